@@ -1,0 +1,93 @@
+"""The one record that every source produces and everything else reads."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from fer_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """Labelled faces of one data set.
+
+    Attributes:
+      images: uint8 (N, H, W, C) in 0..255, C is 1 (grey) or 3 (RGB).
+      labels: int32 (N,), indices into `label_names`.
+      split: str (N,), the name of each example's split, such as "Training".
+      label_names: the classes in the order of their numbers.
+      subjects: str (N,) person identifiers, or None where the data set names none.
+      votes: float32 (N, classes), every row a distribution over `label_names` summing to 1, or None.
+      description: one line for people: what was read from where.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    split: np.ndarray
+    label_names: tuple[str, ...]
+    subjects: np.ndarray | None = None
+    votes: np.ndarray | None = None
+    description: str = ""
+
+    def __post_init__(self):
+        n = len(self.images)
+        if self.images.dtype != np.uint8 or self.images.ndim != 4:
+            raise ValueError(f"images must be uint8 (N, H, W, C), got {self.images.dtype} {self.images.shape}")
+        for field in ("labels", "split", "subjects", "votes"):
+            value = getattr(self, field)
+            if value is not None and len(value) != n:
+                raise ValueError(f"{field} has {len(value)} rows for {n} images")
+        if n and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(self.label_names):
+            raise ValueError(f"labels reach from {self.labels.min()} to {self.labels.max()} "
+                             f"for {len(self.label_names)} names")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def split_names(self) -> tuple[str, ...]:
+        """The splits that occur, in order of first appearance."""
+        names, first = np.unique(self.split, return_index=True)
+        return tuple(str(names[i]) for i in np.argsort(first))
+
+    def take(self, indices: np.ndarray) -> Examples:
+        """The examples at `indices` (integer or boolean mask (N,)), in that order."""
+        def rows(value: np.ndarray | None) -> np.ndarray | None:
+            return None if value is None else value[indices]
+
+        return dataclasses.replace(self, images=rows(self.images), labels=rows(self.labels), split=rows(self.split),
+                                   subjects=rows(self.subjects), votes=rows(self.votes))
+
+    def of_split(self, name: str) -> Examples:
+        """The examples of one split; UserError names the splits there are when it is absent."""
+        mask = self.split == name
+        if not mask.any():
+            raise UserError(f"no examples of split {name!r}: there are {', '.join(self.split_names) or 'none'}")
+        return self.take(mask)
+
+    def class_counts(self) -> np.ndarray:
+        """int64 (classes,): examples of each class."""
+        return np.bincount(self.labels, minlength=len(self.label_names))
+
+    def targets(self) -> np.ndarray:
+        """float32 (N, classes): the votes where there are any, else one-hot labels."""
+        if self.votes is not None:
+            return self.votes.astype(np.float32)
+        return np.eye(len(self.label_names), dtype=np.float32)[self.labels]
+
+
+def concatenate(parts: Sequence[Examples]) -> Examples:
+    """Join records of the same label names and image shape, in order."""
+    first = parts[0]
+    for part in parts[1:]:
+        if part.label_names != first.label_names:
+            raise ValueError(f"label names differ: {first.label_names} and {part.label_names}")
+
+    def joined(field: str) -> np.ndarray | None:
+        values = [getattr(part, field) for part in parts]
+        return None if any(value is None for value in values) else np.concatenate(values)
+
+    return dataclasses.replace(first, **{f: joined(f) for f in ("images", "labels", "split", "subjects", "votes")})

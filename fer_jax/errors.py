@@ -1,0 +1,14 @@
+"""The one exception for a user's mistake."""
+
+
+class UserError(Exception):
+    """Bad input from outside: a file, a flag, a config value.
+
+    The message is one line that says what was found, what was expected and what to do. Command lines print it
+    without a traceback and exit with `EXIT_USER_ERROR`; anything else that is raised is a defect of this package
+    and keeps its traceback.
+    """
+
+
+EXIT_USER_ERROR = 2
+EXIT_ASKED_TO_STOP = 75  # sysexits' EX_TEMPFAIL: stopped by a signal before the end; run the same command again

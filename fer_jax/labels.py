@@ -1,0 +1,29 @@
+"""Names of the expressions in the order each data set numbers them, and what the same expression is called elsewhere.
+
+Labels are always names with an order written down next to the numbers: a number without its list of names is never
+stored or printed.
+"""
+
+FER2013 = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+# Barsoum et al., "Training deep networks for facial expression recognition with crowd-sourced label distribution"
+FERPLUS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
+# Kohn-Kanade's Emotion files number these 1 to 7 (0 is neutral)
+CKPLUS = ("anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")
+JAFFE = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+
+_CANONICAL = {
+    "angry": {"angry", "anger", "an"},
+    "disgust": {"disgust", "disgusted", "di"},
+    "fear": {"fear", "fearful", "afraid", "fe"},
+    "happy": {"happy", "happiness", "joy", "ha"},
+    "sad": {"sad", "sadness", "sa"},
+    "surprise": {"surprise", "surprised", "su"},
+    "neutral": {"neutral", "ne"},
+    "contempt": {"contempt", "contemptuous", "co"},
+}
+
+
+def canonical(name: str) -> str:
+    """FER2013's word for an expression ("anger" gives "angry"); an unknown name comes back in lower case."""
+    lowered = name.strip().lower()
+    return next((key for key, aliases in _CANONICAL.items() if lowered in aliases), lowered)

@@ -1,0 +1,36 @@
+"""Fixtures shared by all tests."""
+
+import os
+import pathlib
+
+import pytest
+
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def real_data() -> pathlib.Path:
+    """The folder of real faces, weights and video, which is not part of the repository."""
+    folder = pathlib.Path(os.environ.get("FER_JAX_REAL_DATA", REPOSITORY.parent / "shared"))
+    if not (folder / "fer2013").is_dir():
+        pytest.skip(f"no real data at {folder}: set FER_JAX_REAL_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def fer2013_csv(real_data, tmp_path_factory) -> pathlib.Path:
+    """A real fer2013.csv (Training and PublicTest), written once a session and process group."""
+    import subprocess
+    import sys
+
+    folder = tmp_path_factory.getbasetemp().parent / "fer2013"  # shared between xdist's workers
+    import fcntl
+
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "done").exists():
+            subprocess.run([sys.executable, real_data / "fer2013" / "make_csv.py", folder], check=True,
+                           stdout=subprocess.DEVNULL)
+            (folder / "done").touch()
+    return folder / "fer2013.csv"
