@@ -9,6 +9,8 @@ import numpy as np
 
 from fer_jax.errors import UserError
 
+UNSPLIT = "all"  # the split of every example where a data set has none of its own
+
 
 @dataclasses.dataclass(frozen=True)
 class Examples:

@@ -1,0 +1,40 @@
+"""Sources: one module a data set layout, each turning files into one `Examples` record.
+
+A source module has
+
+    VERSION: int
+        Raised whenever the same files would be read into something else: old cache files are then not used.
+
+    def read(data: ConfigDict, input: ConfigDict) -> Examples
+        Everything there is to read at `data.path` (`config.data`), in an order that does not depend on the file
+        system, with images already brought to uint8 (N, input.size, input.size, input.channels) by
+        `fer_jax.data.images`. Raises UserError for whatever is wrong with the files.
+
+    def fingerprint(data: ConfigDict) -> list
+        What, besides `VERSION` and the input geometry, decides what `read` returns, as JSON values: paths, sizes and
+        modification times of the files (`fer_jax.data.cache.stamp` gives them) and the keys of `data` that `read`
+        looks at. Must be quick. Raises UserError where there is no such path.
+
+Names of splits: a data set with its own names keeps them (FER2013: Training, PublicTest, PrivateTest). Where folders or
+splits are called train, validation and test, examples get the names the config gives these roles
+(`data.train_split`, `data.select_split`, `data.test_split`). Where there are no splits every example's is
+`examples.UNSPLIT`, and `fer_jax.data.splits` makes them. A source neither cleans nor splits: `fer_jax.data.loading`
+does, after the cache.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from fer_jax.errors import UserError
+
+# each a module of this package, imported when asked for: tfds needs TensorFlow
+SOURCES = ("fer2013", "ferplus", "jaffe", "ckplus", "folder", "tfds", "synthetic")
+
+
+def find(name: str) -> ModuleType:
+    """The source module of this name; UserError lists the names when there is none."""
+    if name not in SOURCES:
+        raise UserError(f"config.data.source is {name!r}: expected one of {', '.join(SOURCES)}")
+    return importlib.import_module(f"{__name__}.{name}")
