@@ -29,6 +29,7 @@ def get_config() -> ConfigDict:
     c.data.holdout = 0.1                    # share of each held-out split where the data has none
     c.data.clean = ()                       # steps of fer_jax/data/clean.py, in order
     c.data.drop_leaks = False               # drop training images that duplicate an image of another split
+    c.data.votes = True                     # ferplus: train against the distribution of votes, not the majority
     c.data.examples = 8000                  # how many faces the synthetic source draws
 
     c.input = ConfigDict()
@@ -46,6 +47,7 @@ def get_config() -> ConfigDict:
     c.augment.erase = 0.0                   # probability of random erasing
     c.augment.erase_area = (0.02, 0.33)     # share of the image erased
     c.augment.erase_aspect = (0.3, 3.3)     # height over width
+    c.augment.erase_fill = "noise"          # noise (uniform, each pixel its own), mean (of the image)
     c.augment.brightness = 0.0              # additive, share of the full range, uniform in +-
     c.augment.contrast = 0.0                # factor about the image's mean, uniform in 1 +- contrast
     c.augment.mixup = 0.0                   # Beta parameter; 0 is off
