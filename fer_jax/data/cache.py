@@ -44,7 +44,8 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
     """What the source reads, from the cache where it is there and whole, else from the source and then kept.
 
     The cache file appears whole, so two processes that start together both parse and the second rename wins. A file
-    that does not load (the zip's CRC-32 covers every byte of the arrays) is said in one line and made anew.
+    that does not load (the zip's CRC-32 covers every byte of the arrays) is said in one line and made anew. Where no
+    file can be written the data is used all the same.
     """
     path = path_of(data, input)
     if path.exists():
@@ -52,8 +53,12 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
             return _load(path)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             logging.warning("%s is damaged (%s): reading the data again", path, error)
+    logging.info("reading %s %s: later runs take it from the cache", data.source, data.path)
     examples = sources.find(data.source).read(data, input)
-    _save(path, examples)
+    try:
+        _save(path, examples)
+    except OSError as error:
+        logging.warning("cannot keep the data as %s (%s): set config.data.cache_dir", path, error.strerror)
     return examples
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fer_jax import labels
 from fer_jax.errors import UserError
 
 UNSPLIT = "all"  # the split of every example where a data set has none of its own
@@ -73,6 +74,32 @@ class Examples:
     def class_counts(self) -> np.ndarray:
         """int64 (classes,): examples of each class."""
         return np.bincount(self.labels, minlength=len(self.label_names))
+
+    def table(self) -> str:
+        """How many examples of each class each split has, as lines of text."""
+        rows = [("", *self.label_names, "all")]
+        for name in self.split_names:
+            counts = self.of_split(name).class_counts()
+            rows.append((name, *map(str, counts), str(counts.sum())))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join("  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows)
+
+    def renumbered(self, label_names: Sequence[str]) -> Examples:
+        """The same examples with labels into other names: each class goes to the one that means the same expression.
+
+        "anger" goes to "angry" (`labels.canonical`). Votes are dropped where the names differ. Raises UserError where a
+        class that has examples is not among `label_names`.
+        """
+        if tuple(label_names) == self.label_names:
+            return self
+        numbers = {labels.canonical(name): number for number, name in enumerate(label_names)}
+        new = np.array([numbers.get(labels.canonical(name), -1) for name in self.label_names], np.int32)
+        unknown = [name for name, count, number in zip(self.label_names, self.class_counts(), new, strict=True)
+                   if count and number < 0]
+        if unknown:
+            raise UserError(f"the data has examples of {', '.join(unknown)}, expected only {', '.join(label_names)}: "
+                            "remove the others or rename them")
+        return dataclasses.replace(self, labels=new[self.labels], label_names=tuple(label_names), votes=None)
 
     def targets(self) -> np.ndarray:
         """float32 (N, classes): the votes where there are any, else one-hot labels."""

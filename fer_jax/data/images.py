@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Iterable
 
 import cv2
 import numpy as np
@@ -48,9 +49,9 @@ def fit(image: np.ndarray, input: ConfigDict) -> np.ndarray:
     return np.repeat(image, input.channels, axis=-1) if image.shape[-1] == 1 else image
 
 
-def read_all(paths: list[pathlib.Path], input: ConfigDict) -> np.ndarray:
-    """Read and fit files: uint8 (N, input.size, input.size, input.channels), in the order of `paths`."""
-    images = np.empty((len(paths), input.size, input.size, input.channels), np.uint8)
-    for image, path in zip(images, paths, strict=True):
-        image[...] = fit(read(path), input)
-    return images
+def fit_all(images: Iterable[np.ndarray], count: int, input: ConfigDict) -> np.ndarray:
+    """Fit `count` images one after the other: uint8 (count, input.size, input.size, input.channels)."""
+    fitted = np.empty((count, input.size, input.size, input.channels), np.uint8)
+    for row, image in zip(fitted, images, strict=True):
+        row[...] = fit(image, input)
+    return fitted

@@ -1,0 +1,97 @@
+"""A folder of images: one subfolder a class, optionally under one subfolder a split (train/, validation/, test/).
+
+    faces/angry/1.png             faces/train/angry/1.png
+    faces/happy/2.jpg     or      faces/train/happy/2.jpg
+                                  faces/test/angry/3.png
+
+Classes are numbered in the sorted order of their folders' names. Hidden files are ignored. Everything else in a class
+folder must be an image.
+"""
+
+from __future__ import annotations
+
+import pathlib
+
+import numpy as np
+from absl import logging
+from ml_collections import ConfigDict
+
+from fer_jax.data import cache, images
+from fer_jax.data.examples import UNSPLIT, Examples
+from fer_jax.errors import UserError
+
+VERSION = 1
+
+# the role in the config (`data.<role>`) of each name a split's folder may have, in lower case
+SPLIT_FOLDERS = {
+    "train": "train_split", "training": "train_split",
+    "val": "select_split", "valid": "select_split", "validation": "select_split", "publictest": "select_split",
+    "test": "test_split", "testing": "test_split", "privatetest": "test_split",
+}
+LAYOUT = "expected one folder a class, each with its images, or such folders under train/ and test/"
+
+
+def fingerprint(data: ConfigDict) -> list:
+    """Path, size and modification time of each image, and the config's names of the splits."""
+    return [data.train_split, data.select_split, data.test_split,
+            *(cache.stamp(path) for _, _, path in _listing(data)[1])]
+
+
+def read(data: ConfigDict, input: ConfigDict) -> Examples:
+    """All images under `data.path`, by split, class and file name.
+
+    train/, val[id[ation]]/ and test/ become `data.train_split`, `data.select_split` and `data.test_split`; without them
+    every example is of the split `examples.UNSPLIT`. Raises UserError for a folder without images, with one class only,
+    with a file that is no image, or whose splits have different classes.
+    """
+    names, files = _listing(data)
+    splits, labels, paths = zip(*files, strict=True)
+    faces = images.fit_all(map(images.read, paths), len(paths), input)
+    return Examples(images=faces, labels=np.array(labels, np.int32), split=np.array(splits), label_names=names,
+                    description=f"{len(paths)} images from {data.path}")
+
+
+def _listing(data: ConfigDict) -> tuple[tuple[str, ...], list[tuple[str, int, pathlib.Path]]]:
+    """The classes' names and, for each image, its split, its label and its path."""
+    root = pathlib.Path(data.path).expanduser()
+    if not data.path or not root.is_dir():
+        raise UserError(f"config.data.path is {data.path!r}, no folder: {LAYOUT}; configs/quickstart.py needs no data")
+    parts = _splits(root, data)
+    names: tuple[str, ...] = ()
+    listing = []
+    for split, folder in parts:
+        classes = _folders(folder)
+        found = tuple(entry.name for entry in classes)
+        if names and found != names:
+            raise UserError(f"{folder}: classes {', '.join(found) or 'none'}, expected those of {parts[0][1]}, "
+                            f"{', '.join(names)}: give every split the same class folders")
+        names = found
+        if len(names) < 2:
+            raise UserError(f"{folder}: {len(names)} class folders ({', '.join(names) or 'none'}): {LAYOUT}")
+        listing += [(split, label, path) for label, entry in enumerate(classes) for path in images.visible(entry)]
+    if not listing:
+        raise UserError(f"{root}: no images in the folders {', '.join(names)}: {LAYOUT}")
+    if empty := [name for label, name in enumerate(names) if not any(label == entry[1] for entry in listing)]:
+        raise UserError(f"{root}: no images of class {', '.join(empty)}: add some or remove the folder")
+    return names, listing
+
+
+def _splits(root: pathlib.Path, data: ConfigDict) -> list[tuple[str, pathlib.Path]]:
+    """The splits' names and folders: those of train/ and its like, or `root` itself as one."""
+    folders = _folders(root)
+    roles = [SPLIT_FOLDERS.get(folder.name.lower()) for folder in folders]
+    if not any(roles):
+        return [(UNSPLIT, root)]
+    if not all(roles):
+        raise UserError(f"{root}: folders {', '.join(entry.name for entry in folders)}, splits beside others: {LAYOUT}")
+    order = list(dict.fromkeys(SPLIT_FOLDERS.values()))
+    return sorted(((data[role], folder) for role, folder in zip(roles, folders, strict=True)),
+                  key=lambda part: order.index(SPLIT_FOLDERS[part[1].name.lower()]))
+
+
+def _folders(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The visible subfolders; files beside them belong to no class and are named in a warning."""
+    entries = images.visible(folder)
+    if stray := [entry.name for entry in entries if not entry.is_dir()]:
+        logging.warning("%s: %d files in no class folder are ignored (%s ...)", folder, len(stray), stray[0])
+    return [entry for entry in entries if entry.is_dir()]

@@ -1,0 +1,39 @@
+"""Read and cache a data set, and say what is in it.
+
+    python -m tools.prepare_data --path=fer2013.csv
+    python -m tools.prepare_data --source=folder --path=faces
+    python -m tools.prepare_data --config=configs/jaffe.py:best --config.data.path=jaffe
+"""
+
+from __future__ import annotations
+
+import time
+
+from absl import flags
+from ml_collections import config_flags
+
+from fer_jax import cli
+
+_CONFIG = config_flags.DEFINE_config_file("config", "configs/default.py", "The config whose data is prepared.")
+_SOURCE = flags.DEFINE_string("source", None, "Short for --config.data.source.")
+_PATH = flags.DEFINE_string("path", None, "Short for --config.data.path.")
+
+
+def main(argv: list[str]) -> None:
+    """Load the config's examples, print their number by split and class, and the file they are kept in."""
+    from fer_jax.data import cache, loading
+
+    config = _CONFIG.value
+    config.data.source = _SOURCE.value or config.data.source
+    config.data.path = _PATH.value or config.data.path
+    started = time.perf_counter()
+    examples = loading.load(config)
+    seconds = time.perf_counter() - started
+    path = cache.path_of(config.data, config.input)
+    print(f"{examples.description}\n\n{examples.table()}\n")
+    kept = f"kept in {path} ({path.stat().st_size / 1e6:.0f} MB)" if path.exists() else "not kept"
+    print(f"{seconds:.1f} s, {kept}")
+
+
+if __name__ == "__main__":
+    cli.run(main)
