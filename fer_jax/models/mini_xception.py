@@ -1,51 +1,44 @@
 """mini-Xception of Arriaga, Plöger and Valdenegro, "Real-time Convolutional Neural Networks for Emotion and Gender
-Classification" (2017): 58,423 parameters at 7 classes and one input channel.
+Classification" (2017): 58,423 parameters at 7 classes and one input channel, 1,472 of them BatchNorm's statistics.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import flax.linen as nn
 import jax
 
 from fer_jax.models import layers
+from fer_jax.models.network import GlobalAveragePool, Network, at_least_float32
 
 
-class MiniXception(nn.Module):
-    """(N, H, W, C) scaled images to float32 logits (N, num_classes).
+class MiniXception(Network):
+    """Two 3x3 valid convolutions and four residual blocks of separable convolutions without ReLU after the addition.
 
-    Two 3x3 valid convolutions, four residual blocks of separable convolutions without ReLU after the addition, a 3x3
-    convolution to the classes and global average pooling. The map before the pooling is sown into "intermediates" as
-    "class_maps" (N, h, w, num_classes): it is a class activation map by construction.
+    A 3x3 convolution to the classes and global average pooling follow. The map before the pooling is sown into
+    "intermediates" as "class_maps" (N, h, w, num_classes): it is a class activation map by construction.
     """
 
-    num_classes: int
     stem_features: int = 8
     block_features: tuple[int, ...] = (16, 32, 64, 128)
-    axis_name: str | None = None
-    dtype: Any = None
-    implementation: str = "auto"
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        shared = {"dtype": self.dtype, "implementation": self.implementation}
-
-        def norm(name: str) -> layers.BatchNorm:
-            return layers.BatchNorm(axis_name=self.axis_name, name=name, **shared)
-
         for i in (1, 2):
-            x = layers.Conv(self.stem_features, padding="VALID", use_bias=False, name=f"stem{i}_conv", **shared)(x)
-            x = nn.relu(norm(f"stem{i}_norm")(x, train))
+            x = self.conv(self.stem_features, padding="VALID", use_bias=False, name=f"stem{i}_conv")(x)
+            x = nn.relu(self.norm(name=f"stem{i}_norm")(x, train))
         for i, features in enumerate(self.block_features, 1):
-            residual = layers.Conv(features, (1, 1), strides=2, use_bias=False, name=f"block{i}_residual_conv",
-                                   **shared)(x)
-            residual = norm(f"block{i}_residual_norm")(residual, train)
-            x = layers.SeparableConv(features, name=f"block{i}_conv1", **shared)(x)
-            x = nn.relu(norm(f"block{i}_norm1")(x, train))
-            x = layers.SeparableConv(features, name=f"block{i}_conv2", **shared)(x)
-            x = norm(f"block{i}_norm2")(x, train)
-            x = layers.max_pool(x, 3, 2, "SAME", implementation=self.implementation) + residual
-        maps = layers.Conv(self.num_classes, name="classes_conv", **shared)(x).astype("float32")
+            block = f"block{i}"
+            residual = self.conv(features, 1, strides=2, use_bias=False, name=f"{block}_residual_conv")(x)
+            residual = self.norm(name=f"{block}_residual_norm")(residual, train)
+            x = self._separable_conv(features, f"{block}_conv1")(x)
+            x = nn.relu(self.norm(name=f"{block}_norm1")(x, train))
+            x = self._separable_conv(features, f"{block}_conv2")(x)
+            x = self.norm(name=f"{block}_norm2")(x, train)
+            x = self.max_pool(3, 2, "SAME", name=f"{block}_pool")(x) + residual
+        maps = at_least_float32(self.conv(self.num_classes, name="classes_conv")(self.expose(x)))
         self.sow("intermediates", "class_maps", maps)
-        return maps.mean(axis=(1, 2))
+        return GlobalAveragePool(name="pool")(maps)
+
+    @nn.nowrap
+    def _separable_conv(self, features: int, name: str) -> layers.SeparableConv:
+        return layers.SeparableConv(features, dtype=self.dtype, implementation=self.implementation, name=name)

@@ -5,18 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import flax.linen as nn
-
 from fer_jax.errors import UserError
+from fer_jax.models import ckplus, jaffe
 from fer_jax.models.mini_xception import MiniXception
+from fer_jax.models.network import Network
+from fer_jax.models.resnet18 import ResNet18
+from fer_jax.models.six_conv import SixConv
+from fer_jax.models.vgg import Vgg
+from fer_jax.models.vgg16 import Vgg16
 
-MODELS: dict[str, type[nn.Module]] = {
+MODELS: dict[str, type[Network]] = {
+    "ckplus_model1": ckplus.CkPlusModel1,
+    "ckplus_model2": ckplus.CkPlusModel2,
+    "jaffe_basic": jaffe.JaffeBasic,
+    "jaffe_best": jaffe.JaffeBest,
+    "jaffe_dropout": jaffe.JaffeDropout,
     "mini_xception": MiniXception,
+    "resnet18": ResNet18,
+    "six_conv": SixConv,
+    "vgg": Vgg,
+    "vgg16": Vgg16,
 }
 
 
 def create(name: str, num_classes: int, args: Mapping[str, Any] | None = None, *, dtype: Any = None,
-           axis_name: str | None = None, implementation: str = "auto") -> nn.Module:
+           axis_name: str | None = None, implementation: str = "auto") -> Network:
     """The network `name` for `num_classes`, called as `model.apply(variables, images, train)`.
 
     Args:
@@ -31,8 +44,7 @@ def create(name: str, num_classes: int, args: Mapping[str, Any] | None = None, *
     if name not in MODELS:
         raise UserError(f"config.model.name is {name!r}: expected one of {', '.join(sorted(MODELS))}")
     args = {key: tuple(v) if isinstance(v, list) else v for key, v in (args or {}).items()}
-    fields = set(MODELS[name].__dataclass_fields__) - {"parent", "name", "num_classes", "dtype", "axis_name",
-                                                       "implementation"}
+    fields = set(MODELS[name].__dataclass_fields__) - set(Network.__dataclass_fields__)
     unknown = sorted(set(args) - fields)
     if unknown:
         raise UserError(f"config.model.args has {', '.join(unknown)}: "

@@ -1,0 +1,125 @@
+"""What every network of this package is made of and agrees on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from fer_jax.models import layers
+
+
+class Network(nn.Module):
+    """Base of all networks: (N, H, W, C) scaled images to logits (N, num_classes), float32 under any lower dtype.
+
+    A subclass adds its own arguments as fields and calls its layers by the methods below, which hand on `dtype` and
+    `implementation`. The last layer with parameters is the head, see `is_head`.
+
+    Attributes:
+      num_classes: of the data set.
+      axis_name: mapped axis over which BatchNorm's statistics are averaged in training, or None.
+      dtype: of the computation, or None for that of the input and the parameters, which are float32.
+      implementation: of the layers, see `fer_jax.models.layers`.
+    """
+
+    num_classes: int
+    axis_name: str | None = None
+    dtype: Any = None
+    implementation: str = "auto"
+
+    @nn.nowrap
+    def conv(self, features: int, kernel: int = 3, *, name: str, **options: Any) -> layers.Conv:
+        """A convolution with a square kernel; `options` are those of `layers.Conv`."""
+        return layers.Conv(features, (kernel, kernel), dtype=self.dtype, implementation=self.implementation, name=name,
+                           **options)
+
+    @nn.nowrap
+    def norm(self, *, name: str, **options: Any) -> layers.BatchNorm:
+        """BatchNorm over the global batch; `options` are those of `layers.BatchNorm`."""
+        return layers.BatchNorm(axis_name=self.axis_name, dtype=self.dtype, implementation=self.implementation,
+                                name=name, **options)
+
+    @nn.nowrap
+    def max_pool(self, window: int, strides: int | None = None, padding: str = "VALID", *, name: str) -> MaxPool:
+        """Max-pooling with stride `window` unless given."""
+        return MaxPool(window, strides, padding, self.implementation, name=name)
+
+    @nn.nowrap
+    def dense(self, features: int, *, name: str) -> nn.Dense:
+        """A fully connected layer, initialised as Keras' own."""
+        return nn.Dense(features, dtype=self.dtype, kernel_init=nn.initializers.glorot_uniform(), name=name)
+
+    @nn.nowrap
+    def expose(self, maps: jax.Array) -> jax.Array:
+        """The maps (N, h, w, channels) that Grad-CAM looks at, sown into "intermediates" as "features".
+
+        A caller who applies the network with a collection {"perturbations": {"features": zeros}} has it added to them,
+        so that the gradient with respect to it is that with respect to the maps.
+        """
+        self.sow("intermediates", "features", maps)
+        return maps if self.is_initializing() else self.perturb("features", maps)
+
+    @nn.nowrap
+    def classify(self, vectors: jax.Array) -> jax.Array:
+        """Logits of vectors (N, features) by the head "classes", a fully connected layer."""
+        return self._head()(at_least_float32(vectors))
+
+    @nn.nowrap
+    def classify_pooled(self, maps: jax.Array, dropout: nn.Dropout | None = None) -> jax.Array:
+        """Logits of maps (N, h, w, channels) by global average pooling and the head "classes".
+
+        Both are linear, so the head applied to every place gives maps whose mean is the logits: these are sown into
+        "intermediates" as "class_maps" (N, h, w, num_classes). `dropout` is applied to the pooled vectors.
+        """
+        maps = at_least_float32(maps)
+        head = self._head()
+        pooled = GlobalAveragePool(name="pool")(maps)
+        logits = head(pooled if dropout is None else dropout(pooled))
+        if self.is_mutable_collection("intermediates"):
+            self.sow("intermediates", "class_maps", head(maps))
+        return logits
+
+    @nn.nowrap
+    def _head(self) -> nn.Dense:
+        return nn.Dense(self.num_classes, kernel_init=nn.initializers.glorot_uniform(), name="classes")
+
+
+# Layers without parameters are modules too, so that a network's summary shows them.
+
+
+class MaxPool(nn.Module):
+    """`layers.max_pool` as a module."""
+
+    window: int
+    strides: int | None = None
+    padding: str = "VALID"
+    implementation: str = "auto"
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return layers.max_pool(x, self.window, self.strides, self.padding, self.implementation)
+
+
+class GlobalAveragePool(nn.Module):
+    """(N, h, w, channels) to their means (N, channels)."""
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return x.mean(axis=(1, 2))
+
+
+class Flatten(nn.Module):
+    """(N, h, w, channels) to (N, h * w * channels), rows first, as Keras."""
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return x.reshape(x.shape[0], -1)
+
+
+def is_head(layer: str) -> bool:
+    """Whether a layer of this name gives the logits: the one that cannot be kept when the classes change."""
+    return layer.startswith("classes")
+
+
+def at_least_float32(x: jax.Array) -> jax.Array:
+    """Logits are float32 when the computation is bfloat16; float64 stays for tests of exactness."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
