@@ -14,6 +14,9 @@ from fer_jax.errors import UserError
 SIZE = (12, 16)  # not square, so that exchanged axes are seen
 RANDOM_IMAGES = np.random.default_rng(0).integers(0, 256, (8, *SIZE, 3), dtype=np.uint8)
 TARGETS = np.eye(8, dtype=np.float32)
+warp = jax.jit(augment.warp)
+affine_matrices = jax.jit(augment.affine_matrices, static_argnums=0)
+erase_boxes = jax.jit(augment.erase_boxes, static_argnums=(0, 1, 2))
 few = settings(deadline=None, max_examples=30)
 
 
@@ -38,7 +41,7 @@ def run(conf, images, targets=None, seed=0):
 
 def one_matrix(size=SIZE, **values):
     defaults = {"flip": False, "degrees": 0.0, "shift_y": 0.0, "shift_x": 0.0, "zoom_y": 1.0, "zoom_x": 1.0}
-    return augment.affine_matrices(size, **{k: jnp.asarray([v]) for k, v in (defaults | values).items()})
+    return affine_matrices(size, **{k: jnp.asarray([v]) for k, v in (defaults | values).items()})
 
 
 def draws_of(n, **columns):
@@ -54,7 +57,7 @@ class TestWarp:
     def test_is_scipys_linear_interpolation_with_nearest_edge(self, linear, offset):
         (a, b, d, e), (c, f) = linear, offset
         image = RANDOM_IMAGES[0]
-        ours = augment.warp(image[None], jnp.asarray([[[a, b, c], [d, e, f]]], jnp.float32))[0]
+        ours = warp(image[None], jnp.asarray([[[a, b, c], [d, e, f]]], jnp.float32))[0]
         for channel in range(3):
             scipys = scipy.ndimage.affine_transform(image[..., channel].astype(np.float64), [[e, d], [b, a]], (f, c),
                                                     order=1, mode="nearest")
@@ -67,21 +70,21 @@ class TestWarp:
         forward = cv2.getRotationMatrix2D((23.5, 23.5), degrees, 1.0)  # counter-clockwise on the screen
         theirs = cv2.warpAffine(smooth.astype(np.float32), forward, (48, 48), flags=cv2.INTER_LINEAR,
                                 borderMode=cv2.BORDER_REPLICATE)
-        ours = augment.warp(smooth[None, ..., None], one_matrix((48, 48), degrees=float(degrees)))[0, ..., 0]
+        ours = warp(smooth[None, ..., None], one_matrix((48, 48), degrees=float(degrees)))[0, ..., 0]
         # OpenCV rounds coordinates to 1/32 of a pixel
         np.testing.assert_allclose(ours, theirs, atol=np.abs(np.diff(smooth.astype(float))).max() / 16)
 
 
 class TestAffineMatrices:
     def test_nothing_is_the_identity(self):
-        np.testing.assert_array_equal(augment.warp(RANDOM_IMAGES[:1], one_matrix())[0], RANDOM_IMAGES[0])
+        np.testing.assert_array_equal(warp(RANDOM_IMAGES[:1], one_matrix())[0], RANDOM_IMAGES[0])
 
     def test_flip_mirrors_left_and_right_exactly(self):
-        np.testing.assert_array_equal(augment.warp(RANDOM_IMAGES[:1], one_matrix(flip=True))[0],
+        np.testing.assert_array_equal(warp(RANDOM_IMAGES[:1], one_matrix(flip=True))[0],
                                       RANDOM_IMAGES[0, :, ::-1])
 
     def test_whole_pixel_shift_is_exact_and_repeats_the_edge(self):
-        shifted = augment.warp(RANDOM_IMAGES[:1], one_matrix(shift_y=2.0, shift_x=-3.0))[0]
+        shifted = warp(RANDOM_IMAGES[:1], one_matrix(shift_y=2.0, shift_x=-3.0))[0]
         padded = np.pad(RANDOM_IMAGES[0], ((0, 2), (3, 0), (0, 0)), mode="edge")
         np.testing.assert_array_equal(shifted, padded[2:, :-3])
 
@@ -175,7 +178,7 @@ class TestErasing:
     def test_boxes_lie_inside_and_have_their_area_and_shape(self, uniform, size):
         names = ("erase_area", "erase_aspect", "erase_y", "erase_x")
         draws = draws_of(1, **{name: [value] for name, value in zip(names, uniform, strict=True)})
-        top, left, height, width = map(int, augment.erase_boxes(size, (0.1, 0.4), (0.3, 3.3), draws)[0])
+        top, left, height, width = map(int, erase_boxes(size, (0.1, 0.4), (0.3, 3.3), draws)[0])
         assert top >= 0 and left >= 0 and top + height <= size[0] and left + width <= size[1]
         area = size[0] * size[1] * (0.1 + 0.3 * uniform[0])
         assert abs(height * width - area) <= (height + width) / 2 + 0.3  # each side is rounded to a pixel
