@@ -1,0 +1,46 @@
+"""The one function that every exported format holds: raw pixels in, logits and class activation maps out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from fer_jax.data import scaling
+from fer_jax.export.bundle import Input
+
+OUTPUTS = ("logits", "class_maps")  # in this order; the second where the network has one
+
+
+def inference(model: nn.Module, variables: Mapping[str, Any], spec: Input) -> Callable[[jax.Array], dict]:
+    """The trained network as a function of pixels, its weights held as constants.
+
+    Args:
+      model: made with `implementation="plain"` and in float32: what is exported uses XLA's own operations only.
+      variables: {"params", "batch_stats"?} of `model`.
+      spec: names the scaling, which becomes part of the function.
+
+    Returns:
+      uint8 (batch, size, size, channels) to {"logits": float32 (batch, classes)} and, where the network sows it,
+      "class_maps": float32 (batch, h, w, classes), whose mean over h and w is the logits.
+    """
+    factor, offset = scaling.factor_and_offset(spec.scaling)
+
+    # or GPUs and TPUs would compute with fewer bits, and a bundle give other probabilities on each machine
+    @jax.default_matmul_precision("highest")
+    def infer(images: jax.Array) -> dict:
+        pixels = images.astype(jnp.float32) * factor + offset
+        logits, state = model.apply(variables, pixels, False, mutable=["intermediates"])
+        sown = state.get("intermediates", {})
+        return {"logits": logits} | {key: sown[key][0] for key in ("class_maps",) if key in sown}
+
+    return infer
+
+
+def symbolic_images(spec: Input) -> jax.ShapeDtypeStruct:
+    """The shape of the argument, its batch a symbol so that one graph takes any number of faces."""
+    (batch,) = jax.export.symbolic_shape("batch")
+    return jax.ShapeDtypeStruct((batch, spec.size, spec.size, spec.channels), jnp.uint8)
