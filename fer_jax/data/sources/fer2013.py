@@ -76,20 +76,18 @@ def parse(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     than 2,304, a pixel that is no whole number of 0..255, an unknown emotion or Usage, and for a file without rows.
     """
     faces, emotions, usage = [], [], []
-    with path.open(encoding="utf-8-sig", newline="") as file, warnings.catch_warnings():
+    # a byte that is no text becomes a character that is no number, and its line is named like any other
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file, warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)  # of np.fromstring, in a numpy that does not raise yet
         rows = csv.reader(file)
+        columns = _columns(path, next(rows, []))
         try:
-            columns = _columns(next(rows, []))
             for row in filter(None, rows):
                 emotion, pixels, use = _fields(row, columns)
                 faces.append(_pixels(pixels))
                 emotions.append(emotion)
                 usage.append(use)
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise UserError(f"{path}, line {rows.line_num + 1}: not the text of a csv ({error}): download the file "
-                            "again") from None
-        except ValueError as error:
+        except (ValueError, csv.Error) as error:
             advice = "correct or remove this line" if file.read(1) else \
                 "the file ends here and may be cut off, download or copy it again"
             raise UserError(f"{path}, line {rows.line_num}: {error}: {advice}") from None
@@ -98,13 +96,12 @@ def parse(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return (np.stack(faces).reshape(-1, SIDE, SIDE), np.array(emotions, np.int32), np.array(usage))
 
 
-def _columns(header: list[str]) -> list[int]:
+def _columns(path: pathlib.Path, header: list[str]) -> list[int]:
     """The positions of emotion, pixels and Usage."""
     names = [name.strip() for name in header]
-    missing = [name for name in COLUMNS if name not in names]
-    if missing:
-        raise ValueError(f"no column {', '.join(missing)}; found {', '.join(names) or 'an empty line'}, expected "
-                         f"{', '.join(COLUMNS)} in any order")
+    if missing := [name for name in COLUMNS if name not in names]:
+        raise UserError(f"{path}: no column {', '.join(missing)}: found {', '.join(names) or 'nothing'}, expected "
+                        f"{', '.join(COLUMNS)} in any order: {WHERE_TO_GET_IT}")
     return [names.index(name) for name in COLUMNS]
 
 

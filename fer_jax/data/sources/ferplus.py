@@ -109,7 +109,7 @@ def _locate(path: str) -> tuple[pathlib.Path, pathlib.Path]:
 
 def _votes(path: pathlib.Path, usage: np.ndarray, faces_path: pathlib.Path) -> list[tuple[str, list[int]]]:
     """Usage and the ten counts of each row (zeros where the row has no image name), which match `usage`."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         rows = csv.reader(file)
         header = tuple(name.strip() for name in next(rows, []))
         if header != COLUMNS:
@@ -117,10 +117,11 @@ def _votes(path: pathlib.Path, usage: np.ndarray, faces_path: pathlib.Path) -> l
                             "download the file again")
         votes = []
         for row in filter(None, rows):
-            use, name, *counts = (field.strip() for field in row)
-            if len(counts) != len(COLUMNS) - 2 or not all(count.isdecimal() for count in counts):
-                raise UserError(f"{path}, line {rows.line_num}: votes {', '.join(counts) or 'none'}, expected "
+            row = [field.strip() for field in row]
+            if len(row) != len(COLUMNS) or not all(count.isdecimal() for count in row[2:]):
+                raise UserError(f"{path}, line {rows.line_num}: {','.join(row)}; expected Usage, a name and "
                                 f"{len(COLUMNS) - 2} whole numbers: download the file again")
+            use, name, *counts = row
             if len(votes) < len(usage) and use != usage[len(votes)]:
                 raise UserError(f"{path}, line {rows.line_num}: Usage {use}, expected {usage[len(votes)]} as in this "
                                 f"row of {faces_path}: {SAME_ROWS}")

@@ -1,0 +1,129 @@
+"""What a source read comes back from disk as it was, or is read again."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from configs.default import get_config
+from fer_jax.data import cache
+from fer_jax.data.examples import Examples
+from fer_jax.data.sources import fer2013
+
+
+@pytest.fixture
+def config(tmp_path):
+    config = get_config()
+    pixels = " ".join(str(i % 256) for i in range(48 * 48))
+    path = tmp_path / "fer2013.csv"
+    path.write_text(f"emotion,pixels,Usage\n0,{pixels},Training\n6,{pixels},PublicTest\n")
+    config.data.path = str(path)
+    config.data.cache_dir = str(tmp_path / "cache")
+    return config
+
+
+def read(config):
+    return cache.read(config.data, config.input)
+
+
+def same(first, second):
+    return all(type(first_value) is type(second_value) and np.array_equal(first_value, second_value)
+               and getattr(first_value, "dtype", None) == getattr(second_value, "dtype", None)
+               for first_value, second_value in zip(vars(first).values(), vars(second).values(), strict=True))
+
+
+def test_the_second_reading_is_the_first_without_the_source(config, monkeypatch):
+    first = read(config)
+    monkeypatch.setattr(fer2013, "read", None)
+    assert same(first, read(config))
+    assert [path.name for path in pathlib.Path(config.data.cache_dir).iterdir()] \
+        == [cache.path_of(config.data, config.input).name]
+
+
+@pytest.mark.parametrize("optional", [True, False])
+def test_every_field_comes_back(config, monkeypatch, optional):
+    examples = Examples(
+        images=np.arange(24, dtype=np.uint8).reshape(2, 2, 2, 3), labels=np.array([1, 0], np.int32),
+        split=np.array(["train", "t"]), label_names=("angry", "fröhlich"), description="two faces",
+        **{"subjects": np.array(["S1", "S002"]), "votes": np.eye(2, dtype=np.float32)} if optional else {})
+    monkeypatch.setattr(fer2013, "read", lambda data, input: examples)
+    read(config)
+    monkeypatch.setattr(fer2013, "read", None)
+    assert same(examples, read(config))
+
+
+def touch(config, monkeypatch):
+    os.utime(config.data.path, ns=(1, 1))
+
+
+def lengthen(config, monkeypatch):
+    path = pathlib.Path(config.data.path)
+    stat = path.stat()
+    path.write_text(path.read_text() + "\n")
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def enlarge(config, monkeypatch):
+    config.input.size = 64
+
+
+def colour(config, monkeypatch):
+    config.input.channels = 3
+
+
+def resample(config, monkeypatch):
+    config.input.resize = "linear"
+
+
+def new_parser(config, monkeypatch):
+    monkeypatch.setattr(fer2013, "VERSION", fer2013.VERSION + 1)
+
+
+@pytest.mark.parametrize("change", [touch, lengthen, enlarge, colour, resample, new_parser])
+def test_another_file_geometry_or_parser_is_another_entry(config, monkeypatch, change):
+    before = cache.path_of(config.data, config.input)
+    assert cache.path_of(config.data, config.input) == before
+    change(config, monkeypatch)
+    assert cache.path_of(config.data, config.input) != before
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "foreign"])
+def test_a_damaged_file_is_said_and_made_anew(config, caplog, damage):
+    first = read(config)
+    path = cache.path_of(config.data, config.input)
+    whole = path.read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1  # a pixel
+    path.write_bytes({"empty": b"", "cut": whole[:-100], "flipped": bytes(flipped), "foreign": b"x" * 5000}[damage])
+    assert same(first, read(config))
+    assert "is damaged" in caplog.text
+    assert path.read_bytes() == whole
+
+
+def test_without_a_place_to_write_the_data_is_used_all_the_same(config, tmp_path, caplog):
+    (tmp_path / "file").touch()
+    config.data.cache_dir = str(tmp_path / "file")
+    assert len(read(config)) == 2
+    assert "set config.data.cache_dir" in caplog.text
+
+
+def test_the_default_folder_is_the_users_cache(monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert cache.folder("") == pathlib.Path("/somewhere/fer_jax")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache.folder("") == pathlib.Path.home() / ".cache" / "fer_jax"
+    assert cache.folder("~/x") == pathlib.Path.home() / "x"
+
+
+def test_processes_that_start_together_agree(config):
+    """Each parses and writes its own file aside; whichever is renamed last, what is read is whole."""
+    code = ("from configs.default import get_config; from fer_jax.data import cache; import sys; config = get_config();"
+            "config.data.path, config.data.cache_dir = sys.argv[1:];"
+            "print([len(cache.read(config.data, config.input)) for _ in range(20)])")
+    processes = [subprocess.Popen([sys.executable, "-c", code, config.data.path, config.data.cache_dir],
+                                  stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    assert [process.communicate()[0].strip() for process in processes] == [str([2] * 20)] * 3
+    assert len(list(pathlib.Path(config.data.cache_dir).iterdir())) == 1

@@ -1,0 +1,148 @@
+"""FER+: its authors' rules on worked examples, and votes that do not belong to the csv."""
+
+import csv
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from configs.default import get_config
+from fer_jax import labels
+from fer_jax.data.sources import fer2013, ferplus
+from fer_jax.errors import UserError
+
+HEADER = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
+
+
+def one_hot(name):
+    return [float(name == other) for other in labels.FERPLUS]
+
+
+@pytest.mark.parametrize(("counts", "expected"), [
+    ([8, 0, 2, 0, 0, 0, 0, 0, 0, 0], one_hot("neutral")),
+    ([6, 0, 1, 1, 0, 0, 0, 0, 2, 0], one_hot("neutral")),        # 6 of the 8 votes that are no outliers
+    ([4, 0, 0, 1, 3, 2, 0, 0, 0, 0], None),                      # 4 of 9 are no majority
+    ([5, 0, 0, 5, 0, 0, 0, 0, 0, 0], None),                      # half is no majority
+    ([0, 4, 1, 1, 1, 1, 1, 1, 0, 0], one_hot("happiness")),      # single votes do not count
+    ([0, 0, 0, 0, 0, 0, 0, 8, 2, 0], one_hot("contempt")),
+    ([2, 0, 0, 0, 0, 0, 0, 0, 8, 0], None),                      # won by unknown
+    ([2, 0, 0, 0, 0, 0, 0, 0, 0, 8], None),                      # won by not a face
+    ([1, 1, 1, 1, 1, 1, 1, 1, 1, 1], None),                      # all outliers
+    ([0] * 10, None),
+])
+def test_majority(counts, expected):
+    assert ferplus.majority(counts) == expected
+
+
+@pytest.mark.parametrize(("counts", "expected"), [
+    ([8, 0, 2, 0, 0, 0, 0, 0, 0, 0], one_hot("neutral")),                       # 8 of 10 are three quarters
+    ([4, 0, 0, 1, 3, 2, 0, 0, 0, 0], [4 / 7, 0, 0, 0, 3 / 7, 0, 0, 0]),         # 7 of 9 are, the 2 stay out
+    ([5, 0, 0, 3, 1, 0, 0, 0, 1, 0], [5 / 8, 0, 0, 3 / 8, 0, 0, 0, 0]),
+    ([5, 0, 0, 5, 0, 0, 0, 0, 0, 0], [0.5, 0, 0, 0.5, 0, 0, 0, 0]),             # equal ones enter together
+    ([2, 2, 2, 2, 2, 0, 0, 0, 0, 0], None),                                     # more than three
+    ([3, 0, 2, 2, 0, 0, 0, 0, 0, 3], None),                                     # unknown ends it: 3 of 10 are in
+    ([6, 0, 0, 0, 0, 0, 0, 0, 4, 0], one_hot("neutral")),                       # 6 of 10 are in before it
+    ([2, 0, 0, 0, 0, 0, 0, 0, 8, 0], None),
+    ([0] * 10, None),
+])
+def test_distribution(counts, expected):
+    assert ferplus.distribution(counts) == expected
+
+
+@given(st.lists(st.integers(0, 10), min_size=10, max_size=10))
+def test_targets_are_distributions_that_keep_the_order_of_the_votes(counts):
+    for rule in (ferplus.majority, ferplus.distribution):
+        target = rule(counts)
+        if target is not None:
+            assert sum(target) == pytest.approx(1)
+            assert min(target) >= 0
+            assert counts[int(np.argmax(target))] == max(counts)
+    if ferplus.majority(counts) is not None:
+        assert np.argmax(ferplus.majority(counts)) == np.argmax(ferplus.distribution(counts))
+
+
+def write(folder, votes, usages=("Training", "Training", "PublicTest", "PublicTest")):
+    """Rows of faces whose pixels all are the row's number, and the lines of votes beside them."""
+    faces = [f"0,{' '.join([str(i)] * 48 * 48)},{usage}" for i, usage in enumerate(usages)]
+    (folder / "fer2013.csv").write_text("\n".join(["emotion,pixels,Usage", *faces, ""]))
+    (folder / "fer2013new.csv").write_text("\n".join([HEADER, *votes, ""]))
+    config = get_config()
+    config.data.path = str(folder)
+    return config
+
+
+VOTES = (
+    "Training,fer0000000.png,4,0,0,1,3,2,0,0,0,0",  # no majority, but a distribution
+    "Training,,0,9,0,0,0,0,0,0,0,1",                # no image name
+    "PublicTest,fer0000001.png,4,0,0,1,3,2,0,0,0,0",
+    "PublicTest,fer0000002.png,0,6,0,0,2,2,0,0,0,0",
+)
+
+
+def test_only_training_is_taught_with_distributions(tmp_path):
+    config = write(tmp_path, VOTES)
+    examples = ferplus.read(config.data, config.input)
+    assert examples.label_names == labels.FERPLUS
+    assert examples.images[:, 0, 0, 0].tolist() == [0, 3]
+    assert examples.split.tolist() == ["Training", "PublicTest"]
+    np.testing.assert_allclose(examples.votes, [[4 / 7, 0, 0, 0, 3 / 7, 0, 0, 0], one_hot("happiness")])
+    assert examples.labels.tolist() == [0, 1]
+
+
+def test_without_votes_the_majority_counts_everywhere(tmp_path):
+    config = write(tmp_path, VOTES)
+    config.data.votes = False
+    examples = ferplus.read(config.data, config.input)
+    assert examples.images[:, 0, 0, 0].tolist() == [3]
+    assert examples.votes is None
+
+
+@pytest.mark.parametrize("name", ["fer2013.csv", "fer2013new.csv"])
+def test_either_file_may_be_the_path(tmp_path, name):
+    config = write(tmp_path, VOTES)
+    by_folder = ferplus.fingerprint(config.data)
+    config.data.path = str(tmp_path / name)
+    assert ferplus.fingerprint(config.data) == by_folder
+
+
+@pytest.mark.parametrize(("votes", "message"), [
+    (VOTES[:3], "3 rows, expected the 4 of .*fer2013.csv: give files with the same rows in the same order"),
+    ((*VOTES, VOTES[3]), "5 rows, expected the 4 of"),
+    ((VOTES[0], VOTES[2], VOTES[1], VOTES[3]), "line 3: Usage PublicTest, expected Training as in this row of"),
+    ((VOTES[0][:-2], *VOTES[1:]), r"line 2: Training,.*; expected Usage, a name and 10 whole"),
+    (("Training,a.png,4,0,0,x,3,2,0,0,0,0", *VOTES[1:]), r"line 2: Training,a.png,4,0,0,x,"),
+    (("Training", *VOTES[1:]), "line 2: Training; expected Usage"),
+])
+def test_votes_that_do_not_match_the_rows(tmp_path, votes, message):
+    config = write(tmp_path, votes)
+    with pytest.raises(UserError, match=message):
+        ferplus.read(config.data, config.input)
+
+
+def test_other_columns(tmp_path):
+    config = write(tmp_path, VOTES)
+    (tmp_path / "fer2013new.csv").write_text("Usage,neutral\n")
+    with pytest.raises(UserError, match=r"fer2013new.csv: columns Usage, neutral, expected Usage, Image name, neutral"):
+        ferplus.read(config.data, config.input)
+
+
+def test_no_votes(tmp_path):
+    config = write(tmp_path, VOTES)
+    (tmp_path / "fer2013new.csv").unlink()
+    with pytest.raises(UserError, match=r"fer2013new.csv: no such file: get .* from github.com/microsoft/FERPlus"):
+        ferplus.read(config.data, config.input)
+
+
+def test_the_real_votes(fer2013_csv, monkeypatch):
+    """Counts of this reader, whose two rules were compared once with the authors' own code on all these rows."""
+    with fer2013_csv.with_name("fer2013new.csv").open() as file:
+        usage = np.array([line["Usage"] for line in csv.DictReader(file)])
+    faces = np.zeros((len(usage), 48, 48), np.uint8)
+    monkeypatch.setattr(fer2013, "parse", lambda path: (faces, np.zeros(len(usage), np.int32), usage))
+    config = get_config()
+    config.data.path = str(fer2013_csv)
+    examples = ferplus.read(config.data, config.input)
+    assert examples.of_split("Training").class_counts().tolist() == [10122, 7503, 3524, 3430, 2407, 169, 641, 160]
+    assert examples.of_split("PublicTest").class_counts().tolist() == [1182, 865, 415, 351, 287, 24, 62, 13]
+    np.testing.assert_allclose(examples.votes.sum(axis=1), 1, atol=1e-6)

@@ -1,0 +1,112 @@
+"""A folder of images: classes and splits by the folders' names."""
+
+import cv2
+import numpy as np
+import pytest
+
+from configs.default import get_config
+from fer_jax.data.sources import folder
+from fer_jax.errors import UserError
+
+
+def draw(root, *names, size=48):
+    """One grey image a name, whose value is its position in `names`."""
+    for value, name in enumerate(names):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(path), np.full((size, size), value, np.uint8))
+
+
+def read(root, size=48):
+    config = get_config()
+    config.data.path = str(root)
+    config.input.size = size
+    return folder.read(config.data, config.input)
+
+
+def test_classes_are_the_sorted_names_of_the_folders(tmp_path):
+    draw(tmp_path, "sad/1.png", "happy/2.jpg", "angry/b.tiff", "angry/a.png")
+    examples = read(tmp_path)
+    assert examples.label_names == ("angry", "happy", "sad")
+    assert examples.labels.tolist() == [0, 0, 1, 2]
+    assert examples.images[:, 0, 0, 0].tolist() == [3, 2, 1, 0]
+    assert examples.split_names == ("all",)
+
+
+@pytest.mark.parametrize(("train", "select", "test"), [
+    ("train", "val", "test"), ("Training", "PublicTest", "PrivateTest"), ("train", "validation", "Testing")])
+def test_splits_get_the_names_of_their_roles_in_the_config(tmp_path, train, select, test):
+    draw(tmp_path, *(f"{split}/{name}/1.png" for split in (test, train, select) for name in ("sad", "happy")))
+    examples = read(tmp_path)
+    assert examples.split.tolist() == ["Training"] * 2 + ["PublicTest"] * 2 + ["PrivateTest"] * 2
+    assert examples.of_split("Training").images[:, 0, 0, 0].tolist() == [3, 2]
+
+
+def test_hidden_files_and_files_beside_the_classes_are_ignored(tmp_path, caplog):
+    draw(tmp_path, "sad/1.png", "happy/2.png")
+    for name in (".DS_Store", "sad/.DS_Store", "sad/._1.png", "README.txt"):
+        (tmp_path / name).write_text("no image")
+    (tmp_path / ".git").mkdir()
+    assert len(read(tmp_path)) == 2
+    assert "1 files in no class folder are ignored (README.txt" in caplog.text
+
+
+def test_images_of_any_size_are_brought_to_the_input(tmp_path):
+    draw(tmp_path, "sad/1.png", "happy/2.png", size=100)
+    assert read(tmp_path, size=32).images.shape == (2, 32, 32, 1)
+
+
+def test_the_fingerprint_sees_files_and_names_of_splits(tmp_path):
+    draw(tmp_path, "train/sad/1.png", "train/happy/2.png")
+    data = get_config().data
+    data.path = str(tmp_path)
+    before = folder.fingerprint(data)
+    assert folder.fingerprint(data) == before
+    draw(tmp_path, "train/sad/3.png")
+    after = folder.fingerprint(data)
+    assert after != before
+    data.train_split = "train"
+    assert folder.fingerprint(data) != after
+
+
+@pytest.mark.parametrize(("files", "message"), [
+    (["sad/1.png"], r"1 class folders \(sad\): expected one folder a class"),
+    (["train/sad/1.png"], r"train: 1 class folders \(sad\)"),
+    ([], r"0 class folders \(none\)"),
+    (["train/sad/1.png", "train/happy/1.png", "test/sad/1.png", "test/fear/1.png"],
+     r"test: classes fear, sad, expected those of .*train, happy, sad: give every split the same class folders"),
+    (["train/sad/1.png", "train/happy/1.png", "fear/1.png"], "folders fear, train, splits beside others"),
+])
+def test_a_layout_that_is_not_meant(tmp_path, files, message):
+    draw(tmp_path, *files)
+    with pytest.raises(UserError, match=message):
+        read(tmp_path)
+
+
+def test_folders_without_images(tmp_path):
+    (tmp_path / "sad").mkdir()
+    (tmp_path / "happy").mkdir()
+    with pytest.raises(UserError, match="no images in the folders happy, sad"):
+        read(tmp_path)
+    draw(tmp_path, "sad/1.png")
+    with pytest.raises(UserError, match="no images of class happy: add some or remove the folder"):
+        read(tmp_path)
+
+
+def test_a_file_that_is_no_image_is_named(tmp_path):
+    draw(tmp_path, "sad/1.png", "happy/2.png")
+    (tmp_path / "sad" / "notes.txt").write_text("about the faces")
+    with pytest.raises(UserError, match=r"sad/notes.txt: not an image that OpenCV can read"):
+        read(tmp_path)
+
+
+def test_a_folder_in_a_class_folder_is_named(tmp_path):
+    draw(tmp_path, "faces/sad/1.png", "faces/happy/2.png", "more/sad/1.png", "more/happy/1.png")
+    with pytest.raises(UserError, match=r"faces/happy: a folder in a class folder"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("path", ["", "/no/such/folder"])
+def test_no_folder(path):
+    with pytest.raises(UserError, match=r"config.data.path is .*, no folder: expected one folder a class"):
+        read(path)

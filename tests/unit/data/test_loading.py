@@ -1,0 +1,84 @@
+"""From a config to the examples of a run, and to one split of any data with the same labels."""
+
+import cv2
+import numpy as np
+import pytest
+
+from configs.default import get_config
+from fer_jax import labels
+from fer_jax.data import loading
+from fer_jax.errors import UserError
+
+
+@pytest.fixture
+def config(tmp_path):
+    config = get_config()
+    config.data.cache_dir = str(tmp_path / "cache")
+    config.data.path = str(csv(tmp_path / "fer2013.csv", ("Training", 0), ("PublicTest", 3), ("Training", 6)))
+    return config
+
+
+def csv(path, *rows):
+    lines = [f"{emotion},{' '.join([str(value)] * 48 * 48)},{usage}" for value, (usage, emotion) in enumerate(rows)]
+    path.write_text("\n".join(["emotion,pixels,Usage", *lines, ""]))
+    return path
+
+
+def draw(root, *names):
+    for value, name in enumerate(names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(root / name), np.full((60, 60), value, np.uint8))
+    return root
+
+
+def test_a_config_gives_all_its_examples(config, caplog):
+    caplog.set_level("INFO")
+    examples = loading.load(config)
+    assert examples.images[:, 0, 0, 0].tolist() == [0, 1, 2]
+    assert examples.split.tolist() == ["Training", "PublicTest", "Training"]
+    assert "labels in order: 0 angry, 1 disgust, 2 fear, 3 happy, 4 sad, 5 surprise, 6 neutral" in caplog.text
+
+
+def test_an_unknown_source(config):
+    config.data.source = "celeba"
+    with pytest.raises(UserError, match=r"config.data.source is 'celeba': expected one of fer2013, ferplus, jaffe"):
+        loading.load(config)
+
+
+def test_a_split_of_the_runs_own_data(config):
+    assert loading.load_split(config, "PublicTest").labels.tolist() == [3]
+    with pytest.raises(UserError, match="no examples of split 'PrivateTest': there are Training, PublicTest"):
+        loading.load_split(config, "PrivateTest")
+
+
+def test_a_split_of_another_csv(config, tmp_path):
+    other = csv(tmp_path / "other.csv", ("PrivateTest", 5), ("PublicTest", 2))
+    examples = loading.load_split(config, "PrivateTest", str(other), labels.FER2013)
+    assert (examples.labels.tolist(), config.data.path) == ([5], str(tmp_path / "fer2013.csv"))
+
+
+def test_a_folder_without_splits_is_taken_whole_in_the_models_numbers(config, tmp_path):
+    root = draw(tmp_path / "faces", "happiness/1.png", "anger/2.png")
+    examples = loading.load_split(config, "PublicTest", str(root), labels.FER2013)
+    assert examples.label_names == labels.FER2013
+    assert examples.labels.tolist() == [0, 3]
+    assert examples.images.shape == (2, 48, 48, 1)
+    assert examples.images[:, 0, 0, 0].tolist() == [1, 0]
+
+
+def test_a_split_of_a_folder(config, tmp_path):
+    root = draw(tmp_path / "faces", "train/sad/1.png", "train/fear/1.png", "test/sad/1.png", "test/fear/1.png")
+    assert loading.load_split(config, "PrivateTest", str(root)).images[:, 0, 0, 0].tolist() == [3, 2]
+    with pytest.raises(UserError, match="no examples of split 'PublicTest': there are Training, PrivateTest"):
+        loading.load_split(config, "PublicTest", str(root))
+
+
+def test_classes_the_model_does_not_know(config, tmp_path):
+    root = draw(tmp_path / "faces", "happy/1.png", "contempt/2.png")
+    with pytest.raises(UserError, match="the data has examples of contempt, expected only angry, disgust"):
+        loading.load_split(config, "", str(root), labels.FER2013)
+
+
+def test_no_other_data(config):
+    with pytest.raises(UserError, match=r"/no/such: no such file or folder, expected FER2013's csv or a folder"):
+        loading.load_split(config, "PublicTest", "/no/such")

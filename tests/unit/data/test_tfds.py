@@ -1,0 +1,143 @@
+"""TFDS data sets by name, with this project's own FER2013 builder on a small csv in the manual directory."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from configs.default import get_config
+from fer_jax import labels
+from fer_jax.data import cache
+from fer_jax.data.sources import fer2013
+from fer_jax.data.sources import tfds as source
+from fer_jax.errors import UserError
+
+ROWS = [("Training", 3), ("PublicTest", 6), ("Training", 1), ("PrivateTest", 0), ("Training", 5)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A cache directory whose manual downloads hold a csv; each row's pixels count up from the row's number."""
+    folder = tmp_path_factory.mktemp("cache")
+    manual = folder / "tensorflow_datasets" / "downloads" / "manual"
+    manual.mkdir(parents=True)
+    lines = [f"{emotion},{usage},{' '.join(str((row + i) % 256) for i in range(48 * 48))}"
+             for row, (usage, emotion) in enumerate(ROWS)]
+    (manual / "icml_face_data.csv").write_text("\n".join(["emotion, Usage, pixels", *lines, ""]))
+    return folder
+
+
+def config_of(folder, name="fer2013"):
+    config = get_config()
+    config.data.update(source="tfds", path=name, cache_dir=str(folder))
+    return config
+
+
+def test_fer2013_is_a_tfds_data_set(folder):
+    """Every row arrives with its pixels, label and split, as the csv's parser reads them."""
+    import tensorflow_datasets as tfds
+
+    import fer_jax.data.tfds_builders  # noqa: F401
+
+    sets, info = tfds.load("fer2013", data_dir=folder / "tensorflow_datasets", with_info=True)
+    assert set(sets) == {"train", "validation", "test"}
+    assert (str(info.version), info.supervised_keys) == ("1.0.0", ("image", "label"))
+    assert info.features["label"].names == list(labels.FER2013)
+    assert "Goodfellow" in info.citation
+    faces, emotions, usage = fer2013.parse(fer2013.locate(str(folder / "tensorflow_datasets/downloads/manual")))
+    names = dict(zip(fer2013.SPLITS, ("train", "validation", "test"), strict=True))
+    seen = set()
+    for split, examples in sets.items():
+        for example in tfds.as_numpy(examples):
+            row = int(example["row"])
+            np.testing.assert_array_equal(example["image"][..., 0], faces[row])
+            assert (example["label"], split) == (emotions[row], names[usage[row]])
+            seen.add(row)
+    assert seen == set(range(len(ROWS)))
+
+
+def test_a_data_set_by_its_name(folder, monkeypatch):
+    config = config_of(folder)
+    config.data.select_split = "select"
+    config.input.update(size=24, channels=3)
+    examples = cache.read(config.data, config.input)
+    assert examples.images.shape == (5, 24, 24, 3)
+    assert examples.label_names == labels.FER2013
+    counted = {name: sorted(examples.of_split(name).labels.tolist()) for name in examples.split_names}
+    assert counted == {"Training": [1, 3, 5], "select": [6], "PrivateTest": [0]}
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+    np.testing.assert_array_equal(cache.read(config.data, config.input).images, examples.images)
+
+
+@pytest.mark.parametrize(("name", "message"), [
+    ("no_such_data_set", r"TFDS cannot give 'no_such_data_set' \(DatasetNotFoundError.*tensorflow.org/datasets"),
+    ("fer2013:9.9.9", r"TFDS cannot give 'fer2013:9.9.9' .*9.9.9"),
+])
+def test_a_name_that_tfds_does_not_know(folder, name, message):
+    config = config_of(folder, name)
+    with pytest.raises(UserError, match=message):
+        source.read(config.data, config.input)
+
+
+def test_no_csv_in_the_manual_directory(tmp_path):
+    config = config_of(tmp_path)
+    with pytest.raises(UserError, match=r"TFDS cannot give 'fer2013' \(AssertionError: Manual directory .* empty"):
+        source.read(config.data, config.input)
+
+
+def test_a_single_split_and_examples_without_label(tmp_path):
+    import tensorflow_datasets as tfds
+
+    class OneSplit(tfds.core.GeneratorBasedBuilder):
+        """Three colour images of their own sizes, the second without a label."""
+
+        VERSION = tfds.core.Version("1.0.0")
+
+        def _info(self):
+            return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict({
+                "picture": tfds.features.Image(shape=(None, None, 3)),
+                "kind": tfds.features.ClassLabel(names=["cat", "dog"]),
+            }))
+
+        def _split_generators(self, dl_manager):
+            return {"train": ((i, {"picture": np.full((10 + i, 20, 3), (i, i, 200), np.uint8), "kind": kind})
+                              for i, kind in enumerate((1, -1, 0)))}
+
+        def _generate_examples(self):
+            raise NotImplementedError
+
+    config = config_of(tmp_path, OneSplit.name)
+    config.input.channels = 3
+    examples = source.read(config.data, config.input)
+    assert examples.label_names == ("cat", "dog")
+    assert examples.split.tolist() == ["all", "all"]
+    assert {int(label): image[0, 0].tolist() for label, image in zip(examples.labels, examples.images, strict=True)} \
+        == {1: [0, 0, 200], 0: [2, 2, 200]}
+
+
+def test_a_data_set_that_is_no_image_classification(tmp_path):
+    import tensorflow_datasets as tfds
+
+    class OnlyNumbers(tfds.core.GeneratorBasedBuilder):
+        """No image, no label."""
+
+        VERSION = tfds.core.Version("1.0.0")
+
+        def _info(self):
+            features = tfds.features.FeaturesDict({"number": np.int64})
+            return tfds.core.DatasetInfo(builder=self, features=features)
+
+        def _split_generators(self, dl_manager):
+            return {"train": ((i, {"number": i}) for i in range(2))}
+
+        def _generate_examples(self):
+            raise NotImplementedError
+
+    config = config_of(tmp_path, OnlyNumbers.name)
+    with pytest.raises(UserError, match="has the features number, expected a uint8 image and a class label"):
+        source.read(config.data, config.input)
+
+
+def test_no_name():
+    with pytest.raises(UserError, match=r"config.data.path is empty, expected the name of a TFDS data set"):
+        source.fingerprint(config_of("", "").data)
