@@ -1,0 +1,161 @@
+"""The plots of a report: each draws on matplotlib axes, and is saved as SVG that follows the page's colours, or PNG."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from fer_jax import files
+from fer_jax.metrics import Reliability
+
+INK = "#23272e"  # text and lines; becomes the page's text colour in SVG
+COLOURS = ("#2f7ed8", "#e0763a", "#2e9e6b", "#b35cc4", "#c9a227", "#d1495b", "#5f7d95")
+STYLE = {
+    "font.size": 9, "axes.titlesize": 10, "axes.edgecolor": INK, "axes.labelcolor": INK, "text.color": INK,
+    "xtick.color": INK, "ytick.color": INK, "axes.spines.top": False, "axes.spines.right": False,
+    "axes.grid": True, "grid.color": INK, "grid.alpha": 0.13, "grid.linewidth": 0.8, "lines.linewidth": 1.8,
+    "legend.frameon": False, "svg.fonttype": "none", "svg.hashsalt": "fer_jax",
+}
+PANEL_INCHES = (4.6, 3.3)  # as wide as a phone at the font's own size
+
+Draw = Callable[[Axes], None]
+
+
+def svg(draw: Draw, inches: tuple[float, float] = PANEL_INCHES) -> Markup:
+    """One plot as an <svg> element whose ink is `currentColor`, to stand in a page of any background."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(inches, layout="constrained")
+        draw(figure.add_subplot())
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    text = re.sub(r' id="\w+_\d+"', "", text[text.index("<svg"):])  # the same in every plot of the page
+    return Markup(text.replace(INK, "currentColor"))
+
+
+def png(path: str | os.PathLike, draws: Sequence[Draw], inches: tuple[float, float] = PANEL_INCHES) -> None:
+    """Plots side by side in one picture file on white; `inches` is the size of each."""
+    with matplotlib.rc_context(STYLE), files.atomic_path(path) as aside:
+        figure = Figure((inches[0] * len(draws), inches[1]), layout="constrained")
+        for draw, axes in zip(draws, figure.subplots(1, len(draws), squeeze=False)[0], strict=True):
+            draw(axes)
+        figure.savefig(aside, dpi=144)
+
+
+def curves(title: str, series: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, xlabel: str = "epoch",
+           share: bool = False, log: bool = False, best: float | None = None, ceiling: float | None = None) -> Draw:
+    """Lines by name, each (x, y).
+
+    Args:
+      share: y is a share, shown in per cent.
+      log: y has a logarithmic axis.
+      best: where a vertical line marks the chosen epoch.
+      ceiling: where a horizontal line marks the noise ceiling.
+    """
+    def draw(axes: Axes) -> None:
+        for (name, (x, y)), colour in zip(series.items(), _colours(len(series)), strict=True):
+            axes.plot(x, y, label=name, color=colour, marker="o" if len(x) < 15 else None, markersize=3.5)
+        if best is not None:
+            axes.axvline(best, color=INK, linestyle=":", linewidth=1, label=f"chosen: epoch {best:g}")
+        if ceiling is not None:
+            axes.axhline(ceiling, color=INK, linestyle="--", linewidth=1, label="noise ceiling")
+        axes.set(title=title, xlabel=xlabel)
+        if log:
+            axes.set_yscale("log")
+        if share:
+            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        if xlabel == "epoch":
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.legend()
+
+    return draw
+
+
+def confusion(counts: Sequence[Sequence[int]], label_names: Sequence[str]) -> Draw:
+    """Counts and per cent of the row (the true class), shaded by the latter."""
+    counts = np.asarray(counts)
+    rows = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+
+    def draw(axes: Axes) -> None:
+        colours = np.empty((*rows.shape, 4))
+        colours[...] = to_rgba(COLOURS[0])
+        colours[..., 3] = 0.04 + 0.7 * rows
+        axes.pcolormesh(colours, edgecolors="none")
+        for (i, j), count in np.ndenumerate(counts):
+            weight = "bold" if i == j else "normal"
+            axes.text(j + 0.5, i + 0.44, f"{100 * rows[i, j]:.0f} %", ha="center", va="center", fontsize=8.5,
+                      fontweight=weight)
+            axes.text(j + 0.5, i + 0.76, f"{count}", ha="center", va="center", fontsize=6.5)
+        ticks = np.arange(len(label_names)) + 0.5
+        axes.set_xticks(ticks, label_names, rotation=40, ha="right")
+        axes.set_yticks(ticks, label_names)
+        axes.set(xlabel="predicted", ylabel="true")
+        axes.invert_yaxis()
+        axes.grid(False)
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+
+    return draw
+
+
+def reliability(diagram: Reliability, error: float) -> Draw:
+    """Accuracy in bins of confidence against the diagonal, and how many examples each bin has."""
+    def draw(axes: Axes) -> None:
+        width = np.diff(diagram.edges)
+        axes.bar(diagram.edges[:-1], diagram.examples / diagram.examples.sum(), width, align="edge", color=INK,
+                 alpha=0.15, label="share of the faces")
+        filled = diagram.examples > 0
+        axes.bar(diagram.edges[:-1][filled], diagram.accuracy[filled], width[filled], align="edge", color=COLOURS[0],
+                 alpha=0.55, edgecolor=COLOURS[0], label="accuracy")
+        axes.plot([0, 1], [0, 1], color=INK, linestyle="--", linewidth=1, label="calibrated")
+        axes.plot(diagram.confidence[filled], diagram.accuracy[filled], "o", color=COLOURS[1], markersize=4,
+                  label="mean confidence")
+        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", title=f"Calibration error {100 * error:.1f} %")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.legend(fontsize=8)
+
+    return draw
+
+
+def bars(title: str, groups: Sequence[str], series: Mapping[str, Sequence[float]]) -> Draw:
+    """Shares in 0..1 by group, one bar a series beside the other."""
+    def draw(axes: Axes) -> None:
+        width = 0.8 / len(series)
+        for i, ((name, values), colour) in enumerate(zip(series.items(), _colours(len(series)), strict=True)):
+            axes.bar(np.arange(len(groups)) + (i + 0.5) * width - 0.4, values, width, label=name, color=colour)
+        axes.set_xticks(range(len(groups)), groups, rotation=40, ha="right")
+        axes.set(title=title, ylim=(0, 1))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.legend(fontsize=8)
+
+    return draw
+
+
+def sheet(path: str | os.PathLike, images: np.ndarray, captions: Sequence[tuple[str, str]], columns: int = 8) -> None:
+    """Faces uint8 (N, H, W, C) in rows, each with a caption (text, colour), as a PNG file."""
+    rows = -(-len(images) // columns)
+    with matplotlib.rc_context(STYLE), files.atomic_path(path) as aside:
+        figure = Figure((1.25 * columns, 1.55 * rows))
+        figure.subplots_adjust(0.005, 0.005, 0.995, 1 - 0.25 / (1.55 * rows), wspace=0.06, hspace=0.28)
+        for axes in (grid := figure.subplots(rows, columns, squeeze=False).ravel()):
+            axes.axis("off")
+        for axes, image, (text, colour) in zip(grid, images, captions, strict=False):
+            axes.imshow(np.broadcast_to(image, (*image.shape[:2], 3)), interpolation="nearest")
+            axes.set_title(text, fontsize=7, color=colour, pad=2)
+        figure.savefig(aside, dpi=120)
+
+
+def _colours(count: int) -> list[Any]:
+    return [COLOURS[i % len(COLOURS)] for i in range(count)]

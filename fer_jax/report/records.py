@@ -1,0 +1,87 @@
+"""What a run left in its folder, read back: the only source of a report's numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+from scipy.special import softmax
+
+from fer_jax import config as configs
+from fer_jax import writers
+from fer_jax.data.examples import Examples
+from fer_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Records:
+    """The records of one run.
+
+    Attributes:
+      workdir: its folder.
+      name: what people call it, the folder's name.
+      config: config.json.
+      rows: of metrics.jsonl, one an evaluated epoch; empty before the first.
+      result: result.json, or None while the run is not finished.
+    """
+
+    workdir: pathlib.Path
+    name: str
+    config: ConfigDict
+    rows: list[dict[str, Any]]
+    result: dict[str, Any] | None
+
+    @property
+    def split(self) -> str | None:
+        """The split that is shown in detail: the test split where it was scored, else the one selected on."""
+        return list(self.result["splits"])[-1] if self.result else None
+
+    def predictions(self, split: str) -> Predictions | None:
+        """Of one split, or None where the run kept none."""
+        path = self.workdir / "predictions" / f"{split}.npz"
+        if not path.exists():
+            return None
+        with np.load(path) as arrays:
+            return Predictions(softmax(arrays["logits"].astype(np.float64), axis=1), arrays["labels"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """Probabilities float64 (N, classes) and labels int32 (N,), in the order of `Examples.of_split`."""
+
+    probabilities: np.ndarray
+    labels: np.ndarray
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """int64 (N,), the most probable class."""
+        return self.probabilities.argmax(axis=1)
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """float64 (N,), the probability of the predicted class."""
+        return self.probabilities.max(axis=1)
+
+    @property
+    def correct(self) -> np.ndarray:
+        """bool (N,)."""
+        return self.predicted == self.labels
+
+    def require_same(self, examples: Examples) -> None:
+        """UserError when these are not the predictions of `examples`."""
+        if not np.array_equal(self.labels, examples.labels):
+            raise UserError(f"the data has {len(examples)} labels that are not those of the run's {len(self.labels)} "
+                            "predictions: give the data of the run, or report without faces (--nofaces)")
+
+
+def read(workdir: str | os.PathLike) -> Records:
+    """The records in `workdir`; UserError when it is no run's folder."""
+    workdir = pathlib.Path(workdir)
+    result = workdir / "result.json"
+    return Records(workdir, workdir.resolve().name, configs.load(workdir),
+                   writers.read_metrics(workdir), json.loads(result.read_text()) if result.exists() else None)

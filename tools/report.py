@@ -1,0 +1,44 @@
+"""Write the report of a run again, or a page that compares several.
+
+python -m tools.report --workdir=runs/xception
+python -m tools.report --workdir=runs/a --workdir=runs/b --out=compared
+"""
+
+from __future__ import annotations
+
+from absl import flags, logging
+
+from fer_jax import cli
+from fer_jax.errors import UserError
+
+_WORKDIRS = flags.DEFINE_multi_string("workdir", None, "Folder of a run; given twice or more, the runs are compared.",
+                                      required=True)
+_OUT = flags.DEFINE_string("out", None, "Folder to write into. Default: report/ in the run's folder; a comparison "
+                                        "needs one.")
+_FACES = flags.DEFINE_bool("faces", True, "Read the run's data for the pages of faces.")
+
+
+def main(argv: list[str]) -> None:
+    """Write the page and print its path."""
+    from fer_jax import report
+
+    workdirs = _WORKDIRS.value
+    if len(workdirs) > 1:
+        if not _OUT.value:
+            raise UserError(f"{len(workdirs)} runs to compare and no place for the page: give --out=FOLDER")
+        print(report.compare(workdirs, _OUT.value))
+        return
+    examples = None
+    if _FACES.value:
+        from fer_jax import config as configs
+        from fer_jax.data import loading
+
+        try:
+            examples = loading.load(configs.load(workdirs[0]))
+        except UserError as error:
+            logging.warning("no faces in the report, the run's data cannot be read: %s", error)
+    print(report.write(workdirs[0], examples, _OUT.value))
+
+
+if __name__ == "__main__":
+    cli.run(main)
