@@ -35,6 +35,8 @@ def get_config() -> ConfigDict:
     c.input = ConfigDict()
     c.input.size = 48                       # pixels, height and width
     c.input.channels = 1                    # 1 grey, 3 RGB (grey is repeated)
+    c.input.crop = 0                        # the network sees a square of so many pixels: random in training, central in
+                                            # evaluation; 0 is the whole image
     c.input.scaling = "signed"              # signed [-1, 1], unit [0, 1]
     c.input.resize = "area"                 # area, linear: how images of another size are brought to `size`
 
@@ -56,6 +58,7 @@ def get_config() -> ConfigDict:
     c.model = ConfigDict()
     c.model.name = "mini_xception"          # a key of fer_jax.models.registry
     c.model.args = ConfigDict()             # the model's own arguments
+    c.model.pretrained = ""                 # file or bundle of weights to start from, see fer_jax/models/pretrained.py
 
     c.loss = ConfigDict()
     c.loss.label_smoothing = 0.0
@@ -73,6 +76,8 @@ def get_config() -> ConfigDict:
     c.optim.weight_decay = 0.0              # not applied to biases and BatchNorm
     c.optim.clip_norm = 0.0                 # global norm of the gradient; 0 is off
     c.optim.accumulate_steps = 1            # gradients of this many batches make one update
+    c.optim.trainable_from = ""             # beginning of a layer's name: the layers before it are frozen; "" trains all
+    c.optim.backbone_learning_rate = 0.0    # peak for trained layers other than the head; 0 is learning_rate
     c.optim.ema_decay = 0.0                 # exponential moving average of weights, evaluated in their place; 0 is off
 
     c.eval = ConfigDict()

@@ -11,8 +11,7 @@ import jax
 
 from fer_jax.errors import UserError
 from fer_jax.models.layers import BatchNorm
-from fer_jax.models.network import Network, is_head
-from fer_jax.models.summary import layers
+from fer_jax.models.network import Network, is_head, layers_of
 
 Groups = Mapping[str, str]
 
@@ -28,7 +27,7 @@ def layer_groups(model: Network, input_shape: tuple[int, ...], trainable_from: s
     Raises:
       UserError: no layer's name begins so; the names there are.
     """
-    names = [layer.name for layer in layers(model, input_shape) if layer.trained]
+    names = [layer.name for layer in layers_of(model, input_shape) if layer.trained]
     first = next((i for i, name in enumerate(names) if name.startswith(trainable_from)), None)
     if first is None:
         raise UserError(f"config.optim.trainable_from is {trainable_from!r}: expected the beginning of one of "

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+# Flax offers its table only as text 180 columns wide; the rows behind that are what is used here.
+from flax.linen.summary import _get_module_table
 
 from fer_jax.models import layers
+
+# {(collection, layer, parameter): array}: the places in a network's variables, without what lies between the last two
+Arrays = dict[tuple[str, str, str], np.ndarray]
 
 
 class Network(nn.Module):
@@ -113,6 +120,37 @@ class Flatten(nn.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return x.reshape(x.shape[0], -1)
+
+
+class Layer(NamedTuple):
+    """One layer of a network.
+
+    Attributes:
+      name: of the layer, and of its part of the parameters.
+      kind: its class.
+      output_shape: without the batch.
+      trained: how many numbers gradients change.
+      statistics: how many numbers BatchNorm keeps.
+    """
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...]
+    trained: int
+    statistics: int
+
+
+def layers_of(model: Network, input_shape: tuple[int, ...]) -> list[Layer]:
+    """The layers of `model` for images of `input_shape` (H, W, C), in the order they are called. Allocates nothing."""
+    rows = _get_module_table(model, depth=1, show_repeated=False, compute_flops=False, compute_vjp_flops=False)(
+        jax.random.key(0), jnp.zeros((1, *input_shape)), False)
+
+    def count(variables: dict) -> int:
+        return sum(leaf.size for leaf in jax.tree.leaves(variables))
+
+    return [Layer(row.path[0], type(row.module_copy).__name__, tuple(row.outputs.shape[1:]),
+                  count(row.counted_variables.get("params", {})), count(row.counted_variables.get("batch_stats", {})))
+            for row in rows if row.path]
 
 
 def is_head(layer: str) -> bool:

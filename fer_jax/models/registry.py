@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
 from fer_jax.errors import UserError
 from fer_jax.models import ckplus, jaffe
 from fer_jax.models.mini_xception import MiniXception
@@ -51,3 +55,27 @@ def create(name: str, num_classes: int, args: Mapping[str, Any] | None = None, *
                         f"{name} takes {', '.join(sorted(fields)) or 'none'}")
     return MODELS[name](num_classes=num_classes, dtype=dtype, axis_name=axis_name,
                         implementation=implementation, **args)
+
+
+def from_config(config: ConfigDict, num_classes: int, axis_name: str | None = None,
+                implementation: str = "auto") -> Network:
+    """The network of `config.model`, computing in `config.dtype` ("auto": bfloat16 on accelerators, float32 on CPUs)."""
+    bfloat16 = config.dtype == "bfloat16" or (config.dtype == "auto" and jax.default_backend() != "cpu")
+    return create(config.model.name, num_classes, config.model.args, dtype=jnp.bfloat16 if bfloat16 else None,
+                  axis_name=axis_name, implementation=implementation)
+
+
+def from_config(config: ConfigDict, num_classes: int, *, axis_name: str | None = None,
+                implementation: str = "auto") -> Network:
+    """The network of `config.model` computing in `config.dtype`; arguments and errors as of `create`."""
+    name = config.dtype
+    if name == "auto":
+        name = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+    return create(config.model.name, num_classes, config.model.args, dtype=jnp.dtype(name), axis_name=axis_name,
+                  implementation=implementation)
+
+
+def input_shape(config: ConfigDict) -> tuple[int, int, int]:
+    """(H, W, C) of one image as the network of `config` sees it."""
+    size = config.input.crop or config.input.size
+    return size, size, config.input.channels

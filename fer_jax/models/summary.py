@@ -3,48 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
+from ml_collections import ConfigDict
 
-# Flax offers its table only as a picture 180 columns wide; the rows behind it are what this module presents.
-from flax.linen.summary import _get_module_table
-
-from fer_jax.models.network import Network
+from fer_jax import labels
+from fer_jax.models import freezing, registry
+from fer_jax.models.network import Network, layers_of
 
 WIDTH = 100  # columns
+# Where the data's labels are known before it is read
+LABEL_NAMES = {"fer2013": labels.FER2013, "synthetic": labels.FER2013, "ferplus": labels.FERPLUS,
+               "jaffe": labels.JAFFE, "ckplus": labels.CKPLUS}
 
 
-class Layer(NamedTuple):
-    """One layer of a network.
-
-    Attributes:
-      name: of the layer, and of its part of the parameters.
-      kind: its class.
-      output_shape: without the batch.
-      trained: how many numbers gradients change.
-      statistics: how many numbers BatchNorm keeps.
-    """
-
-    name: str
-    kind: str
-    output_shape: tuple[int, ...]
-    trained: int
-    statistics: int
-
-
-def layers(model: Network, input_shape: tuple[int, ...]) -> list[Layer]:
-    """The layers of `model` for images of `input_shape` (H, W, C), in the order they are called. Allocates nothing."""
-    rows = _get_module_table(model, depth=1, show_repeated=False, compute_flops=False, compute_vjp_flops=False)(
-        jax.random.key(0), jnp.zeros((1, *input_shape)), False)
-
-    def count(variables: dict) -> int:
-        return sum(leaf.size for leaf in jax.tree.leaves(variables))
-
-    return [Layer(row.path[0], type(row.module_copy).__name__, tuple(row.outputs.shape[1:]),
-                  count(row.counted_variables.get("params", {})), count(row.counted_variables.get("batch_stats", {})))
-            for row in rows if row.path]
+def of_config(config: ConfigDict) -> str:
+    """The table of the network a config trains; the data is read only where the source alone does not say the labels."""
+    model = registry.from_config(config, _num_classes(config))
+    shape = registry.input_shape(config)
+    return table(model, shape, freezing.layer_groups(model, shape, config.optim.trainable_from))
 
 
 def table(model: Network, input_shape: tuple[int, ...], groups: Mapping[str, str] | None = None) -> str:
@@ -54,7 +30,7 @@ def table(model: Network, input_shape: tuple[int, ...], groups: Mapping[str, str
       input_shape: (H, W, C) of one image.
       groups: of `fer_jax.models.freezing.layer_groups`; the frozen layers are marked and counted apart.
     """
-    rows = layers(model, input_shape)
+    rows = layers_of(model, input_shape)
     frozen = {name for name, group in (groups or {}).items() if group == "frozen"}
     lines = [f"{type(model).__name__}, input {input_shape}, {model.num_classes} classes",
              _line("Layer (type)", "Output shape", "Parameters", ""), "-" * WIDTH]
@@ -73,3 +49,12 @@ def table(model: Network, input_shape: tuple[int, ...], groups: Mapping[str, str
 
 def _line(name: str, shape: str, parameters: str, note: str) -> str:
     return f"{name:<48}{shape:<22}{parameters:>16}{note:>14}".rstrip()
+
+
+def _num_classes(config: ConfigDict) -> int:
+    data = config.data
+    if data.source in LABEL_NAMES:
+        return len(LABEL_NAMES[data.source]) - ("merge_angry_disgust" in data.clean)
+    from fer_jax.data import loading
+
+    return len(loading.load(config).label_names)

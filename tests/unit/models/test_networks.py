@@ -7,7 +7,7 @@ import pytest
 
 from fer_jax.errors import UserError
 from fer_jax.models import registry
-from fer_jax.models.summary import layers
+from fer_jax.models.network import layers_of
 
 # name, arguments, (H, W, C), classes: trained parameters, statistics of BatchNorm
 TOTALS = [
@@ -29,7 +29,7 @@ TOTALS = [
 
 @pytest.mark.parametrize(("name", "args", "shape", "classes", "trained", "statistics"), TOTALS)
 def test_parameters_are_those_published(name, args, shape, classes, trained, statistics):
-    rows = layers(registry.create(name, classes, args), shape)
+    rows = layers_of(registry.create(name, classes, args), shape)
     assert sum(row.trained for row in rows) == trained
     assert sum(row.statistics for row in rows) == statistics
 
@@ -122,7 +122,7 @@ LAYERS = {
 @pytest.mark.parametrize(("name", "shape", "classes"), [(row[0], row[2], row[3]) for row in TOTALS if not row[1]])
 def test_layers_are_those_published(name, shape, classes):
     found = [(row.name, row.output_shape, row.trained + row.statistics)
-             for row in layers(registry.create(name, classes), shape)]
+             for row in layers_of(registry.create(name, classes), shape)]
     assert found == LAYERS[name]
 
 
