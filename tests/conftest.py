@@ -5,6 +5,9 @@ import pathlib
 
 import pytest
 
+# Before JAX is imported: eight CPU devices, so that every test of the SPMD code is one on several devices.
+os.environ["XLA_FLAGS"] = (os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8").strip()
+
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 
 

@@ -1,0 +1,59 @@
+"""The streaming pipeline: tf.data gathers, batches and prefetches uint8 on the host's threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import jax
+import numpy as np
+
+from fer_jax.data import sampler
+from fer_jax.data.examples import Examples
+
+PREFETCHED_CHUNKS = 2
+
+
+class TfPipeline:
+    """Batches gathered by tf.data, in exactly the order of the resident pipeline. TensorFlow never sees a GPU.
+
+    Attributes:
+      resident: empty, nothing lives on the device.
+    """
+
+    resident: Mapping[str, np.ndarray] = {}
+
+    def __init__(self, examples: Examples, seed: int, batch_size: int, shard: slice):
+        """`shard` is this host's part of the global batch: only its rows are read."""
+        self._images, self._targets = examples.images, examples.targets()
+        self._seed, self._batch_size, self._shard = seed, batch_size, shard
+
+    def feeds(self, step: int, steps: int, chunks: int) -> Iterator[dict[str, np.ndarray]]:
+        """One feed a chunk of `steps` steps, from `step` on.
+
+        "images" uint8 (steps, host's batch, H, W, C) and "targets" float32 (steps, host's batch, classes).
+        """
+        import tensorflow as tf
+
+        tf.config.set_visible_devices([], "GPU")
+        images, targets = self._images, self._targets
+
+        def rows(chunk: np.ndarray) -> np.ndarray:
+            order = sampler.indices(self._seed, step + int(chunk) * steps, steps, self._batch_size, len(images))
+            return order[:, self._shard]
+
+        def gather(order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return images[order], targets[order]
+
+        def load(chunk: tf.Tensor) -> dict[str, tf.Tensor]:
+            order = tf.numpy_function(rows, [chunk], tf.int32)
+            x, y = tf.numpy_function(gather, [order], (tf.uint8, tf.float32))
+            return {"images": x, "targets": y}
+
+        # The gather is numpy's: a memory-mapped set larger than memory is read only where a batch needs it.
+        stream = tf.data.Dataset.range(chunks).map(load, num_parallel_calls=1, deterministic=True)
+        yield from stream.prefetch(PREFETCHED_CHUNKS).as_numpy_iterator()
+
+    @staticmethod
+    def fetch(resident: Mapping[str, jax.Array], feed: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        """Inside the compiled step: uint8 images (b, H, W, C) and float32 targets (b, classes) of one step's feed."""
+        return feed["images"], feed["targets"]

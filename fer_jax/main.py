@@ -1,0 +1,39 @@
+"""Train a facial-expression recogniser: python -m fer_jax.main --config=configs/xception.py
+
+The run's folder gets checkpoints, metrics, result.json and report/. The same command again resumes it, or says that it
+is finished. Any value of the config can be given on the command line: --config.epochs=5 --config.data.path=fer2013.csv
+"""
+
+from __future__ import annotations
+
+import pathlib
+
+from absl import flags
+from ml_collections import config_flags
+
+from fer_jax import cli
+
+_CONFIG = config_flags.DEFINE_config_file("config", None,
+                                         "The config: a file of configs/, with :variant where it has one.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run. Default: runs/NAME, by the config's name.")
+_MODE = flags.DEFINE_enum("mode", "train", ["train", "summary"],
+                          "train: train, score and report. summary: print the network, layer by layer.")
+
+
+def main(argv: list[str]) -> int | None:
+    """Run `--mode`."""
+    from fer_jax import run, runtime
+
+    runtime.init()
+    config = _CONFIG.value
+    if _MODE.value == "summary":
+        from fer_jax.models import summary
+
+        print(summary.of_config(config))
+        return
+    run.train_and_score(config, _WORKDIR.value or pathlib.Path("runs") / config.name)
+
+
+if __name__ == "__main__":
+    flags.mark_flag_as_required("config")
+    cli.run(main)

@@ -1,0 +1,165 @@
+"""One run from its config to its result: data, training, the final scores, the report; and a finished run read back."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from fer_jax import config as configs
+from fer_jax import files, metrics, runtime
+from fer_jax.data import loading
+from fer_jax.data.examples import Examples
+from fer_jax.errors import UserError
+from fer_jax.evaluate import Evaluator
+from fer_jax.stopwatch import Stopwatch
+from fer_jax.train import Progress, restore_best, train
+
+RESULT = "result.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A trained run.
+
+    Attributes:
+      workdir: its folder.
+      config: what it was trained with.
+      model: the network, for evaluation (`model.apply(variables, images, False)`).
+      variables: {"params", "batch_stats"} numpy arrays of the chosen epoch, averaged ones where EMA was on.
+      label_names: in the order of the logits.
+      progress: what the loop knew at that checkpoint.
+    """
+
+    workdir: pathlib.Path
+    config: ConfigDict
+    model: nn.Module
+    variables: Any
+    label_names: tuple[str, ...]
+    progress: Progress
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """The content of result.json, or None while the run is not finished."""
+        path = self.workdir / RESULT
+        return json.loads(path.read_text()) if path.exists() else None
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """float32 (N, classes) for uint8 images (N, H, W, C)."""
+        return Evaluator(self.model, self.config, len(images)).logits(self.variables, images)
+
+
+def load_run(workdir: str | os.PathLike, which: str = "best") -> Run:
+    """A run's "best" or "last" checkpoint; UserError when `workdir` holds none."""
+    workdir = pathlib.Path(workdir)
+    config = configs.load(workdir)
+    model, state, progress = restore_best(config, workdir, which)
+    return Run(workdir, config, model, state.variables(), tuple(progress.label_names), progress)
+
+
+def train_and_score(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, Any]:
+    """Train what `config` says in `workdir` (resuming what is there), score it, and return the content of result.json.
+
+    The epoch is chosen on the selection split; the test split, if present, is scored once, after the choice. A
+    finished run is not trained again.
+
+    Raises:
+      UserError: for bad values, bad data, a workdir of another config or in use by another process.
+    """
+    stopwatch, workdir = Stopwatch(), pathlib.Path(workdir)
+    configs.validate(config)
+    configs.refuse_other(config, workdir)
+    if (workdir / RESULT).exists():
+        result = json.loads((workdir / RESULT).read_text())
+        logging.info("already finished: %s", summary(result))
+        return result
+    examples = loading.load(config)
+    workdir.mkdir(parents=True, exist_ok=True)
+    with _locked(workdir):
+        configs.save(config, workdir)
+        progress = train(config, workdir, examples, stopwatch)
+        stopwatch.enter("eval")
+        run = load_run(workdir)
+        splits = {}
+        for name in (config.data.select_split, config.data.test_split):
+            if name in examples.split_names:
+                split = examples.of_split(name)
+                logits = run.logits(split.images)
+                save_predictions(workdir / "predictions" / f"{name}.npz", logits, split.labels)
+                splits[name] = metrics.scores(logits, split.labels, examples.label_names)
+        stopwatch.enter("report")
+        result = _result(config, examples, progress, splits, stopwatch)
+        from fer_jax import report  # matplotlib: slow to import, and of no use before this point
+
+        files.write_json(workdir / RESULT, result)
+        report.write(workdir, examples)
+    logging.info("done: %s", summary(result))
+    return result
+
+
+def summary(result: dict[str, Any]) -> str:
+    """One line for people."""
+    scores = ", ".join(f"{name} {100 * s['accuracy']:.2f} % +- {100 * s['standard_error']:.2f} of {s['examples']}"
+                       for name, s in result["splits"].items())
+    return (f"{scores} (epoch {result['best_epoch']}, chosen on {result['selected_on']}), "
+            f"{result['wall_seconds']:.0f} s, {result['train_examples_per_second']:.0f} images/s")
+
+
+def save_predictions(path: pathlib.Path, logits: np.ndarray, labels: np.ndarray) -> None:
+    """Write logits (N, classes) and labels (N,) of one split."""
+    with files.atomic_path(path) as aside:
+        np.savez(aside, logits=logits.astype(np.float32), labels=labels.astype(np.int32))
+
+
+def _result(config: ConfigDict, examples: Examples, progress: Progress, splits: dict[str, Any],
+            stopwatch: Stopwatch) -> dict[str, Any]:
+    this_session = stopwatch.read()
+    # progress.seconds was taken at the last evaluation; what came after it belongs to this session.
+    seconds = {phase: max(progress.seconds.get(phase, 0.0), this_session[phase]) for phase in this_session}
+    return {
+        "config": config.name,
+        "seed": config.seed,
+        "data": examples.description,
+        "label_names": list(examples.label_names),
+        "selected_on": config.data.select_split,
+        "selected_by": config.eval.select_by,
+        "best_epoch": progress.best_epoch,
+        "epochs": progress.epoch,
+        "splits": splits,
+        "train_examples": progress.examples,
+        "train_examples_per_second": progress.examples / max(seconds["train"], 1e-9),
+        "train_seconds": seconds["train"],
+        "wall_seconds": sum(seconds.values()),
+        "seconds": seconds,
+        "versions": runtime.versions(),
+    }
+
+
+@contextlib.contextmanager
+def _locked(workdir: pathlib.Path) -> Iterator[None]:
+    """Holds the workdir for this process; the lock goes when the process does, however it ends."""
+    if jax.process_index():  # the first process holds it for all
+        yield
+        return
+    with (workdir / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            raise UserError(f"{workdir} is in use by process {lock.read().strip()}: wait for it to end, "
+                            "or use another --workdir") from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield

@@ -1,0 +1,75 @@
+"""What a run writes down as it goes: one row an evaluation as json, csv and TensorBoard events, and a progress bar."""
+
+from __future__ import annotations
+
+import csv
+import json
+import pathlib
+from typing import Any
+
+from fer_jax import files
+
+JSONL, CSV = "metrics.jsonl", "metrics.csv"
+
+
+def read_metrics(workdir: pathlib.Path) -> list[dict[str, Any]]:
+    """The rows of `metrics.jsonl` in order; [] when there is none. A last line cut short by a crash is left out."""
+    path = pathlib.Path(workdir) / JSONL
+    rows = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+class MetricWriter:
+    """Appends rows to metrics.jsonl, metrics.csv and TensorBoard events of a workdir."""
+
+    def __init__(self, workdir: pathlib.Path, step: int):
+        """Rows after `step` are dropped: a resumed run will write them again."""
+        from tensorboardX import SummaryWriter
+
+        self._workdir = pathlib.Path(workdir)
+        self._rows = [row for row in read_metrics(workdir) if row["step"] <= step]
+        self._rewrite()
+        self._events = SummaryWriter(str(self._workdir / "events"), purge_step=step + 1 if step else None)
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Add one row; it must have "step", and the keys of the rows before it."""
+        self._rows.append(row)
+        with (self._workdir / JSONL).open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        with (self._workdir / CSV).open("a", newline="") as file:
+            writer = csv.DictWriter(file, list(self._rows[0]))
+            if len(self._rows) == 1:
+                writer.writeheader()
+            writer.writerow(row)
+        for name, value in row.items():
+            if name != "step" and value is not None:
+                self._events.add_scalar(name, value, row["step"])
+        self._events.flush()
+
+    def _rewrite(self) -> None:
+        with files.atomic_path(self._workdir / JSONL) as aside:
+            aside.write_text("".join(json.dumps(row) + "\n" for row in self._rows))
+        with files.atomic_path(self._workdir / CSV) as aside, aside.open("w", newline="") as file:
+            if self._rows:
+                writer = csv.DictWriter(file, list(self._rows[0]))
+                writer.writeheader()
+                writer.writerows(self._rows)
+
+    def close(self) -> None:
+        """Close the event file."""
+        self._events.close()
+
+
+class Silent:
+    """Stands for `MetricWriter` on the processes that do not write."""
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
