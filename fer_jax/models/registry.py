@@ -59,20 +59,13 @@ def create(name: str, num_classes: int, args: Mapping[str, Any] | None = None, *
 
 def from_config(config: ConfigDict, num_classes: int, axis_name: str | None = None,
                 implementation: str = "auto") -> Network:
-    """The network of `config.model`, computing in `config.dtype` ("auto": bfloat16 on accelerators, float32 on CPUs)."""
+    """The network of `config.model`, computing in `config.dtype`: "auto" is bfloat16 on accelerators, float32 on CPUs.
+
+    Arguments and errors are those of `create`.
+    """
     bfloat16 = config.dtype == "bfloat16" or (config.dtype == "auto" and jax.default_backend() != "cpu")
     return create(config.model.name, num_classes, config.model.args, dtype=jnp.bfloat16 if bfloat16 else None,
                   axis_name=axis_name, implementation=implementation)
-
-
-def from_config(config: ConfigDict, num_classes: int, *, axis_name: str | None = None,
-                implementation: str = "auto") -> Network:
-    """The network of `config.model` computing in `config.dtype`; arguments and errors as of `create`."""
-    name = config.dtype
-    if name == "auto":
-        name = "float32" if jax.default_backend() == "cpu" else "bfloat16"
-    return create(config.model.name, num_classes, config.model.args, dtype=jnp.dtype(name), axis_name=axis_name,
-                  implementation=implementation)
 
 
 def input_shape(config: ConfigDict) -> tuple[int, int, int]:

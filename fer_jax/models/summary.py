@@ -17,7 +17,7 @@ LABEL_NAMES = {"fer2013": labels.FER2013, "synthetic": labels.FER2013, "ferplus"
 
 
 def of_config(config: ConfigDict) -> str:
-    """The table of the network a config trains; the data is read only where the source alone does not say the labels."""
+    """The table of the network a config trains; the data is read only where its source does not say the labels."""
     model = registry.from_config(config, _num_classes(config))
     shape = registry.input_shape(config)
     return table(model, shape, freezing.layer_groups(model, shape, config.optim.trainable_from))
