@@ -25,8 +25,11 @@ def get_config() -> ConfigDict:
     c.data.train_split = "Training"
     c.data.select_split = "PublicTest"      # chooses the epoch; may be looked at as often as wanted
     c.data.test_split = "PrivateTest"       # scored once, after the choice; may be absent
+    c.data.holdout = 0.1                    # share of the select split where the data has none
+    c.data.holdout_test = 0.1               # share of the test split where the data has none; 0 makes no test split
     c.data.folds = 10                       # of --mode=crossval
-    c.data.holdout = 0.1                    # share of each held-out split where the data has none
+    c.data.fold_by = "auto"                 # subject, leave_one_subject_out, stratified, random; auto is subject where
+                                            # people are known, else stratified
     c.data.clean = ()                       # steps of fer_jax/data/clean.py, in order
     c.data.drop_leaks = False               # drop training images that duplicate an image of another split
     c.data.votes = True                     # ferplus: train against the distribution of votes, not the majority

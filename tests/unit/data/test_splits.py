@@ -1,0 +1,155 @@
+"""Splits and folds: seeded, disjoint, complete, and people on one side unless asked otherwise."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from configs.default import get_config
+from fer_jax.data import splits
+from fer_jax.data.examples import UNSPLIT, Examples
+from fer_jax.errors import UserError
+
+
+def examples(n=120, classes=3, people=12, split=UNSPLIT):
+    labels = np.arange(n) % classes
+    return Examples(images=np.zeros((n, 2, 2, 1), np.uint8), labels=labels.astype(np.int32),
+                    split=np.full(n, split) if isinstance(split, str) else np.array(split),
+                    label_names=tuple("abcdefgh"[:classes]),
+                    subjects=None if people is None else np.array([f"S{i // classes % people}" for i in range(n)]))
+
+
+def data(**values):
+    config = get_config().data
+    config.update(values)
+    return config
+
+
+def people_of(record, name):
+    return set(record.of_split(name).subjects)
+
+
+def test_the_datas_own_splits_are_kept():
+    record = examples(split=["Training"] * 80 + ["PublicTest"] * 20 + ["PrivateTest"] * 20)
+    assert splits.assign(record, data(), 0).split.tolist() == record.split.tolist()
+
+
+def test_a_missing_select_split_is_carved_out_of_training_only():
+    record = examples(people=None, split=["Training"] * 90 + ["PrivateTest"] * 30)
+    assigned = splits.assign(record, data(holdout=0.2), 0)
+    assert (assigned.split[90:] == "PrivateTest").all()
+    assert assigned.of_split("PublicTest").class_counts().tolist() == [6, 6, 6]
+    assert assigned.of_split("Training").class_counts().tolist() == [24, 24, 24]
+
+
+def test_data_without_splits_gets_all_three_by_people_where_they_are_known():
+    assigned = splits.assign(examples(people=12), data(holdout=0.2, holdout_test=0.25), 0)
+    parts = [people_of(assigned, name) for name in ("Training", "PublicTest", "PrivateTest")]
+    assert [len(part) for part in parts] == [7, 2, 3]
+    assert len(set.union(*parts)) == 12
+
+
+@pytest.mark.parametrize("how", ["holdout", "random", "subject"])
+def test_new_splits_have_their_shares_and_depend_on_the_seed(how):
+    config = data(split=how, holdout=0.25, holdout_test=0.25)
+    first, again, other = (splits.assign(examples(), config, seed) for seed in (0, 0, 1))
+    assert first.split.tolist() == again.split.tolist() != other.split.tolist()
+    for name in ("PublicTest", "PrivateTest"):
+        part = first.of_split(name)
+        assert len(part) == 30
+        if how == "holdout":
+            assert part.class_counts().tolist() == [10, 10, 10]
+
+
+def test_the_reports_random_split_has_no_test_split_and_its_sizes():
+    assigned = splits.assign(examples(981, people=None), data(split="random", holdout=0.33, holdout_test=0.0), 0)
+    assert {name: (assigned.split == name).sum() for name in assigned.split_names} == \
+        {"Training": 657, "PublicTest": 324}
+
+
+def test_held_out_people_show_every_class_nearly_alike():
+    """People show few classes each; one draw of three in twenty-four would often miss a class."""
+    n = 240
+    record = Examples(images=np.zeros((n, 2, 2, 1), np.uint8), labels=(np.arange(n) // 10 % 4).astype(np.int32),
+                      split=np.full(n, UNSPLIT), label_names=tuple("abcd"), subjects=(np.arange(n) // 10).astype(str))
+    for seed in range(5):
+        assigned = splits.assign(record, data(split="subject", holdout=1 / 6, holdout_test=1 / 6), seed)
+        assert assigned.of_split("PrivateTest").class_counts().min() == 10
+
+
+@pytest.mark.parametrize(("record", "changes", "message"), [
+    (examples(), {"split": "none"}, "config.data.split is 'none': expected one of given, holdout, random, subject"),
+    (examples(split="train"), {}, "the data has no split 'Training': there are train"),
+    (examples(split=["Training"] * 60 + ["x"] * 60), {"select_split": "y"},
+     "the data has no split 'y': there are Training, x"),
+    (examples(), {"select_split": "Training"}, "a name of its own"),
+    (examples(people=None), {"split": "subject"}, "the data does not say who is on which image"),
+    (examples(people=2), {}, "1 person to split"),
+    (examples(n=4), {"split": "random"}, "leaves 4 to train and 0 held out"),
+    (examples(n=10, people=None), {}, "holding out 1 of 10 examples of 3 classes, of which b has 3"),
+    (examples(n=7, classes=3, people=None), {"holdout_test": 0.5}, "holding out 1 of 3"),
+    (examples(), {"holdout": 1.0}, "held out: add data or change config.data.holdout"),
+])
+def test_what_cannot_be_split_is_refused(record, changes, message):
+    with pytest.raises(UserError, match=message):
+        splits.assign(record, data(**changes), 0)
+
+
+@settings(deadline=None, max_examples=25)
+@given(count=st.integers(2, 6), seed=st.integers(0, 99), by=st.sampled_from(splits.FOLDS), people=st.integers(6, 10))
+def test_folds_test_every_example_once_and_train_on_the_others(count, seed, by, people):
+    record = examples(180, people=people)
+    pairs = splits.folds(record, data(folds=count, fold_by=by), seed)
+    assert len(pairs) == (people if by == "leave_one_subject_out" else count)
+    np.testing.assert_array_equal(np.sort(np.concatenate([test for _, test in pairs])), np.arange(180))
+    for train, test in pairs:
+        np.testing.assert_array_equal(np.union1d(train, test), np.arange(180))
+        if by in ("auto", "subject", "leave_one_subject_out"):
+            assert not set(record.subjects[train]) & set(record.subjects[test])
+
+
+def test_folds_are_stratified_where_people_are_not_known():
+    for _, test in splits.folds(examples(people=None), data(folds=4), 0):
+        assert np.bincount(examples().labels[test]).tolist() == [10, 10, 10]
+
+
+@pytest.mark.parametrize(("record", "changes", "message"), [
+    (examples(), {"fold_by": "name"}, "config.data.fold_by is 'name': expected one of auto, subject"),
+    (examples(people=4), {"folds": 5}, "config.data.folds is 5: expected 2 to 4, the number of people"),
+    (examples(), {"folds": 1}, "config.data.folds is 1: expected 2 to 12"),
+    (examples(people=1), {"fold_by": "leave_one_subject_out"}, "the data shows 1 person"),
+    (examples(people=None), {"fold_by": "subject"}, "the data does not say who is on which image"),
+    (examples(n=20, people=None), {}, "class c has 6 examples for 10 folds"),
+])
+def test_what_cannot_be_folded_is_refused(record, changes, message):
+    with pytest.raises(UserError, match=message):
+        splits.folds(record, data(**changes), 0)
+
+
+def test_a_class_that_one_person_shows_is_missing_from_a_fold():
+    record = examples(people=4, n=48)
+    record.labels[record.subjects == "S0"] = 0
+    record.labels[record.subjects != "S0"] = 1
+    with pytest.raises(UserError, match=r"class a is missing from the .* part of fold 1 of 4"):
+        splits.folds(record, data(fold_by="leave_one_subject_out"), 0)
+    with pytest.raises(UserError, match=r"class . is missing from the .* part of fold . of 3: lower config.data.folds"):
+        splits.folds(record, data(folds=3), 0)
+
+
+def test_a_fold_becomes_splits_whose_select_people_are_not_trained_on():
+    record = examples(people=12)
+    train, test = splits.folds(record, data(folds=4), 0)[1]
+    fold = splits.of_fold(record, train, test, data(holdout=0.2), 0)
+    assert (fold.split[test] == "PrivateTest").all() and (fold.split[train] != "PrivateTest").all()
+    assert len(people_of(fold, "PublicTest")) == 2
+    assert not people_of(fold, "PublicTest") & people_of(fold, "Training")
+
+
+def test_the_note_counts_people_on_both_sides():
+    random = splits.assign(examples(), data(split="random"), 0)
+    assert "Split at random" in splits.note(data(split="random"), random)
+    assert "people held out are also trained on: the score overstates" in splits.note(data(split="random"), random)
+    apart = splits.assign(examples(), data(), 0)
+    assert splits.note(data(), apart) == "No person is both trained on and held out."
+    unknown = splits.assign(examples(people=None), data(), 0)
+    assert splits.note(data(), unknown).startswith("The data does not say who is on which image")
