@@ -17,7 +17,7 @@ INTERPOLATIONS = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR}
 
 def visible(folder: pathlib.Path) -> list[pathlib.Path]:
     """The entries of a folder by name, without hidden ones: `.DS_Store` and its like are no images."""
-    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    return sorted((entry for entry in folder.iterdir() if not entry.name.startswith(".")), key=lambda entry: entry.name)
 
 
 def read(path: pathlib.Path) -> np.ndarray:
@@ -26,7 +26,10 @@ def read(path: pathlib.Path) -> np.ndarray:
     16 bits become 8 by their high byte, an alpha channel is dropped, grey is repeated, EXIF orientation is applied.
     Raises UserError, naming the file, for one that is no image or cannot be decoded.
     """
-    data = np.frombuffer(path.read_bytes(), np.uint8)
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}, expected an image: move or remove it") from None
     image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if data.size else None
     if image is None:
         raise UserError(f"{path}: not an image that OpenCV can read ({data.size} bytes): repair or remove the file")

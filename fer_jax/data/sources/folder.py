@@ -71,8 +71,6 @@ def _listing(data: ConfigDict) -> tuple[tuple[str, ...], list[tuple[str, int, pa
         listing += [(split, label, path) for label, entry in enumerate(classes) for path in images.visible(entry)]
     if not listing:
         raise UserError(f"{root}: no images in the folders {', '.join(names)}: {LAYOUT}")
-    if inner := next((path for _, _, path in listing if path.is_dir()), None):
-        raise UserError(f"{inner}: a folder in a class folder: {LAYOUT}")
     if empty := [name for label, name in enumerate(names) if not any(label == entry[1] for entry in listing)]:
         raise UserError(f"{root}: no images of class {', '.join(empty)}: add some or remove the folder")
     return names, listing

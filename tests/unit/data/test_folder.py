@@ -102,7 +102,7 @@ def test_a_file_that_is_no_image_is_named(tmp_path):
 
 def test_a_folder_in_a_class_folder_is_named(tmp_path):
     draw(tmp_path, "faces/sad/1.png", "faces/happy/2.png", "more/sad/1.png", "more/happy/1.png")
-    with pytest.raises(UserError, match=r"faces/happy: a folder in a class folder"):
+    with pytest.raises(UserError, match=r"faces/happy: Is a directory, expected an image: move or remove it"):
         read(tmp_path)
 
 
