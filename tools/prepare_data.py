@@ -3,6 +3,8 @@
     python -m tools.prepare_data --path=fer2013.csv
     python -m tools.prepare_data --source=folder --path=faces
     python -m tools.prepare_data --config=configs/jaffe.py:best --config.data.path=jaffe
+
+A config's input size and channels are part of what is cached: give the config that will be trained.
 """
 
 from __future__ import annotations
@@ -14,25 +16,25 @@ from ml_collections import config_flags
 
 from fer_jax import cli
 
-_CONFIG = config_flags.DEFINE_config_file("config", "configs/default.py", "The config whose data is prepared.")
-_SOURCE = flags.DEFINE_string("source", None, "Short for --config.data.source.")
-_PATH = flags.DEFINE_string("path", None, "Short for --config.data.path.")
+_CONFIG = config_flags.DEFINE_config_file("config", None, "The config whose data is prepared. Default: the base.")
+_SOURCE = flags.DEFINE_string("source", None, "What reads the data, in place of config.data.source.")
+_PATH = flags.DEFINE_string("path", None, "File or folder of the data, in place of config.data.path.")
 
 
 def main(argv: list[str]) -> None:
     """Load the config's examples, print their number by split and class, and the file they are kept in."""
+    from configs import default
     from fer_jax.data import cache, loading
 
-    config = _CONFIG.value
+    config = _CONFIG.value or default.get_config()
     config.data.source = _SOURCE.value or config.data.source
     config.data.path = _PATH.value or config.data.path
     started = time.perf_counter()
     examples = loading.load(config)
     seconds = time.perf_counter() - started
     path = cache.path_of(config.data, config.input)
-    print(f"{examples.description}\n\n{examples.table()}\n")
     kept = f"kept in {path} ({path.stat().st_size / 1e6:.0f} MB)" if path.exists() else "not kept"
-    print(f"{seconds:.1f} s, {kept}")
+    print(f"{examples.description}\n\n{examples.table()}\n\n{seconds:.1f} s, {kept}")
 
 
 if __name__ == "__main__":
