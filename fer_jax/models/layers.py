@@ -1,8 +1,8 @@
 """Layers with the parameters and results of Flax' own, whose implementation can be chosen.
 
 `implementation="plain"` uses `lax` operations as Flax does: the reference, and what is exported. `"fast"` uses
-`fer_jax.ops`, rewritten where a backend's plain operation is slow. `"auto"` is the one measured to be faster on the
-default backend. Parameter names and shapes do not depend on it.
+`fer_jax.ops`, rewritten where XLA's CPU backend is slow. `"auto"` is the one measured to be faster on the default
+backend. Parameter names and shapes do not depend on it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,20 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
+
+from fer_jax.ops import convolution, normalization, pooling
 
 Dtype = Any
+
+
+def _fast(implementation: str) -> bool:
+    return implementation == "fast" or (implementation == "auto" and jax.default_backend() == "cpu")
+
+
+def _convolve(x: jax.Array, kernel: jax.Array, strides: int, padding: str, groups: int = 1) -> jax.Array:
+    return lax.conv_general_dilated(x, kernel, (strides, strides), padding, feature_group_count=groups,
+                                    dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
 class Conv(nn.Module):
@@ -36,8 +48,14 @@ class Conv(nn.Module):
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros_init(), (self.features,), jnp.float32)
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
-        y = jax.lax.conv_general_dilated(x, kernel, (self.strides, self.strides), self.padding,
-                                         dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        if not _fast(self.implementation):
+            y = _convolve(x, kernel, self.strides, self.padding)
+        elif self.kernel_size == (1, 1):
+            y = convolution.pointwise(x, kernel, self.strides)
+        elif self.strides == 1 and (self.implementation == "fast" or convolution.dense_pays(kernel.shape)):
+            y = convolution.dense(x, kernel, self.padding)
+        else:
+            y = _convolve(x, kernel, self.strides, self.padding)
         return y if bias is None else y + bias
 
 
@@ -61,10 +79,9 @@ class SeparableConv(nn.Module):
         pointwise = self.param("pointwise_kernel", nn.initializers.glorot_uniform(),
                                (1, 1, channels, self.features), jnp.float32)
         x, depthwise, pointwise = nn.dtypes.promote_dtype(x, depthwise, pointwise, dtype=self.dtype)
-        x = jax.lax.conv_general_dilated(x, depthwise, (1, 1), self.padding, feature_group_count=channels,
-                                         dimension_numbers=("NHWC", "HWIO", "NHWC"))
-        return jax.lax.conv_general_dilated(x, pointwise, (1, 1), "VALID",
-                                            dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        if _fast(self.implementation):
+            return convolution.pointwise(convolution.depthwise(x, depthwise, 1, self.padding), pointwise)
+        return _convolve(_convolve(x, depthwise, 1, self.padding, groups=channels), pointwise, 1, "VALID")
 
 
 class BatchNorm(nn.Module):
@@ -83,13 +100,44 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        return nn.BatchNorm(use_running_average=not train, momentum=self.momentum, epsilon=self.epsilon,
-                            axis_name=self.axis_name if not self.is_initializing() else None, dtype=self.dtype,
-                            name="bn")(x)
+        shape = (x.shape[-1],)
+        scale = self.param("scale", nn.initializers.ones_init(), shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros_init(), shape, jnp.float32)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
+        running_var = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
+        x, = nn.dtypes.promote_dtype(x, dtype=self.dtype)
+        axis_name = None if self.is_initializing() else self.axis_name
+        if not train:
+            return _normalize(x, running_mean.value, running_var.value, scale, bias, self.epsilon)
+        if _fast(self.implementation):
+            y, mean, var = normalization.batch_norm(x, scale, bias, self.epsilon, axis_name)
+        else:
+            mean, var = _moments(x, axis_name)
+            y = _normalize(x, mean, var, scale, bias, self.epsilon)
+        if not self.is_initializing():
+            for running, batch in ((running_mean, mean), (running_var, var)):
+                running.value = self.momentum * running.value + (1 - self.momentum) * batch
+        return y
+
+
+def _moments(x: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array]:
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    axes = tuple(range(x.ndim - 1))
+    moments = x.mean(axes), (x * x).mean(axes)
+    mean, square = moments if axis_name is None else lax.pmean(moments, axis_name)
+    return mean, jnp.maximum(square - mean * mean, 0)
+
+
+def _normalize(x: jax.Array, mean: jax.Array, var: jax.Array, scale: jax.Array, bias: jax.Array,
+               epsilon: float) -> jax.Array:
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return ((wide - mean) * (lax.rsqrt(var + epsilon) * scale) + bias).astype(x.dtype)
 
 
 def max_pool(x: jax.Array, window: int, strides: int | None = None, padding: str = "VALID",
              implementation: str = "auto") -> jax.Array:
     """Maximum over `window` x `window` of (N, H, W, C); stride `window` unless given."""
     strides = window if strides is None else strides
+    if _fast(implementation):
+        return pooling.max_pool(x, window, strides, padding)
     return nn.max_pool(x, window_shape=(window, window), strides=(strides, strides), padding=padding)

@@ -1,0 +1,178 @@
+"""Convolutions for the CPU, with the values and gradients of `lax.conv_general_dilated`.
+
+All take images (N, H, W, C) and kernels as `flax.linen.Conv` keeps them, and compute in the axis order of
+`fer_jax.ops.layout`.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from fer_jax.ops.boundary import isolated
+from fer_jax.ops.layout import BATCH, CHANNEL, HEIGHT, WIDTH, Pads, pad, padding, per_channel, swap, window
+
+
+def depthwise(x: jax.Array, kernel: jax.Array, strides: int = 1, padding_kind: str = "SAME") -> jax.Array:
+    """Each channel convolved with its own filter, as a convolution with `feature_group_count=channels`.
+
+    Args:
+      x: (N, H, W, C).
+      kernel: (h, w, 1, C).
+    """
+    pads = padding(x.shape[1:3], kernel.shape[:2], strides, padding_kind)
+    return swap(_depthwise(swap(x), kernel[:, :, 0], strides, pads))
+
+
+def pointwise(x: jax.Array, kernel: jax.Array, strides: int = 1) -> jax.Array:
+    """A 1x1 convolution: every `strides`-th place of (N, H, W, C) times a kernel (1, 1, C, features)."""
+    x = swap(x)
+    if strides > 1:
+        x = window(x, 0, 0, (-(-x.shape[HEIGHT] // strides), -(-x.shape[WIDTH] // strides)), strides)
+    return swap(_pointwise(x, kernel[0, 0]))
+
+
+def dense(x: jax.Array, kernel: jax.Array, padding_kind: str = "SAME") -> jax.Array:
+    """A convolution with stride 1 of (N, H, W, C) with a kernel (h, w, C, features)."""
+    pads = padding(x.shape[1:3], kernel.shape[:2], 1, padding_kind)
+    return swap(_dense(pad(swap(x), pads), kernel))
+
+
+def dense_pays(kernel_shape: tuple[int, ...]) -> bool:
+    """Whether `dense` was measured to be faster than `lax` for a kernel (h, w, C, features): with few channels."""
+    return kernel_shape[2] <= 16 and kernel_shape[3] <= 32
+
+
+# Depthwise ------------------------------------------------------------------------------------------------------------
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _depthwise(x: jax.Array, kernel: jax.Array, strides: int, pads: Pads) -> jax.Array:
+    return _depthwise_forward(x, kernel, strides, pads)[0]
+
+
+def _depthwise_forward(x: jax.Array, kernel: jax.Array, strides: int, pads: Pads) -> tuple:
+    padded = pad(x, pads)
+    return _shifted_sum(padded, kernel, strides), (padded, kernel)
+
+
+def _depthwise_backward(strides: int, pads: Pads, residuals: tuple, dy: jax.Array) -> tuple:
+    padded, kernel = residuals
+    (top, bottom), (left, right) = pads
+    h, w = kernel.shape[:2]
+    # What the strides never reached, at the far end, has no gradient.
+    rest = [padded.shape[axis] - strides * (dy.shape[axis] - 1) - k for axis, k in ((HEIGHT, h), (WIDTH, w))]
+    spread = pad(dy, ((h - 1 - top, h - 1 - bottom + rest[0]), (w - 1 - left, w - 1 - right + rest[1])),
+                 interior=strides - 1)
+    return _shifted_sum(spread, kernel[::-1, ::-1], 1), _shifted_products(padded, dy, kernel.shape, strides)
+
+
+_depthwise.defvjp(_depthwise_forward, _depthwise_backward)
+
+
+@isolated(static_argnums=(2,))
+def _shifted_sum(padded: jax.Array, kernel: jax.Array, strides: int) -> jax.Array:
+    h, w = kernel.shape[:2]
+    size = ((padded.shape[HEIGHT] - h) // strides + 1, (padded.shape[WIDTH] - w) // strides + 1)
+    return sum(window(padded, i, j, size, strides) * per_channel(kernel[i, j]) for i in range(h) for j in range(w))
+
+
+@isolated(static_argnums=(2, 3))
+def _shifted_products(padded: jax.Array, dy: jax.Array, shape: tuple[int, ...], strides: int) -> jax.Array:
+    """Gradient of the kernel (h, w, C): all sums in one pass, where XLA would make a pass and a copy of each."""
+    h, w, _ = shape
+    dtype = jnp.promote_types(dy.dtype, jnp.float32)
+    size = dy.shape[HEIGHT], dy.shape[WIDTH]
+    products = [(window(padded, i, j, size, strides) * dy).astype(dtype) for i in range(h) for j in range(w)]
+    sums = lax.reduce(products, [jnp.zeros((), dtype)] * len(products),
+                      lambda a, b: [p + q for p, q in zip(a, b, strict=True)], (HEIGHT, WIDTH, BATCH))
+    return jnp.stack(sums).reshape(shape).astype(dy.dtype)
+
+
+# Pointwise ------------------------------------------------------------------------------------------------------------
+
+
+@jax.custom_vjp
+def _pointwise(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return _matmul(kernel.T, x)
+
+
+def _pointwise_backward(residuals: tuple, dy: jax.Array) -> tuple:
+    x, kernel = residuals
+    return _matmul(kernel, dy), _outer(x, dy)
+
+
+_pointwise.defvjp(lambda x, kernel: (_pointwise(x, kernel), (x, kernel)), _pointwise_backward)
+
+
+@isolated
+def _matmul(matrix: jax.Array, x: jax.Array) -> jax.Array:
+    """(O, C) times (C, H, W, N)."""
+    return (matrix @ x.reshape(x.shape[CHANNEL], -1)).reshape(-1, *x.shape[1:])
+
+
+@isolated
+def _outer(x: jax.Array, dy: jax.Array) -> jax.Array:
+    """(C, H, W, N) and (O, H, W, N) to (C, O)."""
+    return x.reshape(x.shape[CHANNEL], -1) @ dy.reshape(dy.shape[CHANNEL], -1).T
+
+
+# Dense ----------------------------------------------------------------------------------------------------------------
+
+
+@jax.custom_vjp
+def _dense(padded: jax.Array, kernel: jax.Array) -> jax.Array:
+    return _dense_forward(padded, kernel)[0]
+
+
+def _dense_forward(padded: jax.Array, kernel: jax.Array) -> tuple:
+    """Columns of the kernel become channels before one matrix product, its rows are summed after it.
+
+    h * features by w * C: as many multiplications as a matrix of all places' windows needs, but written and read as
+    h + w arrays instead of h * w.
+    """
+    columns = _gather_columns(padded, kernel.shape[1])
+    return _sum_rows(_matmul(_as_matrix(kernel).T, columns), kernel.shape[0]), (columns, kernel)
+
+
+def _dense_backward(residuals: tuple, dy: jax.Array) -> tuple:
+    columns, kernel = residuals
+    h, w, channels, features = kernel.shape
+    rows = _spread_rows(dy, h)
+    dkernel = _outer(columns, rows).reshape(w, channels, h, features).transpose(2, 0, 1, 3)
+    return _sum_columns(_matmul(_as_matrix(kernel), rows), w), dkernel
+
+
+_dense.defvjp(_dense_forward, _dense_backward)
+
+
+def _as_matrix(kernel: jax.Array) -> jax.Array:
+    """(h, w, C, O) to (w * C, h * O)."""
+    h, w, channels, features = kernel.shape
+    return kernel.transpose(1, 2, 0, 3).reshape(w * channels, h * features)
+
+
+@isolated(static_argnums=(1,))
+def _gather_columns(padded: jax.Array, count: int) -> jax.Array:
+    width = padded.shape[WIDTH] - count + 1
+    return jnp.concatenate([lax.slice_in_dim(padded, j, j + width, axis=WIDTH) for j in range(count)], CHANNEL)
+
+
+@isolated(static_argnums=(1,))
+def _sum_rows(x: jax.Array, count: int) -> jax.Array:
+    height = x.shape[HEIGHT] - count + 1
+    return sum(lax.slice_in_dim(part, i, i + height, axis=HEIGHT)
+               for i, part in enumerate(jnp.split(x, count, CHANNEL)))
+
+
+@isolated(static_argnums=(1,))
+def _spread_rows(dy: jax.Array, count: int) -> jax.Array:
+    return jnp.concatenate([pad(dy, ((i, count - 1 - i), (0, 0))) for i in range(count)], CHANNEL)
+
+
+@isolated(static_argnums=(1,))
+def _sum_columns(x: jax.Array, count: int) -> jax.Array:
+    return sum(pad(part, ((0, 0), (j, count - 1 - j))) for j, part in enumerate(jnp.split(x, count, CHANNEL)))
