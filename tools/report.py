@@ -20,21 +20,22 @@ _FACES = flags.DEFINE_bool("faces", True, "Read the run's data for the pages of 
 
 def main(argv: list[str]) -> None:
     """Write the page and print its path."""
-    from fer_jax import report
-
     workdirs = _WORKDIRS.value
+    if len(workdirs) > 1 and not _OUT.value:
+        raise UserError(f"{len(workdirs)} runs to compare and no place for the page: give --out=FOLDER")
+
+    from fer_jax import config as configs
+    from fer_jax import report, runtime
+    from fer_jax.data import loading
+
+    runtime.init()
     if len(workdirs) > 1:
-        if not _OUT.value:
-            raise UserError(f"{len(workdirs)} runs to compare and no place for the page: give --out=FOLDER")
         print(report.compare(workdirs, _OUT.value))
         return
-    examples = None
+    config, examples = configs.load(workdirs[0]), None
     if _FACES.value:
-        from fer_jax import config as configs
-        from fer_jax.data import loading
-
         try:
-            examples = loading.load(configs.load(workdirs[0]))
+            examples = loading.load(config)
         except UserError as error:
             logging.warning("no faces in the report, the run's data cannot be read: %s", error)
     print(report.write(workdirs[0], examples, _OUT.value))

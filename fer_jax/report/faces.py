@@ -44,10 +44,7 @@ def predicted(examples: Examples, predictions: Predictions, indices: Sequence[in
     for i in indices:
         truth, guess = (examples.label_names[k] for k in (predictions.labels[i], predictions.predicted[i]))
         sure = f"{100 * predictions.confidence[i]:.0f} %"
-        if predictions.correct[i]:
-            lines = (f"✓ {truth} {sure}",)
-        else:
-            lines = (f"✗ {guess} {sure}", f"is {truth}")
+        lines = (f"✓ {truth} {sure}",) if predictions.correct[i] else (f"✗ {guess} {sure}", f"is {truth}")
         found.append(Face(examples.images[i], lines, bool(predictions.correct[i])))
     return found
 

@@ -77,7 +77,8 @@ def curves(title: str, series: Mapping[str, tuple[Sequence[float], Sequence[floa
             axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         if xlabel == "epoch":
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axes.legend()
+        if len(series) > 1:
+            axes.legend()
 
     return draw
 
@@ -119,8 +120,6 @@ def reliability(diagram: Reliability, error: float) -> Draw:
         axes.bar(diagram.edges[:-1][filled], diagram.accuracy[filled], width[filled], align="edge", color=COLOURS[0],
                  alpha=0.55, edgecolor=COLOURS[0], label="accuracy")
         axes.plot([0, 1], [0, 1], color=INK, linestyle="--", linewidth=1, label="calibrated")
-        axes.plot(diagram.confidence[filled], diagram.accuracy[filled], "o", color=COLOURS[1], markersize=4,
-                  label="mean confidence")
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", title=f"Calibration error {100 * error:.1f} %")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(PercentFormatter(1, decimals=0))
