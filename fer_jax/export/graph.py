@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -10,30 +10,38 @@ import jax
 import jax.numpy as jnp
 
 from fer_jax.data import scaling
+from fer_jax.data.augment import central_crop
+from fer_jax.export import folding
 from fer_jax.export.bundle import Input
 
 OUTPUTS = ("logits", "class_maps")  # in this order; the second where the network has one
 
 
-def inference(model: nn.Module, variables: Mapping[str, Any], spec: Input) -> Callable[[jax.Array], dict]:
-    """The trained network as a function of pixels, its weights held as constants.
+def inference(model: nn.Module, variables: Any, spec: Input,
+              crop: int = 0) -> Callable[[jax.Array], dict[str, jax.Array]]:
+    """The trained network as a function of pixels, its weights held as constants, BatchNorm folded into them.
 
     Args:
       model: made with `implementation="plain"` and in float32: what is exported uses XLA's own operations only.
       variables: {"params", "batch_stats"?} of `model`.
-      spec: names the scaling, which becomes part of the function.
+      spec: the images, and the scaling, which becomes part of the function.
+      crop: side of the central square that the network sees, 0 for the whole image; also part of the function.
 
     Returns:
       uint8 (batch, size, size, channels) to {"logits": float32 (batch, classes)} and, where the network sows it,
       "class_maps": float32 (batch, h, w, classes), whose mean over h and w is the logits.
     """
     factor, offset = scaling.factor_and_offset(spec.scaling)
+    side = crop or spec.size
+    one_image = jax.ShapeDtypeStruct((1, side, side, spec.channels), jnp.float32)
+    folded, scale_and_shift = folding.fold(model, variables, one_image)
 
     # or GPUs and TPUs would compute with fewer bits, and a bundle give other probabilities on each machine
     @jax.default_matmul_precision("highest")
-    def infer(images: jax.Array) -> dict:
-        pixels = images.astype(jnp.float32) * factor + offset
-        logits, state = model.apply(variables, pixels, False, mutable=["intermediates"])
+    def infer(images: jax.Array) -> dict[str, jax.Array]:
+        pixels = central_crop(images, side).astype(jnp.float32) * factor + offset
+        with nn.intercept_methods(scale_and_shift):
+            logits, state = model.apply(folded, pixels, False, mutable=["intermediates"])
         sown = state.get("intermediates", {})
         return {"logits": logits} | {key: sown[key][0] for key in ("class_maps",) if key in sown}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from collections.abc import Iterator
 
@@ -56,11 +57,13 @@ def int8(source: str | os.PathLike, path: str | os.PathLike, faces: np.ndarray) 
     onnx_export.write(path, onnx.load(path), metadata)
 
 
-def integer_share(path: str | os.PathLike) -> float:
-    """Share of an int8 file that its 8-bit weights take; the rest is scales, biases and the graph's own description."""
-    weights = [np.prod(tensor.dims) for tensor in onnx.load(path).graph.initializer
-               if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) > 1]
-    return float(sum(weights) / os.path.getsize(path))
+def composition(path: str | os.PathLike) -> tuple[int, int]:
+    """Of an int8 file: how many of its bytes are 8-bit weights, and how many of its convolutions are depthwise."""
+    graph = onnx.load(path).graph
+    weight_bytes = sum(math.prod(tensor.dims) for tensor in graph.initializer
+                       if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) > 1)
+    groups = [attribute.i for node in graph.node for attribute in node.attribute if attribute.name == "group"]
+    return weight_bytes, sum(group > 1 for group in groups)
 
 
 class _Faces(quantization.CalibrationDataReader):

@@ -1,0 +1,176 @@
+"""A trained network becomes a bundle: every format written, compared with Flax, scored and timed, or nothing at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+from ml_collections import ConfigDict
+
+from fer_jax import files
+from fer_jax.data import loading
+from fer_jax.data.examples import Examples
+from fer_jax.data.sources import synthetic
+from fer_jax.errors import UserError
+from fer_jax.evaluate import Evaluator
+from fer_jax.export import bundle, comparison, graph, onnx, provenance, quantize, stablehlo, weights
+from fer_jax.models import registry
+from fer_jax.serve import faces
+
+# float32 formats must give Flax' logits: absolute, and relative for networks whose logits are large
+ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE = 1e-4, 1e-5
+CALIBRATION_FACES = 500
+DRAWN_FACES = 256  # that stand in where the run's data is not at hand
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """A bundle that was written, how its formats compare, Flax first, and what is to be said of them."""
+
+    bundle: bundle.Bundle
+    formats: tuple[comparison.Format, ...]
+    remarks: tuple[str, ...]
+
+
+def export(out: str | os.PathLike, *, config: ConfigDict, variables: Any, label_names: Sequence[str],
+           evaluation: Examples | None, calibration: Examples | None = None, float16: bool = False, int8: bool = False,
+           result: Mapping[str, Any] | None = None, training_data: str, licence: str, temperature: float = 1.0,
+           uncertain_below: float = 0.0) -> Exported:
+    """Write a bundle, whole or not at all.
+
+    Args:
+      out: the folder; what is there already is replaced if it is a bundle and nothing else.
+      config: of the run; all of it is kept as provenance.
+      variables: {"params", "batch_stats"?} of the network that `config.model` names.
+      label_names: in the order of the logits.
+      evaluation: faces of the run's own data, not trained on, over which every format is compared with Flax and
+        scored. None where they are not at hand: drawn faces are compared, and nothing is scored.
+      calibration: training faces, for `int8`.
+      float16: add the graph in half precision.
+      int8: add the graph in 8-bit integers.
+      result: the content of the run's result.json, or None.
+      training_data: what the weights were trained on, for people.
+      licence: of the weights, for people; see `provenance.licence_note`.
+      temperature: probabilities are softmax(logits / temperature).
+      uncertain_below: see `bundle.Bundle`.
+
+    Raises:
+      UserError: `out` holds something else, or `int8` lacks training faces.
+      RuntimeError: a float32 format disagrees with Flax, which is a defect of this package.
+    """
+    refuse_other_content(out)
+    if int8 and calibration is None:
+        raise UserError("int8 fits its ranges to training faces and there are none: give the run's data by --data")
+    spec = bundle.Input(config.input.size, config.input.channels, config.input.scaling, config.input.resize)
+    images = _drawn(spec) if evaluation is None else evaluation.images
+    formats = [comparison.reference(_flax_logits(config, variables, len(label_names), images), evaluation)]
+    origin = provenance.of_run(config, result, training_data, licence)
+    with files.atomic_path(out) as aside:
+        aside.mkdir()
+        _write_graphs(aside, config, spec, variables, label_names, float16, _chosen(calibration) if int8 else None)
+        weights.save(aside / bundle.FILES["weights"], variables)
+        write_manifest = functools.partial(
+            bundle.write, aside, name=config.name, labels=label_names, input=spec, crop=faces.CROP,
+            temperature=temperature, uncertain_below=uncertain_below,
+            model={"name": config.model.name, "args": config.model.args.to_dict(),
+                   "parameters": sum(array.size for array in jax.tree.leaves(variables))})
+        unproven = write_manifest(provenance=origin)
+        for role in (role for role in unproven.files if role != "weights"):
+            logging.info("running %s over %d faces", bundle.FILES[role], len(images))
+            formats.append(comparison.measure(unproven, role, images, evaluation, formats[0]))
+        _refuse_disagreement(formats)
+        write_manifest(provenance=origin | {"formats": comparison.record(formats)})
+        remarks = comparison.int8_remarks(formats, aside / bundle.FILES["int8"]) if int8 else ()
+    return Exported(bundle.read(out), tuple(formats), tuple(remarks))
+
+
+def run_faces(config: ConfigDict, label_names: Sequence[str], path: str = "",
+              training: bool = False) -> tuple[Examples | None, Examples | None]:
+    """What `export` takes as evaluation and calibration: a run's selection split, and its training split if asked.
+
+    Args:
+      config: of the run.
+      label_names: of the run, in the order of its logits.
+      path: where the data lies now; "" is where it was.
+      training: whether the training split is needed.
+
+    Returns:
+      (None, None) where the data is gone, nothing depends on it and no `path` was given; a warning says so.
+
+    Raises:
+      UserError: there is no data at `path`, or none and it is needed.
+    """
+    config = config.copy_and_resolve_references()
+    if path:
+        config.data.path = path
+    try:
+        examples = loading.load(config).renumbered(label_names)
+    except UserError as error:
+        if path or training:
+            raise
+        logging.warning("the run's data is not at hand (%s): drawn faces stand in and nothing is scored", error)
+        return None, None
+    return (examples.of_split(config.data.select_split),
+            examples.of_split(config.data.train_split) if training else None)
+
+
+def refuse_other_content(out: str | os.PathLike) -> None:
+    """UserError when a bundle at `out` would replace anything but a bundle or an empty folder."""
+    out = pathlib.Path(out)
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise UserError(f"{out} is a file: give --out a folder that is new or holds a bundle")
+    other = sorted({entry.name for entry in out.iterdir()} - {bundle.MANIFEST, *bundle.FILES.values()})
+    if other:
+        raise UserError(f"{out} holds {other[0]}, which is no part of a bundle and would be lost: give --out a folder "
+                        "that is new or holds a bundle alone")
+
+
+def _write_graphs(folder: pathlib.Path, config: ConfigDict, spec: bundle.Input, variables: Any,
+                  label_names: Sequence[str], float16: bool, calibration: np.ndarray | None) -> None:
+    path = {role: folder / file for role, file in bundle.FILES.items()}
+    model = registry.create(config.model.name, len(label_names), config.model.args, implementation="plain")
+    infer = graph.inference(model, variables, spec, config.input.crop)
+    logging.info("writing StableHLO and ONNX")
+    stablehlo.save(path["stablehlo"], infer, spec)
+    onnx.save(path["onnx"], infer, spec, {"labels": json.dumps(list(label_names)), "name": config.name,
+                                          "input": "uint8 (batch, height, width, channels), raw pixels"})
+    if float16:
+        quantize.float16(path["onnx"], path["float16"])
+    if calibration is not None:
+        logging.info("fitting 8-bit ranges to %d training faces", len(calibration))
+        quantize.int8(path["onnx"], path["int8"], calibration)
+
+
+@jax.default_matmul_precision("highest")
+def _flax_logits(config: ConfigDict, variables: Any, num_classes: int, images: np.ndarray) -> np.ndarray:
+    """The reference: the network as training evaluates it, but in float32 on every device."""
+    model = registry.create(config.model.name, num_classes, config.model.args)
+    return Evaluator(model, config, len(images)).logits(variables, images)
+
+
+def _drawn(spec: bundle.Input) -> np.ndarray:
+    return synthetic.draw(np.arange(DRAWN_FACES) % 7, spec.size, spec.channels)
+
+
+def _chosen(calibration: Examples) -> np.ndarray:
+    """The same faces each time, so that the same run gives the same file."""
+    count = min(CALIBRATION_FACES, len(calibration))
+    return calibration.images[np.random.default_rng(0).choice(len(calibration), count, replace=False)]
+
+
+def _refuse_disagreement(formats: Sequence[comparison.Format]) -> None:
+    by_role = {f.role: f for f in formats}
+    for role in ("onnx", "stablehlo"):
+        if not np.allclose(by_role[role].logits, by_role["flax"].logits, RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE):
+            raise RuntimeError(f"{by_role[role].file} differs from Flax by {by_role[role].largest_difference:.1e} in a "
+                               "logit: no bundle was written")

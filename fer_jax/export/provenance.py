@@ -1,0 +1,63 @@
+"""Where a bundle's weights come from and on what terms, in words for whoever finds the folder years later."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from fer_jax import runtime
+
+RESEARCH_FACES = ("The code that made this bundle is Apache-2.0. The weights come from faces of real people that were "
+                  "published for research: {data}. Use them for research and teaching; anything else needs the "
+                  "agreement of those who hold rights in the faces.")
+# by config.data.source
+LICENCES = {
+    "fer2013": RESEARCH_FACES.format(data="FER2013 was gathered by web search for the ICML 2013 challenges"),
+    "ferplus": RESEARCH_FACES.format(data="FER2013 was gathered by web search for the ICML 2013 challenges, FER+ (MIT) "
+                                          "labelled it anew"),
+    "jaffe": RESEARCH_FACES.format(data="JAFFE is for non-commercial research, by its terms"),
+    "ckplus": RESEARCH_FACES.format(data="CK+ is for non-commercial research, under a signed agreement"),
+    "synthetic": "Apache-2.0, code and weights: trained on drawn faces, which show nobody.",
+}
+UNKNOWN_LICENCE = ("The code that made this bundle is Apache-2.0. The terms of the weights are not known to it: those "
+                   "of the training data apply.")
+
+
+def licence_note(source: str) -> str:
+    """The note on the weights trained on a data source, a key of `config.data.source`."""
+    return LICENCES.get(source, UNKNOWN_LICENCE)
+
+
+def of_run(config: ConfigDict, result: Mapping[str, Any] | None, training_data: str, licence: str) -> dict[str, Any]:
+    """The field "provenance" of bundle.json.
+
+    The user's own paths in the config are left out, for a bundle is made to be given away.
+    """
+    kept = json.loads(config.to_json())
+    kept["data"] |= {"path": "", "cache_dir": ""}
+    return {
+        "licence": licence,
+        "training_data": training_data,
+        "result": essentials(result),
+        "config": kept,
+        "versions": runtime.versions() | {name: importlib.metadata.version(name)
+                                          for name in ("jax2onnx", "onnx", "onnxruntime", "safetensors")},
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def essentials(result: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What of a result.json says how good the weights are and how they were chosen; None of None."""
+    if result is None:
+        return None
+    scores = ("examples", "accuracy", "macro_f1")
+    return {
+        "selected_on": result["selected_on"],
+        "best_epoch": result["best_epoch"],
+        "splits": {name: {key: split[key] for key in scores} for name, split in result["splits"].items()},
+    }

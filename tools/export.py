@@ -1,0 +1,49 @@
+"""Turn a finished run into a bundle: python -m tools.export --workdir=runs/xception --out=xception.bundle
+
+Writes ONNX, StableHLO and safetensors, and if asked for half precision and 8-bit integers; compares each with the Flax
+network over the run's selection split before it says done; prints size, difference, accuracy and latency of each.
+"""
+
+from __future__ import annotations
+
+from absl import flags
+
+from fer_jax import cli
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the finished run.")
+_OUT = flags.DEFINE_string("out", None, "Folder of the bundle: new, or a bundle to be replaced.")
+_WHICH = flags.DEFINE_enum("which", "best", ["best", "last"], "Which checkpoint of the run.")
+_DATA = flags.DEFINE_string("data", None, "Where the run's data lies now, if not where it was trained from.")
+_FLOAT16 = flags.DEFINE_bool("float16", False, "Add the graph in half precision.")
+_INT8 = flags.DEFINE_bool("int8", False, "Add the graph in 8-bit integers, its ranges fitted to training faces.")
+_LICENCE = flags.DEFINE_string("licence", None, "Terms of the weights. Default: the note on the run's data source.")
+
+
+def main(argv: list[str]) -> None:
+    """Export and print the tables."""
+    from absl import logging
+
+    from fer_jax import run, runtime
+    from fer_jax.export import comparison, exporting, provenance
+
+    logging.set_verbosity(logging.INFO)
+    runtime.init()
+    exporting.refuse_other_content(_OUT.value)
+    trained = run.load_run(_WORKDIR.value, _WHICH.value)
+    evaluation, calibration = exporting.run_faces(trained.config, trained.label_names, _DATA.value, _INT8.value)
+    exported = exporting.export(
+        _OUT.value, config=trained.config, variables=trained.variables, label_names=trained.label_names,
+        evaluation=evaluation, calibration=calibration, float16=_FLOAT16.value, int8=_INT8.value,
+        result=trained.result, training_data=trained.result["data"],
+        licence=_LICENCE.value or provenance.licence_note(trained.config.data.source))
+    print(comparison.table(exported.formats))
+    if recall := comparison.recall_table(exported.formats):
+        print(f"\n{recall}")
+    for remark in exported.remarks:
+        print(f"\n{remark}")
+    print(f"\ndone: {exported.bundle.path}")
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["workdir", "out"])
+    cli.run(main)
