@@ -98,4 +98,6 @@ def get_config() -> ConfigDict:
     c.checkpoint = ConfigDict()
     c.checkpoint.every_epochs = 1
     c.checkpoint.keep = 2                   # newest ones kept, the best beside them
+    c.lock()
+    c.model.args.unlock()                   # each model has its own
     return c

@@ -16,8 +16,9 @@ from fer_jax import cli
 _CONFIG = config_flags.DEFINE_config_file("config", None,
                                          "The config: a file of configs/, with :variant where it has one.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run. Default: runs/NAME, by the config's name.")
-_MODE = flags.DEFINE_enum("mode", "train", ["train", "summary"],
-                          "train: train, score and report. summary: print the network, layer by layer.")
+_MODE = flags.DEFINE_enum("mode", "train", ["train", "crossval", "summary"],
+                          "train: train, score and report. crossval: the same for every fold, and the pooled scores. "
+                          "summary: print the network, layer by layer.")
 
 
 def main(argv: list[str]) -> int | None:
@@ -31,7 +32,13 @@ def main(argv: list[str]) -> int | None:
 
         print(summary.of_config(config))
         return
-    run.train_and_score(config, _WORKDIR.value or pathlib.Path("runs") / config.name)
+    workdir = _WORKDIR.value or pathlib.Path("runs") / config.name
+    if _MODE.value == "crossval":
+        from fer_jax import crossval
+
+        crossval.cross_validate(config, workdir)
+    else:
+        run.train_and_score(config, workdir)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from ml_collections import ConfigDict
 from fer_jax import config as configs
 from fer_jax import files, metrics, runtime
 from fer_jax.data import loading
+from fer_jax.data import splits as data_splits
 from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
 from fer_jax.evaluate import Evaluator
@@ -68,11 +69,11 @@ def load_run(workdir: str | os.PathLike, which: str = "best") -> Run:
     return Run(workdir, config, model, state.variables(), tuple(progress.label_names), progress)
 
 
-def train_and_score(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, Any]:
+def train_and_score(config: ConfigDict, workdir: str | os.PathLike, examples: Examples | None = None) -> dict[str, Any]:
     """Train what `config` says in `workdir` (resuming what is there), score it, and return the content of result.json.
 
     The epoch is chosen on the selection split; the test split, if present, is scored once, after the choice. A
-    finished run is not trained again.
+    finished run is not trained again. `examples` are loaded as the config says unless given.
 
     Raises:
       UserError: for bad values, bad data, a workdir of another config or in use by another process.
@@ -84,7 +85,7 @@ def train_and_score(config: ConfigDict, workdir: str | os.PathLike) -> dict[str,
         result = json.loads((workdir / RESULT).read_text())
         logging.info("already finished: %s", summary(result))
         return result
-    examples = loading.load(config)
+    examples = loading.load(config) if examples is None else examples
     workdir.mkdir(parents=True, exist_ok=True)
     with _locked(workdir):
         configs.save(config, workdir)
@@ -131,6 +132,7 @@ def _result(config: ConfigDict, examples: Examples, progress: Progress, splits: 
         "config": config.name,
         "seed": config.seed,
         "data": examples.description,
+        "split_note": data_splits.note(config.data, examples),
         "label_names": list(examples.label_names),
         "selected_on": config.data.select_split,
         "selected_by": config.eval.select_by,

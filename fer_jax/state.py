@@ -40,30 +40,24 @@ class TrainState:
         return {key: tree for key, tree in chosen.items() if tree}
 
 
-def create(model: nn.Module, optimizer: optax.GradientTransformation, input_shape: tuple[int, ...], seed: int,
-           ema: bool) -> TrainState:
-    """A fresh state; the same for a seed everywhere.
-
-    Args:
-      input_shape: (H, W, C) of one image.
-      ema: whether averaged weights are kept.
-    """
+def initial_variables(model: nn.Module, input_shape: tuple[int, ...], seed: int) -> Tree:
+    """Random {"params", "batch_stats"} for images of `input_shape` (H, W, C); the same for a seed everywhere."""
     images = jnp.zeros((1, *input_shape), jnp.float32)
     # One program, for op by op takes longer; and hardly optimised, for it runs once: compiling it in full took 6.7 s
     # of a CPU, so 1.8 s, with the same bits.
     initialise = jax.jit(lambda key: model.init(key, images, False), compiler_options=COMPILE_QUICKLY)
-    return from_variables(initialise(jax.random.key(seed)), optimizer, ema)
+    return initialise(jax.random.key(seed))
 
 
 def shapes(model: nn.Module, optimizer: optax.GradientTransformation, input_shape: tuple[int, ...],
            ema: bool) -> TrainState:
-    """What `create` would give, as `jax.ShapeDtypeStruct`s: the template for reading a checkpoint."""
+    """A state of this network and optimiser, as `jax.ShapeDtypeStruct`s: no memory, no computation."""
     images = jnp.zeros((1, *input_shape), jnp.float32)
     return jax.eval_shape(lambda: from_variables(model.init(jax.random.key(0), images, False), optimizer, ema))
 
 
 def from_variables(variables: Tree, optimizer: optax.GradientTransformation, ema: bool) -> TrainState:
-    """A state at step 0 that starts from given variables."""
+    """A state at step 0 that starts from given variables; `ema` says whether averaged weights are kept."""
     params, batch_stats = variables["params"], variables.get("batch_stats", {})
     # Copies: the state is donated to the step, and one buffer must not be donated twice.
     averaged = jax.tree.map(jnp.copy, {"params": params, "batch_stats": batch_stats}) if ema else {}

@@ -13,16 +13,17 @@ from jax import lax
 from ml_collections import ConfigDict
 
 from fer_jax.data import scaling
-from fer_jax.data.augment import augment
+from fer_jax.data.augment import augment, central_crop, random_crop
+from fer_jax.learner import Learner
 from fer_jax.losses import cross_entropy
+from fer_jax.models import freezing
 from fer_jax.parallel import AXIS
 from fer_jax.state import TrainState
 
 Tree = Any
 
 
-def make_train_chunk(model: nn.Module, optimizer: optax.GradientTransformation, config: ConfigDict,
-                     fetch: Callable[[Tree, Tree], tuple[jax.Array, jax.Array]]) -> Callable:
+def make_train_chunk(learner: Learner, fetch: Callable[[Tree, Tree], tuple[jax.Array, jax.Array]]) -> Callable:
     """Several training steps in one program: `chunk(state, resident, feed) -> (state, metrics)`.
 
     Args:
@@ -33,23 +34,26 @@ def make_train_chunk(model: nn.Module, optimizer: optax.GradientTransformation, 
       arrays over the global batch: "loss" (mean, with label smoothing and mixing as trained), "correct" (examples
       whose largest logit is the largest target) and "gradient_norm".
     """
+    config, model, optimizer = learner.config, learner.model, learner.optimizer
     factor, offset = scaling.factor_and_offset(config.input.scaling)
     seed, ema_decay, smoothing = config.seed, config.optim.ema_decay, config.loss.label_smoothing
 
     def step(state: TrainState, resident: Tree, feed: Tree) -> tuple[TrainState, dict[str, jax.Array]]:
         images, targets = fetch(resident, feed)
         local_batch = images.shape[0]
-        augment_key, dropout_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), state.step))
+        augment_key, crop_key, dropout_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), state.step), 3)
         # Keyed by the position in the global batch: the same images whatever the number of devices.
         positions = lax.axis_index(AXIS) * local_batch + jnp.arange(local_batch)
-        keys = jax.vmap(lambda position: jax.random.fold_in(augment_key, position))(positions)
-        images, targets = augment(config.augment, images, targets, keys)
+        images, targets = augment(config.augment, images, targets, _fold_each(augment_key, positions))
+        if config.input.crop:
+            images = random_crop(images, config.input.crop, _fold_each(crop_key, positions))
         images = images * factor + offset
 
         def loss_of(params: Tree) -> tuple[jax.Array, tuple[jax.Array, Tree]]:
-            logits, updated = model.apply(
-                {"params": params, "batch_stats": state.batch_stats}, images, True, mutable=["batch_stats"],
-                rngs={"dropout": jax.random.fold_in(dropout_key, lax.axis_index(AXIS))})
+            with freezing.frozen_layers(learner.groups):
+                logits, updated = model.apply(
+                    {"params": params, "batch_stats": state.batch_stats}, images, True, mutable=["batch_stats"],
+                    rngs={"dropout": jax.random.fold_in(dropout_key, lax.axis_index(AXIS))})
             return cross_entropy(logits, targets, smoothing).mean(), (logits, updated.get("batch_stats", {}))
 
         (loss, (logits, batch_stats)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
@@ -83,8 +87,14 @@ def make_predict(model: nn.Module, config: ConfigDict) -> Callable:
 
     def predict(variables: Tree, images: jax.Array) -> jax.Array:
         def batch(_: None, x: jax.Array) -> tuple[None, jax.Array]:
+            if config.input.crop:
+                x = central_crop(x, config.input.crop)
             return None, model.apply(variables, x.astype(jnp.float32) * factor + offset, False)
 
         return lax.all_gather(lax.scan(batch, None, images)[1], AXIS)
 
     return predict
+
+
+def _fold_each(key: jax.Array, positions: jax.Array) -> jax.Array:
+    return jax.vmap(lambda position: jax.random.fold_in(key, position))(positions)

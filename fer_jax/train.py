@@ -9,23 +9,22 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-import flax.linen as nn
 import jax
 import numpy as np
-import optax
 from absl import logging
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from fer_jax import metrics, optim, state, step, writers
+from fer_jax import learner as learners
+from fer_jax import metrics, optim, step, writers
 from fer_jax.checkpoint import Checkpoints
 from fer_jax.data import pipeline as pipelines
 from fer_jax.data import sampler
 from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
 from fer_jax.evaluate import Evaluator
-from fer_jax.models import registry
-from fer_jax.parallel import AXIS, Parallel
+from fer_jax.models.network import Network
+from fer_jax.parallel import Parallel
 from fer_jax.state import TrainState
 from fer_jax.stopwatch import Stopwatch
 
@@ -76,14 +75,10 @@ def train(config: ConfigDict, workdir: pathlib.Path, examples: Examples, stopwat
     logging.info("%d training examples in batches of %d over %d device(s), %d steps an epoch in %d dispatches",
                  len(train_set), config.batch_size, parallel.devices, steps_per_epoch, chunks)
 
-    model = registry.from_config(config, len(examples.label_names),
-                                 axis_name=AXIS if config.parallel.sync_batchnorm else None)
-    learning_rate = optim.schedule(config.optim, config.epochs * steps_per_epoch, steps_per_epoch)
-    optimizer = optim.create(config.optim, learning_rate)
-    fresh = state.create(model, optimizer, train_set.images.shape[1:], config.seed, ema=config.optim.ema_decay > 0)
+    learner = learners.create(config, len(examples.label_names), config.epochs * steps_per_epoch, steps_per_epoch)
     checkpoints = Checkpoints(workdir, config.checkpoint.keep)
-    current, progress = checkpoints.restore(fresh) or (fresh, None)
-    progress = Progress(**progress) if progress else Progress(label_names=examples.label_names)
+    current, host = checkpoints.restore(learner.state_shapes()) or (learner.fresh_state(), None)
+    progress = Progress(**host) if host else Progress(label_names=examples.label_names)
     if progress.finished:
         return progress
     if progress.epoch:
@@ -98,8 +93,8 @@ def train(config: ConfigDict, workdir: pathlib.Path, examples: Examples, stopwat
     pipeline = pipelines.create(config.data.pipeline, train_set, config.seed, config.batch_size, parallel.shard)
     resident = parallel.replicate(pipeline.resident)
     feeds = _placed(pipeline.feeds(first_step, steps, chunks * (config.epochs - progress.epoch)), parallel)
-    run_chunk = parallel.compile(step.make_train_chunk(model, optimizer, config, pipeline.fetch), 2, donate=(0,))
-    evaluator = Evaluator(registry.from_config(config, len(examples.label_names)), config, len(select_set))
+    run_chunk = parallel.compile(step.make_train_chunk(learner, pipeline.fetch), 2, donate=(0,))
+    evaluator = Evaluator(learner.inference_model, config, len(select_set))
     placed_select = evaluator.place(select_set.images)
 
     writing = jax.process_index() == 0
@@ -126,7 +121,7 @@ def train(config: ConfigDict, workdir: pathlib.Path, examples: Examples, stopwat
             stopwatch.enter("eval")
             logits = evaluator.logits(current.variables(), placed_select, len(select_set))
             scores = metrics.scores(logits, select_set.labels, examples.label_names)
-            row = _row(config, progress, first_step, seen, scores, learning_rate, plateau.scale)
+            row = _row(config, progress, first_step, seen, scores, learner.learning_rate, plateau.scale)
             score = -scores["loss"] if config.eval.select_by == "loss" else scores[config.eval.select_by]
             improved = score > progress.best_score
             if improved:
@@ -159,19 +154,16 @@ def train(config: ConfigDict, workdir: pathlib.Path, examples: Examples, stopwat
     return progress
 
 
-def restore_best(config: ConfigDict, workdir: pathlib.Path, which: str) -> tuple[nn.Module, TrainState, Progress]:
+def restore_best(config: ConfigDict, workdir: pathlib.Path, which: str) -> tuple[Network, TrainState, Progress]:
     """(model, state, progress) of a run's "best" or "last" checkpoint; UserError when there is none."""
     checkpoints = Checkpoints(workdir, config.checkpoint.keep)
     if not checkpoints.steps():
         raise UserError(f"{workdir} has no checkpoint: train first with fer_jax.main --workdir={workdir}")
     progress = Progress(**checkpoints.host(checkpoints.steps()[-1]))
-    model = registry.from_config(config, len(progress.label_names))
-    optimizer = optim.create(config.optim, optax.constant_schedule(0.0))
-    shape = (config.input.size, config.input.size, config.input.channels)
-    template = state.shapes(model, optimizer, shape, ema=config.optim.ema_decay > 0)
+    learner = learners.create(config, len(progress.label_names))
     step_ = progress.best_step if which == "best" else None
-    restored, host = checkpoints.restore(template, step_)
-    return model, restored, Progress(**host)
+    restored, host = checkpoints.restore(learner.state_shapes(), step_)
+    return learner.inference_model, restored, Progress(**host)
 
 
 def _placed(feeds: Iterator[dict[str, np.ndarray]], parallel: Parallel) -> Iterator[Any]:

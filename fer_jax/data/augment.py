@@ -214,6 +214,22 @@ def mix(images: jax.Array, targets: jax.Array, share: jax.Array) -> tuple[jax.Ar
     return images + share * (partner_images - images), targets + of_targets * (partner_targets - targets)
 
 
+def random_crop(images: jax.Array, size: int, keys: jax.Array) -> jax.Array:
+    """Squares of `size` pixels, (N, size, size, C), at uniform places of (N, H, W, C), by typed PRNG keys (N,)."""
+    def crop(image: jax.Array, key: jax.Array) -> jax.Array:
+        rows, columns = image.shape[0] - size + 1, image.shape[1] - size + 1
+        y, x = jax.random.randint(key, (2,), 0, jnp.array([rows, columns]))
+        return jax.lax.dynamic_slice(image, (y, x, 0), (size, size, image.shape[2]))
+
+    return jax.vmap(crop)(images, keys)
+
+
+def central_crop(images: jax.Array, size: int) -> jax.Array:
+    """The central square of `size` pixels of (N, H, W, C)."""
+    top, left = (images.shape[1] - size) // 2, (images.shape[2] - size) // 2
+    return images[:, top:top + size, left:left + size]
+
+
 def _symmetric(uniform: jax.Array, limit: float) -> jax.Array:
     return (2 * uniform - 1) * limit
 

@@ -4,21 +4,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from configs import default
-from fer_jax import optim, state, step
+from fer_jax import learner, step
 from fer_jax.data import sampler
 from fer_jax.data.device_pipeline import DevicePipeline
 from fer_jax.data.examples import Examples
 from fer_jax.models import registry
-from fer_jax.parallel import AXIS, Parallel
+from fer_jax.parallel import Parallel
 
 BATCH, STEPS, SIZE = 16, 2, 16
-
-
-def network(**kwargs):
-    """mini-Xception with one block instead of four: everything the step meets, in a tenth of the compile time."""
-    return registry.create("mini_xception", 7, {"block_features": (16,)}, **kwargs)
 
 
 @pytest.fixture
@@ -38,6 +34,9 @@ def examples():
 def config_of(**changes):
     config = default.get_config()
     config.batch_size = BATCH
+    config.input.size = SIZE
+    # One block instead of four: everything the step meets, in a fraction of the compile time.
+    config.model.args = ConfigDict({"block_features": (16,)})
     config.optim.name = "sgd"
     config.optim.learning_rate = 0.05
     config.augment.rotation, config.augment.shift, config.augment.mixup = 10.0, 0.1, 0.2
@@ -51,13 +50,11 @@ class Trainer:
     def __init__(self, config, examples, devices, steps, dtype=jnp.float32):
         self.parallel = Parallel(config.parallel.api, BATCH, jax.devices()[:devices])
         self.pipeline = DevicePipeline(examples, config.seed, BATCH, self.parallel.shard)
-        model = network(axis_name=AXIS if config.parallel.sync_batchnorm else None)
-        optimizer = optim.create(config.optim, optim.schedule(config.optim, 10, 5))
-        fresh = state.create(model, optimizer, (SIZE, SIZE, 1), 0, ema=config.optim.ema_decay > 0)
-        fresh = jax.tree.map(lambda x: x.astype(dtype) if x.dtype == jnp.float32 else x, fresh)
+        made = learner.create(config, 7, 10, 5)
+        fresh = jax.tree.map(lambda x: x.astype(dtype) if x.dtype == jnp.float32 else x, made.fresh_state())
         self.state = self.parallel.replicate(fresh)
         self.resident = self.parallel.replicate(self.pipeline.resident)
-        self.chunk = self.parallel.compile(step.make_train_chunk(model, optimizer, config, self.pipeline.fetch), 2,
+        self.chunk = self.parallel.compile(step.make_train_chunk(made, self.pipeline.fetch), 2,
                                            donate=(0,))
         self.steps = steps
 
@@ -122,7 +119,7 @@ def test_loss_and_correct_are_those_of_the_global_batch(examples):
     before = jax.device_get(trainer.state)
     _, metrics = trainer.run()
     rows = sampler.indices(0, 0, 1, BATCH, 40)[0]
-    logits, _ = network().apply(
+    logits, _ = registry.from_config(config_of(), 7).apply(
         {"params": before.params, "batch_stats": before.batch_stats},
         examples.images[rows].astype(np.float32) / 127.5 - 1, True, mutable=["batch_stats"])
     logp = np.asarray(jax.nn.log_softmax(logits), np.float64)

@@ -1,0 +1,40 @@
+"""Test-time augmentation: several views of every face, whose logits are averaged.
+
+A figure with views is reported beside the plain one, never instead of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+VIEWS = ("flip", "ten_crop")
+SHIFT = 1 / 12  # of the side: how far the corner crops lie from the centre where the network sees the whole image
+
+
+def of(name: str, images: np.ndarray, crop: int) -> list[np.ndarray]:
+    """The views of uint8 images (N, H, W, C).
+
+    "flip" is the images and their mirror images; "ten_crop" is the four corners and the centre, each with its mirror
+    image (Krizhevsky et al. 2012).
+
+    Args:
+      crop: side in pixels of the squares the network sees, `config.input.crop`. With 0 it sees whole images: then the
+        corner crops are the images shifted by `SHIFT` of their side, completed at the edge.
+    """
+    if name == "flip":
+        return [images, images[:, :, ::-1]]
+    if not crop:
+        crop, margin = images.shape[1], round(images.shape[1] * SHIFT)
+        images = np.pad(images, ((0, 0), (margin, margin), (margin, margin), (0, 0)), mode="edge")
+    last = images.shape[1] - crop
+    centre = last // 2
+    squares = [images[:, y:y + crop, x:x + crop]
+               for y, x in ((centre, centre), (0, 0), (0, last), (last, 0), (last, last))]
+    return [view for square in squares for view in (square, square[:, :, ::-1])]
+
+
+def mean_logits(predict: Callable[[np.ndarray], np.ndarray], images: list[np.ndarray]) -> np.ndarray:
+    """float32 (N, classes): the average of `predict` over views of the same N examples."""
+    return np.mean([predict(np.ascontiguousarray(view)) for view in images], axis=0)

@@ -1,0 +1,80 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from fer_jax.data import pipeline
+from fer_jax.data.examples import Examples
+from fer_jax.errors import UserError
+
+BATCH, STEPS = 6, 4
+
+
+@pytest.fixture(scope="module")
+def examples():
+    rng = np.random.default_rng(0)
+    return Examples(images=rng.integers(0, 256, (25, 5, 5, 1), dtype=np.uint8),
+                    labels=rng.integers(0, 3, 25, dtype=np.int32), split=np.full(25, "train"),
+                    label_names=("a", "b", "c"))
+
+
+def batches(name, examples, step, chunks, shard=slice(None)):
+    made = pipeline.create(name, examples, seed=3, batch_size=BATCH, shard=shard)
+    for feed in made.feeds(step, STEPS, chunks):
+        for i in range(STEPS):
+            images, targets = made.fetch(made.resident, {k: v[i] for k, v in feed.items()})
+            yield np.asarray(images), np.asarray(targets)
+
+
+@pytest.mark.parametrize("shard", [slice(None), slice(2, 4)])
+def test_both_pipelines_give_the_same_batches_bit_for_bit(examples, shard):
+    streamed, resident = (list(batches(name, examples, 5, 3, shard)) for name in ("tf", "device"))
+    assert len(streamed) == len(resident) == 3 * STEPS
+    for (a, ya), (b, yb) in zip(streamed, resident, strict=True):
+        assert a.dtype == b.dtype == np.uint8
+        assert a.shape == ((6 if shard == slice(None) else 2), 5, 5, 1)
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(ya, yb)
+
+
+def test_a_pipeline_continues_anywhere(examples):
+    whole = list(batches("device", examples, 0, 3))
+    rest = list(batches("device", examples, STEPS, 2))
+    for (a, _), (b, _) in zip(whole[STEPS:], rest, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_auto_streams_on_a_cpu_and_says_so(examples, caplog):
+    import absl.logging
+    absl.logging.get_absl_logger().propagate = True
+    with caplog.at_level("INFO"):
+        assert type(pipeline.create("auto", examples, 0, BATCH, slice(None))).__name__ == "TfPipeline"
+    assert "data pipeline: tf" in caplog.text
+
+
+def test_an_unknown_pipeline_is_refused(examples):
+    with pytest.raises(UserError, match="config.data.pipeline is 'torch': expected tf, device or auto"):
+        pipeline.create("torch", examples, 0, BATCH, slice(None))
+
+
+def test_the_resident_pipeline_runs_without_tensorflow():
+    code = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] in ('tensorflow', 'tensorflow_datasets'):
+            raise ImportError(name + ' is blocked')
+sys.meta_path.insert(0, Blocked())
+import numpy as np
+from fer_jax import evaluate, run, train
+from fer_jax.data import pipeline
+from fer_jax.data.examples import Examples
+examples = Examples(images=np.zeros((4, 5, 5, 1), np.uint8), labels=np.zeros(4, np.int32), split=np.full(4, 'train'),
+                    label_names=('a', 'b'))
+made = pipeline.create('device', examples, 0, 2, slice(None))
+feed = next(made.feeds(0, 1, 1))
+print(made.fetch(made.resident, {'indices': feed['indices'][0]})[0].shape)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "(2, 5, 5, 1)", done.stderr
