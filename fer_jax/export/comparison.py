@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import pathlib
 import time
 from collections.abc import Mapping, Sequence
@@ -13,9 +12,7 @@ import numpy as np
 
 from fer_jax import metrics
 from fer_jax.data.examples import Examples
-from fer_jax.export import quantize
-from fer_jax.export.bundle import Bundle
-from fer_jax.serve.classifier import Classifier
+from fer_jax.export import quantize, scoring
 
 BATCHES = (1, 8, 64)  # images, whose latency is measured
 LATENCY_SECONDS = 0.5  # how long a batch is timed
@@ -52,19 +49,18 @@ def reference(logits: np.ndarray, labelled: Examples | None) -> Format:
     return Format("flax", "", 0, logits, 0.0, _scores(logits, labelled), {})
 
 
-def measure(bundle: Bundle, role: str, images: np.ndarray, labelled: Examples | None, flax: Format) -> Format:
-    """Run a graph of the bundle as the package's own tools do, on all cores of this machine.
+def measure(path: pathlib.Path, role: str, images: np.ndarray, labelled: Examples | None, flax: Format) -> Format:
+    """Run the file at `path` and time it on this machine.
 
     Args:
-      role: of the graph, a key of `bundle.files`.
+      role: of the file, one of `scoring.GRAPHS`.
       images: uint8 (N, size, size, channels), N at least 1.
       labelled: the same faces with their labels, or None.
       flax: what `reference` gave for them.
     """
-    classifier = Classifier(bundle.path, "jax" if role == "stablehlo" else role, threads=os.cpu_count())
-    logits = classifier.logits(images)
-    latency = {n: _latency(classifier, np.resize(images, (n, *images.shape[1:]))) for n in BATCHES}
-    path = bundle.file(role)
+    graph = scoring.open_graph(path, role)
+    logits = scoring.logits(graph, images)
+    latency = {n: _latency(graph, np.resize(images, (n, *images.shape[1:]))) for n in BATCHES}
     return Format(role, path.name, path.stat().st_size, logits, float(np.abs(logits - flax.logits).max()),
                   _scores(logits, labelled), latency)
 
@@ -124,14 +120,14 @@ def int8_remarks(formats: Sequence[Format], int8: pathlib.Path) -> list[str]:
     return remarks
 
 
-def _latency(classifier: Classifier, images: np.ndarray) -> float:
+def _latency(graph: scoring.Graph, images: np.ndarray) -> float:
     """Median milliseconds of one batch, after a first one that may compile."""
-    classifier.logits(images)
+    graph(images)
     least, most = TIMED_RUNS
     seconds: list[float] = []
     while len(seconds) < least or (sum(seconds) < LATENCY_SECONDS and len(seconds) < most):
         start = time.perf_counter()
-        classifier.logits(images)
+        graph(images)
         seconds.append(time.perf_counter() - start)
     return 1e3 * float(np.median(seconds))
 

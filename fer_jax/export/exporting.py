@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import os
 import pathlib
@@ -21,7 +20,7 @@ from fer_jax.data.examples import Examples
 from fer_jax.data.sources import synthetic
 from fer_jax.errors import UserError
 from fer_jax.evaluate import Evaluator
-from fer_jax.export import bundle, comparison, graph, onnx, provenance, quantize, stablehlo, weights
+from fer_jax.export import bundle, comparison, graph, onnx, provenance, quantize, scoring, stablehlo, weights
 from fer_jax.models import registry
 from fer_jax.serve import faces
 
@@ -72,22 +71,21 @@ def export(out: str | os.PathLike, *, config: ConfigDict, variables: Any, label_
     spec = bundle.Input(config.input.size, config.input.channels, config.input.scaling, config.input.resize)
     images = _drawn(spec) if evaluation is None else evaluation.images
     formats = [comparison.reference(_flax_logits(config, variables, len(label_names), images), evaluation)]
-    origin = provenance.of_run(config, result, training_data, licence)
     with files.atomic_path(out) as aside:
         aside.mkdir()
         _write_graphs(aside, config, spec, variables, label_names, float16, _chosen(calibration) if int8 else None)
         weights.save(aside / bundle.FILES["weights"], variables)
-        write_manifest = functools.partial(
-            bundle.write, aside, name=config.name, labels=label_names, input=spec, crop=faces.CROP,
-            temperature=temperature, uncertain_below=uncertain_below,
-            model={"name": config.model.name, "args": config.model.args.to_dict(),
-                   "parameters": sum(array.size for array in jax.tree.leaves(variables))})
-        unproven = write_manifest(provenance=origin)
-        for role in (role for role in unproven.files if role != "weights"):
-            logging.info("running %s over %d faces", bundle.FILES[role], len(images))
-            formats.append(comparison.measure(unproven, role, images, evaluation, formats[0]))
+        for role in scoring.GRAPHS:
+            if (path := aside / bundle.FILES[role]).exists():
+                logging.info("running %s over %d faces", path.name, len(images))
+                formats.append(comparison.measure(path, role, images, evaluation, formats[0]))
         _refuse_disagreement(formats)
-        write_manifest(provenance=origin | {"formats": comparison.record(formats)})
+        bundle.write(aside, name=config.name, labels=label_names, input=spec, crop=faces.CROP,
+                     temperature=temperature, uncertain_below=uncertain_below,
+                     model={"name": config.model.name, "args": config.model.args.to_dict(),
+                            "parameters": sum(array.size for array in jax.tree.leaves(variables))},
+                     provenance=provenance.of_run(config, result, training_data, licence)
+                     | {"formats": comparison.record(formats)})
         remarks = comparison.int8_remarks(formats, aside / bundle.FILES["int8"]) if int8 else ()
     return Exported(bundle.read(out), tuple(formats), tuple(remarks))
 
