@@ -14,7 +14,7 @@ from flax.linen.summary import _get_module_table
 
 from fer_jax.models import layers
 
-# {(collection, layer, parameter): array}: the places in a network's variables, without what lies between the last two
+# {(collection, layer, parameter): array}: a network's variables, flat
 Arrays = dict[tuple[str, str, str], np.ndarray]
 
 

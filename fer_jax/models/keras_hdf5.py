@@ -1,0 +1,126 @@
+"""Keras' HDF5 files of weights, of every generation, read without Keras."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+import pathlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from fer_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class KerasFile:
+    """What a file holds.
+
+    Attributes:
+      path: the file.
+      weights: {layer: {weight: float32 array}}, such as {"conv2d_1": {"kernel": (3, 3, 1, 8)}}, in Keras' layouts.
+      config: the architecture of a whole saved model, or None where only weights were saved.
+    """
+
+    path: pathlib.Path
+    weights: dict[str, dict[str, np.ndarray]]
+    config: dict[str, Any] | None
+
+    @functools.cached_property
+    def layers(self) -> dict[str, dict[str, Any]]:
+        """{name: {"class_name", "config", ...}} of the architecture; UserError when the file has none."""
+        if self.config is None:
+            raise UserError(f"{self.path}: holds weights without the architecture (model_config): "
+                            "save the whole model in Keras, model.save('model.h5')")
+        return {layer["config"]["name"]: layer for layer in self.config["config"]["layers"]}
+
+    def inputs(self, layer: str) -> list[str]:
+        """The layers that feed `layer`."""
+        return list(_inbound(self.layers[layer].get("inbound_nodes", [])))
+
+    @functools.cached_property
+    def depths(self) -> dict[str, int]:
+        """{layer: how many layers lie on the longest way to it from the input}: an order that branches cannot upset."""
+        depths: dict[str, int] = {}
+
+        def depth(layer: str) -> int:
+            if layer not in depths:
+                depths[layer] = 1 + max(map(depth, self.inputs(layer)), default=-1)
+            return depths[layer]
+
+        for layer in self.layers:
+            depth(layer)
+        return depths
+
+
+def read(path: str | os.PathLike) -> KerasFile:
+    """Read a file written by `save_weights` or `model.save` of Keras 1 to 3.
+
+    The four layouts: `layer/layer_W_1:0`, `layer/layer/kernel:0`, `model_weights/` above the latter, and Keras 3's
+    `layers/conv2d/vars/0`, where the layer's own name is an attribute or, in early versions, lost.
+
+    Raises:
+      UserError: no HDF5 file, a truncated one, or one without Keras' weights.
+    """
+    import h5py  # of the extra "export"
+
+    path = pathlib.Path(path)
+    weights: dict[str, dict[str, np.ndarray]] = {}
+    try:
+        with h5py.File(path, "r") as file:
+            config = file.attrs.get("model_config")
+            root = file.get("model_weights", file)
+            for name, group in root.items():
+                if "weight_names" in group.attrs and (names := [_text(n) for n in group.attrs["weight_names"]]):
+                    weights[name] = {_role(n): np.asarray(group[n], np.float32) for n in names}
+
+            def visit(name: str, group: Any) -> None:
+                if name.endswith("/vars") and len(group):
+                    layer = _text(group.attrs.get("name", name.split("/")[-2]))
+                    roles = ("kernel", "bias") if len(group) <= 2 else sorted(group, key=int)
+                    weights[layer] = {role: np.asarray(group[str(i)], np.float32) for i, role
+                                      in zip(range(len(group)), roles, strict=False)}
+
+            root.visititems(visit)
+    except (OSError, KeyError) as error:
+        raise UserError(f"{path}: not a readable HDF5 file ({' '.join(str(error).split())}): copy it again") from error
+    if not weights:
+        raise UserError(f"{path}: an HDF5 file without Keras' weights: expected what save_weights or model.save writes")
+    return KerasFile(path, weights, None if config is None else json.loads(_text(config)))
+
+
+def numbered(name: str) -> tuple[str, int]:
+    """Sorts Keras' automatic names in the order of creation: conv2d, conv2d_1, ..., conv2d_9, conv2d_10."""
+    stem, number = re.fullmatch(r"(.*?)(?:_(\d+))?", name).groups()
+    return stem, int(number or 0)
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _role(name: str) -> str:
+    """The last part of a weight's name, in today's words: block1_conv1_W_1:0 is a kernel."""
+    last = name.split("/")[-1].split(":")[0]
+    old = re.search(r"_([Wb])(_\d+)?$", last)
+    return {"W": "kernel", "b": "bias"}[old[1]] if old else last
+
+
+def _inbound(node: Any) -> Iterator[str]:
+    """Names of layers in an `inbound_nodes` of Keras 2, [[[name, 0, 0, {}], ...]], or 3, with "keras_history"."""
+    if isinstance(node, dict):
+        if "keras_history" in node:
+            yield node["keras_history"][0]
+        else:
+            for value in node.values():
+                yield from _inbound(value)
+    elif isinstance(node, list):
+        if node and isinstance(node[0], str):
+            yield node[0]
+        else:
+            for value in node:
+                yield from _inbound(value)

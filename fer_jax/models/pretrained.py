@@ -1,0 +1,163 @@
+"""Weights from elsewhere put into a network of this package: Keras, torchvision, and its own bundles.
+
+Nothing is downloaded: a path is given, and the error for a missing file names the official one.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+
+from fer_jax.errors import UserError
+from fer_jax.export import bundle, weights
+from fer_jax.models import keras_hdf5, keras_mini_xception, vgg16
+from fer_jax.models.mini_xception import MiniXception
+from fer_jax.models.network import Arrays, is_head
+
+OFFICIAL = {
+    "vgg16": "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5 of Keras (md5 6d6bbae143d832006294945121d1f1fc) or "
+             "vgg16-397923af.pth of torchvision (its sha256 begins with 397923af)",
+    "mini_xception": "fer2013_mini_XCEPTION.107-0.66.hdf5 of github.com/oarriaga/face_classification (sha256 "
+                     "e3699ec0bc5d531e135571fe2f7c31fd8711c0d4858c0969dc052603810053b5)",
+}
+
+
+def load(path: str | os.PathLike, model_name: str, variables: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Put the weights of a file into a network's variables.
+
+    Args:
+      path: a Keras HDF5 file (vgg16, mini_xception), torchvision's vgg16 state dict (.safetensors, .npz of its arrays,
+        or .pth, which needs torch), or a bundle of this project (any network).
+      model_name: key of `fer_jax.models.registry`.
+      variables: freshly initialised, {"params", "batch_stats"?}.
+
+    Returns:
+      New variables, and the layers that keep their fresh values: the head, where the file has none or one for another
+      number of classes.
+
+    Raises:
+      UserError: no such file (naming the official one), a format not read for this network, or weights for another
+        network: every missing layer and wrong shape is named.
+    """
+    path = pathlib.Path(path)
+    return _fill(variables, _read(path, model_name), path, model_name)
+
+
+def import_mini_xception(path: str | os.PathLike) -> tuple[keras_mini_xception.Weights, dict[str, Any]]:
+    """A Keras mini-Xception: what it is, and {"params", "batch_stats"} of numpy arrays for a network of its arguments.
+
+    Raises:
+      UserError: as of `load`, and for a file that holds another network.
+    """
+    path = pathlib.Path(path)
+    _refuse_missing(path, "mini_xception")
+    found = keras_mini_xception.read(path)
+    model = MiniXception(num_classes=found.num_classes, **found.args)
+    images = jnp.zeros((1, found.input_size, found.input_size, found.channels))
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), images, False))
+    return found, _fill(shapes, found.arrays, path, "mini_xception")[0]
+
+
+def _read(path: pathlib.Path, model_name: str) -> Arrays:
+    _refuse_missing(path, model_name)
+    if bundle.is_bundle(path):
+        found = bundle.read(path)
+        if found.model["name"] != model_name:
+            raise UserError(f"{path}: a bundle of {found.model['name']}, and config.model.name is {model_name!r}")
+        return traverse_util.flatten_dict(weights.load(found))
+    match path.suffix, model_name:
+        case (".h5" | ".hdf5"), "vgg16":
+            return _vgg16_from_keras(keras_hdf5.read(path))
+        case (".h5" | ".hdf5"), "mini_xception":
+            return keras_mini_xception.read(path).arrays
+        case (".safetensors" | ".npz" | ".pth" | ".pt"), "vgg16":
+            return _vgg16_from_torchvision(_read_state_dict(path))
+    formats = {"vgg16": "Keras' .h5, torchvision's state dict as .safetensors, .npz or .pth, or a bundle",
+               "mini_xception": "Keras' .hdf5 or a bundle"}
+    raise UserError(f"{path}: not a file of weights that is read for {model_name}: "
+                    f"expected {formats.get(model_name, 'a bundle')}")
+
+
+def _refuse_missing(path: pathlib.Path, model_name: str) -> None:
+    if not path.exists():
+        raise UserError(f"no weights at {path}: expected {OFFICIAL.get(model_name, 'a bundle of this project')}; "
+                        "download it yourself and give its path")
+
+
+def _vgg16_layers() -> list[str]:
+    return [f"block{block}_conv{i}" for block, (convolutions, _) in enumerate(vgg16.BLOCKS, 1)
+            for i in range(1, convolutions + 1)]
+
+
+def _vgg16_from_keras(file: keras_hdf5.KerasFile) -> Arrays:
+    found, names = file.weights, _vgg16_layers()
+    if not set(names) & set(found):
+        # Early Keras 3 wrote automatic names in place of the layers' own; their numbers are the order of creation.
+        automatic = sorted((name for name in found if name.startswith("conv2d")), key=keras_hdf5.numbered)
+        found = {name: found[other] for name, other in zip(names, automatic, strict=False)}
+    return {("params", layer, parameter): array for layer in names
+            for parameter, array in found.get(layer, {}).items()}
+
+
+def _vgg16_from_torchvision(state: Mapping[str, np.ndarray]) -> Arrays:
+    """torchvision numbers convolutions, ReLUs and pools of `features` together, and its kernels are (out, in, h, w)."""
+    arrays, number = {}, 0
+    for block, (convolutions, _) in enumerate(vgg16.BLOCKS, 1):
+        for i in range(1, convolutions + 1):
+            layer = f"block{block}_conv{i}"
+            if (kernel := state.get(f"features.{number}.weight")) is not None:
+                arrays["params", layer, "kernel"] = np.transpose(kernel, (2, 3, 1, 0)) if kernel.ndim == 4 else kernel
+            if (bias := state.get(f"features.{number}.bias")) is not None:
+                arrays["params", layer, "bias"] = bias
+            number += 2
+        number += 1
+    return arrays
+
+
+def _read_state_dict(path: pathlib.Path) -> dict[str, np.ndarray]:
+    try:
+        if path.suffix == ".safetensors":
+            import safetensors.numpy
+
+            return safetensors.numpy.load_file(path)
+        if path.suffix == ".npz":
+            with np.load(path) as arrays:
+                return dict(arrays)
+    except Exception as error:  # each library has its own for a damaged file, and some of them share no base
+        raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())}): copy it again") from error
+    try:
+        import torch
+    except ImportError:
+        raise UserError(f"{path}: a pickle of PyTorch, which is not installed here: install torch, or save the state "
+                        "dict where it is: safetensors.torch.save_file(state, 'vgg16.safetensors')") from None
+    return {name: tensor.numpy() for name, tensor
+            in torch.load(path, map_location="cpu", weights_only=True).items()}
+
+
+def _fill(variables: Mapping[str, Any], arrays: Arrays, path: pathlib.Path,
+         model_name: str) -> tuple[dict[str, Any], list[str]]:
+    fresh, missing, wrong, filled = [], [], [], {}
+    for key, value in traverse_util.flatten_dict(variables).items():
+        _, layer, parameter = key
+        array = arrays.get(key)
+        filled[key] = value
+        if is_head(layer) and (array is None or array.shape != value.shape):
+            fresh.append(layer)
+        elif array is None:
+            missing.append(f"{layer}/{parameter}")
+        elif array.shape != value.shape:
+            wrong.append(f"{layer}/{parameter} is {array.shape} instead of {value.shape}")
+        else:
+            filled[key] = np.asarray(array, value.dtype)
+    if missing or wrong:
+        problems = ([f"missing {', '.join(missing)}"] if missing else []) + wrong
+        raise UserError(f"{path}: not the weights of this {model_name}: {'; '.join(problems)}; expected "
+                        f"{OFFICIAL.get(model_name, 'a bundle of the same network and arguments')}")
+    return traverse_util.unflatten_dict(filled), sorted(set(fresh))

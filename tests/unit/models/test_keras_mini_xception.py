@@ -1,0 +1,151 @@
+"""Keras' mini-Xception: layers matched by the graph, other networks refused, the published score reproduced."""
+
+import json
+
+import h5py
+import jax
+import numpy as np
+import pytest
+
+from configs import default
+from fer_jax.data import loading
+from fer_jax.errors import UserError
+from fer_jax.models import keras_hdf5, pretrained, registry
+
+PUBLISHED = "fer2013_mini_XCEPTION.107-0.66.hdf5"
+
+
+class Saved:
+    """A Keras 2 model built layer by layer, and written as model.save does."""
+
+    def __init__(self):
+        self.layers, self.weights, self.rng = [], {}, np.random.default_rng(0)
+        self.add("InputLayer", "input_1", [], batch_input_shape=[None, 24, 24, 1])
+
+    def add(self, class_name, name, inputs, **config):
+        self.layers.append({"class_name": class_name, "name": name, "config": {"name": name, **config},
+                            "inbound_nodes": [[[layer, 0, 0, {}] for layer in inputs]] if inputs else []})
+        return name
+
+    def weigh(self, name, **shapes):
+        self.weights[name] = {key: self.rng.normal(size=shape).astype(np.float32) for key, shape in shapes.items()}
+        return name
+
+    def conv(self, name, x, before, after, size=3, padding="same", strides=1, bias=False):
+        self.add("Conv2D", name, [x], kernel_size=[size, size], padding=padding, strides=[strides, strides])
+        return self.weigh(name, kernel=(size, size, before, after), **({"bias": (after,)} if bias else {}))
+
+    def separable(self, name, x, before, after):
+        self.add("SeparableConv2D", name, [x], kernel_size=[3, 3], padding="same", strides=[1, 1])
+        return self.weigh(name, depthwise_kernel=(3, 3, before, 1), pointwise_kernel=(1, 1, before, after))
+
+    def norm(self, name, x, features, epsilon=1e-3):
+        self.add("BatchNormalization", name, [x], epsilon=epsilon)
+        return self.weigh(name, **dict.fromkeys(("gamma", "beta", "moving_mean", "moving_variance"), (features,)))
+
+    def write(self, path):
+        with h5py.File(path, "w") as file:
+            file.attrs["model_config"] = json.dumps({"class_name": "Model", "config": {"layers": self.layers}})
+            root = file.create_group("model_weights")
+            for layer, arrays in self.weights.items():
+                root.create_group(layer).attrs["weight_names"] = [f"{layer}_1/{key}:0".encode() for key in arrays]
+                for key, array in arrays.items():
+                    root[f"{layer}/{layer}_1/{key}:0"] = array
+        return path
+
+
+def mini_xception(stem_padding="valid", epsilon=1e-3, bias=False, separable=2):
+    """Two blocks of 4 and 6 filters, the layers numbered against the order of the graph."""
+    saved = Saved()
+    x = saved.norm("bn_9", saved.conv("conv_9", "input_1", 1, 3, padding=stem_padding, bias=bias), 3, epsilon)
+    x = saved.norm("bn_8", saved.conv("conv_8", x, 3, 3, padding="valid"), 3)
+    before = 3
+    for block, after in enumerate((4, 6)):
+        residual = saved.norm(f"bn_{7 - block}", saved.conv(f"conv_{7 - block}", x, before, after, 1, strides=2), after)
+        for i in range(separable):
+            name = f"{4 - 2 * block - i}"
+            x = saved.norm(f"bn_s{name}", saved.separable(f"separable_{name}", x, after if i else before, after), after)
+        x = saved.add("Add", f"add_{block}", [saved.add("MaxPooling2D", f"pool_{block}", [x]), residual])
+        before = after
+    saved.conv("conv_1", x, 6, 5, bias=True)
+    return saved
+
+
+def test_layers_are_matched_by_the_graph(tmp_path):
+    saved = mini_xception()
+    found, variables = pretrained.import_mini_xception(saved.write(tmp_path / "x.hdf5"))
+    assert found.args == {"stem_features": 3, "block_features": (4, 6)}
+    assert (found.num_classes, found.input_size, found.channels) == (5, 24, 1)
+    params, statistics = variables["params"], variables["batch_stats"]
+    for ours, theirs in (("stem1_conv", "conv_9"), ("stem2_conv", "conv_8"), ("block1_residual_conv", "conv_7"),
+                         ("block2_residual_conv", "conv_6"), ("classes_conv", "conv_1")):
+        assert np.array_equal(params[ours]["kernel"], saved.weights[theirs]["kernel"]), ours
+    for ours, theirs in (("block1_conv1", "4"), ("block1_conv2", "3"), ("block2_conv1", "2"), ("block2_conv2", "1")):
+        their = saved.weights[f"separable_{theirs}"]
+        assert np.array_equal(params[ours]["pointwise_kernel"], their["pointwise_kernel"]), ours
+        assert np.array_equal(params[ours]["depthwise_kernel"][:, :, 0], their["depthwise_kernel"][..., 0]), ours
+        norm = ours.replace("conv", "norm")
+        assert np.array_equal(params[norm]["scale"], saved.weights[f"bn_s{theirs}"]["gamma"])
+        assert np.array_equal(statistics[norm]["var"], saved.weights[f"bn_s{theirs}"]["moving_variance"])
+    assert np.array_equal(statistics["block2_residual_norm"]["mean"], saved.weights["bn_6"]["moving_mean"])
+    assert np.array_equal(params["stem1_norm"]["bias"], saved.weights["bn_9"]["beta"])
+
+
+@pytest.mark.parametrize(("other", "message"), [
+    ({"separable": 1}, "not a mini-Xception: found 3 convolutions, 2 1x1 convolutions and 2 separable ones"),
+    ({"stem_padding": "same"}, r"conv_9 has padding and strides \('same', \[1, 1\]\), stem1_conv has \('valid'"),
+    ({"epsilon": 1e-5}, "bn_9 has epsilon 1e-05, mini-Xception has 0.001"),
+    ({"bias": True}, "conv_9 holds bias, kernel, stem1_conv has kernel"),
+])
+def test_another_network_is_refused(tmp_path, other, message):
+    with pytest.raises(UserError, match=message):
+        pretrained.import_mini_xception(mini_xception(**other).write(tmp_path / "x.hdf5"))
+
+
+def test_weights_without_architecture(tmp_path):
+    path = mini_xception().write(tmp_path / "x.hdf5")
+    with h5py.File(path, "a") as file:
+        del file.attrs["model_config"]
+    with pytest.raises(UserError, match=r"x.hdf5: holds weights without the architecture .*: save the whole model"):
+        pretrained.import_mini_xception(path)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(UserError, match=r"no weights at .*x.hdf5: expected fer2013_mini_XCEPTION.107-0.66.hdf5 of "):
+        pretrained.import_mini_xception(tmp_path / "x.hdf5")
+
+
+def test_graph_of_keras_3(tmp_path):
+    """Keras 3 writes the inputs of a layer as keras_history, and one list of two for an addition."""
+    saved = mini_xception()
+    for layer in saved.layers:
+        inputs = [{"class_name": "__keras_tensor__", "config": {"shape": [None, 3], "keras_history": [name, 0, 0]}}
+                  for [nodes] in [layer["inbound_nodes"] or [[]]] for name, *_ in nodes]
+        layer["inbound_nodes"] = [{"args": [inputs if len(inputs) > 1 else inputs[0]], "kwargs": {}}] if inputs else []
+    saved.layers[0]["config"]["batch_shape"] = saved.layers[0]["config"].pop("batch_input_shape")
+    path = saved.write(tmp_path / "x.h5")
+    assert keras_hdf5.read(path).inputs("add_0") == ["pool_0", "bn_7"]
+    assert pretrained.import_mini_xception(path)[0].input_size == 24
+
+
+def test_automatic_names_sort_in_the_order_of_creation():
+    names = ["conv2d", "conv2d_1", "conv2d_2", "conv2d_9", "conv2d_10"]
+    assert sorted(sorted(names), key=keras_hdf5.numbered) == names
+
+
+def test_published_weights_score_as_published(real_data, fer2013_csv, tmp_path):
+    public_test = tmp_path / "fer2013.csv"  # a ninth of the rows, to be quick
+    with fer2013_csv.open() as rows, public_test.open("w") as kept:
+        kept.writelines(row for i, row in enumerate(rows) if i == 0 or row.rstrip().endswith("PublicTest"))
+    found, variables = pretrained.import_mini_xception(real_data / "models" / PUBLISHED)
+    assert (found.input_size, found.num_classes) == (64, 7)
+    assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == 58_423
+    config = default.get_config()
+    config.data.cache_dir = str(tmp_path)
+    config.input.size, config.input.resize = 64, "linear"
+    split = loading.load_split(config, "PublicTest", str(public_test))
+    model = registry.create("mini_xception", 7, found.args)
+    predict = jax.jit(lambda images: model.apply(variables, images / 127.5 - 1, False).argmax(-1))
+    parts = np.array_split(split.images.astype(np.float32), 37)  # of 97 images each
+    predictions = np.concatenate([predict(part) for part in parts])
+    assert (predictions == split.labels).mean() == pytest.approx(0.6503, abs=0.002)

@@ -1,0 +1,62 @@
+"""Turn a Keras mini-Xception file into a bundle: python -m tools.import_keras --weights=X.hdf5 --out=X.bundle
+
+The file is one of whole saved models, such as github.com/oarriaga/face_classification publishes. The size of the images
+and the widths of the layers are read from it. With --data the bundle's formats are scored on PublicTest.
+"""
+
+from __future__ import annotations
+
+import pathlib
+
+from absl import flags
+
+from fer_jax import cli, labels
+from fer_jax.errors import UserError
+
+_WEIGHTS = flags.DEFINE_string("weights", None, "The HDF5 file that Keras' model.save wrote.")
+_MODEL = flags.DEFINE_enum("model", "mini_xception", ["mini_xception"], "The network in it.")
+_OUT = flags.DEFINE_string("out", None, "Folder of the bundle: new, or a bundle to be replaced.")
+_LABELS = flags.DEFINE_list("labels", list(labels.FER2013), "Names of the classes in the order of the logits.")
+_DATA = flags.DEFINE_string("data", None, "FER2013's csv, to score the bundle on.")
+_SPLIT = flags.DEFINE_string("split", "PublicTest", "The split of --data to score on.")
+_LICENCE = flags.DEFINE_string("licence", None, "Terms of the weights. Default: the note on FER2013.")
+
+
+def main(argv: list[str]) -> None:
+    """Read the file, write the bundle and print how its formats compare."""
+    from absl import logging
+
+    from configs import default
+    from fer_jax import files, runtime
+    from fer_jax.data import loading
+    from fer_jax.export import comparison, exporting, provenance
+    from fer_jax.models import pretrained
+
+    logging.set_verbosity(logging.INFO)
+    exporting.refuse_other_content(_OUT.value)
+    runtime.init()
+    path = pathlib.Path(_WEIGHTS.value)
+    imported, variables = pretrained.import_mini_xception(path)
+    if imported.num_classes != len(_LABELS.value):
+        raise UserError(f"{path}: has {imported.num_classes} classes, --labels names {len(_LABELS.value)}: "
+                        "give them in the order of its training data")
+    config = default.get_config()
+    config.name = path.stem
+    config.model.name, config.model.args = _MODEL.value, imported.args
+    config.input.size, config.input.channels = imported.input_size, imported.channels
+    config.input.scaling, config.input.resize = "signed", "linear"  # as the authors' code does
+    evaluation = None
+    if _DATA.value:
+        evaluation = loading.load_split(config, _SPLIT.value, _DATA.value, tuple(_LABELS.value))
+    exported = exporting.export(
+        _OUT.value, config=config, variables=variables, label_names=_LABELS.value, evaluation=evaluation,
+        training_data=f"by the authors of {path.name} (sha256 {files.sha256(path)}), imported from Keras: "
+                      "of the config only model and input say something about it",
+        licence=_LICENCE.value or provenance.licence_note("fer2013"))
+    print(comparison.table(exported.formats))
+    print(f"\ndone: {exported.bundle.path}")
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["weights", "out"])
+    cli.run(main)
