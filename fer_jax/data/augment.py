@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 from ml_collections import ConfigDict
 
+from fer_jax.data import scaling
 from fer_jax.errors import UserError
 
 WHITE = 255.0
@@ -90,6 +91,32 @@ def augment(config: ConfigDict, images: jax.Array, targets: jax.Array, keys: jax
     if config.mixup or config.cutmix:
         images, targets = mix(images, targets, mix_shares(config, (height, width), draws, mix_keys))
     return images, targets
+
+
+def training_inputs(config: ConfigDict, images: jax.Array, targets: jax.Array, step: jax.Array,
+                    positions: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """What the network gets in a training step: augmented, cropped at random and scaled.
+
+    Args:
+      config: the whole config, static under `jit`.
+      images: uint8 (N, H, W, C), the examples of the batch at `positions`.
+      targets: float32 (N, classes).
+      step: int scalar, the number of the step.
+      positions: int (N,), in the global batch: the keys come from seed, step and position, so that the inputs are the
+        same whatever the number of devices.
+
+    Returns:
+      float32 inputs (N, h, w, C) in the range of the scaling, and float32 targets (N, classes).
+    """
+    def keys_of(key: jax.Array) -> jax.Array:
+        return jax.vmap(lambda position: jax.random.fold_in(key, position))(positions)
+
+    augment_key, crop_key, _ = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), step), 3)
+    images, targets = augment(config.augment, images, targets, keys_of(augment_key))
+    if config.input.crop:
+        images = random_crop(images, config.input.crop, keys_of(crop_key))
+    factor, offset = scaling.factor_and_offset(config.input.scaling)
+    return images * factor + offset, targets
 
 
 def affine_matrices(size: tuple[int, int], *, flip: jax.Array, degrees: jax.Array, shift_y: jax.Array,

@@ -12,7 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fer_jax.data import sampler, scaling
-from fer_jax.data.augment import augment
+from fer_jax.data.augment import training_inputs
 from fer_jax.data.examples import Examples
 from fer_jax.report.records import Predictions
 
@@ -69,21 +69,18 @@ def least_certain(predictions: Predictions) -> np.ndarray:
 def as_trained(config: ConfigDict, examples: Examples) -> tuple[list[Face], str]:
     """The first faces of the first training batch as the network got them, and the range of their values in words.
 
-    The same order, keys, augmentation and scaling as in training; what is shown is the network's input stretched from
-    the range of its scaling to black and white.
+    What is shown is the network's input stretched from the range of its scaling to black and white.
     """
     train_set = examples.of_split(config.data.train_split)
     batch = sampler.indices(config.seed, 0, 1, config.batch_size, len(train_set))[0][:SHOWN]
     first = train_set.take(batch)
-    key, _ = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 0))  # as the training step does
-    keys = jax.vmap(lambda position: jax.random.fold_in(key, position))(np.arange(len(batch)))
-    images, targets = jax.jit(lambda *args: augment(config.augment, *args))(first.images, first.targets(), keys)
+    made = jax.jit(lambda *args: training_inputs(config, *args))
+    inputs, targets = map(np.asarray, made(first.images, first.targets(), 0, np.arange(len(batch))))
     factor, offset = scaling.factor_and_offset(config.input.scaling)
-    inputs = np.asarray(images) * factor + offset
     words = f"values from {inputs.min():z.2f} to {inputs.max():z.2f}, mean {inputs.mean():z.2f}"
     shown = np.clip(np.round((inputs - offset) / factor), 0, 255).astype(np.uint8)
     return [Face(image, _target_lines(target, examples.label_names))
-            for image, target in zip(shown, np.asarray(targets), strict=True)], words
+            for image, target in zip(shown, targets, strict=True)], words
 
 
 def _target_lines(target: np.ndarray, label_names: Sequence[str]) -> tuple[str, ...]:

@@ -1,15 +1,23 @@
 import cv2
+import flax.linen as nn
 import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import scipy.ndimage
 from hypothesis import given, settings
 
 from configs import default
-from fer_jax.data import augment
+from fer_jax import step
+from fer_jax.data import augment, sampler
+from fer_jax.data.device_pipeline import DevicePipeline
+from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
+from fer_jax.learner import Learner
+from fer_jax.parallel import Parallel
+from fer_jax.state import from_variables
 
 SIZE = (12, 16)  # not square, so that exchanged axes are seen
 RANDOM_IMAGES = np.random.default_rng(0).integers(0, 256, (8, *SIZE, 3), dtype=np.uint8)
@@ -288,3 +296,46 @@ class TestTheWhole:
                                              jnp.asarray(RANDOM_IMAGES), jnp.asarray(TARGETS), keys(8))
         assert images.dtype == targets.dtype == jnp.float32
         assert images.shape == RANDOM_IMAGES.shape
+
+
+class TestRandomCrop:
+    def test_every_place_once_and_nothing_else(self):
+        image = RANDOM_IMAGES[0]
+        windows = {image[y:y + 10, x:x + 10].tobytes(): (y, x) for y in range(3) for x in range(7)}
+        many = np.broadcast_to(image, (400, *image.shape))
+        crops = jax.jit(augment.random_crop, static_argnums=1)(many, 10, keys(400))
+        assert {windows[np.asarray(crop).tobytes()] for crop in crops} == set(windows.values())
+
+    def test_the_centre(self):
+        np.testing.assert_array_equal(augment.central_crop(RANDOM_IMAGES, 6), RANDOM_IMAGES[:, 3:9, 5:11])
+
+
+class Remembers(nn.Module):
+    """A network that keeps its last input."""
+
+    @nn.compact
+    def __call__(self, x, train):
+        seen = self.variable("batch_stats", "seen", jnp.zeros_like, x)
+        seen.value = x
+        return nn.Dense(3)(x.mean(axis=(1, 2)))
+
+
+def test_training_inputs_are_what_the_step_gives_the_network():
+    conf = default.get_config()
+    conf.update_from_flattened_dict({"batch_size": 8, "seed": 5, "input.crop": 8, "augment.rotation": 9.0,
+                                     "augment.mixup": 0.4})
+    images = RANDOM_IMAGES[:, :, :12]
+    examples = Examples(images, np.arange(8, dtype=np.int32) % 3, np.full(8, "Training"), ("a", "b", "c"))
+    model, optimizer = Remembers(), optax.sgd(0.1)
+    state = from_variables(model.init(jax.random.key(0), jnp.zeros((8, 8, 8, 3)), False), optimizer, ema=False)
+    parallel = Parallel("pmap", 8, jax.devices()[:1])
+    pipeline = DevicePipeline(examples, conf.seed, 8, parallel.shard)
+    chunk = parallel.compile(step.make_train_chunk(Learner(conf, model, model, {}, optax.constant_schedule(0.1),
+                                                           optimizer), pipeline.fetch), 2)
+    state, resident = parallel.replicate(state), parallel.replicate(pipeline.resident)
+    for feed in pipeline.feeds(0, 2, 1):
+        state, _ = chunk(state, resident, parallel.split(feed, axis=1))
+    second = sampler.indices(conf.seed, 1, 1, 8, 8)[0]
+    inputs, _ = jax.jit(lambda *args: augment.training_inputs(conf, *args))(
+        images[second], examples.targets()[second], 1, np.arange(8))
+    np.testing.assert_allclose(state.batch_stats["seen"], inputs, atol=1e-5)
