@@ -7,7 +7,7 @@ import pathlib
 import sys
 from collections.abc import Callable
 
-from absl import app
+from absl import app, flags
 from absl import logging as absl_logging
 
 from fer_jax.errors import EXIT_USER_ERROR, UserError
@@ -40,7 +40,8 @@ class Lines(logging.Handler):
 def run(main: Callable[[list[str]], int | None]) -> None:
     """Parse absl flags, call `main(argv)` and exit with what it returns (None is 0).
 
-    A `UserError` is printed to standard error as `error: ...` and gives exit code 2.
+    A `UserError`, also one raised while a config file is loaded, a wrong flag and a config key that does not exist are
+    printed to standard error as one line, `error: ...`, and give exit code 2.
     """
     def guarded(argv: list[str]) -> int | None:
         logging.root.handlers[:] = [Lines()]
@@ -50,7 +51,28 @@ def run(main: Callable[[list[str]], int | None]) -> None:
                 raise UserError(f"unexpected argument {argv[1]!r}: every option is a flag, see --help")
             return main(argv)
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return EXIT_USER_ERROR
+            return _fail(error)
 
-    app.run(guarded)
+    app.run(guarded, flags_parser=_parse)
+
+
+def _parse(argv: list[str]) -> list[str]:
+    try:
+        return flags.FLAGS(argv)
+    except UserError as error:
+        sys.exit(_fail(error))
+    except flags.Error as error:
+        sys.exit(_fail(f"{str(error).removesuffix('.')}; see --help"))
+    except (AttributeError, KeyError) as error:
+        # ml_collections raises these with the missing part of the key alone.
+        key = str(error.args[0]).strip("\"'") if error.args else ""
+        of_config = [arg for arg in argv if arg.startswith("--config.")]
+        flag = next((arg for arg in of_config if key in arg.partition("=")[0].split(".")), None)
+        if not key or flag is None:
+            raise
+        sys.exit(_fail(f"{flag}: the config has no key {key!r}; configs/default.py has them all"))
+
+
+def _fail(error: object) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return EXIT_USER_ERROR

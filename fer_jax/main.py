@@ -12,6 +12,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from fer_jax import cli
+from fer_jax.errors import UserError
 
 _CONFIG = config_flags.DEFINE_config_file("config", None,
                                          "The config: a file of configs/, with :variant where it has one.")
@@ -27,12 +28,16 @@ def main(argv: list[str]) -> int | None:
 
     runtime.init()
     config = _CONFIG.value
+    try:
+        name = config.name
+    except OSError as error:  # a file that could not be read is found out at the first use
+        raise UserError(f"--config: {str(error).splitlines()[-1].strip()}; configs/ has the project's own") from None
     if _MODE.value == "summary":
         from fer_jax.models import summary
 
         print(summary.of_config(config))
         return
-    workdir = _WORKDIR.value or pathlib.Path("runs") / config.name
+    workdir = _WORKDIR.value or pathlib.Path("runs") / name
     if _MODE.value == "crossval":
         from fer_jax import crossval
 
