@@ -31,6 +31,7 @@ def get_config() -> ConfigDict:
     c.data.fold_by = "auto"                 # subject, leave_one_subject_out, stratified, random; auto is subject where
                                             # people are known, else stratified
     c.data.clean = ()                       # steps of fer_jax/data/clean.py, in order
+    c.data.thin_happy_by = 3000             # images the step thin_happy removes from the training split
     c.data.drop_leaks = False               # drop training images that duplicate an image of another split
     c.data.votes = True                     # ferplus: train against the distribution of votes, not the majority
     c.data.examples = 8000                  # how many faces the synthetic source draws
@@ -38,7 +39,7 @@ def get_config() -> ConfigDict:
     c.input = ConfigDict()
     c.input.size = 48                       # pixels, height and width
     c.input.channels = 1                    # 1 grey, 3 RGB (grey is repeated)
-    c.input.crop = 0                        # the network sees a square of so many pixels: random in training, central in
+    c.input.crop = 0                        # side of the square the network sees: random in training, central in
                                             # evaluation; 0 is the whole image
     c.input.scaling = "signed"              # signed [-1, 1], unit [0, 1]
     c.input.resize = "area"                 # area, linear: how images of another size are brought to `size`
@@ -79,7 +80,7 @@ def get_config() -> ConfigDict:
     c.optim.weight_decay = 0.0              # not applied to biases and BatchNorm
     c.optim.clip_norm = 0.0                 # global norm of the gradient; 0 is off
     c.optim.accumulate_steps = 1            # gradients of this many batches make one update
-    c.optim.trainable_from = ""             # beginning of a layer's name: the layers before it are frozen; "" trains all
+    c.optim.trainable_from = ""             # beginning of a layer's name: those before it are frozen; "" trains all
     c.optim.backbone_learning_rate = 0.0    # peak for trained layers other than the head; 0 is learning_rate
     c.optim.ema_decay = 0.0                 # exponential moving average of weights, evaluated in their place; 0 is off
 

@@ -1,0 +1,135 @@
+"""Cleaning by named steps: those of a report on FER2013 with six classes, and the removal of leaks between splits.
+
+Every step removes examples or changes labels, never pixels, and says how many images of which class it removed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+from absl import logging
+from ml_collections import ConfigDict
+
+from fer_jax import labels
+from fer_jax.data import duplicates
+from fer_jax.data.examples import Examples
+from fer_jax.errors import UserError
+
+# pixels of one grey value an image may have, of those of 48x48; the same share at other sizes
+FLAT_PIXELS, FLAT_PIXELS_OF = 350, 48 * 48
+
+# split -> class -> images removed, without zeros
+Removed = dict[str, dict[str, int]]
+
+
+def apply(examples: Examples, data: ConfigDict, seed: int) -> Examples:
+    """The examples after the steps of `data.clean` in order and `data.drop_leaks`; needs the splits to be assigned.
+
+    What was removed is logged and added to the description. See `steps` for the same as data.
+    """
+    examples, report = steps(examples, data, seed)
+    told = [f"{name} removed {_told(removed)}" for name, removed in report.items()]
+    for line in told:
+        logging.info("cleaning: %s", line)
+    return dataclasses.replace(examples, description="; ".join([examples.description, *told]))
+
+
+def steps(examples: Examples, data: ConfigDict, seed: int) -> tuple[Examples, dict[str, Removed]]:
+    """As `apply`, with what each step removed: step -> split -> class -> images.
+
+    The steps:
+      drop_flat: removes images, of all splits, whose fullest histogram bin (of 256) holds more than `FLAT_PIXELS`
+        pixels: blank ones, drawings, placeholders, but also faces before a white or black wall.
+      merge_angry_disgust: makes them one class in the place and with the name of angry; removes nothing.
+      thin_happy: removes `data.thin_happy_by` images of happy from the training split, drawn by the seed.
+      drop_leaks (`data.drop_leaks`, after the others): removes images from the training split that are an exact or
+        near duplicate of an image of another split (see `fer_jax.data.duplicates`).
+
+    Raises UserError for a step there is not, and for one that finds no such class or would leave none of it.
+    """
+    report: dict[str, Removed] = {}
+    for name in data.clean:
+        if name not in STEPS:
+            raise UserError(f"config.data.clean has {name!r}: expected some of {', '.join(STEPS)}")
+        before, examples = examples, STEPS[name](examples, data, seed)
+        report[name] = _removed(before, examples)
+    if data.drop_leaks:
+        before, examples = examples, drop_leaks(examples, data.train_split)
+        report["drop_leaks"] = _removed(before, examples)
+    return examples, report
+
+
+def drop_flat(examples: Examples, data: ConfigDict, seed: int) -> Examples:
+    """See `steps`."""
+    grey = duplicates.grey(examples.images)
+    fullest = np.array([np.bincount(image.ravel()).max() for image in grey], np.int64)
+    return examples.take(fullest * FLAT_PIXELS_OF <= FLAT_PIXELS * grey[0].size)
+
+
+def merge_angry_disgust(examples: Examples, data: ConfigDict, seed: int) -> Examples:
+    """See `steps`. Votes for the two are added."""
+    angry, disgust = _class(examples, "angry"), _class(examples, "disgust")
+    merged = np.delete(np.eye(len(examples.label_names), dtype=np.float32), disgust, axis=1)
+    merged[disgust] = merged[angry]  # one row of the new classes for each old class
+    return dataclasses.replace(
+        examples,
+        labels=merged.argmax(axis=1).astype(np.int32)[examples.labels],
+        label_names=tuple(np.delete(examples.label_names, disgust).tolist()),
+        votes=None if examples.votes is None else examples.votes @ merged)
+
+
+def thin_happy(examples: Examples, data: ConfigDict, seed: int) -> Examples:
+    """See `steps`."""
+    happy = np.flatnonzero((examples.labels == _class(examples, "happy")) & (examples.split == data.train_split))
+    if data.thin_happy_by >= len(happy):
+        raise UserError(f"thin_happy would remove {data.thin_happy_by} of the {len(happy)} happy images of "
+                        f"{data.train_split}: lower config.data.thin_happy_by")
+    removed = np.random.default_rng((seed, len(happy))).choice(happy, data.thin_happy_by, replace=False)
+    return examples.take(np.setdiff1d(np.arange(len(examples)), removed))
+
+
+def drop_leaks(examples: Examples, train_split: str) -> Examples:
+    """The examples without those of `train_split` that duplicate, exactly or nearly, one of another split."""
+    train = examples.split == train_split
+    first = duplicates.first_same(examples.images)
+    leaks = train & np.isin(first, first[~train])
+    if train.any() and not train.all():
+        pairs, _ = duplicates.near_pairs(examples.images[train], examples.images[~train])
+        leaks[np.flatnonzero(train)[pairs[:, 0]]] = True
+    return examples.take(~leaks)
+
+
+STEPS: dict[str, Callable[[Examples, ConfigDict, int], Examples]] = {
+    "drop_flat": drop_flat,
+    "merge_angry_disgust": merge_angry_disgust,
+    "thin_happy": thin_happy,
+}
+
+
+def _class(examples: Examples, name: str) -> int:
+    """The number of the class that is called `name` or an equal word."""
+    for number, known in enumerate(examples.label_names):
+        if labels.canonical(known) == name:
+            return number
+    raise UserError(f"config.data.clean asks for the class {name}, but the data has {', '.join(examples.label_names)}: "
+                    "leave the step out")
+
+
+def _removed(before: Examples, after: Examples) -> Removed:
+    """How many images fewer `after` has, by split and class."""
+    if len(before) == len(after):  # and perhaps other classes
+        return {}
+    removed: Removed = {}
+    for split in before.split_names:
+        counts = before.of_split(split).class_counts() - after.take(after.split == split).class_counts()
+        if counts.any():
+            removed[split] = {name: int(n) for name, n in zip(before.label_names, counts, strict=True) if n}
+    return removed
+
+
+def _told(removed: Removed) -> str:
+    return "; ".join(f"{sum(classes.values())} of {split} ("
+                     + ", ".join(f"{n} {name}" for name, n in classes.items()) + ")"
+                     for split, classes in removed.items()) or "none"

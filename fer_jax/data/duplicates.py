@@ -1,0 +1,111 @@
+"""Images that occur more than once: to the byte, or as the same photograph cropped, scaled, compressed or mirrored.
+
+Near duplicates are found in two steps. Small copies of all images, each without its mean and without the average
+image (all faces look alike to that extent), are correlated by one matrix product; the few pairs above
+`CANDIDATE_CORRELATION` are then compared at `COMPARED_SIZE` by normalised cross-correlation, with one image moved over
+the other by up to `MARGIN` pixels.
+
+On FER2013 pairs above `NEAR_CORRELATION` are the same photograph but for a few half-lit faces, other pairs reach 0.90,
+and there is a valley between the two kinds about 0.89. Of its faces moved by 2 pixels 90 % are found, by 3 pixels 33 %;
+turned by 3 degrees 87 %; enlarged by 5 % two thirds, by 10 % few.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+SMALL_SIZE = 12                 # pixels, of the copies that are correlated all with all
+CANDIDATE_CORRELATION = 0.8
+COMPARED_SIZE = 48              # pixels
+MARGIN = 4                      # pixels of COMPARED_SIZE
+NEAR_CORRELATION = 0.92
+BLANK_DEVIATION = 4.0           # grey levels; an image of a smaller standard deviation has nothing to compare
+
+_ROWS_AT_ONCE = 1024            # of the matrix of correlations
+
+
+def grey(images: np.ndarray) -> np.ndarray:
+    """uint8 (N, H, W) from uint8 (N, H, W, 1 or 3); colour by ITU-R BT.601 luma."""
+    if images.shape[-1] == 1:
+        return images[..., 0]
+    return np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images])
+
+
+def first_same(images: np.ndarray) -> np.ndarray:
+    """int64 (N,): for each image the index of the first that is equal to the byte, its own where there is none."""
+    seen: dict[bytes, int] = {}
+    return np.array([seen.setdefault(image.tobytes(), i) for i, image in enumerate(images)], np.int64)
+
+
+def near_pairs(images: np.ndarray, others: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of near or exact duplicates; blank images are in none.
+
+    Args:
+      images: uint8 (N, H, W, C).
+      others: uint8 (M, H, W, C) to find each image's duplicates in, or None for pairs within `images`.
+
+    Returns:
+      int64 (P, 2) indices into `images` and `others` (with None: first < second), sorted, and float32 (P,) their
+      normalised correlation, above `NEAR_CORRELATION`.
+    """
+    first = _compared(images)
+    second = first if others is None else _compared(others)
+    small, blank = _small(first)
+    other_small, other_blank = (small, blank) if others is None else _small(second)
+    average = (small.sum(0) + other_small.sum(0)) / (len(small) + len(other_small))
+    small, other_small = _unit(small - average), _unit(other_small - average)
+    small[blank] = other_small[other_blank] = 0
+    found: dict[tuple[int, int], float] = {}
+    for mirrored in (False, True):
+        rows = small.reshape(-1, SMALL_SIZE, SMALL_SIZE)[:, :, ::-1].reshape(small.shape) if mirrored else small
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            # within one set only pairs to the right of the diagonal
+            skipped = start if others is None else 0
+            close = rows[start:start + _ROWS_AT_ONCE] @ other_small[skipped:].T > CANDIDATE_CORRELATION
+            for i, j in np.argwhere(close) + np.array((start, skipped)):
+                if others is None and i >= j:
+                    continue
+                image = first[i, :, ::-1] if mirrored else first[i]
+                if (correlation := _correlation(image, second[j])) > NEAR_CORRELATION:
+                    found[i, j] = max(correlation, found.get((i, j), 0.0))
+    pairs = sorted(found)
+    return np.array(pairs, np.int64).reshape(-1, 2), np.array([found[pair] for pair in pairs], np.float32)
+
+
+def groups(count: int, pairs: np.ndarray) -> np.ndarray:
+    """int64 (count,): the smallest index each of `count` images is connected to by `pairs` (P, 2), at least its own."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
+    component = connected_components(graph, directed=False)[1]
+    return np.unique(component, return_index=True)[1][component]
+
+
+def _compared(images: np.ndarray) -> np.ndarray:
+    images = grey(images)
+    if images.shape[1:] == (COMPARED_SIZE, COMPARED_SIZE):
+        return np.ascontiguousarray(images)
+    return np.stack([cv2.resize(image, (COMPARED_SIZE, COMPARED_SIZE), interpolation=cv2.INTER_AREA)
+                     for image in images])
+
+
+def _small(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Small copies float32 (N, SMALL_SIZE²) without mean and of length 1, and which images are blank, bool (N,)."""
+    small = np.stack([cv2.resize(image, (SMALL_SIZE, SMALL_SIZE), interpolation=cv2.INTER_AREA) for image in images])
+    blank = images.reshape(len(images), -1).std(axis=1) < BLANK_DEVIATION
+    return _unit(small.reshape(len(images), -1).astype(np.float32)), blank
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    rows = rows - rows.mean(axis=1, keepdims=True)
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
+
+
+def _correlation(image: np.ndarray, other: np.ndarray) -> float:
+    """Best normalised correlation of the middle of `image` with `other`, over shifts of up to MARGIN pixels."""
+    middle = np.ascontiguousarray(image[MARGIN:-MARGIN, MARGIN:-MARGIN])
+    if middle.std() < BLANK_DEVIATION:  # OpenCV calls a flat template equal to anything
+        return 0.0
+    return float(cv2.matchTemplate(other, middle, cv2.TM_CCOEFF_NORMED).max())
