@@ -37,7 +37,7 @@ def load(path: str | os.PathLike) -> Callable[[np.ndarray], dict[str, np.ndarray
     """
     try:
         exported = export.deserialize(bytearray(pathlib.Path(path).read_bytes()))
-    except ValueError as error:
+    except Exception as error:  # a parser of bytes that may be anything raises anything
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: JAX {jax.__version__} cannot read it ({reason}): use the bundle's ONNX graph, "
                         "or export it again") from error

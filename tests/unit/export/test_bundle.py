@@ -7,24 +7,12 @@ import pytest
 from fer_jax.errors import UserError
 from fer_jax.export import bundle
 
-FIELDS = {
-    "name": "tiny",
-    "labels": ("happy", "sad"),
-    "input": bundle.Input(size=48, channels=1, scaling="signed", resize="area"),
-    "crop": {"border": "replicate", "detectors": {"haar": {"enlarge": 1.1, "offset": (0.0, 0.02)}}},
-    "temperature": 1.3,
-    "uncertain_below": 0.4,
-    "model": {"name": "mini_xception", "args": {}, "parameters": 58423},
-    "provenance": {"licence": "research only", "training_data": "drawn faces", "result": None, "config": {"seed": 0},
-                   "versions": {"jax": "0"}, "created": "2026-01-01T00:00:00Z"},
-}
-
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path, manifest):
     (tmp_path / "model.onnx").write_bytes(b"graph")
     (tmp_path / "weights.safetensors").write_bytes(b"weights")
-    bundle.write(tmp_path, **FIELDS)
+    bundle.write(tmp_path, **manifest)
     return tmp_path
 
 
@@ -34,11 +22,11 @@ def edit(folder, change):
     (folder / "bundle.json").write_text(json.dumps(manifest))
 
 
-def test_what_was_written_is_read(folder):
+def test_what_was_written_is_read(folder, manifest):
     read = bundle.read(folder)
     assert read.path == folder
     for key in ("name", "labels", "input", "temperature", "uncertain_below", "model", "provenance"):
-        assert getattr(read, key) == FIELDS[key]
+        assert getattr(read, key) == manifest[key]
     assert read.crop["detectors"]["haar"] == {"enlarge": 1.1, "offset": [0.0, 0.02]}
     assert read.files == {"onnx": folder / "model.onnx", "weights": folder / "weights.safetensors"}
     assert read.file("onnx").read_bytes() == b"graph"
@@ -93,9 +81,9 @@ def test_missing_and_altered_files_are_refused(folder):
         bundle.read(folder)
 
 
-def test_the_writer_holds_itself_to_the_schema(tmp_path):
+def test_the_writer_holds_itself_to_the_schema(tmp_path, manifest):
     with pytest.raises(ValueError, match="files: "):
-        bundle.write(tmp_path, **FIELDS)  # no model file there
+        bundle.write(tmp_path, **manifest)  # no model file there
     assert not bundle.is_bundle(tmp_path)
 
 

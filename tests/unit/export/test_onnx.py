@@ -1,0 +1,57 @@
+import collections
+
+import jax
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from fer_jax.export import bundle, graph, scoring
+from fer_jax.export import onnx as onnx_export
+from fer_jax.models import registry, resnet18
+
+
+def operators(path):
+    return collections.Counter(node.op_type for node in onnx.load(path).graph.node)
+
+
+def test_names_shapes_and_metadata(exported):
+    session = onnxruntime.InferenceSession(exported.bundle.file("onnx"), providers=["CPUExecutionProvider"])
+    assert [(i.name, i.type, i.shape) for i in session.get_inputs()] == [
+        ("images", "tensor(uint8)", ["batch", 48, 48, 1])]
+    assert [(o.name, o.type, o.shape) for o in session.get_outputs()] == [
+        ("logits", "tensor(float)", ["batch", 7]), ("class_maps", "tensor(float)", ["batch", 11, 11, 7])]
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert metadata["labels"] == '["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"]'
+
+
+@pytest.mark.parametrize("batch", [1, 2, 42])
+def test_any_batch_gives_flax_logits(exported, tiny, batch):
+    run = scoring.open_graph(exported.bundle.file("onnx"), "onnx")
+    outputs = run(tiny.faces.images[:batch])
+    np.testing.assert_allclose(outputs["logits"], tiny.logits[:batch], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(outputs["class_maps"].mean((1, 2)), outputs["logits"], rtol=1e-4, atol=1e-5)
+
+
+def test_batchnorm_and_layout_are_gone(exported):
+    found = operators(exported.bundle.file("onnx"))
+    assert found["BatchNormalization"] == 0
+    assert found["Mul"] == 1  # of the pixels' scaling
+    assert found["Transpose"] <= 2  # the way in and the way out
+    model = onnx.load(exported.bundle.file("onnx"))
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", onnx_export.OPSET)]
+
+
+def test_class_maps_off_the_main_way_share_it(variables_of, tmp_path, monkeypatch):
+    monkeypatch.setattr(resnet18, "STAGES", (4, 8))
+    model = registry.create("resnet18", 3, implementation="plain")
+    images = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), np.uint8)
+    variables = variables_of(model, images.shape[1:])
+    spec = bundle.Input(16, 3, "unit", "area")
+    infer = graph.inference(model, variables, spec)
+    onnx_export.save(tmp_path / "model.onnx", infer, spec, {})
+    outputs = scoring.open_graph(tmp_path / "model.onnx", "onnx")(images)
+    for name, expected in jax.jit(infer)(images).items():
+        np.testing.assert_allclose(outputs[name], expected, rtol=1e-4, atol=1e-5)
+    found = operators(tmp_path / "model.onnx")
+    assert found["Conv"] == 10 and found["BatchNormalization"] == 0 and found["Mul"] == 1

@@ -1,0 +1,50 @@
+import numpy as np
+import onnx
+import pytest
+
+from fer_jax.export import onnx as onnx_export
+from fer_jax.export import quantize, scoring
+
+
+@pytest.mark.parametrize(("role", "tolerance"), [("float16", 0.01), ("int8", 0.2)])
+def test_smaller_graphs_agree_within_their_bits(exported, tiny, role, tolerance):
+    outputs = scoring.open_graph(exported.bundle.file(role), role)(tiny.faces.images)
+    assert outputs["logits"].dtype == outputs["class_maps"].dtype == np.float32
+    assert np.abs(outputs["logits"] - tiny.logits).max() < tolerance * np.abs(tiny.logits).max()
+    assert np.abs(outputs["logits"] - tiny.logits).max() > 0
+    full, small = (exported.bundle.file(name).stat().st_size for name in ("onnx", role))
+    assert small < full
+
+
+@pytest.mark.parametrize("role", ["float16", "int8"])
+def test_metadata_survives(exported, role):
+    full, small = (onnx_export.metadata(onnx.load(exported.bundle.file(name))) for name in ("onnx", role))
+    assert small == full and "labels" in full
+
+
+def test_weights_are_of_few_bits(exported):
+    def stored(role):
+        graph = onnx.load(exported.bundle.file(role)).graph
+        arrays = [onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer]
+        return [array for array in arrays if array.ndim == 4 and array.shape[0] > 1]  # (out, in, h, w)
+
+    assert [array.dtype for array in stored("float16")] == 13 * [np.float16]
+    assert [array.dtype for array in stored("int8")] == 13 * [np.int8]
+    # 7 bits: the products of older processors' 16-bit sums stay in range
+    assert max(np.abs(array.astype(int)).max() for array in stored("int8")) <= 64
+
+
+def test_composition_counts_weights_and_depthwise_convolutions(exported):
+    weight_bytes, depthwise = quantize.composition(exported.bundle.file("int8"))
+    stem, separable = 9 * 8 + 9 * 8 * 8, (9 * 8 + 8 * 8) + (9 * 8 + 8 * 8) + (9 * 8 + 8 * 16) + (9 * 16 + 16 * 16)
+    residual, head = 8 * 8 + 8 * 16, 9 * 16 * 7
+    assert (weight_bytes, depthwise) == (stem + separable + residual + head, 4)
+
+
+def test_ranges_come_from_the_faces_given(exported, tmp_path):
+    black = np.zeros((4, 48, 48, 1), np.uint8)
+    quantize.int8(exported.bundle.file("onnx"), tmp_path / "black.onnx", black)
+    run = scoring.open_graph(tmp_path / "black.onnx", "int8")
+    # a network that only ever saw black cannot tell brighter faces apart
+    bright, brighter = (run(np.full((1, 48, 48, 1), value, np.uint8))["logits"] for value in (100, 250))
+    np.testing.assert_allclose(bright, brighter, atol=1e-3)

@@ -1,0 +1,34 @@
+import jax
+import numpy as np
+import pytest
+
+from fer_jax.errors import UserError
+from fer_jax.export import stablehlo
+
+
+@pytest.mark.parametrize("batch", [1, 3, 42])
+def test_any_batch_gives_flax_logits(exported, tiny, batch):
+    outputs = stablehlo.load(exported.bundle.file("stablehlo"))(tiny.faces.images[:batch])
+    np.testing.assert_allclose(outputs["logits"], tiny.logits[:batch], rtol=1e-4, atol=1e-5)
+    assert outputs["class_maps"].shape == (batch, 11, 11, 7)
+
+
+def test_it_holds_all_platforms_in_full_precision(exported):
+    program = jax.export.deserialize(bytearray(exported.bundle.file("stablehlo").read_bytes()))
+    assert program.platforms == ("cpu", "cuda", "tpu")
+    convolutions = [line for line in program.mlir_module().splitlines() if "stablehlo.convolution(" in line]
+    assert convolutions and all(line.count("<precision HIGHEST>") == 2 for line in convolutions)
+
+
+def test_batches_of_many_sizes_compile_rarely(exported, tiny, caplog):
+    run = stablehlo.load(exported.bundle.file("stablehlo"))
+    with jax.log_compiles(), caplog.at_level("WARNING"):
+        for batch in (5, 6, 7, 8):
+            assert run(tiny.faces.images[:batch])["logits"].shape == (batch, 7)
+    assert sum("Finished XLA compilation" in message for message in caplog.messages) == 1
+
+
+def test_a_file_of_another_time(tmp_path):
+    (tmp_path / "model.stablehlo").write_bytes(b"something else")
+    with pytest.raises(UserError, match=r"model.stablehlo: JAX .* cannot read it .*use the bundle's ONNX graph"):
+        stablehlo.load(tmp_path / "model.stablehlo")
