@@ -1,4 +1,4 @@
-"""From a config to examples: read (once, then from the cache), cleaned, split."""
+"""From a config to examples: read (once, then from the cache), split, cleaned."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import pathlib
 from absl import logging
 from ml_collections import ConfigDict
 
-from fer_jax.data import cache, images
+from fer_jax import labels
+from fer_jax.data import cache, clean, images, splits
 from fer_jax.data.examples import UNSPLIT, Examples
 from fer_jax.errors import UserError
 
@@ -20,13 +21,8 @@ def load(config: ConfigDict) -> Examples:
     """
     examples = cache.read(config.data, config.input)
     logging.info("%s", examples.description)
-    import importlib.util
-    if importlib.util.find_spec("fer_jax.data.clean"):
-        from fer_jax.data import clean
-        examples = clean.apply(examples, config.data, config.seed)
-    if importlib.util.find_spec("fer_jax.data.splits"):
-        from fer_jax.data import splits
-        examples = splits.assign(examples, config.data, config.seed)
+    examples = splits.assign(examples, config.data, config.seed)
+    examples = clean.apply(examples, config.data, config.seed)
     logging.info("labels in order: %s", ", ".join(f"{i} {name}" for i, name in enumerate(examples.label_names)))
     return examples
 
@@ -38,7 +34,8 @@ def load_split(config: ConfigDict, split: str, path: str = "", label_names: tupl
       config: a run's config; its input geometry is used for other data too.
       split: the split's name. Other data without splits is taken whole, whatever the name.
       path: FER2013's csv (with FER+'s beside it where the config's source is ferplus) or a folder with one subfolder a
-        class; "" is the config's own data.
+        class, of which nothing is cleaned away but whose classes are merged as the config says; "" is the config's own
+        data, cleaned as in training.
       label_names: the names and order to number the labels by, those of the trained model; () keeps the data's own.
         The same expression may be called otherwise ("anger" is "angry").
 
@@ -50,6 +47,8 @@ def load_split(config: ConfigDict, split: str, path: str = "", label_names: tupl
         config.data.path = path
         config.data.source = _source_of(pathlib.Path(path).expanduser(), config.data.source)
         examples = cache.read(config.data, config.input)
+        if "merge_angry_disgust" in config.data.clean and "disgust" in map(labels.canonical, examples.label_names):
+            examples = clean.merge_angry_disgust(examples, config.data, config.seed)
     else:
         examples = load(config)
     if label_names:

@@ -79,6 +79,24 @@ def test_classes_the_model_does_not_know(config, tmp_path):
         loading.load_split(config, "", str(root), labels.FER2013)
 
 
+def test_other_data_gets_the_merged_classes_and_keeps_every_image(config, tmp_path):
+    config.data.clean = ("drop_flat", "merge_angry_disgust")
+    six = tuple(name for name in labels.FER2013 if name != "disgust")
+    flat = csv(tmp_path / "other.csv", ("PublicTest", 1), ("PublicTest", 6), ("PublicTest", 0))
+    assert loading.load_split(config, "PublicTest", str(flat), six).labels.tolist() == [0, 5, 0]
+    root = draw(tmp_path / "faces", "angry/1.png", "sad/2.png")
+    assert loading.load_split(config, "", str(root), six).labels.tolist() == [0, 3]
+
+
+def test_splits_come_before_cleaning(config, tmp_path):
+    """A step that only touches the training split needs to know which that is."""
+    config.data.path = str(csv(tmp_path / "happy.csv", *[("Training", 3)] * 5, ("PublicTest", 3)))
+    config.data.clean, config.data.thin_happy_by = ("thin_happy",), 2
+    examples = loading.load(config)
+    assert examples.split.tolist() == ["Training"] * 3 + ["PublicTest"]
+    assert "thin_happy removed 2 of Training (2 happy)" in examples.description
+
+
 def test_no_other_data(config):
     with pytest.raises(UserError, match=r"/no/such: no such file or folder, expected FER2013's csv or a folder"):
         loading.load_split(config, "PublicTest", "/no/such")
