@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from ml_collections import ConfigDict
 
 from fer_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict  # a laptop that serves a bundle need not have it
 
 # "area" averages the pixels it merges when it shrinks an image, and is the choice that does not alias
 INTERPOLATIONS = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR}

@@ -1,0 +1,141 @@
+"""From a frame to what each face in it shows: found, followed, cut out, classified, smoothed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+
+import cv2
+import numpy as np
+
+from fer_jax.serve import faces, stages
+from fer_jax.serve.classifier import Classifier
+from fer_jax.serve.sources import Frame
+from fer_jax.serve.tracker import Track, Tracker
+
+
+@dataclasses.dataclass(frozen=True)
+class Searched:
+    """A frame, what the detector found in it (None where it was not asked), and the frame small and grey."""
+
+    frame: Frame
+    found: list[faces.Face] | None
+    small: np.ndarray | None
+    scale: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """What is known of one face in one frame.
+
+    Attributes:
+      track: number of the face, the same through a video.
+      box: float64 (4,): left, top, width, height in pixels of the frame.
+      label: index of the name to show.
+      probabilities: float32 (classes,) of this frame alone, or of the last one in which the face was found.
+      smoothed: float32 (classes,), to show.
+      uncertain: whether the largest smoothed probability is below what the bundle calls certain.
+      found: False where the detector missed the face and only its motion says where it is.
+      crop: uint8 BGR pixels that were classified, None where none were.
+    """
+
+    track: int
+    box: np.ndarray
+    label: int
+    probabilities: np.ndarray
+    smoothed: np.ndarray
+    uncertain: bool
+    found: bool
+    crop: np.ndarray | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """A frame with its faces, oldest track first."""
+
+    frame: Frame
+    readings: list[Reading]
+
+
+class Analyser:
+    """Turns frames into scenes: `search` and then `read`, each frame in order, the two in threads of their own or not.
+
+    Attributes:
+      labels: names of the classes in order.
+    """
+
+    def __init__(self, classifier: Classifier, detector: faces.Detector, smoothing: str = "average",
+                 search_every: int = 1):
+        """Args:
+          classifier: of the faces.
+          detector: finds them; its crop policy is the one in the classifier's bundle.
+          smoothing: see `fer_jax.serve.smoothing.History`.
+          search_every: the detector is asked on every so many-th frame, boxes move with the pixels in between.
+
+        Raises:
+          UserError: the bundle has no crop policy for this detector.
+        """
+        self.labels = classifier.labels
+        self._classifier = classifier
+        self._detector = detector
+        self._policy = faces.CropPolicy.of(classifier.bundle.crop, detector.name)
+        self._tracker = Tracker(smoothing)
+        self._every = search_every
+        self._since_search = 0
+        self._small: np.ndarray | None = None
+
+    def search(self, frame: Frame) -> Searched:
+        """Find the faces, if it is this frame's turn."""
+        if self._every == 1:
+            return Searched(frame, self._detector.detect(frame.image), None, 1.0)
+        small, scale = faces.shrink(frame.image, faces.SEARCH_SIDE_MOVING)
+        self._since_search = 0 if frame.starts else (self._since_search + 1) % self._every
+        found = None if self._since_search else self._detector.detect(frame.image)
+        return Searched(frame, found, cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), scale)
+
+    def read(self, searched: Searched) -> Scene:
+        """Follow the faces and classify those that are seen, all in one call."""
+        frame = searched.frame
+        if frame.starts:
+            self._tracker.restart()
+        if searched.found is not None:
+            height, width = frame.image.shape[:2]
+            self._tracker.update(searched.found, frame.time, (width, height))
+        else:
+            self._tracker.follow(self._small, searched.small, searched.scale, frame.time)
+        self._small = searched.small
+        tracks = self._tracker.tracks
+        crops = {track.id: faces.cut(frame.image, track.box, self._policy, track.roll)
+                 for track in tracks if track.found}
+        rows = dict(zip(crops, self._classifier.probabilities(list(crops.values())), strict=True))
+        for track in tracks:
+            if track.found:  # one that is missed keeps what it last showed
+                track.history.update(rows[track.id], frame.time)
+        return Scene(frame, [self._reading(track, crops.get(track.id)) for track in tracks])
+
+    def _reading(self, track: Track, crop: np.ndarray | None) -> Reading:
+        history = track.history
+        return Reading(track.id, track.box, history.label, history.latest, history.probabilities,
+                       self._classifier.is_uncertain(history.probabilities), track.found, crop)
+
+
+class Pipeline(Iterator[Scene]):
+    """The scenes of a source: reading, searching and classifying overlap with whatever is done to the scenes.
+
+    Of a live source frames are dropped where a stage is slow; of a file never.
+    """
+
+    def __init__(self, frames: Iterable[Frame], analyser: Analyser, live: bool):
+        captured = stages.Stage(frames, depth=1 if live else 2, drop=live)
+        searched = stages.Stage(map(analyser.search, captured), depth=1)
+        self._last = stages.Stage(map(analyser.read, searched), depth=1)
+        self._stages = captured, searched, self._last
+        self.take = self._last.take
+
+    def __next__(self) -> Scene:
+        return next(self._last)
+
+    def close(self) -> None:
+        """Stop all stages, the first one first, so that none waits for another."""
+        for stage in self._stages:
+            stage.close()

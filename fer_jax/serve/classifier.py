@@ -1,0 +1,131 @@
+"""A bundle as a function from face crops to expressions."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+
+from fer_jax.data import images as image_files
+from fer_jax.errors import UserError
+from fer_jax.export import bundle
+
+RUNTIMES = ("onnx", "int8", "float16", "jax")
+LARGEST_BATCH = 64  # a frame of a crowd goes through in pieces, so that memory does not follow it
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What one face shows.
+
+    Attributes:
+      names: the classes in order.
+      probabilities: float32 (classes,), summing to 1.
+      label: the most probable name.
+      uncertain: whether its probability is below what the bundle calls certain.
+    """
+
+    names: tuple[str, ...]
+    probabilities: np.ndarray
+    label: str
+    uncertain: bool
+
+
+class Classifier:
+    """The network of a bundle, with its preprocessing and calibration.
+
+    Attributes:
+      bundle: what was read.
+      labels: names of the classes in order.
+    """
+
+    def __init__(self, path: str | os.PathLike, runtime: str = "onnx", threads: int = 1):
+        """Read and check a bundle and load one of its graphs.
+
+        Args:
+          path: folder of the bundle.
+          runtime: "onnx", "int8" or "float16" run that graph in ONNX Runtime on the CPU, "jax" the StableHLO on JAX'
+            default device.
+          threads: of ONNX Runtime for one batch. 1 is fastest for small nets, whose layers are shorter than handing
+            them to another thread takes, and leaves the other cores to the search for faces.
+
+        Raises:
+          UserError: no bundle, not a whole one, or none for this runtime.
+        """
+        if runtime not in RUNTIMES:
+            raise UserError(f"unknown runtime {runtime!r}: expected one of {', '.join(RUNTIMES)}")
+        self.bundle = bundle.read(path)
+        self.labels = self.bundle.labels
+        self._run = _jax(self.bundle.file("stablehlo")) if runtime == "jax" else _onnx(self.bundle.file(runtime),
+                                                                                        threads)
+
+    def __call__(self, crops: Sequence[np.ndarray]) -> list[Prediction]:
+        """What each crop shows; see `prepare` for what a crop may be. All go through the network as one batch."""
+        return [Prediction(self.labels, row, self.labels[row.argmax()], self.is_uncertain(row))
+                for row in self.probabilities(crops)]
+
+    def probabilities(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+        """float32 (N, classes), rows summing to 1: softmax(logits / temperature) of N crops."""
+        scaled = self.logits(self.prepare(crops)) / self.bundle.temperature
+        scaled -= scaled.max(axis=1, keepdims=True)
+        exponentials = np.exp(scaled)
+        return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+    def is_uncertain(self, probabilities: np.ndarray) -> bool:
+        """Whether the largest of the probabilities (classes,) is below what the bundle calls certain."""
+        return bool(probabilities.max() < self.bundle.uncertain_below)
+
+    def prepare(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+        """The pixels the network takes, made by the same function as its training data.
+
+        Args:
+          crops: uint8 (H, W) or (H, W, 1) grey, or (H, W, 3) BGR, each of any size.
+
+        Returns:
+          uint8 (N, size, size, channels).
+
+        Raises:
+          ValueError: a crop of another kind, or without pixels.
+        """
+        spec = self.bundle.input
+        for crop in crops:
+            if crop.dtype != np.uint8 or crop.size == 0 or crop.ndim not in (2, 3) or crop.shape[2:] not in (
+                    (), (1,), (3,)):
+                raise ValueError(f"a crop must be uint8 (H, W), (H, W, 1) or (H, W, 3), got {crop.dtype} {crop.shape}")
+        return image_files.fit_all((cv2.cvtColor(crop, cv2.COLOR_BGR2RGB) if crop.shape[2:] == (3,) else crop
+                                    for crop in crops), len(crops), spec)
+
+    def logits(self, pixels: np.ndarray) -> np.ndarray:
+        """float32 (N, classes) before temperature and softmax, of uint8 (N, size, size, channels)."""
+        pieces = [self._run(pixels[i : i + LARGEST_BATCH]) for i in range(0, len(pixels), LARGEST_BATCH)]
+        return np.concatenate(pieces) if pieces else np.empty((0, len(self.labels)), np.float32)
+
+
+def _onnx(path: pathlib.Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(3)  # its warnings speak to whoever made the graph
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads would eat the detector's
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions share no base class but this one
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: ONNX Runtime {onnxruntime.__version__} cannot load it ({reason}): "
+                        "install a newer onnxruntime or export the bundle again") from error
+    return lambda pixels: session.run(["logits"], {"images": pixels})[0]
+
+
+def _jax(path: pathlib.Path) -> Callable[[np.ndarray], np.ndarray]:
+    try:
+        from fer_jax.export import stablehlo
+    except ImportError as error:
+        raise UserError(f"the runtime jax needs JAX ({error}): install fer_jax, or take the runtime onnx") from error
+    run = stablehlo.load(path)
+    return lambda pixels: run(pixels)["logits"]

@@ -1,0 +1,186 @@
+"""What is drawn over a frame: boxes, names, bars, and the lines of text of the window."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from fer_jax import labels as label_names
+from fer_jax.serve.analysis import Reading, Scene
+from fer_jax.serve.tracker import overlap
+
+VIEWS = ("multi", "single")
+
+# BGR of Okabe and Ito's palette, which colour-blind eyes can tell apart; the name is always written beside
+_ORANGE, _SKY, _GREEN, _YELLOW = (0, 159, 230), (233, 180, 86), (115, 158, 0), (66, 228, 240)
+_BLUE, _VERMILLION, _PURPLE, _GREY = (178, 114, 0), (0, 94, 213), (167, 121, 204), (200, 200, 200)
+COLOURS = {"angry": _VERMILLION, "disgust": _GREEN, "fear": _PURPLE, "happy": _YELLOW, "sad": _BLUE,
+           "surprise": _ORANGE, "neutral": _GREY, "contempt": _SKY}
+OTHER_COLOURS = (_SKY, _ORANGE, _GREEN, _YELLOW, _PURPLE, _VERMILLION, _BLUE, _GREY)
+
+_BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
+_FONT = cv2.FONT_HERSHEY_DUPLEX
+_PANEL_OPACITY = 0.65
+# another face becomes the one of the single view when the present one is smaller than this share of it
+_KEEPS_UNTIL = 0.8
+
+
+class Overlay:
+    """Draws scenes of one source, everything in proportion to the frame's size."""
+
+    def __init__(self, labels: Sequence[str]):
+        """`labels` are the names of the classes in order."""
+        self._names = [_ascii(name) for name in labels]
+        self._colours = [COLOURS.get(label_names.canonical(name), OTHER_COLOURS[i % len(OTHER_COLOURS)])
+                         for i, name in enumerate(labels)]
+        self._chosen = 0
+
+    def draw(self, scene: Scene, view: str) -> np.ndarray:
+        """A copy of the frame with its faces: all of them, or the largest one and a bar for every class."""
+        image = scene.frame.image.copy()
+        pen = _Pen(image)
+        readings = scene.readings
+        if view == "single":
+            readings = [reading] if (reading := self._largest(readings)) else []
+        for reading in readings:
+            pen.box(reading.box, self._colours[reading.label], whole=reading.found)
+        self._names_over(pen, readings)
+        if view == "single" and readings:
+            self._bars(pen, readings[0])
+        return image
+
+    def _largest(self, readings: Sequence[Reading]) -> Reading | None:
+        """The largest face; two of nearly the same size do not take turns."""
+        areas = {reading.track: float(np.prod(reading.box[2:])) for reading in readings}
+        if not areas:
+            return None
+        if areas.get(self._chosen, 0.0) < _KEEPS_UNTIL * max(areas.values()):
+            self._chosen = max(areas, key=areas.__getitem__)
+        return next(reading for reading in readings if reading.track == self._chosen)
+
+    def _names_over(self, pen: _Pen, readings: Sequence[Reading]) -> None:
+        """Each face's name at the first place around its box that covers no other name or face."""
+        boxes = np.array([reading.box for reading in readings]).reshape(-1, 4)
+        taken = np.empty((0, 4))
+        for i, reading in enumerate(readings):
+            doubt = "?" if reading.uncertain else ""
+            text = f"{self._names[reading.label]}{doubt} {reading.smoothed[reading.label]:.0%}"
+            places = pen.places(boxes[i], pen.extent(text))
+            covered = overlap(places, np.concatenate([taken, np.delete(boxes, i, axis=0)])).sum(axis=1)
+            place = places[int(covered.argmin())]  # the first of the best
+            taken = np.concatenate([taken, place[None]])
+            pen.label(text, place[:2], self._colours[reading.label])
+
+    def _bars(self, pen: _Pen, reading: Reading) -> None:
+        """A panel at the left with name, bar and per cent of every class."""
+        name_width = max(pen.extent(name)[0] for name in self._names)
+        row = pen.extent("x")[1]
+        bar_width, percent_width = round(90 * pen.scale), pen.extent("100%")[0]
+        gap = round(6 * pen.scale)
+        width = name_width + bar_width + percent_width + 2 * gap
+        pen.panel(gap, gap, width, row * len(self._names) + gap)
+        for i, (name, share) in enumerate(zip(self._names, reading.smoothed, strict=True)):
+            top = gap + gap // 2 + i * row
+            left = 2 * gap
+            pen.write(name, (left, top), _WHITE)
+            left += name_width
+            pen.fill((left, top + row // 5, bar_width, row - 2 * (row // 5)), (70, 70, 70))
+            pen.fill((left, top + row // 5, round(bar_width * float(share)), row - 2 * (row // 5)), self._colours[i])
+            pen.write(f"{share:.0%}", (left + bar_width, top), _WHITE)
+
+
+def status(image: np.ndarray, text: str) -> None:
+    """Write a line into the lower right corner."""
+    pen = _Pen(image)
+    width, height = pen.extent(text)
+    pen.panel(image.shape[1] - width, image.shape[0] - height, width, height)
+    pen.write(text, (image.shape[1] - width, image.shape[0] - height), _WHITE)
+
+
+def lines(image: np.ndarray, texts: Sequence[str]) -> None:
+    """Write lines into a panel in the middle."""
+    pen = _Pen(image)
+    extents = [pen.extent(text) for text in texts]
+    width, height = max(w for w, _ in extents), sum(h for _, h in extents)
+    left, top = (image.shape[1] - width) // 2, (image.shape[0] - height) // 2
+    pen.panel(left, top, width, height)
+    for text, (_, line_height) in zip(texts, extents, strict=True):
+        pen.write(text, (left, top), _WHITE)
+        top += line_height
+
+
+class _Pen:
+    """Draws into one image, in sizes that suit it."""
+
+    def __init__(self, image: np.ndarray):
+        self.image = image
+        self.scale = max(min(image.shape[:2]) / 480, 0.4)
+        self._font_scale = 0.5 * self.scale
+        self._thick = max(round(2 * self.scale), 1)
+        self._stroke = max(round(self.scale), 1)
+        self._padding = max(round(4 * self.scale), 1)
+
+    def extent(self, text: str) -> tuple[int, int]:
+        """Width and height of a line of text with the space around it, in pixels."""
+        (width, height), below = cv2.getTextSize(text, _FONT, self._font_scale, self._stroke)
+        return width + 2 * self._padding, height + below + 2 * self._padding
+
+    def write(self, text: str, corner: Sequence[float], colour: tuple[int, int, int]) -> None:
+        """Text whose `extent` has its upper left corner there."""
+        (_, height), _ = cv2.getTextSize(text, _FONT, self._font_scale, self._stroke)
+        origin = round(corner[0]) + self._padding, round(corner[1]) + self._padding + height
+        cv2.putText(self.image, text, origin, _FONT, self._font_scale, colour, self._stroke, cv2.LINE_AA)
+
+    def label(self, text: str, corner: Sequence[float], colour: tuple[int, int, int]) -> None:
+        """Text on a ground of `colour`, black or white, whichever is easier to read on it."""
+        self.fill((*corner, *self.extent(text)), colour)
+        blue, green, red = colour
+        luma = 0.114 * blue + 0.587 * green + 0.299 * red
+        self.write(text, corner, _BLACK if luma > 110 else _WHITE)
+
+    def fill(self, box: Sequence[float], colour: tuple[int, int, int]) -> None:
+        """A filled rectangle: left, top, width, height; nothing where it is empty."""
+        x, y, w, h = (round(float(value)) for value in box)
+        if w > 0 and h > 0:
+            cv2.rectangle(self.image, (x, y), (x + w - 1, y + h - 1), colour, cv2.FILLED)
+
+    def panel(self, x: int, y: int, w: int, h: int) -> None:
+        """Darken a rectangle so that white text can be read on it."""
+        region = self.image[max(y, 0) : max(y + h, 0), max(x, 0) : max(x + w, 0)]
+        if region.size:
+            region[:] = cv2.convertScaleAbs(region, alpha=1 - _PANEL_OPACITY)
+
+    def box(self, box: np.ndarray, colour: tuple[int, int, int], whole: bool) -> None:
+        """A rectangle with a dark rim, to be seen on any ground; only its corners unless `whole`."""
+        limits = np.array(self.image.shape[1::-1]) - 1
+        (x0, y0), (x1, y1) = (np.clip(corner, 0, limits).round().astype(int).tolist()
+                              for corner in (box[:2], box[:2] + box[2:]))
+        length = max(min(x1 - x0, y1 - y0) // 4, 1)
+        for ink, thick in ((_BLACK, self._thick + 2), (colour, self._thick)):
+            if whole:
+                cv2.rectangle(self.image, (x0, y0), (x1, y1), ink, thick)
+                continue
+            for x, dx in ((x0, length), (x1, -length)):
+                for y, dy in ((y0, length), (y1, -length)):
+                    cv2.line(self.image, (x, y), (x + dx, y), ink, thick)
+                    cv2.line(self.image, (x, y), (x, y + dy), ink, thick)
+
+    def places(self, box: np.ndarray, extent: tuple[int, int]) -> np.ndarray:
+        """Where a label of a box may stand, best first: (6, 4) left, top, width, height, all within the image."""
+        x, y, w, h = box
+        width, height = extent
+        rim = self._thick
+        right, below = x + w - width, y + h
+        corners = np.array([(x - rim, y - height), (right + rim, y - height), (x - rim, below), (right + rim, below),
+                            (x, y + rim), (x, below - height - rim)])
+        limits = np.maximum(np.array(self.image.shape[1::-1]) - extent, 0)
+        corners = np.clip(corners, 0, limits)
+        return np.concatenate([corners, np.broadcast_to(extent, (len(corners), 2))], axis=1)
+
+
+def _ascii(name: str) -> str:
+    """The name in the letters that OpenCV's fonts have: accents are dropped, others become "?"."""
+    return unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode() or "?"

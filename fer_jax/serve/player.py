@@ -1,0 +1,227 @@
+"""The tool's main loop: scenes go into the window and the outputs until somebody or something ends it."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import datetime
+import pathlib
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from fer_jax.serve import overlay
+from fer_jax.serve.analysis import Analyser, Pipeline, Scene
+from fer_jax.serve.outputs import Events, FaceFolder, Recording
+from fer_jax.serve.sources import Source
+from fer_jax.serve.window import KEYS, Window
+
+POLL_SECONDS = 0.05         # a key or a signal waits no longer for an answer
+RATE_WINDOW_SECONDS = 2.0   # frames a second are counted over
+NOTE_SECONDS = 2.0          # a message stays in the window
+
+
+@dataclasses.dataclass
+class Summary:
+    """What became of a source.
+
+    Attributes:
+      frames: that were shown or written.
+      faces: different ones, as far as tracking can tell.
+      seconds: from the first frame to the last.
+      stopped_by: number of the signal that ended it; SIGPIPE when nobody read the events any more; 0 for none.
+    """
+
+    frames: int = 0
+    faces: int = 0
+    seconds: float = 0.0
+    stopped_by: int = 0
+
+
+class Player:
+    """Plays one source."""
+
+    def __init__(self, source: Source, analyser: Analyser, *, view: str = "multi", window: Window | None = None,
+                 recording: Recording | None = None, events: Events | None = None,
+                 face_folder: FaceFolder | None = None, max_frames: int = 0):
+        """Args:
+          source: of the frames; closed at the end, like all that follows.
+          analyser: of the faces.
+          view: at the start, a name in `overlay.VIEWS`.
+          window, recording, events, face_folder: outputs, None for none.
+          max_frames: end after so many; 0 is all of them.
+        """
+        self._source = source
+        self._analyser = analyser
+        self._view = view
+        self._window = window
+        self._recording = recording
+        self._events = events
+        self._face_folder = face_folder
+        self._max_frames = max_frames
+        self._overlay = overlay.Overlay(analyser.labels)
+        self._scene: Scene | None = None
+        self._drawn: np.ndarray | None = None
+        self._tracks: set[int] = set()
+        self._paused = self._keys_shown = self._quit = False
+        self._note, self._note_until = "", 0.0
+        self._shown: collections.deque[float] = collections.deque()
+        self._first_shown = 0.0
+        self._behind = 0.0  # seconds that a file in a window is behind its own clock, by pauses and slow frames
+        self._delay = 0.0
+
+    def play(self) -> Summary:
+        """Play to the end. However it comes, the outputs are closed and readable afterwards.
+
+        Raises:
+          UserError: the source broke off or an output failed; what came until then is kept.
+        """
+        summary = Summary()
+        with ExitStack() as stack:
+            for part in (self._source, self._recording, self._events, self._face_folder, self._window):
+                if part is not None:
+                    stack.callback(part.close)
+            stop = stack.enter_context(_stopping_signals())
+            pipeline = Pipeline(self._source, self._analyser, self._source.live)
+            stack.callback(pipeline.close)
+            progress = stack.enter_context(tqdm(total=self._source.length or None, unit=" frames", leave=False,
+                                                disable=True if self._window else None))
+            try:
+                for scene in self._scenes(pipeline, stop):
+                    self._put(scene)
+                    progress.update()
+                    summary.frames += 1
+                    summary.faces = max([summary.faces, *(reading.track for reading in scene.readings)])
+                    summary.seconds = time.perf_counter() - self._first_shown
+                    if summary.frames == self._max_frames:
+                        break
+                if self._source.still:
+                    self._hold(stop)
+            except BrokenPipeError:
+                stop.append(signal.SIGPIPE)
+        summary.stopped_by = stop[0] if stop else 0
+        return summary
+
+    def _scenes(self, pipeline: Pipeline, stop: list[int]) -> Iterator[Scene]:
+        """Scenes as they come and are wanted; keys are answered in between."""
+        while not (stop or self._quit):
+            if self._paused:
+                self._answer_key(POLL_SECONDS)
+                continue
+            try:
+                scene = pipeline.take(POLL_SECONDS)
+            except StopIteration:
+                return
+            if scene is not None:
+                yield scene
+            self._answer_key(0.0)
+
+    def _put(self, scene: Scene) -> None:
+        """Draw a scene where anybody looks, and write it to the outputs."""
+        self._scene = scene
+        if self._window or self._recording:
+            self._drawn = self._overlay.draw(scene, self._view)
+        if self._recording:
+            self._recording.write(self._drawn, scene.frame.time)
+        if self._events:
+            self._events.write(scene)
+        if self._face_folder:
+            self._face_folder.write(scene)
+        if not self._first_shown:
+            self._first_shown = time.perf_counter()
+            if self._window or self._source.live:
+                # the tracker needs it when faces compete, and its second of importing must not freeze the picture
+                threading.Thread(target=__import__, args=("scipy.optimize",), daemon=True).start()
+        if self._window:
+            self._wait_until_due(scene)
+            self._count(scene)
+            self._refresh()
+
+    def _wait_until_due(self, scene: Scene) -> None:
+        """A file plays in its own time, or slower where the machine is; what is live comes when it comes."""
+        while not (self._source.live or self._quit):
+            early = self._first_shown + self._behind + scene.frame.time - time.perf_counter()
+            if early <= 0:
+                self._behind -= early
+                return
+            self._answer_key(min(early, POLL_SECONDS))
+
+    def _count(self, scene: Scene) -> None:
+        now = time.perf_counter()
+        self._shown.append(now)
+        while now - self._shown[0] > RATE_WINDOW_SECONDS:
+            self._shown.popleft()
+        self._delay += 0.1 * (now - scene.frame.captured - self._delay)  # an average, so that it can be read
+
+    def _refresh(self) -> None:
+        """Show the last scene with the window's own lines."""
+        image = self._drawn.copy()
+        span = self._shown[-1] - self._shown[0]
+        rate = (len(self._shown) - 1) / span if span else 0.0
+        text = f"{rate:.0f} frames/s  delay {1000 * self._delay:.0f} ms"
+        if self._paused:
+            text = "paused"
+        if time.perf_counter() < self._note_until:
+            text = self._note
+        overlay.status(image, text)
+        if self._keys_shown:
+            overlay.lines(image, [f"{key}: {meaning}" for key, meaning in KEYS])
+        self._window.show(image)
+
+    def _answer_key(self, seconds: float) -> None:
+        """Wait for a key that long at most, and do what it says."""
+        if not self._window:
+            return
+        key = self._window.key(round(1000 * seconds))
+        if key == "q":
+            self._quit = True
+        elif key == "space":
+            self._paused = not self._paused
+        elif key == "v":
+            self._view = overlay.VIEWS[(overlay.VIEWS.index(self._view) + 1) % len(overlay.VIEWS)]
+            if self._scene:
+                self._drawn = self._overlay.draw(self._scene, self._view)
+        elif key == "h":
+            self._keys_shown = not self._keys_shown
+        elif key == "s" and self._drawn is not None:
+            path = pathlib.Path(f"still-{datetime.datetime.now():%Y%m%d-%H%M%S-%f}.png")
+            saved = cv2.imwrite(str(path), self._drawn)
+            self._note = f"saved {path}" if saved else f"cannot write {path.absolute()}"
+            self._note_until = time.perf_counter() + NOTE_SECONDS
+        if key and self._drawn is not None:
+            self._refresh()
+
+    def _hold(self, stop: list[int]) -> None:
+        """Leave the last picture in the window until somebody closes it."""
+        while self._window and self._drawn is not None and not (stop or self._quit):
+            self._answer_key(POLL_SECONDS)
+
+
+@contextmanager
+def _stopping_signals() -> Iterator[list[int]]:
+    """A list to which the first Ctrl-C, SIGTERM or SIGHUP is added, in place of what these do; a second one does it."""
+    stop: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {}
+
+    def note(number: int, _: object) -> None:
+        stop.append(number)
+        signal.signal(number, before[number])
+
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):  # Windows knows no SIGHUP
+            number = getattr(signal, name)
+            before[number] = signal.signal(number, note)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,62 @@
+"""One face's history: what is shown of it changes when the face does, not when the pixels tremble."""
+
+from __future__ import annotations
+
+import collections
+import math
+
+import numpy as np
+
+from fer_jax.errors import UserError
+
+TIME_CONSTANT_SECONDS = 0.4  # of the average: a change of expression shows after about half a second
+# the shown name gives way to one that is this much more probable: on still, noisy clips two names that are nearly
+# equal took turns without it
+MARGIN = 0.1
+LAST_LABELS = 10             # what the reports this project follows take the commonest of
+
+METHODS = ("average", "last10", "none")
+
+
+class History:
+    """The recent probabilities of one face.
+
+    Attributes:
+      latest: float32 (classes,), as it was last given.
+      probabilities: float32 (classes,), smoothed; sums to 1.
+      label: index of the name to show, -1 before the first update.
+    """
+
+    def __init__(self, method: str = "average"):
+        """`method` is "average" (exponential, in time, with a margin for the name), "last10" (the name most frequent
+        among the last ten frames; the probabilities are still averaged) or "none"; UserError for another."""
+        if method not in METHODS:
+            raise UserError(f"unknown smoothing {method!r}: expected one of {', '.join(METHODS)}")
+        self._method = method
+        self._recent: collections.deque[int] = collections.deque(maxlen=LAST_LABELS)
+        self._time = 0.0
+        self.latest: np.ndarray | None = None
+        self.probabilities: np.ndarray | None = None
+        self.label = -1
+
+    def update(self, probabilities: np.ndarray, time: float) -> None:
+        """Take in the probabilities (classes,) of a frame at `time`, in seconds, later than the one before."""
+        if self.probabilities is None or self._method == "none":
+            self.probabilities = probabilities
+        else:
+            weight = 1 - math.exp(-max(time - self._time, 0.0) / TIME_CONSTANT_SECONDS)
+            self.probabilities = self.probabilities + np.float32(weight) * (probabilities - self.probabilities)
+        self.latest, self._time = probabilities, time
+        self._recent.append(int(probabilities.argmax()))
+        self.label = self._choose()
+
+    def _choose(self) -> int:
+        if self._method == "last10":
+            counts = np.bincount(self._recent, minlength=len(self.probabilities))
+            # a tie keeps the name that is shown
+            return self.label if self.label >= 0 and counts[self.label] == counts.max() else int(counts.argmax())
+        best = int(self.probabilities.argmax())
+        if self._method == "none" or self.label < 0:
+            return best
+        gives_way = self.probabilities[best] > self.probabilities[self.label] + MARGIN
+        return best if gives_way else self.label

@@ -1,0 +1,183 @@
+"""Faces keep their identity from frame to frame."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from fer_jax.serve.faces import Face
+from fer_jax.serve.smoothing import History
+
+# Boxes are compared after growing by this share of their size on every side, so that a small face which moved by its
+# own width still meets itself: Yang et al., "Hard to Track Objects with Irregular Motions and Similar Appearances? Make
+# It Easier by Buffering the Matching Space", WACV 2023
+BUFFER = 0.3
+LEAST_OVERLAP = 0.2          # intersection over union of the grown boxes
+HITS_TO_SHOW = 2             # a face found in one frame only is mostly none
+SURVIVES_SECONDS = 0.8       # without being found
+LEAST_VISIBLE = 0.3          # share of a box that was not found again and lies within the frame
+# gains of the alpha-beta filter for position and speed: a box follows within two frames and trembles half as much
+ALPHA, BETA = 0.6, 0.15
+FLOW_POINTS = 5              # a side of the grid of points that are followed between detections
+
+
+@dataclasses.dataclass
+class Track:
+    """One face through time.
+
+    Attributes:
+      id: 1, 2, ... in order of appearance.
+      box: float64 (4,) left, top, width, height in pixels, filtered.
+      speed: float64 (4,), change of the box a second.
+      roll: see `Face`.
+      history: of its expressions.
+      seen: time in seconds at which it was last found.
+      hits: how many times it was found.
+      found: whether the last search found it; between searches it stays as it was.
+    """
+
+    id: int
+    box: np.ndarray
+    speed: np.ndarray
+    roll: float
+    history: History
+    seen: float
+    hits: int = 1
+    found: bool = True
+
+
+class Tracker:
+    """Follows faces through one scene: detections are assigned to the tracks they overlap most, all in all.
+
+    `tracks` are the faces to show, oldest first.
+    """
+
+    def __init__(self, smoothing: str = "average"):
+        """`smoothing` is the method of each track's `History`."""
+        self._smoothing = smoothing
+        self._ids = itertools.count(1)
+        self._all: list[Track] = []
+        self._time: float | None = None
+
+    @property
+    def tracks(self) -> list[Track]:
+        """Tracks that were found often enough to be believed."""
+        return [track for track in self._all if track.hits >= HITS_TO_SHOW]
+
+    def restart(self) -> None:
+        """Forget all faces, for a frame that has nothing to do with the one before. Numbers go on."""
+        self._all = []
+        self._time = None
+
+    def update(self, faces: Sequence[Face], time: float, size: tuple[int, int]) -> None:
+        """Take in the faces that were found in a frame.
+
+        Args:
+          faces: all of them.
+          time: of the frame, seconds, later than the one before.
+          size: (width, height) of the frame in pixels.
+        """
+        first, elapsed = self._time is None, self._advance(time)
+        boxes = np.array([face.box for face in faces]).reshape(-1, 4)
+        pairs = assign(np.array([track.box for track in self._all]).reshape(-1, 4), boxes)
+        for track in self._all:
+            track.found = False
+        for t, f in pairs:
+            track = self._all[t]
+            _correct(track, boxes[f], elapsed)
+            track.roll, track.seen, track.hits, track.found = faces[f].roll, time, track.hits + 1, True
+        new = sorted(set(range(len(faces))) - {f for _, f in pairs})
+        self._all = [track for track in self._all if self._lives(track, time, size)]
+        for f in new:
+            # nobody was there before the first frame to doubt what it shows
+            self._all.append(Track(next(self._ids), boxes[f], np.zeros(4), faces[f].roll, History(self._smoothing),
+                                   time, HITS_TO_SHOW if first else 1))
+
+    def follow(self, before: np.ndarray, now: np.ndarray, scale: float, time: float) -> None:
+        """Move the boxes with the pixels inside them, for a frame that was not searched.
+
+        Sparse optical flow (Lucas and Kanade) of a grid of points; a box takes the median of its points' motion.
+
+        Args:
+          before, now: uint8 (h, w), grey and of one size: the frame before and this one, both shrunk.
+          scale: pixels of the frame for one of theirs.
+          time: of this frame, seconds.
+        """
+        starts = [track.box.copy() for track in self._all]
+        elapsed = self._advance(time)
+        if not starts:
+            return
+        inner = np.linspace(0.2, 0.8, FLOW_POINTS)  # the rim of a box is background
+        grid = np.stack(np.meshgrid(inner, inner), -1).reshape(-1, 2)
+        points = np.concatenate([box[:2] + grid * box[2:] for box in starts]) / scale
+        moved, good, _ = cv2.calcOpticalFlowPyrLK(before, now, points.astype(np.float32)[:, None], None,
+                                                  winSize=(11, 11), maxLevel=2)
+        shifts = ((moved[:, 0] - points) * scale).reshape(len(starts), -1, 2)
+        good = good.reshape(len(starts), -1).astype(bool)
+        for track, start, shift, ok in zip(self._all, starts, shifts, good, strict=True):
+            if ok.sum() >= len(grid) // 2:
+                box = start.copy()
+                box[:2] += np.median(shift[ok], axis=0)
+                _correct(track, box, elapsed)
+
+    def _advance(self, time: float) -> float:
+        """Move every track to where its speed puts it; the seconds since the last time."""
+        elapsed = 0.0 if self._time is None else max(time - self._time, 0.0)
+        self._time = time
+        for track in self._all:
+            track.box = track.box + track.speed * elapsed
+            track.box[2:] = np.maximum(track.box[2:], 1.0)
+        return elapsed
+
+    @staticmethod
+    def _lives(track: Track, time: float, size: tuple[int, int]) -> bool:
+        if track.found:
+            return True
+        visible = np.minimum(track.box[:2] + track.box[2:], size) - np.maximum(track.box[:2], 0)
+        share = np.prod(np.maximum(visible, 0)) / np.prod(track.box[2:])
+        # the first doubt ends a track that was not yet believed
+        return track.hits >= HITS_TO_SHOW and time - track.seen <= SURVIVES_SECONDS and share >= LEAST_VISIBLE
+
+
+def _correct(track: Track, box: np.ndarray, elapsed: float) -> None:
+    """One step of the alpha-beta filter, on position and size alike."""
+    residual = box - track.box
+    track.box = track.box + ALPHA * residual
+    if elapsed > 0:
+        track.speed = track.speed + BETA / elapsed * residual
+
+
+def assign(tracks: np.ndarray, boxes: np.ndarray) -> list[tuple[int, int]]:
+    """Pairs (track, box) that overlap, no track and no box twice, with the largest sum of overlaps.
+
+    Args:
+      tracks: (T, 4) left, top, width, height.
+      boxes: (B, 4).
+    """
+    overlaps = overlap(grow(tracks), grow(boxes))
+    possible = overlaps >= LEAST_OVERLAP
+    if (possible.sum(axis=0) <= 1).all() and (possible.sum(axis=1) <= 1).all():
+        # nobody competes, which is nearly always so, and importing scipy takes a second
+        return [(int(t), int(b)) for t, b in np.argwhere(possible)]
+    from scipy.optimize import linear_sum_assignment
+
+    rows, columns = linear_sum_assignment(np.where(possible, overlaps, 0.0), maximize=True)
+    return [(int(t), int(b)) for t, b in zip(rows, columns, strict=True) if possible[t, b]]
+
+
+def grow(boxes: np.ndarray) -> np.ndarray:
+    """Boxes (N, 4) with `BUFFER` of their size added on every side."""
+    return np.concatenate([boxes[:, :2] - BUFFER * boxes[:, 2:], boxes[:, 2:] * (1 + 2 * BUFFER)], axis=1)
+
+
+def overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Intersection over union (M, N) of boxes (M, 4) with boxes (N, 4), each left, top, width, height."""
+    a, b = first[:, None], second[None]
+    sides = np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    common = np.prod(np.maximum(sides, 0), axis=-1)
+    union = np.prod(a[..., 2:], axis=-1) + np.prod(b[..., 2:], axis=-1) - common
+    return common / np.maximum(union, 1e-9)

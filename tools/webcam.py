@@ -1,0 +1,105 @@
+"""Expressions of the faces before a camera, or in videos and pictures, by an exported model.
+
+    python -m tools.webcam --model=BUNDLE --source=0
+    python -m tools.webcam --model=BUNDLE --source=talk.mp4 --headless --record=out.mp4 --events=out.jsonl
+
+Needs the packages of requirements-serve.txt, and neither JAX nor TensorFlow. docs/webcam.md tells more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+
+from absl import flags
+
+from fer_jax import cli
+from fer_jax.errors import UserError
+
+_MODEL = flags.DEFINE_string("model", None, "folder of the bundle, as python -m tools.export writes it")
+_SOURCE = flags.DEFINE_string("source", "0", "camera number, video, picture, folder or glob of pictures, or address "
+                              "(rtsp://, http://)")
+_HEADLESS = flags.DEFINE_bool("headless", False, "open no window")
+_VIEW = flags.DEFINE_enum("view", "multi", ["multi", "single"], "multi: every face's name; single: the largest face "
+                          "with a bar for every expression")
+_RECORD = flags.DEFINE_string("record", None, "write the annotated video (.mp4, .mkv, .avi, .webm, without sound) or, "
+                              "for a picture, .png or .jpg")
+_EVENTS = flags.DEFINE_string("events", None, "write what is seen: JSON lines, one a frame, or .csv, one row a face; - "
+                              "is standard output")
+_SAVE_FACES = flags.DEFINE_string("save-faces", None, "write every classified face into this folder")
+_DETECTOR = flags.DEFINE_enum("detector", None, ["haar", "yunet", "none"], "what finds faces; none takes every picture "
+                              "for a face. Default: yunet if --detector-model is given, else haar")
+_DETECTOR_MODEL = flags.DEFINE_string("detector-model", "", "YuNet's ONNX file")
+_DETECT_EVERY = flags.DEFINE_integer("detect-every", 1, "search every so many-th frame, follow the faces in between",
+                                     lower_bound=1)
+_SEARCH_SIDE = flags.DEFINE_integer("search-side", None, "pixels of the frame's longer side when it is searched; more "
+                                    "finds smaller faces, slower. Default: 320, and 1280 for pictures", lower_bound=32)
+_ALIGN = flags.DEFINE_bool("align", False, "level the eyes before classifying")
+_SMOOTHING = flags.DEFINE_enum("smoothing", "average", ["average", "last10", "none"], "of each face's name: average of "
+                               "probabilities, commonest of its last ten, or none")
+_RUNTIME = flags.DEFINE_enum("runtime", "onnx", ["onnx", "int8", "float16", "jax"], "which graph of the bundle to run")
+_THREADS = flags.DEFINE_integer("threads", 1, "of ONNX Runtime", lower_bound=1)
+_MAX_FRAMES = flags.DEFINE_integer("max-frames", 0, "stop after so many; 0 is never", lower_bound=0)
+
+
+def main(argv: list[str]) -> int:
+    """Play the source; 0, or 128 + the signal that ended it."""
+    del argv
+    _occupy_standard_streams()
+    if not _MODEL.value:
+        raise UserError("which model? Give --model=BUNDLE, the folder that python -m tools.export wrote")
+    try:
+        return _play()
+    except KeyboardInterrupt:  # before there was anything to close
+        return 128 + signal.SIGINT
+
+
+def _play() -> int:
+    from fer_jax.serve import faces, sources
+    from fer_jax.serve.analysis import Analyser
+    from fer_jax.serve.classifier import Classifier
+    from fer_jax.serve.outputs import Events, FaceFolder, Recording
+    from fer_jax.serve.player import Player
+    from fer_jax.serve.window import Window
+
+    source = sources.open_source(_SOURCE.value)
+    classifier = Classifier(_MODEL.value, _RUNTIME.value, _THREADS.value)
+    side = _SEARCH_SIDE.value or (faces.SEARCH_SIDE_STILL if source.still else faces.SEARCH_SIDE_MOVING)
+    name = _DETECTOR.value or ("yunet" if _DETECTOR_MODEL.value else "haar")
+    detector = faces.create(name, _DETECTOR_MODEL.value, _ALIGN.value, side)
+    analyser = Analyser(classifier, detector, _SMOOTHING.value, _DETECT_EVERY.value)
+    window = None if _HEADLESS.value else Window(f"fer_jax: {source.name}")
+    recording = Recording(_RECORD.value, source.rate, source.live) if _RECORD.value else None
+    face_folder = FaceFolder(_SAVE_FACES.value, classifier.labels) if _SAVE_FACES.value else None
+    events = Events(_EVENTS.value, classifier.labels) if _EVENTS.value else None
+    summary = Player(source, analyser, view=_VIEW.value, window=window, recording=recording, events=events,
+                     face_folder=face_folder, max_frames=_MAX_FRAMES.value).play()
+    if summary.stopped_by == signal.SIGPIPE:
+        # or Python, flushing at its end, would complain about the pipe once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    rate = summary.frames / summary.seconds if summary.seconds else 0.0
+    _say(f"{summary.frames} frames, {summary.faces} faces, {rate:.1f} frames/s")
+    for flag, what in ((_RECORD, "annotated, without sound"), (_EVENTS, "events"), (_SAVE_FACES, "faces")):
+        if flag.value and flag.value != "-":
+            _say(f"{what}: {flag.value}")
+    return 128 + summary.stopped_by if summary.stopped_by else 0
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):  # nobody may be listening
+        print(text, file=sys.stderr)
+
+
+def _occupy_standard_streams() -> None:
+    """Give closed standard streams to nobody, lest the next file opened takes their number and gets their text."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+if __name__ == "__main__":
+    cli.run(main)
