@@ -1,0 +1,66 @@
+"""JAFFE, the Japanese Female Facial Expression set (Lyons et al., 1998): 213 grey photographs of 256x256, 10 people.
+
+Everything is in a file's name: `KA.AN1.39.tiff` is person KA, angry, her first such picture, number 39 of the set.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import re
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from fer_jax import labels
+from fer_jax.data import cache, images
+from fer_jax.data.examples import UNSPLIT, Examples
+from fer_jax.errors import UserError
+
+VERSION = 1
+
+CODES = {"AN": "angry", "DI": "disgust", "FE": "fear", "HA": "happy", "SA": "sad", "SU": "surprise", "NE": "neutral"}
+SUFFIXES = (".tiff", ".tif", ".png", ".jpg", ".jpeg", ".bmp")
+LAYOUT = "expected JAFFE's images, named as KA.AN1.39.tiff (https://zenodo.org/records/14974867)"
+
+_NAME = re.compile(r"(?P<person>[A-Z]{2})\.(?P<code>[A-Z]{2})\d*\.\d+", re.IGNORECASE)
+
+
+def fingerprint(data: ConfigDict) -> list:
+    """Path, size and modification time of each image."""
+    return [cache.stamp(path) for path in _files(data)]
+
+
+def read(data: ConfigDict, input: ConfigDict) -> Examples:
+    """All images in the folder `data.path`, with the person as subject, in the order of their names; no splits.
+
+    Hidden files and files that are no images, such as the set's README, are ignored. Raises UserError where there are
+    no images, and for an image whose name has no person or expression.
+    """
+    files = _files(data)
+    names = [_parse(path) for path in files]
+    subjects = np.array([person for person, _ in names])
+    faces = images.fit_all(map(images.read, files), len(files), input)
+    return Examples(images=faces, labels=np.array([labels.JAFFE.index(name) for _, name in names], np.int32),
+                    split=np.full(len(files), UNSPLIT), label_names=labels.JAFFE, subjects=subjects,
+                    description=f"JAFFE: {len(files)} images of {len(set(subjects))} people from {data.path}")
+
+
+def _files(data: ConfigDict) -> list[pathlib.Path]:
+    root = pathlib.Path(data.path).expanduser()
+    if not data.path or not root.is_dir():
+        raise UserError(f"config.data.path is {data.path!r}, no folder: {LAYOUT}; configs/quickstart.py needs no data")
+    found = [path for path in images.visible(root) if path.suffix.lower() in SUFFIXES]
+    if not found:
+        raise UserError(f"{root}: no images in it: {LAYOUT}")
+    return found
+
+
+def _parse(path: pathlib.Path) -> tuple[str, str]:
+    """Person and expression from a file's name."""
+    match = _NAME.fullmatch(path.stem)
+    if not match:
+        raise UserError(f"{path}: the name has no person and expression: {LAYOUT}")
+    code = match["code"].upper()
+    if code not in CODES:
+        raise UserError(f"{path}: the name has no expression, {code} is none: expected one of {', '.join(CODES)}")
+    return match["person"].upper(), CODES[code]
