@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+
+from fer_jax.errors import UserError
+from fer_jax.export import bundle, exporting, graph
+from fer_jax.serve import faces
+
+
+def arguments(tiny, **changes):
+    return {"config": tiny.config, "variables": tiny.variables, "label_names": tiny.faces.label_names,
+            "evaluation": tiny.faces.of_split("PublicTest"), "training_data": "drawn faces", "licence": "none",
+            **changes}
+
+
+def test_the_bundle_is_whole_and_says_where_it_comes_from(exported, tiny):
+    read = bundle.read(exported.bundle.path)
+    assert set(read.files) == {"onnx", "float16", "int8", "stablehlo", "weights"}
+    assert read.labels == tiny.faces.label_names
+    assert read.input == bundle.Input(48, 1, "signed", "area")
+    assert read.crop == faces.CROP
+    assert (read.temperature, read.uncertain_below) == (1.5, 0.3)
+    assert read.model == {"name": "mini_xception", "args": {"block_features": [8, 16]}, "parameters": 3079}
+    assert read.provenance["training_data"] == "21 drawn faces"
+    assert set(read.provenance["formats"]) == {"onnx", "float16", "int8", "stablehlo"}
+    assert [entry.name for entry in exported.bundle.path.parent.iterdir()] == ["tiny.bundle"]
+
+
+def test_flax_is_the_reference_as_training_evaluates_it(exported, tiny):
+    by_role = {f.role: f for f in exported.formats}
+    np.testing.assert_allclose(by_role["flax"].logits, tiny.logits[21:], rtol=1e-4, atol=1e-5)
+    assert max(by_role[role].largest_difference for role in ("onnx", "stablehlo")) < 1e-5
+    assert exported.formats[0].scores["examples"] == 21
+
+
+def test_a_graph_that_disagrees_writes_nothing(tiny, tmp_path, monkeypatch):
+    def shifted(*arguments):
+        infer = original(*arguments)
+        return lambda images: {"logits": infer(images)["logits"] + 2e-4}
+
+    original = graph.inference
+    monkeypatch.setattr(graph, "inference", shifted)
+    with pytest.raises(RuntimeError, match=r"model.onnx differs from Flax by 2\.\de-04 .* no bundle was written"):
+        exporting.export(tmp_path / "out", **arguments(tiny))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_its_data_drawn_faces_verify_and_nothing_is_scored(tiny, tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()  # empty: nothing to lose
+    monkeypatch.setattr(exporting, "DRAWN_FACES", 9)
+    written = exporting.export(tmp_path / "out", **arguments(tiny, evaluation=None))
+    assert all(f.scores is None and len(f.logits) == 9 for f in written.formats)
+    assert set(written.bundle.files) == {"onnx", "stablehlo", "weights"}
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    ("notes.txt", "holds notes.txt, which is no part of a bundle and would be lost: give --out a folder that is new"),
+    (None, "out is a file: give --out a folder"),
+])
+def test_nothing_else_is_overwritten(tiny, tmp_path, content, message):
+    out = tmp_path / "out"
+    if content:
+        out.mkdir()
+        (out / content).write_text("mine")
+        (out / bundle.MANIFEST).write_text("{}")
+    else:
+        out.write_text("mine")
+    with pytest.raises(UserError, match=message):
+        exporting.export(out, **arguments(tiny))
+    assert (out / content if content else out).read_text() == "mine"
+
+
+def test_a_bundle_gives_way_to_another(exported, tmp_path):
+    exporting.refuse_other_content(tmp_path / "new")
+    exporting.refuse_other_content(exported.bundle.path)
+
+
+def test_int8_needs_training_faces(tiny, tmp_path):
+    with pytest.raises(UserError, match="there are none: give the run's data by --data"):
+        exporting.export(tmp_path / "out", **arguments(tiny, int8=True))
+
+
+def test_faces_of_the_run(tiny, tmp_path, caplog):
+    config = tiny.config.copy_and_resolve_references()
+    config.data.cache_dir, config.data.examples = str(tmp_path), 70
+    names = tiny.faces.label_names
+    evaluation, calibration = exporting.run_faces(config, names, training=True)
+    assert (evaluation.split_names, calibration.split_names) == (("PublicTest",), ("Training",))
+    assert exporting.run_faces(config, names)[1] is None
+
+    config.data.source, config.data.path = "folder", str(tmp_path / "gone")
+    assert exporting.run_faces(config, names) == (None, None)
+    for needed in ({"training": True}, {"path": str(tmp_path / "elsewhere")}):
+        with pytest.raises(UserError, match=r"gone|elsewhere"):
+            exporting.run_faces(config, names, **needed)

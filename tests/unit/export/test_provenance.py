@@ -1,0 +1,27 @@
+from configs import default
+from fer_jax.export import provenance
+
+
+def test_weights_of_people_are_for_research_and_those_of_drawn_faces_free():
+    for source in ("fer2013", "ferplus", "jaffe", "ckplus"):
+        assert "Use them for research and teaching" in provenance.licence_note(source)
+    assert provenance.licence_note("synthetic").startswith("Apache-2.0, code and weights")
+    assert "not known" in provenance.licence_note("folder")
+
+
+def test_the_users_paths_stay_at_home():
+    config = default.get_config()
+    config.data.path, config.data.cache_dir = "/home/me/fer2013.csv", "/home/me/cache"
+    written = provenance.of_run(config, None, "faces", "none")
+    assert "/home/me" not in str(written)
+    assert config.data.path == "/home/me/fer2013.csv"
+    assert written["result"] is None and written["config"]["seed"] == config.seed
+    assert {"jax", "flax", "onnxruntime", "python"} <= set(written["versions"])
+
+
+def test_a_result_is_reduced_to_what_says_how_good_it_is():
+    split = {"examples": 10, "accuracy": 0.5, "macro_f1": 0.4, "confusion": [[1]], "per_class": {}}
+    result = {"selected_on": "PublicTest", "best_epoch": 3, "splits": {"PublicTest": split}, "versions": {}}
+    assert provenance.essentials(result) == {
+        "selected_on": "PublicTest", "best_epoch": 3,
+        "splits": {"PublicTest": {"examples": 10, "accuracy": 0.5, "macro_f1": 0.4}}}
