@@ -84,11 +84,12 @@ def write_ckplus(folder: pathlib.Path, layout: str = "folders", people: int = 5,
     The original's sequences have `frames` frames, of which the folders have the last three; each person has an eighth
     sequence without a label there. A .DS_Store is in every folder.
     """
-    for person in (f"S{10 + i:03}" for i in range(people)):
+    for i in range(people):
+        person = f"S{10 + i:03}"
         for number, name in enumerate((*labels.CKPLUS, None), 1):
             sequence = f"{number:03}"
             names = [f"{person}_{sequence}_{frame:08}" for frame in range(1, frames + 1)]
-            images = faces([name or "neutral"] * frames, size, seed=number)
+            images = faces([name or "neutral"] * frames, size, seed=10 * i + number)
             if layout == "folders":
                 target, kept = folder / (name or ""), slice(-3 if name else frames, None)
             else:

@@ -1,0 +1,45 @@
+"""Make a training folder out of photographs: python -m tools.extract_faces --source=photographs --out=faces --align
+
+Finds the faces, cuts them out as the webcam tool does, and keeps the folders, so that photographs in a folder for each
+class become data for config.data.source=folder. extracted.csv lists what was found in which photograph.
+"""
+
+from __future__ import annotations
+
+import pathlib
+
+from absl import flags
+
+from fer_jax import cli
+
+_SOURCE = flags.DEFINE_string("source", None, "Folder of photographs, in any folders below it.", required=True)
+_OUT = flags.DEFINE_string("out", None, "Folder for the faces; must not be there or be empty.", required=True)
+_ALIGN = flags.DEFINE_bool("align", False, "Find the eyes and turn every face so that they are level.")
+_FACES = flags.DEFINE_enum("faces", "largest", ["largest", "all"], "Which faces of a photograph.")
+_SIZE = flags.DEFINE_integer("size", 0, "Side of the written images in pixels; 0 keeps that of the photograph.",
+                             lower_bound=0)
+_DETECTOR = flags.DEFINE_enum("detector", None, ["haar", "yunet"],
+                              "What finds the faces. Default: yunet where --detector-model is given, else haar.")
+_DETECTOR_MODEL = flags.DEFINE_string("detector-model", "", "YuNet's ONNX file.")
+
+_SHOWN = 10  # photographs of each kind that are named on the terminal
+
+
+def main(argv: list[str]) -> None:
+    """Extract and say what was found."""
+    from fer_jax.data import extraction
+    from fer_jax.serve import faces
+
+    name = _DETECTOR.value or ("yunet" if _DETECTOR_MODEL.value else "haar")
+    detector = faces.create(name, _DETECTOR_MODEL.value, _ALIGN.value, faces.SEARCH_SIDE_STILL)
+    result = extraction.extract(pathlib.Path(_SOURCE.value), pathlib.Path(_OUT.value), detector,
+                                _FACES.value == "all", _SIZE.value)
+    print(f"{result.faces} faces of {len(result.with_face)} photographs are in {_OUT.value}")
+    for names, kind in ((result.without_face, "without a face"), (result.unreadable, "that cannot be read as images")):
+        if names:
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            print(f"{len(names)} files {kind}: {', '.join(names[:_SHOWN])}{more}; see {extraction.LISTING}")
+
+
+if __name__ == "__main__":
+    cli.run(main)
