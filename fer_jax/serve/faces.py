@@ -18,8 +18,8 @@ from fer_jax.errors import UserError
 CROP = {
     "border": "replicate",
     "detectors": {
-        "haar": {"enlarge": 1.02, "offset": [0.0, 0.0]},
-        "yunet": {"enlarge": 1.01, "offset": [0.0, -0.01]},
+        "haar": {"enlarge": 1.03, "offset": [0.0, 0.0]},
+        "yunet": {"enlarge": 1.04, "offset": [0.0, -0.02]},
     },
 }
 

@@ -164,12 +164,14 @@ class Player:
         image = self._drawn.copy()
         span = self._shown[-1] - self._shown[0]
         rate = (len(self._shown) - 1) / span if span else 0.0
-        text = f"{rate:.0f} frames/s  delay {1000 * self._delay:.0f} ms"
+        parts = [f"{rate:.0f} frames/s"]
+        if self._source.live:
+            parts.append(f"delay {1000 * self._delay:.0f} ms")
         if self._paused:
-            text = "paused"
+            parts = ["paused"]
         if time.perf_counter() < self._note_until:
-            text = self._note
-        overlay.status(image, text)
+            parts.append(self._note)
+        overlay.status(image, "  ".join(parts))
         if self._keys_shown:
             overlay.lines(image, [f"{key}: {meaning}" for key, meaning in KEYS])
         self._window.show(image)

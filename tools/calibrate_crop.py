@@ -1,0 +1,41 @@
+"""Measure how a data set frames its faces around a detector's boxes: the crop policy for models trained on it.
+
+    python -m tools.calibrate_crop --config=configs/xception.py --config.data.path=fer2013.csv
+    python -m tools.calibrate_crop ... --detector-model=face_detection_yunet_2023mar.onnx
+
+Prints one JSON object: the policy in a bundle's form, and the medians and quartiles it was rounded from.
+"""
+
+from __future__ import annotations
+
+import json
+
+from absl import flags
+from ml_collections import config_flags
+
+from fer_jax import cli
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "the config whose training split is measured")
+flags.mark_flag_as_required("config")
+_DETECTOR_MODEL = flags.DEFINE_string("detector-model", "", "YuNet's ONNX file; without it Haar is measured")
+_IMAGES = flags.DEFINE_integer("images", 2000, "how many of the training images, evenly spread", lower_bound=1)
+
+
+def main(argv: list[str]) -> None:
+    """Measure and print."""
+    del argv
+    import numpy as np
+
+    from fer_jax.data import loading
+    from fer_jax.serve import faces, framing
+
+    training = loading.load(_CONFIG.value).of_split(_CONFIG.value.data.train_split)
+    chosen = np.unique(np.linspace(0, len(training) - 1, _IMAGES.value).round().astype(int))
+    detector = faces.create("yunet" if _DETECTOR_MODEL.value else "haar", _DETECTOR_MODEL.value)
+    measured = framing.calibrate(detector, training.images[chosen])
+    print(json.dumps({"detector": detector.name, "images": len(chosen), "policy": framing.policy(measured)} | measured,
+                     indent=2))
+
+
+if __name__ == "__main__":
+    cli.run(main)
