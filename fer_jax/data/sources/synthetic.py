@@ -20,7 +20,7 @@ from fer_jax import labels
 from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
 
-VERSION = 1
+VERSION = 2
 SPLIT_SHARES = (("Training", 0.8), ("PublicTest", 0.1), ("PrivateTest", 0.1))
 
 # What each emotion does to a face: action -> range of its strength, 0 where an action is not named. Lengths are in half
@@ -69,7 +69,7 @@ _TRAITS = {
     "skin": (0.0, 1.0), "hair": (0.0, 1.0), "background": (0.0, 1.0), "clothes": (0.0, 1.0), "lips": (0.25, 0.7),
     "style": (0.0, 1.0), "hairline": (-0.66, -0.52), "parting": (-0.5, 0.5), "fringe": (-0.05, 0.3),
     "glasses": (0.0, 1.0), "beard": (0.0, 1.0), "cheeks": (0.0, 0.5),
-    "light_x": (-0.28, 0.28), "light_y": (-0.22, 0.1), "brightness": (0.85, 1.2), "contrast": (0.75, 1.1),
+    "light_x": (-0.28, 0.28), "light_y": (-0.22, 0.1), "brightness": (0.85, 1.12), "contrast": (0.75, 1.1),
     "noise": (1.0, 14.0),                   # grey levels, half the base of a triangular distribution
 }
 
@@ -79,7 +79,7 @@ _RANGES = np.array([[_TRAITS.get(name) or _ACTIONS[emotion].get(name, (0.0, 0.0)
                     for emotion in labels.FER2013])
 
 # RGB, 0..255; each palette is read by linear interpolation
-_SKIN = ((255, 226, 200), (241, 196, 158), (214, 160, 116), (166, 112, 76), (118, 76, 52))
+_SKIN = ((244, 210, 184), (241, 196, 158), (214, 160, 116), (166, 112, 76), (118, 76, 52))
 _HAIR = ((178, 176, 178), (28, 24, 24), (70, 44, 28), (122, 74, 38), (196, 150, 82), (150, 62, 30))
 _BACKGROUND = ((40, 58, 80), (76, 48, 46), (38, 66, 58), (64, 48, 74), (80, 68, 48), (34, 40, 50))
 _CLOTHES = ((52, 92, 140), (170, 62, 60), (72, 128, 92), (226, 180, 76), (96, 82, 130), (60, 64, 72))

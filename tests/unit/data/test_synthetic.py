@@ -13,7 +13,7 @@ from fer_jax.data.sources import synthetic
 from fer_jax.errors import UserError
 
 # SHA-256 of ten drawn faces of each emotion
-GOLDEN = "5c46491cabf887a9f1c8daa4d8020d5c654293f9fcce4860e0f8fb95360487a4"
+GOLDEN = "2e29be8a928091abc6395b54c87e8474fb9594e4eb64872bb30a75a785cf5aad"
 GEOMETRY = ConfigDict({"size": 48, "channels": 1, "resize": "area"})
 
 
