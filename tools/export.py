@@ -12,7 +12,7 @@ from fer_jax import cli
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the finished run.")
 _OUT = flags.DEFINE_string("out", None, "Folder of the bundle: new, or a bundle to be replaced.")
-_WHICH = flags.DEFINE_enum("which", "best", ["best", "last"], "Which checkpoint of the run.")
+_CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which checkpoint of the run.")
 _DATA = flags.DEFINE_string("data", None, "Where the run's data lies now, if not where it was trained from.")
 _FLOAT16 = flags.DEFINE_bool("float16", False, "Add the graph in half precision.")
 _INT8 = flags.DEFINE_bool("int8", False, "Add the graph in 8-bit integers, its ranges fitted to training faces.")
@@ -29,12 +29,15 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.INFO)
     runtime.init()
     exporting.refuse_other_content(_OUT.value)
-    trained = run.load_run(_WORKDIR.value, _WHICH.value)
-    evaluation, calibration = exporting.run_faces(trained.config, trained.label_names, _DATA.value, _INT8.value)
+    trained = run.load_run(_WORKDIR.value, _CHECKPOINT.value)
+    if trained.result is None:
+        logging.warning("%s is not finished: what is exported is its %s checkpoint so far", _WORKDIR.value,
+                        _CHECKPOINT.value)
+    evaluation, calibration = exporting.run_faces(trained.config, trained.label_names, _DATA.value or "", _INT8.value)
     exported = exporting.export(
         _OUT.value, config=trained.config, variables=trained.variables, label_names=trained.label_names,
         evaluation=evaluation, calibration=calibration, float16=_FLOAT16.value, int8=_INT8.value,
-        result=trained.result, training_data=trained.result["data"],
+        result=trained.result, training_data=provenance.training_data_note(trained.config, trained.result),
         licence=_LICENCE.value or provenance.licence_note(trained.config.data.source))
     print(comparison.table(exported.formats))
     if recall := comparison.recall_table(exported.formats):
