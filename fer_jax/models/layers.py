@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from fer_jax.ops import convolution, normalization, pooling
+from fer_jax.ops import convolution, normalization, plain_convolution, pooling
 
 Dtype = Any
 
@@ -55,7 +55,7 @@ class Conv(nn.Module):
         elif self.strides == 1 and (self.implementation == "fast" or convolution.dense_pays(kernel.shape)):
             y = convolution.dense(x, kernel, self.padding)
         else:
-            y = _convolve(x, kernel, self.strides, self.padding)
+            y = plain_convolution.convolve(x, kernel, self.strides, self.padding)
         return y if bias is None else y + bias
 
 
