@@ -97,7 +97,9 @@ def get_config() -> ConfigDict:
     c.parallel.steps_per_dispatch = 32      # at most; fewer where an epoch is shorter
 
     c.checkpoint = ConfigDict()
-    c.checkpoint.every_epochs = 1
+    c.checkpoint.every_epochs = 1           # besides the best one and the last one
+    c.checkpoint.every_steps = 0            # at the end of the chunk that reaches a multiple; 0 is never
+    c.checkpoint.every_minutes = 10.0       # 0 is never
     c.checkpoint.keep = 2                   # newest ones kept, the best beside them
     c.lock()
     c.model.args.unlock()                   # each model has its own

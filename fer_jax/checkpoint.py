@@ -7,6 +7,10 @@
 A step's folder is written aside by a background thread and renamed when it is complete, so a folder with a number for
 a name is whole unless the disk failed later; checksums are verified before it is used, and a damaged one is passed
 over for the one before it. The newest `keep` are kept, and the best beside them.
+
+The state is the same on every device of every process, so the first process writes and reads it alone and hands what
+it read to the others: the folder need not be shared between hosts, and the writing thread has nobody to wait for, in
+particular not for processes that wait for it in a collective of the next step.
 """
 
 from __future__ import annotations
@@ -15,18 +19,43 @@ import concurrent.futures
 import json
 import pathlib
 import shutil
+import time
+from collections.abc import Callable
 from typing import Any
 
 import flax.serialization
 import jax
 import numpy as np
 from absl import logging
+from ml_collections import ConfigDict
 
-from fer_jax import files
+from fer_jax import files, runtime
 from fer_jax.errors import UserError
 from fer_jax.state import TrainState
 
 ARRAYS, HOST, CHECKSUMS = "arrays", "host.json", "checksums.json"
+FORMAT = 2  # of a checkpoint's folder and of the host's state in it
+
+
+class Policy:
+    """When a checkpoint is due: after so many epochs, steps or minutes, whichever comes first."""
+
+    def __init__(self, config: ConfigDict, steps_per_epoch: int, step: int,
+                 clock: Callable[[], float] = time.monotonic):
+        """`config` is the run's `config.checkpoint`, `step` that of the checkpoint the run continues from, or 0."""
+        self._periods = [steps for steps in (config.every_epochs * steps_per_epoch, config.every_steps) if steps]
+        self._seconds, self._clock = config.every_minutes * 60, clock
+        self.saved(step)
+
+    def due(self, step: int) -> bool:
+        """Whether to save the state of `step`."""
+        # Whole periods since step 0: a resumed run saves at the same steps as one that was not interrupted.
+        return (any(step // period > self.last_step // period for period in self._periods)
+                or (bool(self._seconds) and self._clock() - self._last_time >= self._seconds))
+
+    def saved(self, step: int) -> None:
+        """Note that the state of `step` has been saved."""
+        self.last_step, self._last_time = step, self._clock()
 
 
 class Checkpoints:
@@ -46,15 +75,17 @@ class Checkpoints:
     def save(self, state: TrainState, host: dict[str, Any]) -> None:
         """Write `state` in the background; `host` is a JSON-able dict whose "best_step" names the best checkpoint.
 
-        Waits for the write before it, and raises what that one raised.
+        Waits for the write before it, and raises what that one raised. Does nothing but in the first process.
         """
+        if not runtime.is_first():
+            return
         self.wait()
         # Copied before training goes on: the step donates its state.
         arrays = jax.device_get(flax.serialization.to_state_dict(state))
         self._writing = self._writer.submit(self._write, int(state.step), arrays, dict(host))
 
     def wait(self) -> None:
-        """Return when the last `save` is on disk; raises what it raised."""
+        """Return when the last `save` is on disk; UserError when it could not be written."""
         if self._writing is not None:
             writing, self._writing = self._writing, None
             writing.result()
@@ -67,32 +98,50 @@ class Checkpoints:
             self._writer.shutdown()
 
     def _write(self, step: int, arrays: Any, host: dict[str, Any]) -> None:
-        import orbax.checkpoint as ocp
-
-        with files.atomic_path(self.folder / f"{step:08d}") as aside:
-            aside.mkdir(parents=True, exist_ok=True)
-            with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
-                checkpointer.save(aside.absolute() / ARRAYS, arrays)
-            files.write_json(aside / HOST, host)
-            sums = {str(p.relative_to(aside)): files.sha256(p) for p in sorted(aside.rglob("*")) if p.is_file()}
-            files.write_json(aside / CHECKSUMS, sums)
-        for old in self.steps()[:-self._keep]:
+        try:
+            with files.atomic_path(self.folder / f"{step:08d}") as aside:
+                aside.mkdir(parents=True, exist_ok=True)
+                with _checkpointer() as checkpointer:
+                    checkpointer.save(aside.absolute() / ARRAYS, arrays)
+                files.write_json(aside / HOST, {"format": FORMAT} | host)
+                sums = {str(p.relative_to(aside)): files.sha256(p) for p in sorted(aside.rglob("*")) if p.is_file()}
+                files.write_json(aside / CHECKSUMS, sums)
+        except (OSError, ValueError) as error:  # tensorstore's are ValueErrors
+            whole = [old for old in self.steps() if self.damage(old) is None]
+            kept = f"the checkpoint of step {whole[-1]} is whole" if whole else "there is no other checkpoint"
+            reason = str(error).splitlines()[0][:300]
+            raise UserError(f"the checkpoint of step {step} could not be written to {self.folder} ({reason}); {kept}: "
+                            "make room and run the same command again") from error
+        # Steps after this one are damaged ones that were passed over: they do not count as kept.
+        for old in [old for old in self.steps() if old <= step][:-self._keep]:
             if old != host.get("best_step"):
                 shutil.rmtree(self.folder / f"{old:08d}")
 
     def restore(self, template: TrainState, step: int | None = None) -> tuple[TrainState, dict[str, Any]] | None:
         """(state, host) of `step`, or of the newest that is whole; None when there is none.
 
+        The first process reads; all must call.
+
         Args:
           template: a state of the same structure and shapes; the result's leaves are numpy arrays.
 
         Raises:
-          UserError: when `step` is damaged or absent, or the checkpoint is of another network or optimiser.
+          UserError: when `step` is damaged or absent, or the checkpoint is of another format, network or optimiser.
         """
+        found = runtime.on_first(lambda: self._restore(template, step))
+        return found and (flax.serialization.from_state_dict(template, found[0]), found[1])
+
+    def newest(self) -> dict[str, Any] | None:
+        """The json beside the newest checkpoint that is whole, in every process; None when there is none."""
+        return runtime.on_first(lambda: next((self._host(step) for step in reversed(self.steps())
+                                              if self.damage(step) is None), None))
+
+    def _restore(self, template: TrainState, step: int | None) -> tuple[Any, dict[str, Any]] | None:
         for candidate in [step] if step is not None else reversed(self.steps()):
             damage = self.damage(candidate)
             if damage is None:
-                return self._read(candidate, template)
+                host = self._host(candidate)
+                return self._read(candidate, template), host
             if step is not None:
                 raise UserError(f"checkpoint {self.folder / f'{candidate:08d}'}: {damage}")
             logging.warning("checkpoint %s is passed over: %s", self.folder / f"{candidate:08d}", damage)
@@ -112,15 +161,18 @@ class Checkpoints:
                 return f"{name} has changed since it was written"
         return None
 
-    def host(self, step: int) -> dict[str, Any]:
-        """The json beside a checkpoint's arrays."""
-        return json.loads((self.folder / f"{step:08d}" / HOST).read_text())
+    def _host(self, step: int) -> dict[str, Any]:
+        host = json.loads((self.folder / f"{step:08d}" / HOST).read_text())
+        if (found := host.pop("format", 1)) != FORMAT:
+            raise UserError(f"checkpoint {self.folder / f'{step:08d}'} has format {found}, expected {FORMAT}: use the "
+                            "version of fer_jax that wrote it, or another --workdir")
+        return host
 
-    def _read(self, step: int, template: TrainState) -> tuple[TrainState, dict[str, Any]]:
+    def _read(self, step: int, template: TrainState) -> Any:
         import orbax.checkpoint as ocp
 
         path = self.folder.absolute() / f"{step:08d}" / ARRAYS
-        with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+        with _checkpointer() as checkpointer:
             # Restored as saved and compared afterwards, so that a difference can be named.
             metadata = checkpointer.metadata(path).item_metadata.tree
             as_saved = jax.tree.map(lambda m: np.empty(m.shape, m.dtype), metadata)
@@ -132,7 +184,16 @@ class Checkpoints:
             raise UserError(f"checkpoint {self.folder / f'{step:08d}'} is of another network or optimiser: {name} is "
                             f"{found.get(name, 'absent')}, expected {expected.get(name, 'absent')}; "
                             "use another --workdir")
-        return flax.serialization.from_state_dict(template, arrays), self.host(step)
+        return arrays
+
+
+def _checkpointer() -> Any:
+    """Orbax for one process alone, however many there are."""
+    import orbax.checkpoint as ocp
+
+    options = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0}, barrier_sync_key_prefix="first")
+    handler = ocp.StandardCheckpointHandler(multiprocessing_options=options)
+    return ocp.Checkpointer(handler, multiprocessing_options=options)
 
 
 def _shapes(tree: Any) -> dict[str, tuple[tuple[int, ...], str]]:

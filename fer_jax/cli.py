@@ -10,7 +10,7 @@ from collections.abc import Callable
 from absl import app, flags
 from absl import logging as absl_logging
 
-from fer_jax.errors import EXIT_USER_ERROR, UserError
+from fer_jax.errors import EXIT_ASKED_TO_STOP, EXIT_USER_ERROR, AskedToStop, UserError
 
 OURS = (str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).parent.parent / "tools"))
 
@@ -41,7 +41,7 @@ def run(main: Callable[[list[str]], int | None]) -> None:
     """Parse absl flags, call `main(argv)` and exit with what it returns (None is 0).
 
     A `UserError`, also one raised while a config file is loaded, a wrong flag and a config key that does not exist are
-    printed to standard error as one line, `error: ...`, and give exit code 2.
+    printed to standard error as one line, `error: ...`, and give exit code 2. `AskedToStop` gives exit code 75.
     """
     def guarded(argv: list[str]) -> int | None:
         logging.root.handlers[:] = [Lines()]
@@ -52,6 +52,9 @@ def run(main: Callable[[list[str]], int | None]) -> None:
             return main(argv)
         except UserError as error:
             return _fail(error)
+        except AskedToStop as stop:
+            absl_logging.info("%s", stop)
+            return EXIT_ASKED_TO_STOP
 
     app.run(guarded, flags_parser=_parse)
 

@@ -60,12 +60,14 @@ RANGES = {
     "eval.early_stop": (0, INFINITY),
     "parallel.steps_per_dispatch": (1, INFINITY),
     "checkpoint.every_epochs": (1, INFINITY),
+    "checkpoint.every_steps": (0, INFINITY),
+    "checkpoint.every_minutes": (0, INFINITY),
     "checkpoint.keep": (1, INFINITY),
 }
 
 # Keys that change where a run's input lies or how fast it goes, not its result.
 FREE_TO_CHANGE = ("profile", "data.path", "data.cache_dir", "data.pipeline", "parallel.api", "eval.batch_size",
-                  "checkpoint.every_epochs", "checkpoint.keep")
+                  "checkpoint.every_epochs", "checkpoint.every_steps", "checkpoint.every_minutes", "checkpoint.keep")
 
 
 def validate(config: ConfigDict) -> None:

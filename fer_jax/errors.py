@@ -1,4 +1,4 @@
-"""The one exception for a user's mistake."""
+"""The exceptions that are no defects, and the exit codes they give a command line."""
 
 
 class UserError(Exception):
@@ -7,6 +7,13 @@ class UserError(Exception):
     The message is one line that says what was found, what was expected and what to do. Command lines print it
     without a traceback and exit with `EXIT_USER_ERROR`; anything else that is raised is a defect of this package
     and keeps its traceback.
+    """
+
+
+class AskedToStop(Exception):
+    """A signal asked the run to stop; the message says where it stopped. Everything is saved.
+
+    Command lines exit with `EXIT_ASKED_TO_STOP`.
     """
 
 

@@ -7,7 +7,9 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,7 +23,8 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    # With the host's name: in containers that share a folder every process may have the same number.
+    aside = path.with_name(f".{path.stem}.{socket.gethostname().partition('.')[0]}-{os.getpid()}.aside{path.suffix}")
     try:
         yield aside
         if path.is_dir() and aside.is_dir():
@@ -32,6 +35,15 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
             shutil.rmtree(aside)
         else:
             aside.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: pathlib.Path) -> None:
+    """Delete what `atomic_path` was writing in `folder` when its process was killed; nobody else may be writing."""
+    for aside in [path for path in folder.glob(".*") if re.fullmatch(r"\..*-\d+\.aside(\.\w+)?", path.name)]:
+        if aside.is_dir():
+            shutil.rmtree(aside)
+        else:
+            aside.unlink()
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:

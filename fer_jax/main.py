@@ -6,6 +6,7 @@ is finished. Any value of the config can be given on the command line: --config.
 
 from __future__ import annotations
 
+import os
 import pathlib
 
 from absl import flags
@@ -20,6 +21,12 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run. Default: run
 _MODE = flags.DEFINE_enum("mode", "train", ["train", "crossval", "summary"],
                           "train: train, score and report. crossval: the same for every fold, and the pooled scores. "
                           "summary: print the network, layer by layer.")
+_COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, when no launcher says it: see "
+                                   "docs/scaling.md.")
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Number of processes of the run, with --coordinator.")
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0, with --coordinator.")
+_HEARTBEAT_SECONDS = flags.DEFINE_integer("heartbeat_seconds", 30, "So long may a process give no sign of life before "
+                                          "the others give up.", lower_bound=2)
 
 
 def main(argv: list[str]) -> int | None:
@@ -38,12 +45,14 @@ def main(argv: list[str]) -> int | None:
         print(summary.of_config(config))
         return
     workdir = _WORKDIR.value or pathlib.Path("runs") / name
-    if _MODE.value == "crossval":
-        from fer_jax import crossval
+    launch = runtime.launch_of(os.environ, _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
+    with runtime.cluster(launch, _HEARTBEAT_SECONDS.value):
+        if _MODE.value == "crossval":
+            from fer_jax import crossval
 
-        crossval.cross_validate(config, workdir)
-    else:
-        run.train_and_score(config, workdir)
+            crossval.cross_validate(config, workdir)
+        else:
+            run.train_and_score(config, workdir)
 
 
 if __name__ == "__main__":

@@ -47,8 +47,15 @@ class Parallel:
         self.shard = slice(first * per_device, (first + self._local) * per_device)
 
     def replicate(self, tree: Tree) -> Tree:
-        """A copy of host or device arrays on every device."""
-        return jax.device_put(tree, self._replicated)
+        """A copy of host or device arrays on every device; every process must give the same values."""
+        def place(x: jax.Array | np.ndarray) -> jax.Array:
+            if jax.process_count() == 1:
+                return jax.device_put(x, self._replicated)
+            # device_put would send the whole array around to see whether all processes have the same.
+            x = np.asarray(x)
+            return jax.make_array_from_callback(x.shape, self._replicated, lambda index: x[index])
+
+        return jax.tree.map(place, tree)
 
     def split(self, tree: Tree, axis: int) -> Tree:
         """Host arrays whose `axis` is this host's batch, as global arrays (devices, ...) with the batch divided."""

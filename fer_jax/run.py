@@ -8,10 +8,10 @@ import fcntl
 import json
 import os
 import pathlib
+import socket
 from collections.abc import Iterator
 from typing import Any
 
-import jax
 import numpy as np
 from absl import logging
 from flax import linen as nn
@@ -80,32 +80,45 @@ def train_and_score(config: ConfigDict, workdir: str | os.PathLike, examples: Ex
     """
     stopwatch, workdir = Stopwatch(), pathlib.Path(workdir)
     configs.validate(config)
-    configs.refuse_other(config, workdir)
-    if (workdir / RESULT).exists():
-        result = json.loads((workdir / RESULT).read_text())
+    result = runtime.on_first(lambda: _finished(config, workdir))
+    if result is not None:
         logging.info("already finished: %s", summary(result))
         return result
     examples = loading.load(config) if examples is None else examples
-    workdir.mkdir(parents=True, exist_ok=True)
     with _locked(workdir):
-        configs.save(config, workdir)
+        runtime.on_first(lambda: configs.save(config, workdir))
         progress = train(config, workdir, examples, stopwatch)
         stopwatch.enter("eval")
-        run = load_run(workdir)
-        splits = {}
-        for name in (config.data.select_split, config.data.test_split):
-            if name in examples.split_names:
-                split = examples.of_split(name)
-                logits = run.logits(split.images)
-                save_predictions(workdir / "predictions" / f"{name}.npz", logits, split.labels)
-                splits[name] = metrics.scores(logits, split.labels, examples.label_names)
-        stopwatch.enter("report")
-        result = _result(config, examples, progress, splits, stopwatch)
-        from fer_jax import report  # matplotlib: slow to import, and of no use before this point
-
-        files.write_json(workdir / RESULT, result)
-        report.write(workdir, examples)
+        model, state, best = restore_best(config, workdir, "best")
+        run = Run(workdir, config, model, state.variables(), tuple(best.label_names), best)
+        logits = {name: run.logits(examples.of_split(name).images)
+                  for name in (config.data.select_split, config.data.test_split) if name in examples.split_names}
+        result = runtime.on_first(lambda: _conclude(config, workdir, examples, progress, logits, stopwatch))
     logging.info("done: %s", summary(result))
+    return result
+
+
+def _finished(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
+    """The result of a finished run; UserError when the workdir is another config's."""
+    configs.refuse_other(config, workdir)
+    path = workdir / RESULT
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def _conclude(config: ConfigDict, workdir: pathlib.Path, examples: Examples, progress: Progress,
+              logits: dict[str, np.ndarray], stopwatch: Stopwatch) -> dict[str, Any]:
+    """Write predictions, result.json and the report."""
+    splits = {}
+    for name, split_logits in logits.items():
+        labels = examples.of_split(name).labels
+        save_predictions(workdir / "predictions" / f"{name}.npz", split_logits, labels)
+        splits[name] = metrics.scores(split_logits, labels, examples.label_names)
+    stopwatch.enter("report")
+    result = _result(config, examples, progress, splits, stopwatch)
+    from fer_jax import report  # matplotlib: slow to import, and of no use before this point
+
+    files.write_json(workdir / RESULT, result)
+    report.write(workdir, examples)
     return result
 
 
@@ -150,18 +163,25 @@ def _result(config: ConfigDict, examples: Examples, progress: Progress, splits: 
 
 @contextlib.contextmanager
 def _locked(workdir: pathlib.Path) -> Iterator[None]:
-    """Holds the workdir for this process; the lock goes when the process does, however it ends."""
-    if jax.process_index():  # the first process holds it for all
-        yield
-        return
-    with (workdir / "lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.seek(0)
-            raise UserError(f"{workdir} is in use by process {lock.read().strip()}: wait for it to end, "
-                            "or use another --workdir") from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+    """The workdir held by this run and cleared of half-written files; UserError in all processes when it is in use.
+
+    The first process holds the lock for all. It goes when that process does, however it ends.
+    """
+    with contextlib.ExitStack() as stack:
+        def lock() -> None:
+            workdir.mkdir(parents=True, exist_ok=True)
+            holder = stack.enter_context((workdir / "lock").open("a+"))
+            try:
+                fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                holder.seek(0)
+                raise UserError(f"{workdir} is in use by {holder.read().strip()}: wait for it to end, or use another "
+                                "--workdir") from None
+            holder.truncate(0)
+            holder.write(f"process {os.getpid()} of {socket.gethostname()}")
+            holder.flush()
+            for folder in (workdir, workdir / "checkpoints", workdir / "predictions"):
+                files.remove_leftovers(folder)
+
+        runtime.on_first(lock)
         yield

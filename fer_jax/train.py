@@ -16,12 +16,12 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from fer_jax import learner as learners
-from fer_jax import metrics, optim, step, writers
-from fer_jax.checkpoint import Checkpoints
+from fer_jax import metrics, optim, runtime, step, writers
+from fer_jax.checkpoint import Checkpoints, Policy
 from fer_jax.data import pipeline as pipelines
 from fer_jax.data import sampler
 from fer_jax.data.examples import Examples
-from fer_jax.errors import UserError
+from fer_jax.errors import AskedToStop, UserError
 from fer_jax.evaluate import Evaluator
 from fer_jax.models.network import Network
 from fer_jax.parallel import Parallel
@@ -38,21 +38,28 @@ class Progress:
     """The host's part of a checkpoint: what the loop must remember besides arrays.
 
     Attributes:
-      epoch: epochs done.
+      step: steps done.
+      epoch: whole epochs done.
+      epoch_loss, epoch_correct: sums over the steps of the epoch begun (float64 of the steps' mean losses; examples).
+      examples: training examples seen.
       best_score: of `config.eval.select_by`, signed so that more is better.
       best_epoch, best_step: where it was reached; -1 before the first evaluation.
       finished: no epoch is left, or early stopping ended the run.
       seconds: wall clock by phase, over all sessions of the run.
-      examples: training examples seen.
+      label_names: in the order of the logits.
+      plateau, early_stop: what they have seen.
     """
 
+    step: int = 0
     epoch: int = 0
+    epoch_loss: float = 0.0
+    epoch_correct: float = 0.0
+    examples: int = 0
     best_score: float = -math.inf
     best_epoch: int = -1
     best_step: int = -1
     finished: bool = False
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
-    examples: int = 0
     label_names: tuple[str, ...] = ()
     plateau: dict[str, float] = dataclasses.field(default_factory=dict)
     early_stop: dict[str, float] = dataclasses.field(default_factory=dict)
@@ -61,92 +68,81 @@ class Progress:
 def train(config: ConfigDict, workdir: pathlib.Path, examples: Examples, stopwatch: Stopwatch) -> Progress:
     """Train on `config.data.train_split`, choosing the epoch on `config.data.select_split`; resumes `workdir`.
 
-    Leaves checkpoints, the newest and the best, and one row of metrics an evaluation.
+    Leaves checkpoints, the newest and the best, and one row of metrics an evaluation. Wherever it was stopped, a
+    resumed run has the rows and ends with the weights of one that was not.
 
     Raises:
+      AskedToStop: a signal came; everything is saved.
       NonFiniteLossError: the last good checkpoint is kept.
-      UserError: for a batch that does not divide, an absent split, a checkpoint of something else.
+      UserError: for a batch that does not divide, an absent split, a checkpoint of something else, a full disk.
     """
     train_set = examples.of_split(config.data.train_split)
     select_set = examples.of_split(config.data.select_split)
     parallel = Parallel(config.parallel.api, config.batch_size)
     chunks, steps = sampler.cut_epoch(len(train_set), config.batch_size, config.parallel.steps_per_dispatch)
     steps_per_epoch = chunks * steps
-    logging.info("%d training examples in batches of %d over %d device(s), %d steps an epoch in %d dispatches",
-                 len(train_set), config.batch_size, parallel.devices, steps_per_epoch, chunks)
+    total_steps = config.epochs * steps_per_epoch
+    logging.info("%d training examples in batches of %d, %d for each of %d device(s) of %d process(es); %d steps an "
+                 "epoch in %d dispatches", len(train_set), config.batch_size, config.batch_size // parallel.devices,
+                 parallel.devices, jax.process_count(), steps_per_epoch, chunks)
 
-    learner = learners.create(config, len(examples.label_names), config.epochs * steps_per_epoch, steps_per_epoch)
+    learner = learners.create(config, len(examples.label_names), total_steps, steps_per_epoch)
     checkpoints = Checkpoints(workdir, config.checkpoint.keep)
     current, host = checkpoints.restore(learner.state_shapes()) or (learner.fresh_state(), None)
     progress = Progress(**host) if host else Progress(label_names=examples.label_names)
     if progress.finished:
         return progress
-    if progress.epoch:
-        logging.info("resuming after epoch %d of %d", progress.epoch, config.epochs)
-    plateau = optim.Plateau(config.optim.plateau_factor, config.optim.plateau_patience, config.optim.final_fraction,
-                            **progress.plateau)
-    early_stop = optim.EarlyStop(config.eval.early_stop, **progress.early_stop)
+    if progress.step:
+        logging.info("resuming after step %d of %d", progress.step, total_steps)
+    judge = _Judge(config, progress, select_set, Evaluator(learner.inference_model, config, len(select_set)))
+    policy = Policy(config.checkpoint, steps_per_epoch, progress.step)
     before = dict(progress.seconds)
 
     current = parallel.replicate(current)
-    first_step = progress.epoch * steps_per_epoch
     pipeline = pipelines.create(config.data.pipeline, train_set, config.seed, config.batch_size, parallel.shard)
     resident = parallel.replicate(pipeline.resident)
-    feeds = _placed(pipeline.feeds(first_step, steps, chunks * (config.epochs - progress.epoch)), parallel)
+    feeds = _placed(pipeline.feeds(progress.step, steps, (total_steps - progress.step) // steps), parallel)
     run_chunk = parallel.compile(step.make_train_chunk(learner, pipeline.fetch), 2, donate=(0,))
-    evaluator = Evaluator(learner.inference_model, config, len(select_set))
-    placed_select = evaluator.place(select_set.images)
+    writer = writers.MetricWriter(workdir, progress.step) if runtime.is_first() else writers.Silent()
+    bar = tqdm(total=total_steps * config.batch_size, initial=progress.examples, unit="img", unit_scale=True,
+               dynamic_ncols=True, disable=None if runtime.is_first() else True, file=sys.stderr)
+    seen = _ChunkMetrics(progress, config.batch_size, bar)
 
-    writing = jax.process_index() == 0
-    writer = writers.MetricWriter(workdir, first_step) if writing else writers.Silent()
-    bar = tqdm(total=config.epochs * steps_per_epoch * config.batch_size, initial=first_step * config.batch_size,
-               unit="img", unit_scale=True, dynamic_ncols=True, disable=None if writing else True, file=sys.stderr)
-    seen = _ChunkMetrics(config.batch_size, bar)
+    def add_up_time() -> None:
+        progress.seconds = {phase: before.get(phase, 0.0) + spent for phase, spent in stopwatch.read().items()}
+
+    def save() -> None:
+        stopwatch.enter("checkpoint")
+        seen.read_all()
+        add_up_time()
+        checkpoints.save(current, dataclasses.asdict(progress))
+        policy.saved(progress.step)
+
     try:
         while not progress.finished:
+            if runtime.asked_to_stop():
+                if progress.step != policy.last_step:
+                    save()
+                raise AskedToStop(f"stopped after step {progress.step} of {total_steps}, as asked; the same command "
+                                  "goes on from there")
             stopwatch.enter("train")
-            seen.start_epoch()
-            for _ in range(chunks):
-                number = int(first_step)
-                current, chunk_metrics = run_chunk(current, resident, next(feeds))
-                seen.dispatched(number, chunk_metrics)
-                first_step += steps
-            seen.read_all()
-            progress.epoch += 1
-            progress.examples += steps_per_epoch * config.batch_size
-            last = progress.epoch == config.epochs
-            if progress.epoch % config.eval.every_epochs and not last:
-                continue
-
-            stopwatch.enter("eval")
-            logits = evaluator.logits(current.variables(), placed_select, len(select_set))
-            scores = metrics.scores(logits, select_set.labels, examples.label_names)
-            row = _row(config, progress, first_step, seen, scores, learner.learning_rate, plateau.scale)
-            score = -scores["loss"] if config.eval.select_by == "loss" else scores[config.eval.select_by]
-            improved = score > progress.best_score
-            if improved:
-                progress.best_score, progress.best_epoch, progress.best_step = score, progress.epoch, first_step
-            watched = config.eval.early_stop_metric
-            watched_value = scores["loss"] if watched == "loss" else -scores[watched]
-            progress.finished = early_stop.observe(watched_value) or last
-            if config.optim.schedule == "plateau" and plateau.observe(watched_value) != row["lr_scale"]:
-                logging.info("epoch %d: learning rate times %g", progress.epoch, plateau.scale)
-                current = current.replace(lr_scale=parallel.replicate(np.float32(plateau.scale)))
-
-            spent = stopwatch.read()
-            progress.seconds = {phase: before.get(phase, 0.0) + spent[phase] for phase in spent}
-            progress.plateau = {"best": plateau.best, "waited": plateau.waited, "scale": plateau.scale}
-            progress.early_stop = {"best": early_stop.best, "waited": early_stop.waited}
-            if writing:
-                logging.info("epoch %d: train %.4f, %s %.4f%s", progress.epoch, row["train_accuracy"],
-                             config.data.select_split, scores["accuracy"], " (best)" if improved else "")
-            writer.write(row | {f"seconds_{phase}": round(s, 3) for phase, s in progress.seconds.items()})
-            stopwatch.enter("checkpoint")
-            if improved or progress.finished or progress.epoch % config.checkpoint.every_epochs == 0:
-                checkpoints.save(current, dataclasses.asdict(progress))
-        if progress.epoch < config.epochs:
-            logging.info("stopped early after epoch %d: %s has not improved for %d evaluations", progress.epoch,
-                         config.eval.early_stop_metric, config.eval.early_stop)
+            if progress.step == progress.epoch * steps_per_epoch:
+                progress.epoch_loss = progress.epoch_correct = 0.0
+            current, chunk_metrics = run_chunk(current, resident, next(feeds))
+            seen.dispatched(chunk_metrics)
+            improved = False
+            if progress.step == (progress.epoch + 1) * steps_per_epoch:
+                seen.read_all()
+                progress.epoch += 1
+                if progress.epoch % config.eval.every_epochs == 0 or progress.epoch == config.epochs:
+                    stopwatch.enter("eval")
+                    row, improved = judge.evaluate(current, learner.learning_rate, steps_per_epoch)
+                    if judge.plateau.scale != row["lr_scale"]:
+                        current = current.replace(lr_scale=parallel.replicate(np.float32(judge.plateau.scale)))
+                    add_up_time()
+                    writer.write(row | {f"seconds_{phase}": round(s, 3) for phase, s in progress.seconds.items()})
+            if improved or progress.finished or policy.due(progress.step):
+                save()
     finally:
         bar.close()
         writer.close()
@@ -157,12 +153,15 @@ def train(config: ConfigDict, workdir: pathlib.Path, examples: Examples, stopwat
 def restore_best(config: ConfigDict, workdir: pathlib.Path, which: str) -> tuple[Network, TrainState, Progress]:
     """(model, state, progress) of a run's "best" or "last" checkpoint; UserError when there is none."""
     checkpoints = Checkpoints(workdir, config.checkpoint.keep)
-    if not checkpoints.steps():
-        raise UserError(f"{workdir} has no checkpoint: train first with fer_jax.main --workdir={workdir}")
-    progress = Progress(**checkpoints.host(checkpoints.steps()[-1]))
+    host = checkpoints.newest()
+    if host is None:
+        raise UserError(f"{workdir} has no whole checkpoint: train first with fer_jax.main --workdir={workdir}")
+    progress = Progress(**host)
+    if which == "best" and progress.best_step < 0:
+        raise UserError(f"{workdir} has not been evaluated yet, so no checkpoint is the best: train on, or choose last")
     learner = learners.create(config, len(progress.label_names))
-    step_ = progress.best_step if which == "best" else None
-    restored, host = checkpoints.restore(learner.state_shapes(), step_)
+    restored, host = checkpoints.restore(learner.state_shapes(),
+                                         progress.best_step if which == "best" else progress.step)
     return learner.inference_model, restored, Progress(**host)
 
 
@@ -171,23 +170,67 @@ def _placed(feeds: Iterator[dict[str, np.ndarray]], parallel: Parallel) -> Itera
         yield parallel.split(feed, axis=1)
 
 
+class _Judge:
+    """Evaluates the state, and decides on the best epoch, the learning rate's plateau and early stopping."""
+
+    def __init__(self, config: ConfigDict, progress: Progress, select_set: Examples, evaluator: Evaluator):
+        self._config, self._progress, self._set, self._evaluator = config, progress, select_set, evaluator
+        self._placed = evaluator.place(select_set.images)
+        optim_ = config.optim
+        self.plateau = optim.Plateau(optim_.plateau_factor, optim_.plateau_patience, optim_.final_fraction,
+                                     **progress.plateau)
+        self._early_stop = optim.EarlyStop(config.eval.early_stop, **progress.early_stop)
+
+    def evaluate(self, state: TrainState, learning_rate: Any, steps_per_epoch: int) -> tuple[dict[str, Any], bool]:
+        """The row of metrics of the epoch that ended, and whether it is the best so far; both noted in `progress`."""
+        config, progress, split = self._config, self._progress, self._config.data.select_split
+        logits = self._evaluator.logits(state.variables(), self._placed, len(self._set))
+        scores = metrics.scores(logits, self._set.labels, self._set.label_names)
+        lr_scale = self.plateau.scale
+        row = {"epoch": progress.epoch, "step": progress.step, "examples": progress.examples,
+               "learning_rate": float(learning_rate(progress.step - 1)) * lr_scale, "lr_scale": lr_scale,
+               "train_loss": progress.epoch_loss / steps_per_epoch,
+               "train_accuracy": progress.epoch_correct / (steps_per_epoch * config.batch_size),
+               **{f"{split}_{name}": scores[name] for name in ("loss", "accuracy", "macro_f1")}}
+        score = -scores["loss"] if config.eval.select_by == "loss" else scores[config.eval.select_by]
+        improved = score > progress.best_score
+        if improved:
+            progress.best_score, progress.best_epoch, progress.best_step = score, progress.epoch, progress.step
+        logging.info("epoch %d: train %.4f, %s %.4f%s", progress.epoch, row["train_accuracy"], split,
+                     scores["accuracy"], " (best)" if improved else "")
+
+        watched = config.eval.early_stop_metric
+        watched_value = scores["loss"] if watched == "loss" else -scores[watched]
+        if config.optim.schedule == "plateau" and self.plateau.observe(watched_value) != lr_scale:
+            logging.info("epoch %d: learning rate times %g", progress.epoch, self.plateau.scale)
+        stop_early, last = self._early_stop.observe(watched_value), progress.epoch == config.epochs
+        if stop_early and not last:
+            logging.info("stopped early after epoch %d: %s has not improved for %d evaluations", progress.epoch,
+                         watched, config.eval.early_stop)
+        progress.finished = stop_early or last
+        progress.plateau = {name: getattr(self.plateau, name) for name in ("best", "waited", "scale")}
+        progress.early_stop = {name: getattr(self._early_stop, name) for name in ("best", "waited")}
+        return row, improved
+
+
 class _ChunkMetrics:
     """Reads the metrics of a chunk after the next one has been dispatched, so that the device never waits."""
 
-    def __init__(self, batch_size: int, bar: tqdm):
-        self._batch_size, self._bar = batch_size, bar
+    def __init__(self, progress: Progress, batch_size: int, bar: tqdm):
+        self._progress, self._batch_size, self._bar = progress, batch_size, bar
         self._pending: list[tuple[int, dict[str, jax.Array]]] = []
 
-    def start_epoch(self) -> None:
-        self._losses: list[np.ndarray] = []
-        self._correct = 0.0
-
-    def dispatched(self, first_step: int, chunk_metrics: dict[str, jax.Array]) -> None:
-        self._pending.append((first_step, chunk_metrics))
+    def dispatched(self, chunk_metrics: dict[str, jax.Array]) -> None:
+        """Count the chunk as done, and read the one before it."""
+        steps = len(chunk_metrics["loss"])
+        self._pending.append((self._progress.step, chunk_metrics))
+        self._progress.step += steps
+        self._progress.examples += steps * self._batch_size
         while len(self._pending) > 1:
             self._read(*self._pending.pop(0))
 
     def read_all(self) -> None:
+        """Wait for what was dispatched: the sums in `progress` are those of its step."""
         while self._pending:
             self._read(*self._pending.pop(0))
 
@@ -201,22 +244,6 @@ class _ChunkMetrics:
                 f"the loss was not finite in steps {steps} (gradient norm before: "
                 f"{before[-1] if len(before) else float('nan'):.3g}); lower config.optim.learning_rate, set "
                 "config.optim.clip_norm, or use config.dtype=float32")
-        self._losses.append(values["loss"])
-        self._correct += float(values["correct"].sum())
+        self._progress.epoch_loss += float(values["loss"].astype(np.float64).sum())
+        self._progress.epoch_correct += float(values["correct"].sum())
         self._bar.update(len(values["loss"]) * self._batch_size)
-
-    def mean_loss(self) -> float:
-        return float(np.concatenate(self._losses).astype(np.float64).mean())
-
-    def accuracy(self) -> float:
-        return self._correct / (sum(map(len, self._losses)) * self._batch_size)
-
-
-def _row(config: ConfigDict, progress: Progress, step_: int, seen: _ChunkMetrics, scores: dict[str, Any],
-         learning_rate: Any, lr_scale: float) -> dict[str, Any]:
-    split = config.data.select_split
-    return {"epoch": progress.epoch, "step": step_, "examples": progress.examples,
-            "learning_rate": float(learning_rate(step_ - 1)) * lr_scale, "lr_scale": lr_scale,
-            "train_loss": seen.mean_loss(), "train_accuracy": seen.accuracy(),
-            f"{split}_loss": scores["loss"], f"{split}_accuracy": scores["accuracy"],
-            f"{split}_macro_f1": scores["macro_f1"]}

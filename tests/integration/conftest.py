@@ -1,29 +1,178 @@
-"""Commands as a user runs them: a process of its own, in the repository's folder, without the tests' settings."""
+"""Real runs in processes of their own: on free ports, with their logs kept when a test fails, and ended after it."""
 
+import hashlib
+import json
 import os
 import pathlib
+import shutil
+import signal
+import socket
 import subprocess
 import sys
+import time
 
+import numpy as np
 import pytest
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+TINY = ("--config=configs/default.py", "--config.data.source=synthetic", "--config.data.examples=140",
+        "--config.data.pipeline=device", "--config.input.size=16", "--config.model.args={'block_features': (8,)}",
+        "--config.batch_size=8", "--config.epochs=3", "--config.parallel.steps_per_dispatch=2",
+        "--config.checkpoint.keep=3")
+PATIENCE = 120  # seconds before a wait counts as failed: a loaded machine is no mistake
+
+
+class Process:
+    """A started command with its output in a file."""
+
+    def __init__(self, command, log, env):
+        self.log = log
+        with log.open("w") as file:
+            self._popen = subprocess.Popen(command, cwd=REPOSITORY, env=env, stdout=file, stderr=subprocess.STDOUT,
+                                           start_new_session=True)
+        self.pid, self.poll = self._popen.pid, self._popen.poll
+
+    @property
+    def output(self):
+        return self.log.read_text(errors="replace")
+
+    def until(self, condition):
+        """Wait for a text in the output, or for a function to hold; fails when the process ends before."""
+        holds = condition if callable(condition) else lambda: condition in self.output
+        deadline = time.monotonic() + PATIENCE
+        while not holds():
+            ended = self.poll() is not None
+            assert not ended or holds(), f"ended with {self.poll()} before {condition}:\n{self.output}"
+            assert time.monotonic() < deadline, f"no {condition} in {PATIENCE} s:\n{self.output}"
+            time.sleep(0.005)  # between two looks; what is waited for is the condition
+        return self
+
+    def send(self, number):
+        if self.poll() is None:
+            os.kill(self.pid, number)
+        return self
+
+    def wait(self):
+        """Its exit code, negative for a signal."""
+        return self._popen.wait(PATIENCE)
+
+    def end(self):
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self._popen.wait()
+
+
+class Runs:
+    """Starts commands for one test."""
+
+    def __init__(self, folder, cache):
+        self.folder, self._cache, self._started = folder, cache, []
+
+    def command(self, *command, devices=1, **env):
+        """Start any command; `devices` is the number of CPU devices JAX shows it."""
+        clean = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+        env = clean | {"JAX_COMPILATION_CACHE_DIR": str(self._cache / "compiled"), "JAX_NUM_CPU_DEVICES": str(devices),
+                       "PYTHONUNBUFFERED": "1"} | env
+        process = Process([str(part) for part in command], self.folder / f"log{len(self._started)}.txt", env)
+        self._started.append(process)
+        return process
+
+    def train(self, workdir, *flags, devices=1, **env):
+        """Start a tiny training run."""
+        return self.command(sys.executable, "-m", "fer_jax.main", *self.flags(workdir), *flags, devices=devices, **env)
+
+    def flags(self, workdir):
+        return (*TINY, f"--workdir={workdir}", f"--config.data.cache_dir={self._cache / 'data'}")
+
+    def cluster(self, workdir, *flags, processes=2, devices=2):
+        """Start a run of several processes."""
+        port = free_port()
+        return [self.train(workdir, f"--coordinator=127.0.0.1:{port}", f"--num_processes={processes}",
+                           f"--process_id={i}", *flags, devices=devices) for i in range(processes)]
+
+    def end(self):
+        for process in self._started:
+            process.end()
+
+    def logs(self):
+        return "\n".join(f"---- {p.log} (exit code {p.poll()})\n{p.output}" for p in self._started)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def rows(workdir):
+    """What a run wrote down, without the times."""
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if not k.startswith("seconds")} for line in lines]
+
+
+def checkpoints(workdir):
+    """{step: sha256 of all arrays of the state}, without what the checkpoint's files are called."""
+    import orbax.checkpoint as ocp
+
+    sums = {}
+    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+        for folder in sorted((workdir / "checkpoints").glob("[0-9]*")):
+            import jax
+            leaves = jax.tree_util.tree_leaves_with_path(checkpointer.restore(folder.absolute() / "arrays"))
+            digest = hashlib.sha256()
+            for path, leaf in leaves:
+                digest.update(str(path).encode() + np.asarray(leaf).tobytes())
+            sums[int(folder.name)] = digest.hexdigest()
+    return sums
+
+
+def same_end(a, b):
+    """Whether two runs ended with the same weights, rows and predictions, bit for bit."""
+    last = max(checkpoints(a))
+    assert max(checkpoints(b)) == last
+    assert checkpoints(a)[last] == checkpoints(b)[last], "the last weights differ"
+    assert rows(a) == rows(b)
+    for name in ("PublicTest", "PrivateTest"):
+        assert np.array_equal(np.load(a / f"predictions/{name}.npz")["logits"],
+                              np.load(b / f"predictions/{name}.npz")["logits"])
+    return True
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item):
+    report = yield
+    if report.when == "call":
+        item.failed_in_call = report.failed
+    return report
 
 
 @pytest.fixture(scope="session")
-def user_environment(tmp_path_factory):
-    """Environment of a user whose caches are new; compiled programs are shared by all tests of the session."""
-    cache = tmp_path_factory.getbasetemp().parent / "cache"
-    return {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "XLA_"))} | {"XDG_CACHE_HOME": str(cache)}
+def run_cache(tmp_path_factory):
+    """Compiled programs and data, shared by all runs of a session."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def runs(request, tmp_path, run_cache):
+    made = Runs(tmp_path, run_cache)
+    yield made
+    made.end()
+    if getattr(request.node, "failed_in_call", False):
+        print(made.logs())
+    else:
+        shutil.rmtree(tmp_path, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
-def command(user_environment):
-    """`command("fer_jax.main", "--config=...")` runs `python -m` and returns the completed process."""
-    def run(module, *args, check=True, env=None, **kwargs):
-        done = subprocess.run([sys.executable, "-m", module, *map(str, args)], cwd=REPOSITORY, text=True,
-                              capture_output=True, env=user_environment | (env or {}), timeout=280, **kwargs)
-        assert not check or done.returncode == 0, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done
-
-    return run
+def whole(tmp_path_factory, run_cache):
+    """The workdir of a tiny run that nobody interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    made = Runs(folder, run_cache)
+    process = made.train(folder / "run")
+    try:
+        assert process.wait() == 0, process.output
+    finally:
+        made.end()
+    return folder / "run"

@@ -1,10 +1,13 @@
+import json
+
 import jax
 import numpy as np
 import optax
 import pytest
 
-from fer_jax import state
-from fer_jax.checkpoint import Checkpoints
+from configs import default
+from fer_jax import files, state
+from fer_jax.checkpoint import Checkpoints, Policy
 from fer_jax.errors import UserError
 from fer_jax.models import registry
 
@@ -77,17 +80,17 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(checkpoints, sta
 
 
 def test_a_checkpoint_cut_off_in_writing_is_no_checkpoint(checkpoints, start, monkeypatch):
-    from fer_jax import files
     filled(checkpoints, start, [1], best=1)
 
     def full_disk(*_):
+        monkeypatch.undo()
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files, "sha256", full_disk)
     checkpoints.save(at(start, 2), {"best_step": 1})
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(UserError, match=r"step 2 could not be written .*No space left.*; the checkpoint of step 1 is "
+                                        "whole: make room"):
         checkpoints.wait()
-    monkeypatch.undo()
     assert checkpoints.steps() == [1]
     assert [p.name for p in checkpoints.folder.iterdir()] == ["00000001"], "nothing half written is left"
     assert checkpoints.restore(start)[0].step == 1
@@ -99,3 +102,60 @@ def test_a_checkpoint_of_another_network_or_optimiser_is_refused_by_name(checkpo
         checkpoints.restore(fresh_state(classes=4))
     with pytest.raises(UserError, match="another network or optimiser"):
         checkpoints.restore(fresh_state(optimizer=optax.sgd(0.1)))
+
+
+def test_a_checkpoint_of_another_format_is_refused(checkpoints, start):
+    filled(checkpoints, start, [1], best=1)
+    folder = checkpoints.folder / "00000001"
+    host = json.loads((folder / "host.json").read_text())
+    files.write_json(folder / "host.json", host | {"format": 99})
+    sums = json.loads((folder / "checksums.json").read_text())
+    files.write_json(folder / "checksums.json", sums | {"host.json": files.sha256(folder / "host.json")})
+    with pytest.raises(UserError, match="00000001 has format 99, expected 2: use the version"):
+        checkpoints.restore(start)
+
+
+def test_damaged_newer_checkpoints_do_not_push_out_whole_ones(checkpoints, start):
+    filled(checkpoints, start, [1, 2, 3], best=2)
+    (checkpoints.folder / "00000003" / "host.json").unlink()
+    checkpoints.save(at(start, 2), {"best_step": 2})
+    checkpoints.save(at(start, 1), {"best_step": 2})
+    checkpoints.wait()
+    assert checkpoints.steps() == [1, 2, 3]
+    assert checkpoints.newest() == {"best_step": 2}
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1e6
+
+    def __call__(self):
+        return self.now
+
+
+def due_steps(clock, start=0, **changes):
+    config = default.get_config().checkpoint
+    config.update(changes)
+    policy = Policy(config, 10, start, clock)
+    due = []
+    for step in range(start + 4, 61, 4):  # chunks of four steps, one a minute
+        clock.now += 60
+        if policy.due(step):
+            policy.saved(step)
+            due.append(step)
+    return due
+
+
+def test_a_checkpoint_is_due_by_epochs_steps_or_minutes():
+    never = {"every_epochs": 1000, "every_steps": 0, "every_minutes": 0.0}
+    assert due_steps(Clock(), **never) == []
+    assert due_steps(Clock(), **never | {"every_epochs": 2}) == [20, 40, 60]
+    assert due_steps(Clock(), **never | {"every_steps": 15}) == [16, 32, 48, 60]
+    assert due_steps(Clock(), **never | {"every_minutes": 4.0}) == [16, 32, 48]
+    assert due_steps(Clock(), **never | {"every_minutes": 4.0, "every_steps": 24}) == [16, 24, 40, 48]
+
+
+def test_a_resumed_run_saves_at_the_same_steps():
+    never = {"every_epochs": 3, "every_steps": 14, "every_minutes": 0.0}
+    whole = due_steps(Clock(), **never)
+    assert due_steps(Clock(), start=20, **never) == [step for step in whole if step > 20]
