@@ -66,6 +66,7 @@ def of_bundle(path: str | os.PathLike, role: str) -> Predictor:
         raise UserError(f"--format is {role!r}: expected one of {', '.join(graphs.GRAPHS)}")
     graph = graphs.open_graph(bundle.file(role), role)
     config = ConfigDict(bundle.provenance["config"])
+    config.input.crop = 0  # the graph takes whole images and crops them itself
     result = bundle.provenance["result"] or {}
     return Predictor(f"{bundle.path.name}, {role}", config, bundle.labels, config.data.select_split,
                      result.get("best_epoch"), (lambda images: graphs.logits(graph, images),))

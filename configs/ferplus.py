@@ -1,0 +1,29 @@
+"""FER+: FER2013's faces with ten votes each, eight classes, trained against the distribution of votes.
+
+    python -m fer_jax.main --config=configs/ferplus.py --config.data.path=fer2013.csv
+    python -m fer_jax.main --config=configs/ferplus.py:mini_xception --config.data.path=fer2013.csv
+    python -m fer_jax.main --config=configs/ferplus.py:vgg,votes=majority --config.data.path=fer2013.csv
+
+`fer2013new.csv` lies beside the csv. Barsoum et al. (2016) publish 83.85 % of a VGG13 trained on the majority
+(`votes=majority`) to 84.99 % of one trained on the votes, on the majority's test split.
+
+| variant          | parameters with BatchNorm's | measured here |
+|------------------|-----------------------------|---------------|
+| `:vgg`           | 4,696,008                   | not yet       |
+| `:mini_xception` |    59,576                   | not yet       |
+"""
+
+from ml_collections import ConfigDict
+
+from configs import variants, vgg, xception
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    """`:vgg` or `:mini_xception`, with `votes`=distribution or majority."""
+    v = variants.parse(variant, ("vgg", "mini_xception"), votes=("distribution", "majority"))
+    c = vgg.get_config("best,head=pooled") if v.name == "vgg" else xception.get_config("best")
+    c.name = f"ferplus_{v.label}"
+    c.data.source = "ferplus"
+    c.data.votes = v.votes == "distribution"
+    c.loss.label_smoothing = 0.0  # the votes are soft enough
+    return c

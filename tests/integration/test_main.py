@@ -1,0 +1,138 @@
+"""Training from the command line: what a run leaves, how it goes on, and what bad input gets."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+# Small enough for seconds: the command is what is tested here, not the network.
+SMALL = ("--config.epochs=2", "--config.batch_size=56", "--config.data.examples=700")
+
+
+@pytest.fixture(scope="module")
+def finished(command, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("run") / "quickstart"
+    command("fer_jax.main", "--config=configs/quickstart.py", f"--workdir={workdir}", *SMALL)
+    return workdir
+
+
+def test_a_run_leaves_its_result_metrics_and_report(finished):
+    result = json.loads((finished / "result.json").read_text())
+    assert result["selected_on"] == "PublicTest"
+    assert result["best_epoch"] in (1, 2)
+    for split in ("PublicTest", "PrivateTest"):
+        scores = result["splits"][split]
+        assert scores["examples"] == 70
+        confusion = np.array(scores["confusion"])
+        assert confusion.sum() == 70
+        assert scores["accuracy"] == pytest.approx(np.trace(confusion) / 70)
+        assert set(scores["per_class"]) == set(result["label_names"])
+    assert result["train_examples_per_second"] > 0
+    assert result["wall_seconds"] >= result["train_seconds"] > 0
+    assert "jax" in result["versions"]
+    rows = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2]
+    with (finished / "metrics.csv").open() as file:
+        assert [int(row["epoch"]) for row in csv.DictReader(file)] == [1, 2]
+    best = max(rows, key=lambda row: row["PublicTest_accuracy"])
+    assert result["splits"]["PublicTest"]["accuracy"] == pytest.approx(best["PublicTest_accuracy"])
+    report = {path.name for path in (finished / "report").iterdir()}
+    assert report >= {"index.html", "learning_curves.png", "confusion.png", "faces.png"}
+
+
+def test_the_same_command_again_says_that_it_is_finished(command, finished):
+    before = (finished / "result.json").read_bytes()
+    done = command("fer_jax.main", "--config=configs/quickstart.py", f"--workdir={finished}", *SMALL)
+    assert "already finished: PublicTest" in done.stderr
+    assert (finished / "result.json").read_bytes() == before
+
+
+def test_another_config_is_refused_with_the_differing_keys(command, finished):
+    done = command("fer_jax.main", "--config=configs/quickstart.py", f"--workdir={finished}", *SMALL,
+                   "--config.optim.learning_rate=0.5", check=False)
+    assert done.returncode == 2
+    assert "optim.learning_rate was" in done.stderr
+    assert "is 0.5" in done.stderr
+
+
+def test_evaluate_gives_the_numbers_of_the_run(command, finished, tmp_path):
+    out = tmp_path / "scores.json"
+    done = command("tools.evaluate", f"--workdir={finished}", "--split=PrivateTest", f"--json={out}", "--tta=flip")
+    found, result = json.loads(out.read_text()), json.loads((finished / "result.json").read_text())
+    for key in ("accuracy", "confusion", "macro_f1", "examples"):
+        assert found["splits"]["PrivateTest"][key] == result["splits"]["PrivateTest"][key]
+    assert found["splits"]["PrivateTest"]["tta"]["flip"]["examples"] == 70
+    assert "accuracy" in done.stdout
+
+
+def test_evaluate_says_which_splits_there_are(command, finished):
+    done = command("tools.evaluate", f"--workdir={finished}", "--split=Test", check=False)
+    assert done.returncode == 2
+    assert "no examples of split 'Test': there are Training, PublicTest, PrivateTest" in done.stderr
+
+
+def test_a_run_cut_off_before_its_result_goes_on_to_the_same_result(command, finished, tmp_path):
+    workdir = tmp_path / "resumed"
+    shutil.copytree(finished, workdir)
+    (workdir / "result.json").unlink()
+    newest = max((workdir / "checkpoints").iterdir())
+    shutil.rmtree(newest)
+    done = command("fer_jax.main", "--config=configs/quickstart.py", f"--workdir={workdir}", *SMALL)
+    assert "resuming" in done.stderr
+    once, again = (json.loads((d / "result.json").read_text()) for d in (finished, workdir))
+    assert again["splits"] == once["splits"]
+    assert again["train_examples"] == once["train_examples"]
+
+
+@pytest.mark.parametrize(("args", "message"), [
+    (["--config=configs/nope.py"], "No such file or directory: 'configs/nope.py'"),
+    (["--config=configs/quickstart.py", "--config.optim.lr=1"], "the config has no key 'lr'"),
+    (["--config=configs/quickstart.py", "--config.epochs=x"], "invalid literal for int"),
+    (["--config=configs/quickstart.py", "--config.optim.name=adagrad"], "expected one of adam, adamw"),
+    (["--config=configs/quickstart.py", "stray"], "unexpected argument 'stray'"),
+    (["--config=configs/xception.py"], "configs/quickstart.py needs no data"),
+    (["--config=configs/xception.py", "--config.data.path=/nowhere/fer2013.csv"], "/nowhere/fer2013.csv"),
+    (["--config=configs/quickstart.py", "--config.batch_size=57", "--config.data.pipeline=device"],
+     "batch size 57 does not divide over 2 devices: use 56 or 58"),
+    ([], "--config must have a value"),
+])
+def test_bad_input_is_one_line_exit_2_and_leaves_nothing(command, tmp_path, args, message):
+    workdir = tmp_path / "run"
+    done = command("fer_jax.main", *args, f"--workdir={workdir}", check=False,
+                   env={"XLA_FLAGS": "--xla_force_host_platform_device_count=2"})
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert message in errors[0]
+    assert not (workdir / "config.json").exists()
+
+
+def test_help_is_quick_and_needs_no_jax(command, tmp_path):
+    done = command("fer_jax.main", "--help", check=False)
+    assert "--mode" in done.stdout
+    blocker = tmp_path / "sitecustomize.py"
+    blocker.write_text("import sys\nsys.modules['jax'] = sys.modules['tensorflow'] = None\n")
+    done = command("fer_jax.main", "--help", check=False, env={"PYTHONPATH": str(tmp_path)})
+    assert "--mode" in done.stdout
+
+
+def test_summary_prints_the_network(command):
+    done = command("fer_jax.main", "--config=configs/xception.py", "--mode=summary")
+    assert "Parameters: 58,423" in done.stdout
+
+
+def test_cross_validation_scores_every_example_once(command, tmp_path):
+    args = ("fer_jax.main", "--config=configs/quickstart.py", "--mode=crossval", f"--workdir={tmp_path / 'cv'}",
+            "--config.epochs=1", "--config.batch_size=28", "--config.data.examples=140", "--config.data.folds=2",
+            "--config.data.holdout=0.2")
+    command(*args)
+    result = json.loads((tmp_path / "cv" / "result.json").read_text())
+    assert result["folds"] == 2
+    assert result["pooled"]["examples"] == 140
+    accuracies = [fold["accuracy"] for fold in result["per_fold"]]
+    assert result["mean_accuracy"] == pytest.approx(np.mean(accuracies))
+    done = command(*args)
+    assert done.stderr.count("already finished") == 2
