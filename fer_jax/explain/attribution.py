@@ -1,0 +1,162 @@
+"""What in a face speaks for an expression, by five methods and one check that needs none of their assumptions.
+
+Each takes scaled inputs float32 (N, H, W, C), as the network gets them, and the classes int (N,) to explain, and gives
+float32 maps in units of that class's logit or its gradient: positive speaks for the class, negative against it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from scipy.stats import spearmanr
+
+from fer_jax.errors import UserError
+from fer_jax.explain.guided import with_guided_relu
+from fer_jax.models import network as models
+
+INTEGRATION_STEPS = 128  # max-pooling makes the way rough: mini-Xception's logits were missed by 2.6 with 32, by 0.1 so
+WINDOWS_A_SIDE = 6  # an occluding square is a sixth of the face wide, about an eye or half a mouth
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A trained network: `model.apply(variables, inputs, False)`, in inference throughout."""
+
+    model: models.Network
+    variables: Any
+
+    def logits(self, inputs: jax.Array) -> jax.Array:
+        """float32 (N, classes)."""
+        return self.model.apply(self.variables, inputs, False)
+
+    def sown(self, inputs: jax.Array) -> dict[str, jax.Array]:
+        """What the network sows: "features" and, where it pools them into logits, "class_maps"."""
+        _, state = self.model.apply(self.variables, inputs, False, mutable=["intermediates"])
+        return {name: values[0] for name, values in state["intermediates"].items()}
+
+
+def class_activation(network: Network, inputs: jax.Array, classes: jax.Array) -> jax.Array:
+    """The class's map (N, h, w) before pooling, whose mean is the logit; no gradient is needed.
+
+    Zhou et al., "Learning Deep Features for Discriminative Localization" (2016). UserError for a network whose logits
+    are not the mean of maps.
+    """
+    maps = network.sown(inputs).get("class_maps")
+    if maps is None:
+        raise UserError(f"{type(network.model).__name__} does not pool maps into logits and has no class activation "
+                        "maps: use grad_cam")
+    return jnp.take_along_axis(maps, classes[:, None, None, None], axis=-1)[..., 0]
+
+
+def grad_cam(network: Network, inputs: jax.Array, classes: jax.Array) -> jax.Array:
+    """The last maps before the head, each weighted by the mean gradient of the logit, summed and cut at 0: (N, h, w).
+
+    Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization" (2017).
+    """
+    shape = jax.eval_shape(lambda: network.sown(inputs)["features"])
+
+    def logit(perturbation: jax.Array) -> tuple[jax.Array, jax.Array]:
+        variables = network.variables | {"perturbations": {"features": perturbation}}
+        logits, state = network.model.apply(variables, inputs, False, mutable=["intermediates"])
+        return _chosen(logits, classes).sum(), state["intermediates"]["features"][0]
+
+    gradient, features = jax.grad(logit, has_aux=True)(jnp.zeros(shape.shape, shape.dtype))
+    weights = gradient.mean(axis=(1, 2), keepdims=True)
+    return nn.relu((weights * features).sum(axis=-1))
+
+
+def guided_backpropagation(network: Network, inputs: jax.Array, classes: jax.Array) -> jax.Array:
+    """The gradient of the logit, negative parts dropped at every ReLU: (N, H, W, C).
+
+    Springenberg et al., "Striving for Simplicity: The All Convolutional Net" (2014). Sharp pictures that depend little
+    on the class: Adebayo et al., "Sanity Checks for Saliency Maps" (2018).
+    """
+    # only "plain" layers are plain operations all through, in which ReLUs can be found
+    plain = dataclasses.replace(network, model=network.model.clone(implementation="plain"))
+    guided = with_guided_relu(plain.logits)
+    return jax.grad(lambda x: _chosen(guided(x), classes).sum())(inputs)
+
+
+def integrated_gradients(network: Network, inputs: jax.Array, classes: jax.Array,
+                         steps: int = INTEGRATION_STEPS) -> jax.Array:
+    """Input less baseline, times the mean gradient on the straight way between them: (N, H, W, C).
+
+    Sundararajan et al., "Axiomatic Attribution for Deep Networks" (2017). The sum over a face is the difference of the
+    logits of face and baseline, up to the error of `steps` midpoints. The baseline is the face's mean grey: it shows no
+    expression, while a black one would make dark places matter little.
+    """
+    baseline = inputs.mean(axis=(1, 2), keepdims=True)
+
+    def at(share: jax.Array) -> jax.Array:
+        return jax.grad(lambda x: _chosen(network.logits(x), classes).sum())(baseline + share * (inputs - baseline))
+
+    shares = (jnp.arange(steps) + 0.5) / steps
+    total, _ = lax.scan(lambda total, share: (total + at(share), None), jnp.zeros_like(inputs), shares)
+    return (inputs - baseline) * total / steps
+
+
+def occlusion(network: Network, inputs: jax.Array, classes: jax.Array) -> jax.Array:
+    """How far the logit falls when a square of the face's mean grey covers a place: (N, H, W).
+
+    Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks" (2013). A pixel has the mean over the
+    squares that cover it; they overlap by half.
+    """
+    height, width = inputs.shape[1:3]
+    window = window_of((height, width))
+    whole = _chosen(network.logits(inputs), classes)
+    grey = inputs.mean(axis=(1, 2), keepdims=True)
+    rows, columns = jnp.arange(height)[:, None], jnp.arange(width)
+
+    def cover(sums: tuple[jax.Array, jax.Array], corner: jax.Array) -> tuple[tuple[jax.Array, jax.Array], None]:
+        falls, covered = sums
+        top, left = corner
+        square = (rows >= top) & (rows < top + window) & (columns >= left) & (columns < left + window)
+        fall = whole - _chosen(network.logits(jnp.where(square[:, :, None], grey, inputs)), classes)
+        return (falls + fall[:, None, None] * square, covered + square), None
+
+    corners = np.array([(y, x) for y in _starts(height, window) for x in _starts(width, window)])
+    zeros = jnp.zeros(inputs.shape[:3]), jnp.zeros((height, width))
+    (falls, covered), _ = lax.scan(cover, zeros, jnp.asarray(corners))
+    return falls / covered
+
+
+def window_of(size: tuple[int, int]) -> int:
+    """Side in pixels of the squares that `occlusion` covers faces of `size` (H, W) with."""
+    return max(2, min(size) // WINDOWS_A_SIDE)
+
+
+METHODS: dict[str, Callable[[Network, jax.Array, jax.Array], jax.Array]] = {
+    "class_activation": class_activation,
+    "grad_cam": grad_cam,
+    "guided_backpropagation": guided_backpropagation,
+    "integrated_gradients": integrated_gradients,
+    "occlusion": occlusion,
+}
+
+
+def methods_of(network: Network, inputs: jax.Array) -> tuple[str, ...]:
+    """The names of `METHODS` that this network allows."""
+    pools = "class_maps" in jax.eval_shape(lambda: network.sown(inputs))
+    return tuple(name for name in METHODS if pools or name != "class_activation")
+
+
+def agreement(maps: np.ndarray, others: np.ndarray) -> float:
+    """Mean over faces of Spearman's rank correlation of two sets of maps (N, H, W), -1..1; a constant map counts 0."""
+    correlations = [spearmanr(a, b, axis=None).statistic if np.ptp(a) > 0 and np.ptp(b) > 0 else 0.0
+                    for a, b in zip(maps, others, strict=True)]
+    return float(np.mean(correlations))
+
+
+def _chosen(logits: jax.Array, classes: jax.Array) -> jax.Array:
+    return jnp.take_along_axis(logits, classes[:, None], axis=1)[:, 0]
+
+
+def _starts(side: int, window: int) -> Iterable[int]:
+    return sorted({*range(0, side - window + 1, max(1, window // 2)), side - window})

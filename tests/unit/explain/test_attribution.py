@@ -1,0 +1,193 @@
+"""On networks small enough that the right answer is known."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fer_jax.errors import UserError
+from fer_jax.explain import attribution
+from fer_jax.explain.attribution import METHODS, Network
+from fer_jax.explain.guided import with_guided_relu
+from fer_jax.models import network as models
+
+SIZE = 24
+
+
+class Linear(models.Network):
+    """logits = sum over pixels of weight times pixel."""
+
+    @nn.compact
+    def __call__(self, x, train):
+        return nn.Dense(self.num_classes, name="classes")(self.expose(x).reshape(len(x), -1))
+
+
+class Pooled(models.Network):
+    """A convolution and pooled class maps."""
+
+    @nn.compact
+    def __call__(self, x, train):
+        return self.classify_pooled(self.expose(nn.relu(self.conv(2, 7, name="conv")(x))))
+
+
+class Flat(models.Network):
+    """The same convolution under a dense head."""
+
+    @nn.compact
+    def __call__(self, x, train):
+        x = self.max_pool(4, name="pool")(self.expose(nn.relu(self.conv(2, 7, name="conv")(x))))
+        return self.classify(x.reshape(len(x), -1))
+
+
+def bars(n, seed):
+    """Noise with a bright bar, upright (class 0) or lying (class 1), about a random place: images, labels, places."""
+    rng = np.random.default_rng(seed)
+    images = rng.normal(0, 0.05, (n, SIZE, SIZE, 1)).astype(np.float32)
+    labels, places = rng.integers(0, 2, n), rng.integers(4, SIZE - 4, (n, 2))
+    for image, label, (y, x) in zip(images, labels, places, strict=True):
+        tall, wide = (3, 1) if label == 0 else (1, 3)
+        image[y - tall:y + tall + 1, x - wide:x + wide + 1] += 1.0
+    return images, labels, places
+
+
+def knowing(model):
+    """The network with filters that answer to the two bars, and a head that passes the answers on."""
+    upright = np.full((7, 7), -1.0)
+    upright[:, 2:5] = 1.0
+    fresh = model.init(jax.random.key(0), jnp.zeros((1, SIZE, SIZE, 1)), False)["params"]
+    head = np.tile(100 * np.eye(2), (len(fresh["classes"]["kernel"]) // 2, 1))
+    params = {"conv": {"kernel": np.stack([upright, upright.T], -1)[:, :, None] / 21, "bias": np.full(2, -0.4)},
+              "classes": {"kernel": head, "bias": np.array([0.03, -0.02])}}
+    return Network(model, {"params": jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), params)})
+
+
+@pytest.fixture(scope="module")
+def pooled():
+    return knowing(Pooled(2))
+
+
+@pytest.fixture(scope="module")
+def flat():
+    return knowing(Flat(2))
+
+
+def maps_of(network, method, images, classes):
+    maps = np.asarray(jax.jit(lambda *a: METHODS[method](network, *a))(images, jnp.asarray(classes)))
+    return maps.sum(-1) if maps.ndim == 4 else maps
+
+
+def hits(network, method, images, labels, places, reach=4):
+    """Share of the images in which the strongest place of the map is within `reach` pixels of the bar's middle."""
+    maps = maps_of(network, method, images, labels)
+    maps = np.abs(maps) if method == "guided_backpropagation" else maps
+    peaks = np.array([np.unravel_index(one.argmax(), one.shape) for one in maps])
+    scale = SIZE / maps.shape[1]
+    return np.mean(np.abs((peaks + 0.5) * scale - 0.5 - places).max(axis=1) <= reach)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_finds_what_the_class_is_known_by(pooled, flat, method):
+    images, labels, places = bars(32, 1)
+    for network in (pooled, flat):
+        assert np.mean(network.logits(images).argmax(1) == labels) > 0.95
+        if method in attribution.methods_of(network, images):
+            assert hits(network, method, images, labels, places) > 0.85
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_random_weights_give_other_maps(pooled, method):
+    images, labels, _ = bars(16, 2)
+    random = Network(pooled.model, pooled.model.init(jax.random.key(7), images[:1], False))
+    maps = maps_of(pooled, method, images, labels)
+    assert attribution.agreement(maps, maps) == pytest.approx(1)
+    assert attribution.agreement(maps, maps_of(random, method, images, labels)) < 0.6
+
+
+class TestOnALinearNetwork:
+    images = np.random.default_rng(3).normal(size=(4, SIZE, SIZE, 1)).astype(np.float32)
+    classes = np.array([0, 1, 1, 0])
+
+    @pytest.fixture
+    def network(self):
+        model = Linear(2)
+        return Network(model, model.init(jax.random.key(1), self.images, False))
+
+    def weights(self, network):
+        return np.asarray(network.variables["params"]["classes"]["kernel"]).T.reshape(2, SIZE, SIZE, 1)[self.classes]
+
+    def test_gradient_is_the_weight(self, network):
+        gradients = attribution.guided_backpropagation(network, self.images, self.classes)
+        np.testing.assert_allclose(gradients, self.weights(network), rtol=1e-5)
+
+    def test_integrated_gradients_are_weight_times_difference(self, network):
+        found = attribution.integrated_gradients(network, self.images, self.classes, steps=3)
+        difference = self.images - self.images.mean(axis=(1, 2), keepdims=True)
+        np.testing.assert_allclose(found, self.weights(network) * difference, atol=1e-6)
+
+    def test_occlusion_is_the_mean_over_squares(self, network):
+        found = attribution.occlusion(network, self.images, self.classes)
+        lost = (self.weights(network) * (self.images - self.images.mean(axis=(1, 2), keepdims=True)))[..., 0]
+        window = attribution.window_of((SIZE, SIZE))
+        expected, covered = np.zeros_like(lost), np.zeros((SIZE, SIZE))
+        for y in range(0, SIZE - window + 1, window // 2):
+            for x in range(0, SIZE - window + 1, window // 2):
+                square = np.s_[y:y + window, x:x + window]
+                expected[:, *square] += lost[:, *square].sum(axis=(1, 2))[:, None, None]
+                covered[square] += 1
+        assert covered.min() == 1
+        np.testing.assert_allclose(found, expected / covered, atol=1e-4)
+
+
+def test_class_maps_have_the_logit_as_their_mean(pooled):
+    images, labels, _ = bars(8, 4)
+    maps = attribution.class_activation(pooled, images, labels)
+    logits = np.asarray(pooled.logits(images))
+    np.testing.assert_allclose(maps.mean(axis=(1, 2)), logits[np.arange(8), labels], atol=1e-4)
+
+
+def test_grad_cam_of_a_pooled_network_is_its_class_map_without_bias_and_negatives(pooled):
+    images, labels, _ = bars(8, 5)
+    maps = attribution.class_activation(pooled, images, labels)
+    bias = pooled.variables["params"]["classes"]["bias"][labels][:, None, None]
+    # the gradient of a mean over the places is the head's weight divided by their number
+    np.testing.assert_allclose(attribution.grad_cam(pooled, images, labels) * maps[0].size, nn.relu(maps - bias),
+                               atol=1e-3)
+
+
+def test_integrated_gradients_add_up_to_the_difference_of_logits(pooled):
+    images, labels, _ = bars(8, 6)
+    found = attribution.integrated_gradients(pooled, images, labels).sum(axis=(1, 2, 3))
+    grey = np.broadcast_to(images.mean(axis=(1, 2), keepdims=True), images.shape)
+    difference = np.asarray(pooled.logits(images) - pooled.logits(grey))[np.arange(8), labels]
+    np.testing.assert_allclose(found, difference, atol=0.02 * np.abs(difference).max())
+
+
+def test_no_class_maps_under_a_dense_head(flat):
+    images, labels, _ = bars(2, 7)
+    assert "class_activation" not in attribution.methods_of(flat, images)
+    with pytest.raises(UserError, match=r"Flat does not pool maps into logits .* use grad_cam"):
+        attribution.class_activation(flat, images, labels)
+
+
+class TestGuidedRelu:
+    def test_keeps_positive_gradients_of_positive_inputs(self):
+        x = jnp.array([-1.0, 2.0, 3.0, -4.0])
+        weights = jnp.array([1.0, 1.0, -1.0, -1.0])
+        guided = jax.grad(lambda x: with_guided_relu(lambda x: weights * jax.nn.relu(x))(x).sum())(x)
+        np.testing.assert_array_equal(guided, [0, 1, 0, 0])
+
+    def test_changes_no_value_and_reaches_into_inner_functions(self):
+        inner = jax.jit(lambda x: {"a": jax.nn.relu(x) - jax.nn.softplus(x), "b": jnp.sort(x)})
+        x = jnp.linspace(-2, 2, 7)
+        outputs = with_guided_relu(inner)(x)
+        jax.tree.map(np.testing.assert_allclose, outputs, inner(x))
+        gradient = jax.grad(lambda x: -with_guided_relu(lambda x: jax.jit(jax.nn.relu)(x))(x).sum())(x)
+        np.testing.assert_array_equal(gradient, 0)
+
+
+def test_agreement_is_a_mean_rank_correlation():
+    maps = np.random.default_rng(8).normal(size=(3, 5, 5))
+    assert attribution.agreement(maps, np.exp(maps)) == pytest.approx(1)
+    assert attribution.agreement(maps, -maps) == pytest.approx(-1)
+    assert attribution.agreement(maps, np.zeros_like(maps)) == 0

@@ -1,0 +1,100 @@
+"""What a trained network sees in faces, as pictures.
+
+python -m tools.explain --model=BUNDLE --source=group.jpg --out=explained
+python -m tools.explain --workdir=runs/xception --split=PublicTest --out=explained
+
+Writes faces.png (each face beside its maps by every method), agreement.json (how far each method agrees with what
+covering parts of the face does) and, of a split, classes.png (where the network looks for each expression).
+"""
+
+from __future__ import annotations
+
+import itertools
+import pathlib
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from fer_jax import cli
+from fer_jax.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from ml_collections import ConfigDict
+
+_MODEL = flags.DEFINE_string("model", None, "Folder of a bundle.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run.")
+_SOURCE = flags.DEFINE_string("source", None, "A picture, a folder or glob of pictures, a video or a camera's number; "
+                              "the faces in it are explained.")
+_DETECTOR = flags.DEFINE_enum("detector", "haar", ["haar", "none"], "Of --source: haar finds faces, none takes each "
+                              "picture as one.")
+_SPLIT = flags.DEFINE_string("split", None, "Without --source: faces of this split. Default: the one that the epoch "
+                             "was selected on.")
+_DATA = flags.DEFINE_string("data", "", "Other data of the same labels for --split. Default: the run's own.")
+_METHODS = flags.DEFINE_list("methods", None, "Of class_activation, grad_cam, guided_backpropagation, "
+                             "integrated_gradients, occlusion. Default: all that the network allows.")
+_FACES = flags.DEFINE_integer("faces", 12, "How many faces to show, at most.", lower_bound=1)
+_OUT = flags.DEFINE_string("out", None, "Folder to write into.", required=True)
+
+
+def main(argv: list[str]) -> None:
+    """Write the pictures and print their paths."""
+    if bool(_MODEL.value) == bool(_WORKDIR.value):
+        raise UserError("which network? Give either --model=BUNDLE or --workdir=RUN")
+    if _SOURCE.value and (_SPLIT.value or _DATA.value):
+        raise UserError("--source and --split are two places to take faces from: give one")
+
+    import numpy as np
+
+    from fer_jax import explain, files, runtime
+    from fer_jax.data import loading
+    from fer_jax.explain import pictures
+
+    runtime.init()
+    subject = explain.of_bundle(_MODEL.value) if _MODEL.value else explain.of_run(_WORKDIR.value)
+    methods = _METHODS.value or subject.methods
+    out = pathlib.Path(_OUT.value)
+    if _SOURCE.value:
+        examples, images, labels = None, _faces_of_source(subject.config), None
+    else:
+        split = _SPLIT.value or subject.config.data.select_split
+        examples = loading.load_split(subject.config, split, _DATA.value, subject.label_names)
+        shown = np.unique(np.linspace(0, len(examples) - 1, _FACES.value).round().astype(int))
+        images, labels = examples.images[shown], examples.labels[shown]
+    explained = explain.explain(subject, images, methods, labels)
+    pictures.save_faces(out / "faces.png", explained, subject.label_names)
+    print(out / "faces.png")
+    if "occlusion" in methods:
+        agreement = explain.agreement_with_occlusion(explained)
+        files.write_json(out / "agreement.json", {"faces": len(images), "spearman_with_occlusion": agreement})
+        print(out / "agreement.json", *(f"{method} {value:.2f}" for method, value in agreement.items()))
+    if examples is not None:
+        method = subject.methods[0]
+        pictures.save_class_averages(out / "classes.png", explain.class_averages(subject, examples, method),
+                                     subject.label_names)
+        print(out / "classes.png", method)
+
+
+def _faces_of_source(config: ConfigDict) -> np.ndarray:
+    """uint8 (N, size, size, C), the first faces found in --source, framed as the webcam tool frames them."""
+    import cv2
+
+    from fer_jax.data import images as image_files
+    from fer_jax.serve import faces, sources
+
+    source = sources.open_source(_SOURCE.value)
+    detector = faces.create(_DETECTOR.value, search_side=faces.SEARCH_SIDE_STILL)
+    policy = faces.CropPolicy.of(faces.CROP, _DETECTOR.value)
+    found = (cv2.cvtColor(faces.cut(frame.image, face.box, policy, face.roll), cv2.COLOR_BGR2RGB)
+             for frame in source for face in detector.detect(frame.image))
+    try:
+        crops = list(itertools.islice(found, _FACES.value))
+    finally:
+        source.close()
+    if not crops:
+        raise UserError(f"{_SOURCE.value}: no face found; --detector=none takes each picture as one")
+    return image_files.fit_all(crops, len(crops), config.input)
+
+
+if __name__ == "__main__":
+    cli.run(main)
