@@ -1,4 +1,4 @@
-"""Keras' mini-Xception: layers matched by the graph, other networks refused, the published score reproduced."""
+"""Keras' mini-Xception: layers matched by the graph, other networks refused, the published file read."""
 
 import json
 
@@ -7,10 +7,8 @@ import jax
 import numpy as np
 import pytest
 
-from configs import default
-from fer_jax.data import loading
 from fer_jax.errors import UserError
-from fer_jax.models import keras_hdf5, pretrained, registry
+from fer_jax.models import keras_hdf5, pretrained
 
 PUBLISHED = "fer2013_mini_XCEPTION.107-0.66.hdf5"
 
@@ -133,19 +131,7 @@ def test_automatic_names_sort_in_the_order_of_creation():
     assert sorted(sorted(names), key=keras_hdf5.numbered) == names
 
 
-def test_published_weights_score_as_published(real_data, fer2013_csv, tmp_path):
-    public_test = tmp_path / "fer2013.csv"  # a ninth of the rows, to be quick
-    with fer2013_csv.open() as rows, public_test.open("w") as kept:
-        kept.writelines(row for i, row in enumerate(rows) if i == 0 or row.rstrip().endswith("PublicTest"))
+def test_published_weights_fit(real_data):
     found, variables = pretrained.import_mini_xception(real_data / "models" / PUBLISHED)
-    assert (found.input_size, found.num_classes) == (64, 7)
+    assert (found.input_size, found.channels, found.num_classes) == (64, 1, 7)
     assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == 58_423
-    config = default.get_config()
-    config.data.cache_dir = str(tmp_path)
-    config.input.size, config.input.resize = 64, "linear"
-    split = loading.load_split(config, "PublicTest", str(public_test))
-    model = registry.create("mini_xception", 7, found.args)
-    predict = jax.jit(lambda images: model.apply(variables, images / 127.5 - 1, False).argmax(-1))
-    parts = np.array_split(split.images.astype(np.float32), 37)  # of 97 images each
-    predictions = np.concatenate([predict(part) for part in parts])
-    assert (predictions == split.labels).mean() == pytest.approx(0.6503, abs=0.002)

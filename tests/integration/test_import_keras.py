@@ -1,0 +1,38 @@
+"""From a Keras file to a bundle that scores as it did in Keras, and what bad input gets."""
+
+import json
+
+import pytest
+
+from fer_jax.export import bundle
+
+
+def test_published_weights_score_as_published(command, real_data, fer2013_csv, tmp_path):
+    weights = real_data / "models" / "fer2013_mini_XCEPTION.107-0.66.hdf5"
+    out, scores = tmp_path / "keras.bundle", tmp_path / "scores.json"
+    printed = command("tools.import_keras", f"--weights={weights}", "--model=mini_xception", f"--out={out}").stdout
+    assert printed.splitlines()[-1] == f"done: {out}"
+    read = bundle.read(out)
+    assert (read.input.size, read.input.channels, read.input.scaling) == (64, 1, "signed")
+    assert read.model["parameters"] == 58_423
+    assert weights.name in read.provenance["training_data"]
+    command("tools.evaluate", f"--bundle={out}", "--split=PublicTest", f"--data={fer2013_csv}", f"--json={scores}")
+    split = json.loads(scores.read_text())["splits"]["PublicTest"]
+    assert split["examples"] == 3_589
+    assert split["accuracy"] == pytest.approx(0.6503, abs=0.002)  # of Keras itself on the same images
+
+
+def test_missing_file_is_one_line_and_writes_nothing(command, tmp_path):
+    done = command("tools.import_keras", "--weights=nothing.hdf5", f"--out={tmp_path / 'x.bundle'}", check=False)
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines()[-1].startswith(
+        "error: no weights at nothing.hdf5: expected fer2013_mini_XCEPTION.107-0.66.hdf5 of ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_labels_must_be_as_many_as_logits(command, real_data, tmp_path):
+    weights = real_data / "models" / "fer2013_mini_XCEPTION.107-0.66.hdf5"
+    done = command("tools.import_keras", f"--weights={weights}", "--labels=a,b", f"--out={tmp_path / 'x.bundle'}",
+                   check=False)
+    assert done.returncode == 2
+    assert "has 7 classes, --labels names 2: give them in the order of its training data" in done.stderr
