@@ -14,8 +14,10 @@ BATCH = 64
 Graph = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
-def open_graph(path: str | os.PathLike, role: str) -> Graph:
-    """The function in an exported file: StableHLO on JAX' default device, the others in ONNX Runtime on all cores.
+def open_graph(path: str | os.PathLike, role: str, threads: int = 0) -> Graph:
+    """The function in an exported file: StableHLO on JAX' default device, the others in ONNX Runtime on the CPU.
+
+    `threads` is how many of them ONNX Runtime uses, 0 for one a core.
 
     It takes uint8 (batch, size, size, channels) of any batch from 1 on and gives "logits" float32 (batch, classes)
     and, where the network has them, "class_maps" float32 (batch, h, w, classes).
@@ -26,7 +28,9 @@ def open_graph(path: str | os.PathLike, role: str) -> Graph:
         return stablehlo.load(path)
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return lambda images: dict(zip(names, session.run(names, {"images": images}), strict=True))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,9 @@ from fer_jax.export.bundle import Bundle
 def save(path: str | os.PathLike, variables: Mapping[str, Any]) -> None:
     """Write {"params", "batch_stats"?} under flat names such as "params/stem1_conv/kernel"."""
     flat = traverse_util.flatten_dict(variables, sep="/")
-    safetensors.numpy.save_file({name: np.ascontiguousarray(array) for name, array in flat.items()}, path)
+    # not save_file, which lets nobody but its maker read the file
+    pathlib.Path(path).write_bytes(
+        safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in flat.items()}))
 
 
 def load(bundle: Bundle) -> dict[str, Any]:

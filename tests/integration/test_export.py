@@ -27,8 +27,8 @@ def test_every_format_has_a_line_and_the_classes_their_recall(exported):
     out, printed = exported
     lines = printed.splitlines()
     assert [line.split()[0] for line in lines[:6]] == ["format", "flax", "onnx", "float16", "int8", "stablehlo"]
-    assert lines[7].split() == ["recall", "examples", "flax", "onnx", "float16", "int8", "stablehlo"]
-    assert [line.split()[:2] for line in lines[8:15]] == [[name, "3"] for name in bundle.read(out).labels]
+    assert lines[8].split() == ["recall", "examples", "flax", "onnx", "float16", "int8", "stablehlo"]
+    assert [line.split()[:2] for line in lines[9:16]] == [[name, "3"] for name in bundle.read(out).labels]
     assert lines[-1] == f"done: {out}"
 
 

@@ -22,3 +22,8 @@ def test_a_bundle_without_weights(tmp_path, manifest):
     (tmp_path / "model.onnx").write_bytes(b"graph")
     with pytest.raises(UserError, match="has no weights file, only onnx"):
         weights.load(bundle.write(tmp_path, **manifest))
+
+
+def test_whoever_may_read_the_bundle_may_read_its_weights(exported):
+    graph, weights_file = (exported.bundle.file(role).stat().st_mode for role in ("onnx", "weights"))
+    assert weights_file == graph
