@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from fer_jax import config as configs
 from fer_jax import files, metrics, runtime
-from fer_jax.data import loading, splits
+from fer_jax.data import cache, clean, splits
 from fer_jax.run import RESULT, train_and_score
 
 
@@ -32,7 +32,8 @@ def cross_validate(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, 
     workdir = pathlib.Path(workdir)
     configs.validate(config)
     configs.refuse_other(config, workdir)
-    examples = loading.load(config)
+    # Not yet split and cleaned: that is done anew in every fold.
+    examples = cache.read(config.data, config.input)
     folds = splits.folds(examples, config.data, config.seed)
     workdir.mkdir(parents=True, exist_ok=True)
     configs.save(config, workdir)
@@ -40,7 +41,7 @@ def cross_validate(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, 
     for number, (train, test) in enumerate(folds, 1):
         logging.info("fold %d of %d: %d examples train, %d test", number, len(folds), len(train), len(test))
         folder = workdir / f"fold_{number:02d}"
-        of_fold = splits.of_fold(examples, train, test, config.data, config.seed)
+        of_fold = clean.apply(splits.of_fold(examples, train, test, config.data, config.seed), config.data, config.seed)
         results.append(train_and_score(config, folder, of_fold))
         with np.load(folder / "predictions" / f"{config.data.test_split}.npz") as predictions:
             logits.append(predictions["logits"])
@@ -51,12 +52,12 @@ def cross_validate(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, 
         "seed": config.seed,
         "data": examples.description,
         "split_note": splits.note(config.data, of_fold, crossval=True),
-        "label_names": list(examples.label_names),
+        "label_names": list(of_fold.label_names),
         "folds": len(folds),
         "mean_accuracy": float(np.mean(accuracies)),
         "std_accuracy": float(np.std(accuracies, ddof=1)),
         "per_fold": [{"best_epoch": r["best_epoch"], **r["splits"][config.data.test_split]} for r in results],
-        "pooled": metrics.scores(np.concatenate(logits), np.concatenate(labels), examples.label_names),
+        "pooled": metrics.scores(np.concatenate(logits), np.concatenate(labels), of_fold.label_names),
         "train_seconds": sum(r["train_seconds"] for r in results),
         "wall_seconds": sum(r["wall_seconds"] for r in results),
         "versions": runtime.versions(),

@@ -24,6 +24,7 @@ from fer_jax.data import splits as data_splits
 from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
 from fer_jax.evaluate import Evaluator
+from fer_jax.parallel import Parallel
 from fer_jax.stopwatch import Stopwatch
 from fer_jax.train import Progress, restore_best, train
 
@@ -85,6 +86,7 @@ def train_and_score(config: ConfigDict, workdir: str | os.PathLike, examples: Ex
         logging.info("already finished: %s", summary(result))
         return result
     examples = loading.load(config) if examples is None else examples
+    Parallel(config.parallel.api, config.batch_size)  # refuses a batch that does not divide before anything is written
     with _locked(workdir):
         runtime.on_first(lambda: configs.save(config, workdir))
         progress = train(config, workdir, examples, stopwatch)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 # Small enough for seconds: the command is what is tested here, not the network.
-SMALL = ("--config.epochs=2", "--config.batch_size=56", "--config.data.examples=700")
+TINY_NET = "--config.model.args={'block_features': (8,)}"
+SMALL = ("--config.epochs=2", "--config.batch_size=56", "--config.data.examples=700", TINY_NET)
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +128,7 @@ def test_summary_prints_the_network(command):
 def test_cross_validation_scores_every_example_once(command, tmp_path):
     args = ("fer_jax.main", "--config=configs/quickstart.py", "--mode=crossval", f"--workdir={tmp_path / 'cv'}",
             "--config.epochs=1", "--config.batch_size=28", "--config.data.examples=140", "--config.data.folds=2",
-            "--config.data.holdout=0.2")
+            TINY_NET, "--config.data.holdout=0.2")
     command(*args)
     result = json.loads((tmp_path / "cv" / "result.json").read_text())
     assert result["folds"] == 2
