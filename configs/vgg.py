@@ -16,7 +16,8 @@ them with an erased rectangle. Their 73.28 % is of PublicTest by ten crops, with
 PublicTest chooses. They train on all ten crops of an image at once, here on one drawn crop of it: as many distinct
 crops in ten times the steps for an epoch of theirs. `:best` is this project's recipe under the honest protocol.
 
-MEMORY
+Memory of `:best`, the peak of the whole command on a CPU: 2.2 GiB. Parameters, gradients, momentum and averaged weights
+take 114 MiB each.
 """
 
 from ml_collections import ConfigDict
