@@ -29,8 +29,8 @@ from fer_jax.state import TrainState
 from fer_jax.stopwatch import Stopwatch
 
 
-class NonFiniteLossError(Exception):
-    """The loss became infinite or not a number; the message names the steps."""
+class NonFiniteLossError(UserError):
+    """The loss became infinite or not a number: the message names the steps and what may help."""
 
 
 @dataclasses.dataclass

@@ -111,6 +111,15 @@ def test_bad_input_is_one_line_exit_2_and_leaves_nothing(command, tmp_path, args
     assert not (workdir / "config.json").exists()
 
 
+def test_a_loss_that_explodes_stops_the_run_and_names_the_steps(command, tmp_path):
+    done = command("fer_jax.main", "--config=configs/quickstart.py", f"--workdir={tmp_path / 'run'}", *SMALL,
+                   "--config.optim.name=sgd", "--config.optim.learning_rate=1e30", check=False)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "error: the loss was not finite in steps 1 to" in done.stderr
+    assert not (tmp_path / "run" / "result.json").exists()
+
+
 def test_help_is_quick_and_needs_no_jax(command, tmp_path):
     done = command("fer_jax.main", "--help", check=False)
     assert "--mode" in done.stdout
