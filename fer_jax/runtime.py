@@ -41,7 +41,7 @@ class Launch:
     """Who started this process, and as which of how many.
 
     Attributes:
-      launcher: "alone", "flags", or jax.distributed's name of a cluster: "slurm", "ompi", "k8s", "gcetpu", "gketpu".
+      launcher: "alone", "flags", "slurm", "ompi", "kubernetes" or "tpu".
       coordinator: "host:port" of process 0, or None where jax.distributed finds out.
       num_processes, process_id: likewise.
     """
@@ -88,18 +88,19 @@ def launch_of(environ: Mapping[str, str], coordinator: str | None = None, num_pr
     if _several(environ, "SLURM_NTASKS"):
         _require(environ, "Slurm", SLURM, "start the tasks of the job with srun")
         return Launch("slurm")
+    if "," in environ.get("TPU_WORKER_HOSTNAMES", ""):
+        _require(environ, "a TPU slice on Kubernetes", TPU, "see launch/jobset_tpu.yaml")
+        return Launch("tpu")
     if "JOB_COMPLETION_INDEX" in environ:
         _require(environ, "a Kubernetes indexed job", KUBERNETES, "see launch/jobset.yaml")
         if importlib.util.find_spec("kubernetes") is None:
             raise UserError("this is a pod of a Kubernetes indexed job, but the package kubernetes is not installed: "
                             "pip install 'fer_jax[kubernetes]'")
-        return Launch("k8s")
-    if "," in environ.get("TPU_WORKER_HOSTNAMES", "") or "TPU_WORKER_ID" in environ:
-        _require(environ, "a TPU pod slice on Kubernetes", TPU, "see launch/jobset_tpu.yaml")
-        return Launch("gketpu")
+        return Launch("kubernetes")
     from jax._src import cloud_tpu_init  # no public name says "this is a TPU VM" without touching the TPU
 
-    return Launch("gcetpu" if cloud_tpu_init.running_in_cloud_tpu_vm else "alone")
+    on_tpu_vm = cloud_tpu_init.running_in_cloud_tpu_vm and "TPU_WORKER_HOSTNAMES" not in environ
+    return Launch("tpu" if on_tpu_vm else "alone")
 
 
 @contextlib.contextmanager
@@ -131,7 +132,7 @@ def cluster(launch: Launch, heartbeat_seconds: int = HEARTBEAT_SECONDS) -> Itera
     elif launch.launcher == "flags":
         arguments |= {"coordinator_address": launch.coordinator, "num_processes": launch.num_processes,
                       "process_id": launch.process_id, "cluster_detection_method": "deactivate"}
-    else:
+    elif launch.launcher in ("slurm", "ompi"):
         arguments["cluster_detection_method"] = launch.launcher
     jax.distributed.initialize(**arguments)
     _listen_for_sigint()

@@ -1,14 +1,12 @@
 """Stopped, killed, damaged and out of disk: a resumed run ends as the one that nobody interrupted."""
 
-import json
 import random
-import resource
 import signal
 import sys
 
 import pytest
 
-from tests.integration.conftest import checkpoints, rows, same_end
+from tests.integration.conftest import checkpoints, same_end
 
 STOPPED = 75
 
@@ -29,4 +27,83 @@ def test_asked_to_stop_it_saves_and_goes_on_from_there(runs, whole, number):
     assert f"stopped after step {step} of " in stopped.output
     assert not (workdir / "result.json").exists()
     assert f"resuming after step {step} of " in resume(runs, workdir)
+    assert same_end(workdir, whole)
+
+
+def kill_at_random_moments(runs, whole, kills, seed):
+    """Kill runs `kills` times; every run that comes to its end must have ended as the whole one."""
+    chance, number = random.Random(seed), 0
+    while kills:
+        workdir, number, code = runs.folder / f"run{number}", number + 1, None
+        while code != 0:
+            # Every chunk leaves a checkpoint, so that even a short life gets a run further.
+            process = runs.train(workdir, "--config.checkpoint.every_steps=2")
+            begin = chance.choice(["140 drawn faces", "in 7 dispatches", "in 7 dispatches", "epoch "])
+            moment = chance.expovariate(1 / 60)
+            looks = iter(range(10**9))
+            process.until(lambda: process.poll() is not None or (begin in process.output and next(looks) > moment))
+            if kills and process.poll() is None:
+                process.send(signal.SIGKILL)
+                kills -= 1
+            code = process.wait()
+            assert code in (0, -signal.SIGKILL), process.output
+        assert same_end(workdir, whole)
+        assert not list(workdir.rglob("*.aside*")), "what was half written has been cleared away"
+
+
+def test_killed_at_random_moments(runs, whole):
+    kill_at_random_moments(runs, whole, kills=3, seed=0)
+
+
+@pytest.mark.slow
+def test_killed_at_twenty_random_moments(runs, whole):
+    kill_at_random_moments(runs, whole, kills=20, seed=1)
+
+
+def test_one_run_in_a_workdir_and_a_second_interrupt_stops_at_once(runs, whole):
+    workdir, endless = runs.folder / "run", "--config.epochs=100000"
+    first = runs.train(workdir, endless).until("epoch 1:")
+    second = runs.train(workdir, endless)
+    assert second.wait() == 2
+    assert f"error: {workdir} is in use by process {first.pid} of " in second.output
+    first.send(signal.SIGKILL).wait()
+    third = runs.train(workdir, endless).until("drawn faces")
+    third.send(signal.SIGINT).until("interrupt again to stop at once").send(signal.SIGINT)
+    assert third.wait() in (130, STOPPED)  # the latter where it had reached its next chunk by then
+    assert "in use" not in third.output
+
+
+def test_a_mistake_is_not_a_reason_to_try_again(runs):
+    process = runs.train(runs.folder / "run", "--config.epochs=0")
+    assert process.wait() == 2
+    assert process.output == "error: config.epochs is 0: expected at least 1\n"
+
+
+def test_a_full_disk_ends_the_run_in_one_line_and_spares_the_last_checkpoint(runs, whole):
+    workdir = runs.folder / "run"
+    assert runs.train(workdir).until("epoch 1:").send(signal.SIGTERM).wait() == STOPPED
+    before = checkpoints(workdir)
+    # A limit of the size of a file fails as a full disk does, in the midst of the checkpoint's largest file.
+    limited = ("import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (12288, 12288)); "
+               "os.execv(sys.executable, [sys.executable, '-m', 'fer_jax.main', *sys.argv[1:]])")
+    process = runs.command(sys.executable, "-c", limited, *runs.flags(workdir))
+    assert process.wait() == 2, process.output
+    last = process.output.splitlines()[-1]
+    assert last.startswith("error: the checkpoint of step ") and "make room and run the same command again" in last
+    assert f"the checkpoint of step {max(before)} is whole" in last
+    assert "Traceback" not in process.output
+    assert checkpoints(workdir) == before
+    resume(runs, workdir)
+    assert same_end(workdir, whole)
+
+
+def test_a_damaged_checkpoint_costs_only_the_work_since_the_one_before(runs, whole):
+    workdir = runs.folder / "run"
+    stopped = runs.train(workdir, "--config.checkpoint.every_steps=2").until("epoch 2:").send(signal.SIGTERM)
+    assert stopped.wait() == STOPPED
+    *_, before, newest = sorted(checkpoints(workdir))
+    (workdir / "checkpoints" / f"{newest:08d}" / "host.json").unlink()
+    output = resume(runs, workdir)
+    assert f"{newest:08d} is passed over: host.json is missing" in output
+    assert f"resuming after step {before} of " in output
     assert same_end(workdir, whole)

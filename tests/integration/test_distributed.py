@@ -1,0 +1,110 @@
+"""Several processes are one run: the result of one process, one voice, one end."""
+
+import signal
+
+import numpy as np
+import pytest
+
+from tests.integration.conftest import checkpoints, rows, same_end
+
+STOPPED = 75
+# Plain descent in small steps: other optimisers make much of the rounding of a gradient near zero.
+SMOOTH = ("--config.epochs=1", "--config.optim.name=sgd", "--config.optim.learning_rate=0.001")
+
+
+def together(processes, code=0):
+    for process in processes:
+        assert process.wait() == code, process.output
+    return processes
+
+
+def logits(workdir):
+    return np.load(workdir / "predictions" / "PublicTest.npz")["logits"]
+
+
+@pytest.fixture(scope="module")
+def whole_pair(tmp_path_factory, run_cache):
+    """The workdir of a run of two processes that nobody interrupted."""
+    from tests.integration.conftest import Runs
+
+    folder = tmp_path_factory.mktemp("whole_pair")
+    made = Runs(folder, run_cache)
+    try:
+        together(made.cluster(folder / "run"))
+    finally:
+        made.end()
+    return folder / "run"
+
+
+@pytest.mark.parametrize("api", ["pmap", "shard_map"])
+def test_two_processes_of_two_devices_are_one_of_four_and_of_one(runs, api):
+    flags = (*SMOOTH, f"--config.parallel.api={api}")
+    folders = [runs.folder / name for name in ("pair", "four", "one")]
+    first, second = together(runs.cluster(folders[0], *flags))
+    together([runs.train(folders[1], *flags, devices=4)])
+    together([runs.train(folders[2], *flags)])
+    assert "batches of 8, 2 for each of 4 device(s) of 2 process(es)" in first.output
+    spoken = [line for line in second.output.splitlines() if not line.startswith("[Gloo]")]
+    assert len(spoken) == 1 and spoken[0].startswith("process 1 of 2: "), "only the first process speaks"
+    for folder in folders[1:]:
+        assert logits(folder).shape == logits(folders[0]).shape == (14, 7)
+        np.testing.assert_allclose(logits(folders[0]), logits(folder), atol=1e-3)
+        for a, b in zip(rows(folders[0]), rows(folder), strict=True):
+            assert a["train_loss"] == pytest.approx(b["train_loss"], rel=1e-4)
+            assert a["PublicTest_loss"] == pytest.approx(b["PublicTest_loss"], rel=1e-4)
+
+
+def test_a_signal_to_the_second_stops_both_in_a_chunk_in_evaluation_and_in_a_save(runs, whole_pair):
+    workdir = runs.folder / "run"
+
+    def in_a_chunk(first):
+        first.until("in 7 dispatches")
+
+    def in_evaluation(first):
+        first.until(lambda: "epoch " in first.output)
+
+    def in_a_save(first):
+        first.until(lambda: list((workdir / "checkpoints").glob(".*.aside")))
+
+    steps = []
+    for moment in (in_a_chunk, in_evaluation, in_a_save):
+        first, second = runs.cluster(workdir, "--config.checkpoint.every_steps=2")
+        moment(first)
+        second.send(signal.SIGTERM)
+        together([first, second], STOPPED)
+        steps.append(max(checkpoints(workdir), default=0))
+        assert f"stopped after step {steps[-1]} of " in first.output
+    assert steps == sorted(steps)
+    together(runs.cluster(workdir))
+    assert same_end(workdir, whole_pair)
+
+
+def test_another_number_of_processes_goes_on_where_two_stopped(runs, whole_pair):
+    workdir = runs.folder / "run"
+    first, second = runs.cluster(workdir)
+    first.until("epoch 1:").send(signal.SIGINT)
+    together([first, second], STOPPED)
+    together([runs.train(workdir, devices=2)])
+    done, expected = rows(workdir), rows(whole_pair)
+    assert done[0] == expected[0]
+    assert [row["step"] for row in done] == [row["step"] for row in expected]
+    assert done[-1]["train_loss"] == pytest.approx(expected[-1]["train_loss"], rel=0.05)  # Adam magnifies rounding
+
+
+@pytest.mark.parametrize(("victim", "how"), [(1, signal.SIGKILL), (1, signal.SIGSTOP), (0, signal.SIGKILL)])
+def test_a_process_that_dies_or_hangs_is_named_and_ends_the_others(runs, victim, how):
+    pair = runs.cluster(runs.folder / "run", "--config.epochs=100000", "--heartbeat_seconds=4", devices=1)
+    pair[0].until("epoch 2:")
+    pair[victim].send(how)
+    survivor = pair[1 - victim]
+    assert survivor.wait() not in (0, 2, STOPPED)
+    if victim:
+        assert "process 1 does not answer" in survivor.output or "(stopped sending heartbeats):\n1\n" in survivor.output
+    else:
+        assert "process 0" in survivor.output or "task: 0" in survivor.output or "leader" in survivor.output
+
+
+def test_a_mistake_of_the_first_is_everybodys(runs, whole):
+    pair = together(runs.cluster(whole, "--config.seed=5"), 2)
+    assert "holds a run of another config: seed was 0, is 5" in pair[0].output
+    assert all("Traceback" not in process.output for process in pair)
