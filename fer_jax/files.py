@@ -28,8 +28,13 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     try:
         yield aside
         if path.is_dir() and aside.is_dir():
-            shutil.rmtree(path)
-        aside.replace(path)
+            # A folder cannot be renamed over another; moved away first, the old one is never lost.
+            old = aside.with_name(f"{aside.name}.old")
+            path.replace(old)
+            aside.replace(path)
+            shutil.rmtree(old)
+        else:
+            aside.replace(path)
     finally:
         if aside.is_dir():
             shutil.rmtree(aside)
