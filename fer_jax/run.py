@@ -18,7 +18,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from fer_jax import config as configs
-from fer_jax import files, metrics, runtime
+from fer_jax import calibration, files, metrics, runtime
 from fer_jax.data import loading
 from fer_jax.data import splits as data_splits
 from fer_jax.data.examples import Examples
@@ -116,7 +116,9 @@ def _conclude(config: ConfigDict, workdir: pathlib.Path, examples: Examples, pro
         save_predictions(workdir / "predictions" / f"{name}.npz", split_logits, labels)
         splits[name] = metrics.scores(split_logits, labels, examples.label_names)
     stopwatch.enter("report")
+    selected = config.data.select_split
     result = _result(config, examples, progress, splits, stopwatch)
+    result["calibration"] = calibration.fit(logits[selected], examples.of_split(selected).labels, selected)
     from fer_jax import report  # matplotlib: slow to import, and of no use before this point
 
     files.write_json(workdir / RESULT, result)

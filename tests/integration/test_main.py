@@ -33,6 +33,8 @@ def test_a_run_leaves_its_result_metrics_and_report(finished):
     assert result["train_examples_per_second"] > 0
     assert result["wall_seconds"] >= result["train_seconds"] > 0
     assert "jax" in result["versions"]
+    assert result["calibration"]["fitted_on"] == "PublicTest"
+    assert result["calibration"]["temperature"] > 0
     rows = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == [1, 2]
     with (finished / "metrics.csv").open() as file:
