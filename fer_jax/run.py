@@ -17,8 +17,8 @@ from absl import logging
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from fer_jax import config as configs
 from fer_jax import calibration, files, metrics, runtime
+from fer_jax import config as configs
 from fer_jax.data import loading
 from fer_jax.data import splits as data_splits
 from fer_jax.data.examples import Examples
