@@ -13,8 +13,8 @@
 `:paper` is the recipe of Khaireddin and Chen (2021) and their code: SGD with Nesterov momentum at 0.01, weight decay
 1e-4, the rate times 0.75 after 5 epochs without a better accuracy, 300 epochs, batches of 64, crops of 40x40, half of
 them with an erased rectangle. Their 73.28 % is of PublicTest by ten crops, with the epoch chosen on PrivateTest; here
-PublicTest chooses. They train on all ten crops of an image at once, here on one drawn crop of it: as many distinct
-crops in ten times the steps for an epoch of theirs. `:best` is this project's recipe under the honest protocol.
+PublicTest chooses. They train on all ten crops of an image in one step; here an image is one crop, drawn anew in every
+epoch, so that an epoch has a tenth of theirs. `:best` is this project's recipe under the honest protocol.
 
 Memory of `:best`, the peak of the whole command on a CPU: 2.2 GiB. Parameters, gradients, momentum and averaged weights
 take 114 MiB each.
