@@ -54,7 +54,7 @@ def test_auto_streams_on_a_cpu_and_says_so(examples, caplog):
 
 
 def test_an_unknown_pipeline_is_refused(examples):
-    with pytest.raises(UserError, match="config.data.pipeline is 'torch': expected tf, device or auto"):
+    with pytest.raises(UserError, match=r"config\.data\.pipeline is 'torch': expected tf, device or auto"):
         pipeline.create("torch", examples, 0, BATCH, slice(None))
 
 
