@@ -1,5 +1,6 @@
 """Real runs in processes of their own: on free ports, with their logs kept when a test fails, and ended after it."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -17,8 +18,9 @@ import pytest
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 TINY = ("--config=configs/default.py", "--config.data.source=synthetic", "--config.data.examples=140",
         "--config.data.pipeline=device", "--config.input.size=16", "--config.model.args={'block_features': (8,)}",
-        "--config.batch_size=8", "--config.epochs=3", "--config.parallel.steps_per_dispatch=2",
+        "--config.batch_size=8", "--config.epochs=6", "--config.parallel.steps_per_dispatch=2",
         "--config.checkpoint.keep=3")
+SLOWLY = "--config.checkpoint.every_steps=2"  # a checkpoint a chunk: time to be interrupted, and the same result
 PATIENCE = 120  # seconds before a wait counts as failed: a loaded machine is no mistake
 
 
@@ -57,10 +59,8 @@ class Process:
         return self._popen.wait(PATIENCE)
 
     def end(self):
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._popen.wait()
 
 

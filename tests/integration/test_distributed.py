@@ -5,7 +5,7 @@ import signal
 import numpy as np
 import pytest
 
-from tests.integration.conftest import checkpoints, rows, same_end
+from tests.integration.conftest import SLOWLY, Runs, checkpoints, rows, same_end
 
 STOPPED = 75
 # Plain descent in small steps: other optimisers make much of the rounding of a gradient near zero.
@@ -25,8 +25,6 @@ def logits(workdir):
 @pytest.fixture(scope="module")
 def whole_pair(tmp_path_factory, run_cache):
     """The workdir of a run of two processes that nobody interrupted."""
-    from tests.integration.conftest import Runs
-
     folder = tmp_path_factory.mktemp("whole_pair")
     made = Runs(folder, run_cache)
     try:
@@ -68,7 +66,7 @@ def test_a_signal_to_the_second_stops_both_in_a_chunk_in_evaluation_and_in_a_sav
 
     steps = []
     for moment in (in_a_chunk, in_evaluation, in_a_save):
-        first, second = runs.cluster(workdir, "--config.checkpoint.every_steps=2")
+        first, second = runs.cluster(workdir, SLOWLY)
         moment(first)
         second.send(signal.SIGTERM)
         together([first, second], STOPPED)
@@ -81,7 +79,7 @@ def test_a_signal_to_the_second_stops_both_in_a_chunk_in_evaluation_and_in_a_sav
 
 def test_another_number_of_processes_goes_on_where_two_stopped(runs, whole_pair):
     workdir = runs.folder / "run"
-    first, second = runs.cluster(workdir)
+    first, second = runs.cluster(workdir, SLOWLY)
     first.until("epoch 1:").send(signal.SIGINT)
     together([first, second], STOPPED)
     together([runs.train(workdir, devices=2)])

@@ -1,12 +1,13 @@
 """Stopped, killed, damaged and out of disk: a resumed run ends as the one that nobody interrupted."""
 
+import itertools
 import random
 import signal
 import sys
 
 import pytest
 
-from tests.integration.conftest import checkpoints, same_end
+from tests.integration.conftest import SLOWLY, checkpoints, same_end
 
 STOPPED = 75
 
@@ -20,7 +21,7 @@ def resume(runs, workdir):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_asked_to_stop_it_saves_and_goes_on_from_there(runs, whole, number):
     workdir = runs.folder / "run"
-    stopped = runs.train(workdir).until("epoch 1:").send(number)
+    stopped = runs.train(workdir, SLOWLY).until("epoch 1:").send(number)
     assert stopped.wait() == STOPPED, stopped.output
     assert "as asked; the same command goes on from there" in stopped.output
     step = max(checkpoints(workdir))
@@ -30,6 +31,14 @@ def test_asked_to_stop_it_saves_and_goes_on_from_there(runs, whole, number):
     assert same_end(workdir, whole)
 
 
+def until_a_random_moment(process, chance):
+    """Wait for a random part of the run, and from there for a random number of looks, or for the end."""
+    begin = chance.choice(["140 drawn faces", "in 7 dispatches", "in 7 dispatches", "epoch "])
+    looks = itertools.count()
+    moment = chance.expovariate(1 / 60)
+    process.until(lambda: process.poll() is not None or (begin in process.output and next(looks) > moment))
+
+
 def kill_at_random_moments(runs, whole, kills, seed):
     """Kill runs `kills` times; every run that comes to its end must have ended as the whole one."""
     chance, number = random.Random(seed), 0
@@ -37,14 +46,11 @@ def kill_at_random_moments(runs, whole, kills, seed):
         workdir, number, code = runs.folder / f"run{number}", number + 1, None
         while code != 0:
             # Every chunk leaves a checkpoint, so that even a short life gets a run further.
-            process = runs.train(workdir, "--config.checkpoint.every_steps=2")
-            begin = chance.choice(["140 drawn faces", "in 7 dispatches", "in 7 dispatches", "epoch "])
-            moment = chance.expovariate(1 / 60)
-            looks = iter(range(10**9))
-            process.until(lambda: process.poll() is not None or (begin in process.output and next(looks) > moment))
-            if kills and process.poll() is None:
+            process = runs.train(workdir, SLOWLY)
+            if kills:
+                until_a_random_moment(process, chance)
+                kills -= process.poll() is None
                 process.send(signal.SIGKILL)
-                kills -= 1
             code = process.wait()
             assert code in (0, -signal.SIGKILL), process.output
         assert same_end(workdir, whole)
@@ -81,7 +87,7 @@ def test_a_mistake_is_not_a_reason_to_try_again(runs):
 
 def test_a_full_disk_ends_the_run_in_one_line_and_spares_the_last_checkpoint(runs, whole):
     workdir = runs.folder / "run"
-    assert runs.train(workdir).until("epoch 1:").send(signal.SIGTERM).wait() == STOPPED
+    assert runs.train(workdir, SLOWLY).until("epoch 1:").send(signal.SIGTERM).wait() == STOPPED
     before = checkpoints(workdir)
     # A limit of the size of a file fails as a full disk does, in the midst of the checkpoint's largest file.
     limited = ("import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (12288, 12288)); "
@@ -99,7 +105,7 @@ def test_a_full_disk_ends_the_run_in_one_line_and_spares_the_last_checkpoint(run
 
 def test_a_damaged_checkpoint_costs_only_the_work_since_the_one_before(runs, whole):
     workdir = runs.folder / "run"
-    stopped = runs.train(workdir, "--config.checkpoint.every_steps=2").until("epoch 2:").send(signal.SIGTERM)
+    stopped = runs.train(workdir, SLOWLY).until("epoch 2:").send(signal.SIGTERM)
     assert stopped.wait() == STOPPED
     *_, before, newest = sorted(checkpoints(workdir))
     (workdir / "checkpoints" / f"{newest:08d}" / "host.json").unlink()

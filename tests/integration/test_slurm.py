@@ -1,0 +1,60 @@
+"""A real Slurm of one node runs launch/slurm.sbatch: two tasks, the warning signal, back into the queue, done."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from tests.integration.conftest import REPOSITORY, checkpoints
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="starting Slurm needs root")
+
+
+@pytest.fixture
+def slurm(real_data, tmp_path_factory):
+    """A running one-node cluster."""
+    script, folder = real_data / "slurm" / "one_node.sh", tmp_path_factory.mktemp("slurm")
+    if not script.exists():
+        pytest.skip("no script that starts a Slurm")
+    with (folder / "start.log").open("w") as log:  # a file: the daemons keep it open
+        started = subprocess.run([script, "start", folder], stdout=log, stderr=log)
+    if started.returncode:
+        pytest.skip(f"Slurm does not start here: {(folder / 'start.log').read_text()[-500:]}")
+    yield
+    subprocess.run([script, "stop", folder], check=True)
+
+
+def command(*words):
+    return subprocess.run(list(map(str, words)), capture_output=True, text=True, check=True).stdout
+
+
+def state(job):
+    return json.loads(command("scontrol", "show", "job", job, "--json"))["jobs"][0]["job_state"][0]
+
+
+def test_two_tasks_are_warned_go_back_into_the_queue_and_finish(runs, slurm):
+    workdir, log = runs.folder / "run", runs.folder / "job.log"
+    environment = {"PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}", "JAX_NUM_CPU_DEVICES": "2",
+                   "JAX_COMPILATION_CACHE_DIR": str(runs.folder / "compiled")}
+    job = subprocess.run(
+        ["sbatch", "--parsable", "--nodes=1", "--ntasks-per-node=2", "--gpus-per-node=0", "--cpus-per-task=1",
+         "--time=30", f"--output={log}", REPOSITORY / "launch" / "slurm.sbatch", *runs.flags(workdir),
+         "--config.epochs=400"],
+        env=os.environ | environment, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.strip()
+    try:
+        # The test's own patience and messages, on the job's log.
+        watched = runs.command("tail", "-n", "+1", "-F", log)
+        watched.until("epoch 2:")
+        assert "2 for each of 4 device(s) of 2 process(es)" in watched.output
+        command("scancel", "--signal=TERM", job)  # what --signal=TERM@120 sends when the time is nearly up
+        watched.until(f"job {job} goes back into the queue")
+        stopped = max(checkpoints(workdir))
+        assert f"stopped after step {stopped} of " in watched.output
+        watched.until(lambda: state(job) == "PENDING")
+        command("scontrol", "update", f"JobId={job}", "StartTime=now")  # not in two minutes
+        watched.until(f"resuming after step {stopped} of ")
+    finally:
+        command("scancel", job)
