@@ -24,7 +24,7 @@ CROP = {
 }
 
 SEARCH_SIDE_MOVING = 320    # pixels of the longer side a frame is brought to before the search, in a video
-SEARCH_SIDE_STILL = 1280    # and in a picture, where nobody waits and crowds are common
+SEARCH_SIDE_STILL = 960     # and in a picture, where nobody waits and crowds are common
 SMALLEST_FACE = 20          # pixels after that; the cascade's own window
 BEYOND_EDGE = 0.15          # of the shorter side is added around what Haar searches, for faces the frame cuts off
 
@@ -106,10 +106,11 @@ class Haar:
 
     def _roll(self, grey: np.ndarray, box: np.ndarray) -> float:
         """Slope of the best pair of eyes in the upper part of a face."""
-        face = cut(grey, box)
-        side = 128  # pixels: eyes are found reliably, and in the same time for every face
-        upper = cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA)[: side * 5 // 8]
-        eyes = [(x + w / 2, y + h / 2) for x, y, w, h in self._eyes.detectMultiScale(upper, 1.1, 3, minSize=(16, 16))]
+        side = 192  # pixels, for every face: in smaller ones fewer eyes are found
+        upper = cv2.resize(cut(grey, box), (side, side), interpolation=cv2.INTER_AREA)[: side * 5 // 8]
+        boxes = self._eyes.detectMultiScale(upper, scaleFactor=1.1, minNeighbors=3, minSize=(side // 8, side // 8),
+                                            maxSize=(side // 2, side // 2))
+        eyes = [(x + w / 2, y + h / 2) for x, y, w, h in boxes]
         pairs = [(a, b) for a in eyes for b in eyes if a[0] < side / 2 < b[0] and b[0] - a[0] > side / 5]
         if not pairs:
             return 0.0

@@ -20,7 +20,7 @@ LEAST_OVERLAP = 0.2          # intersection over union of the grown boxes
 HITS_TO_SHOW = 2             # a face found in one frame only is mostly none
 SURVIVES_SECONDS = 0.8       # without being found
 LEAST_VISIBLE = 0.3          # share of a box that was not found again and lies within the frame
-# gains of the alpha-beta filter for position and speed: a box follows within two frames and trembles half as much
+# least gains of the alpha-beta filter, for position and speed: a box trembles half as much as what is found
 ALPHA, BETA = 0.6, 0.15
 FLOW_POINTS = 5              # a side of the grid of points that are followed between detections
 
@@ -88,8 +88,8 @@ class Tracker:
             track.found = False
         for t, f in pairs:
             track = self._all[t]
-            _correct(track, boxes[f], elapsed)
             track.roll, track.seen, track.hits, track.found = faces[f].roll, time, track.hits + 1, True
+            _correct(track, boxes[f], elapsed)
         new = sorted(set(range(len(faces))) - {f for _, f in pairs})
         self._all = [track for track in self._all if self._lives(track, time, size)]
         for f in new:
@@ -120,9 +120,11 @@ class Tracker:
         good = good.reshape(len(starts), -1).astype(bool)
         for track, start, shift, ok in zip(self._all, starts, shifts, good, strict=True):
             if ok.sum() >= len(grid) // 2:
-                box = start.copy()
-                box[:2] += np.median(shift[ok], axis=0)
-                _correct(track, box, elapsed)
+                # taken whole: what the filter held back here would be lost, since flow tells only the change
+                moved_by = np.median(shift[ok], axis=0)
+                track.box[:2] = start[:2] + moved_by
+                track.box[2:] = start[2:]
+                track.speed[:2] = moved_by / elapsed if elapsed > 0 else 0.0
 
     def _advance(self, time: float) -> float:
         """Move every track to where its speed puts it; the seconds since the last time."""
@@ -144,11 +146,17 @@ class Tracker:
 
 
 def _correct(track: Track, box: np.ndarray, elapsed: float) -> None:
-    """One step of the alpha-beta filter, on position and size alike."""
+    """One step of the alpha-beta filter, on position and size alike.
+
+    The gains begin as those of a straight line fitted to all that was measured (Kalata's expanding memory), so that
+    the second box already gives the speed.
+    """
+    n = track.hits
+    alpha, beta = max(ALPHA, 2 * (2 * n - 1) / (n * (n + 1))), max(BETA, 6 / (n * (n + 1)))
     residual = box - track.box
-    track.box = track.box + ALPHA * residual
+    track.box = track.box + alpha * residual
     if elapsed > 0:
-        track.speed = track.speed + BETA / elapsed * residual
+        track.speed = track.speed + beta / elapsed * residual
 
 
 def assign(tracks: np.ndarray, boxes: np.ndarray) -> list[tuple[int, int]]:

@@ -1,0 +1,71 @@
+"""A bundle and clips to serve, made without JAX: the label of a face is told by how bright its pixels are."""
+
+import pathlib
+
+import cv2
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from fer_jax.export import bundle
+from fer_jax.labels import FER2013
+from fer_jax.serve import faces
+
+STEEPNESS = 200.0
+
+
+def brightness_of(label: int, classes: int = len(FER2013)) -> int:
+    """The grey value in the middle of a label's range."""
+    return round(255 * (label + 0.5) / classes)
+
+
+def write_bundle(folder: pathlib.Path, labels=FER2013, size=8, channels=1, temperature=1.0, uncertain_below=0.0,
+                 crop=faces.CROP) -> pathlib.Path:
+    """A whole bundle whose network compares an image's mean with each label's grey value."""
+    folder.mkdir(parents=True)
+    centres = (np.arange(len(labels), dtype=np.float32) + 0.5) / len(labels)
+    weights = {"scale": np.float32(1 / 255), "axes": np.array([1, 2, 3], np.int64),
+               "slope": 2 * STEEPNESS * centres, "shift": -STEEPNESS * centres**2}
+    nodes = [
+        helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["pixels", "scale"], ["unit"]),
+        helper.make_node("ReduceSum", ["unit", "axes"], ["sum"], keepdims=0),
+        helper.make_node("Mul", ["sum", "share"], ["mean"]),
+        helper.make_node("Unsqueeze", ["mean", "last"], ["column"]),
+        helper.make_node("Mul", ["column", "slope"], ["sloped"]),
+        helper.make_node("Add", ["sloped", "shift"], ["logits"]),
+    ]
+    weights |= {"share": np.float32(1 / (size * size * channels)), "last": np.array([1], np.int64)}
+    graph = helper.make_graph(
+        nodes, "brightness",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", size, size, channels])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", len(labels)])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
+              folder / bundle.FILES["onnx"])
+    bundle.write(folder, name="brightness", labels=labels, crop=crop,
+                 input=bundle.Input(size, channels, "unit", "area"), temperature=temperature,
+                 uncertain_below=uncertain_below, model={"name": "brightness", "args": {}, "parameters": 1},
+                 provenance={"licence": "", "training_data": "none", "result": None, "config": {}, "versions": {},
+                             "created": "2000-01-01T00:00:00+00:00"})
+    return folder
+
+
+def write_clip(path: pathlib.Path, greys, size=(64, 48), rate=25.0) -> pathlib.Path:
+    """A video (MPEG-4, or what the suffix asks for) of plain frames of these grey values."""
+    codec = cv2.VideoWriter.fourcc(*("MJPG" if path.suffix == ".avi" else "mp4v"))
+    video = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, codec, rate, size)
+    for grey in greys:
+        video.write(np.full((size[1], size[0], 3), grey, np.uint8))
+    video.release()
+    return path
+
+
+def frames_of(path: pathlib.Path) -> list[np.ndarray]:
+    """All frames of a video that can be read."""
+    capture = cv2.VideoCapture(str(path))
+    frames = []
+    while (frame := capture.read())[0]:
+        frames.append(frame[1])
+    capture.release()
+    return frames

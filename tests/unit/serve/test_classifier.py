@@ -1,0 +1,100 @@
+import sys
+
+import numpy as np
+import pytest
+
+from fer_jax.data import images
+from fer_jax.errors import UserError
+from fer_jax.labels import FER2013
+from fer_jax.serve import Classifier
+from tests import serving
+
+
+@pytest.fixture(scope="module")
+def classifier(brightness_bundle):
+    return Classifier(brightness_bundle)
+
+
+def test_each_crop_gets_its_own_label_whatever_its_size(classifier):
+    sides = (1, 3, 8, 50, 200, 9, 31)
+    crops = [np.full((side, side + i % 2, 3), serving.brightness_of(i), np.uint8) for i, side in enumerate(sides)]
+    predictions = classifier(crops)
+    assert [p.label for p in predictions] == list(FER2013)
+    for prediction in predictions:
+        assert prediction.names == FER2013
+        assert prediction.probabilities.dtype == np.float32
+        assert prediction.probabilities.sum() == pytest.approx(1, abs=1e-6)
+        assert prediction.probabilities[FER2013.index(prediction.label)] == prediction.probabilities.max()
+
+
+def test_grey_and_equal_colour_are_the_same_face(classifier):
+    grey = np.random.default_rng(0).integers(0, 256, (40, 30), np.uint8)
+    rows = classifier.probabilities([grey, grey[..., None], np.repeat(grey[..., None], 3, axis=2)])
+    np.testing.assert_array_equal(rows[0], rows[1])
+    np.testing.assert_array_equal(rows[0], rows[2])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pixels_are_prepared_as_the_training_data_was(tmp_path, channels):
+    classifier = Classifier(serving.write_bundle(tmp_path / "bundle", size=12, channels=channels))
+    colour = np.random.default_rng(0).integers(0, 256, (30, 30, 3), np.uint8)
+    expected = images.fit(np.ascontiguousarray(colour[..., ::-1]), classifier.bundle.input)
+    np.testing.assert_array_equal(classifier.prepare([colour])[0], expected)
+
+
+def test_a_crowd_is_classified_as_each_face_alone(classifier):
+    crops = list(np.random.default_rng(0).integers(0, 256, (200, 5, 5, 3), np.uint8))
+    together = classifier.probabilities(crops)
+    assert together.shape == (200, 7)
+    np.testing.assert_allclose(together[150], classifier.probabilities([crops[150]])[0], rtol=1e-5)
+
+
+def test_no_faces_give_no_predictions(classifier):
+    assert classifier([]) == []
+    assert classifier.probabilities([]).shape == (0, 7)
+
+
+def test_temperature_softens_and_the_threshold_flags(tmp_path):
+    sharp = Classifier(serving.write_bundle(tmp_path / "sharp", uncertain_below=0.6))
+    soft = Classifier(serving.write_bundle(tmp_path / "soft", temperature=4.0, uncertain_below=0.6))
+    crop = [np.full((9, 9), serving.brightness_of(3), np.uint8)]
+    expected = _softmax(sharp.logits(sharp.prepare(crop))[0] / 4)
+    np.testing.assert_allclose(soft.probabilities(crop)[0], expected, rtol=1e-5)
+    assert not sharp(crop)[0].uncertain
+    assert soft(crop)[0].uncertain
+
+
+def _softmax(logits):
+    exponentials = np.exp(logits - logits.max())
+    return exponentials / exponentials.sum()
+
+
+@pytest.mark.parametrize("crop", [np.zeros((4, 4), np.float32), np.zeros((0, 4), np.uint8),
+                                  np.zeros((4, 4, 4), np.uint8)])
+def test_what_is_no_crop_is_refused(classifier, crop):
+    with pytest.raises(ValueError, match="a crop must be uint8"):
+        classifier([crop])
+
+
+def test_a_runtime_the_bundle_has_no_graph_for(brightness_bundle):
+    with pytest.raises(UserError, match="has no int8 file"):
+        Classifier(brightness_bundle, runtime="int8")
+    with pytest.raises(UserError, match="has no stablehlo file"):
+        Classifier(brightness_bundle, runtime="jax")
+    with pytest.raises(UserError, match="unknown runtime 'torch': expected one of onnx, int8, float16, jax"):
+        Classifier(brightness_bundle, runtime="torch")
+
+
+def test_the_runtime_jax_without_jax(brightness_bundle, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fer_jax.export.stablehlo", None)
+    monkeypatch.setattr("fer_jax.export.bundle.Bundle.file", lambda self, role: self.path / role)
+    with pytest.raises(UserError, match="the runtime jax needs JAX"):
+        Classifier(brightness_bundle, runtime="jax")
+
+
+def test_a_graph_that_onnx_runtime_cannot_load(tmp_path, monkeypatch):
+    folder = serving.write_bundle(tmp_path / "bundle")
+    (folder / "model.onnx").write_bytes(b"no graph")
+    monkeypatch.setattr("fer_jax.export.bundle._check_file", lambda path, entry: None)
+    with pytest.raises(UserError, match=r"model\.onnx: ONNX Runtime .* cannot load it"):
+        Classifier(folder)

@@ -1,0 +1,134 @@
+import itertools
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fer_jax.serve import tracker
+from fer_jax.serve.faces import Face
+from fer_jax.serve.tracker import Tracker
+
+SIZE = (640, 480)
+RATE = 25.0
+
+
+def _face(x, y, side=50):
+    return Face(np.array([x, y, side, side], float))
+
+
+def _play(frames, rate=RATE):
+    """The boxes of the tracks shown after each frame, by id."""
+    following = Tracker()
+    shown = []
+    for i, found in enumerate(frames):
+        following.update(found, i / rate, SIZE)
+        shown.append({track.id: track.box for track in following.tracks})
+    return shown
+
+
+boxes = st.lists(st.tuples(*[st.integers(0, 60)] * 2, *[st.integers(10, 50)] * 2), max_size=4)
+
+
+@settings(deadline=None, max_examples=150)
+@given(boxes, boxes)
+def test_the_assignment_has_the_largest_sum_of_overlaps(first, second):
+    a, b = (np.array(value, float).reshape(-1, 4) for value in (first, second))
+    overlaps = tracker.overlap(tracker.grow(a), tracker.grow(b))
+    overlaps[overlaps < tracker.LEAST_OVERLAP] = 0
+    pairs = tracker.assign(a, b)
+    assert len({t for t, _ in pairs}) == len({f for _, f in pairs}) == len(pairs)
+    assert all(overlaps[pair] > 0 for pair in pairs)
+    few, many = sorted((overlaps, overlaps.T), key=len)[0], max(a.shape[0], b.shape[0])
+    best = max((sum(few[i, j] for i, j in enumerate(columns))
+                for columns in itertools.permutations(range(many), len(few))), default=0)
+    assert sum(overlaps[pair] for pair in pairs) == pytest.approx(best)
+
+
+def test_overlap_of_known_boxes():
+    result = tracker.overlap(np.array([[0, 0, 10, 10.0]]), np.array([[0, 0, 10, 10], [5, 0, 10, 10], [20, 0, 5, 5.0]]))
+    np.testing.assert_allclose(result, [[1, 1 / 3, 0]])
+
+
+def test_faces_that_pass_each_other_keep_their_numbers():
+    shown = _play([[_face(100 + 10 * i, 200), _face(500 - 10 * i, 240)] for i in range(40)])
+    assert all(set(boxes) == {1, 2} for boxes in shown)
+    assert shown[-1][1][0] > 450
+    assert shown[-1][2][0] < 150
+
+
+def test_a_fast_small_face_meets_itself():
+    assert all(set(boxes) == {1} for boxes in _play([[_face(20 * i, 100, 20)] for i in range(30)]))
+
+
+def test_a_short_miss_is_survived_where_the_motion_leads_and_a_long_one_is_not():
+    path = [[_face(100 + 5 * i, 100)] for i in range(60)]
+    missed = path[:20] + [[]] * 12 + path[32:]
+    shown = _play(missed)
+    assert all(set(boxes) == {1} for boxes in shown)
+    assert shown[31][1][0] == pytest.approx(100 + 5 * 31, abs=8)
+    gone = _play(path[:20] + [[]] * 40)
+    assert set(gone[20]) == {1}
+    assert gone[-1] == {}
+
+
+def test_a_face_that_comes_again_later_is_a_new_one():
+    still = [[_face(100, 100)]]
+    shown = _play(still * 5 + [[]] * 40 + still * 5)
+    assert set(shown[4]) == {1}
+    assert set(shown[-1]) == {2}
+
+
+def test_what_is_found_once_only_is_not_shown_except_at_the_start():
+    still = [_face(100, 100)]
+    shown = _play([still, [*still, _face(400, 300)], still, [*still, _face(400, 300)], [*still, _face(400, 300)]])
+    assert [set(boxes) for boxes in shown] == [{1}, {1}, {1}, {1}, {1, 3}]
+
+
+def test_a_face_that_left_the_frame_is_forgotten():
+    shown = _play([[_face(600 + 8 * i, 100)] for i in range(6)] + [[]] * 6)
+    assert set(shown[5]) == {1}
+    assert shown[-1] == {}
+
+
+def test_trembling_boxes_become_calmer():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 3, (200, 2))
+    shown = _play([[_face(200 + x, 200 + y)] for x, y in noise])
+    filtered = np.array([boxes[1][:2] for boxes in shown[10:]])
+    assert np.diff(filtered, axis=0).std() < 0.75 * np.diff(noise[10:], axis=0).std()
+    assert abs(filtered.mean() - 200) < 1
+
+
+def test_a_restart_forgets_the_faces_and_counts_on():
+    following = Tracker()
+    following.update([_face(100, 100)], 0.0, SIZE)
+    following.restart()
+    assert following.tracks == []
+    following.update([_face(100, 100)], 1.0, SIZE)
+    assert [track.id for track in following.tracks] == [2]
+
+
+def test_between_searches_boxes_move_with_the_pixels():
+    texture = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (240, 320), np.uint8), (0, 0), 3)
+    following = Tracker()
+    following.update([_face(200, 160, 80), _face(400, 200, 60)], 0.0, SIZE)
+    before = texture
+    for i in range(1, 6):
+        now = cv2.warpAffine(texture, np.float32([[1, 0, 3 * i], [0, 1, -2 * i]]), (320, 240))
+        following.follow(before, now, 2.0, i / RATE)
+        before = now
+    for track, (x, y) in zip(following.tracks, [(200, 160), (400, 200)], strict=True):
+        np.testing.assert_allclose(track.box[:2], [x + 30, y - 20], atol=4)
+
+
+def test_following_nobody():
+    Tracker().follow(np.zeros((24, 32), np.uint8), np.zeros((24, 32), np.uint8), 1.0, 0.0)
+
+
+def test_two_hundred_faces():
+    crowd = [_face(30 * (i % 20), 40 * (i // 20), 25) for i in range(200)]
+    shown = _play([crowd] * 3)
+    assert all(len(boxes) == 200 for boxes in shown)
+    assert set(shown[0]) == set(shown[-1])
