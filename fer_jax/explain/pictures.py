@@ -33,7 +33,7 @@ def save_faces(path: str | os.PathLike, explained: Explained, label_names: Seque
             row[0].set_ylabel(text, fontsize=8)
             for axes, (method, maps) in zip(row[1:], explained.maps.items(), strict=True):
                 if method == "guided_backpropagation":
-                    limit = np.abs(maps[i]).max() or 1
+                    limit = _limit(maps[i])
                     axes.imshow(maps[i], cmap="gray", vmin=-limit, vmax=limit)
                 else:
                     axes.imshow(overlay(face, maps[i]))
@@ -54,11 +54,15 @@ def save_class_averages(path: str | os.PathLike, averages: Sequence[ClassAverage
 
 def overlay(face: np.ndarray, values: np.ndarray) -> np.ndarray:
     """A face uint8 (H, W, 3) tinted red where `values` float (H, W) are positive, blue where negative, uint8."""
-    limit = np.abs(values).max() or 1
-    share = (values / limit)[..., None]
+    share = np.clip(values / _limit(values), -1, 1)[..., None]
     tint = 255 * SIGNED((share[..., 0] + 1) / 2)[..., :3]
     strength = 0.75 * np.abs(share)
     return np.round((1 - strength) * face + strength * tint).astype(np.uint8)
+
+
+def _limit(values: np.ndarray) -> float:
+    """The magnitude that is shown in full colour: a few pixels of integrated gradients exceed all others by far."""
+    return float(np.quantile(np.abs(values), 0.99)) or 1.0
 
 
 def _as_rgb(face: np.ndarray) -> np.ndarray:
