@@ -33,7 +33,7 @@ def test_a_layer_there_is_not():
 
 @pytest.fixture(scope="module")
 def network(draw_variables):
-    model = registry.create("mini_xception", 7, {"block_features": (4, 6)})
+    model = registry.create("mini_xception", 7, {"block_features": (4, 6)}, implementation="plain")
     images = np.random.default_rng(0).normal(size=(4, *SHAPE)).astype(np.float32)
     return model, images, draw_variables(model, images)
 

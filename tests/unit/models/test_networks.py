@@ -134,7 +134,8 @@ POOLED_HEADS = {"mini_xception", "resnet18", "vgg"}
 
 def small(name, draw_variables, dtype=None):
     """A network with variables and the narrowest images it takes."""
-    model = registry.create(name, 5, {"dense_features": ()} if name == "vgg" else {}, dtype=dtype)
+    model = registry.create(name, 5, {"dense_features": ()} if name == "vgg" else {}, dtype=dtype,
+                            implementation="plain")
     images = np.random.default_rng(0).uniform(-1, 1, (2, SMALL[name], SMALL[name], 3)).astype(np.float32)
     return model, draw_variables(model, images), images
 
