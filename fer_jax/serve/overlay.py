@@ -22,6 +22,7 @@ COLOURS = {"angry": _VERMILLION, "disgust": _GREEN, "fear": _PURPLE, "happy": _Y
 OTHER_COLOURS = (_SKY, _ORANGE, _GREEN, _YELLOW, _PURPLE, _VERMILLION, _BLUE, _GREY)
 
 _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
+_AS_FAR_FROM_BLACK_AS_FROM_WHITE = 0.18  # relative luminance, by the contrast of WCAG 2
 _FONT = cv2.FONT_HERSHEY_DUPLEX
 _PANEL_OPACITY = 0.65
 # another face becomes the one of the single view when the present one is smaller than this share of it
@@ -137,9 +138,8 @@ class _Pen:
     def label(self, text: str, corner: Sequence[float], colour: tuple[int, int, int]) -> None:
         """Text on a ground of `colour`, black or white, whichever is easier to read on it."""
         self.fill((*corner, *self.extent(text)), colour)
-        blue, green, red = colour
-        luma = 0.114 * blue + 0.587 * green + 0.299 * red
-        self.write(text, corner, _BLACK if luma > 110 else _WHITE)
+        luminance = np.dot((0.0722, 0.7152, 0.2126), (np.array(colour) / 255) ** 2.2)
+        self.write(text, corner, _BLACK if luminance > _AS_FAR_FROM_BLACK_AS_FROM_WHITE else _WHITE)
 
     def fill(self, box: Sequence[float], colour: tuple[int, int, int]) -> None:
         """A filled rectangle: left, top, width, height; nothing where it is empty."""

@@ -1,0 +1,163 @@
+import cv2
+import numpy as np
+import pytest
+
+from fer_jax.errors import UserError
+from fer_jax.serve import Classifier, faces
+from fer_jax.serve.analysis import Analyser, Pipeline
+from fer_jax.serve.sources import Frame
+from tests import serving
+
+
+class Boxes:
+    """A detector that knows where the faces are: at `where(index of the frame)`."""
+
+    name = "haar"
+
+    def __init__(self, where):
+        self.where = where
+        self.asked = []
+
+    def detect(self, frame):
+        index = len(self.asked)
+        self.asked.append(frame)
+        return [faces.Face(np.array(box, float)) for box in self.where(index)]
+
+
+@pytest.fixture(scope="module")
+def classifier(brightness_bundle):
+    return Classifier(brightness_bundle)
+
+
+def _frames(images, starts_all=False):
+    return [Frame(image, i, i / 25, 0.0, f"{i}.png", starts_all or not i) for i, image in enumerate(images)]
+
+
+def _halves(left, right):
+    """A frame whose halves show the labels `left` and `right`."""
+    image = np.full((100, 200, 3), serving.brightness_of(left), np.uint8)
+    image[:, 100:] = serving.brightness_of(right)
+    return image
+
+
+def _labels(scene):
+    return {reading.track: reading.label for reading in scene.readings}
+
+
+def test_each_face_has_its_own_history(classifier):
+    analyser = Analyser(classifier, Boxes(lambda i: [(20, 20, 50, 50), (130, 20, 50, 50)]))
+    images = [_halves(1, 5)] * 10 + [_halves(1, 2)] * 30
+    scenes = [analyser.read(analyser.search(frame)) for frame in _frames(images)]
+    assert all(len(scene.readings) == 2 for scene in scenes)
+    assert [_labels(scene)[1] for scene in scenes] == [1] * 40
+    assert _labels(scenes[9])[2] == 5
+    assert _labels(scenes[10])[2] == 5, "one frame does not change the name"
+    assert scenes[10].readings[1].probabilities.argmax() == 2, "though it is reported"
+    assert _labels(scenes[-1])[2] == 2
+
+
+def test_a_face_that_is_missed_keeps_its_name_and_is_marked(classifier):
+    analyser = Analyser(classifier, Boxes(lambda i: [(20, 20, 50, 50)] if i < 5 else []))
+    images = [_halves(1, 1)] * 5 + [_halves(6, 6)] * 5
+    scenes = [analyser.read(analyser.search(frame)) for frame in _frames(images)]
+    (reading,) = scenes[-1].readings
+    assert (reading.label, reading.found, reading.crop) == (1, False, None)
+    np.testing.assert_array_equal(reading.probabilities, scenes[4].readings[0].probabilities)
+
+
+def test_pictures_have_nothing_to_do_with_each_other(classifier):
+    analyser = Analyser(classifier, faces.create("none"))
+    images = [np.full((30 + i, 40, 3), serving.brightness_of(i % 7), np.uint8) for i in range(14)]
+    scenes = [analyser.read(analyser.search(frame)) for frame in _frames(images, starts_all=True)]
+    assert [_labels(scene) for scene in scenes] == [{i + 1: i % 7} for i in range(14)]
+    assert all(scene.readings[0].crop is scene.frame.image for scene in scenes)
+
+
+@pytest.mark.parametrize("every", [1, 2, 5])
+def test_searching_every_so_many_th_frame(classifier, every):
+    texture = np.random.default_rng(0).integers(60, 90, (100, 200, 3), np.uint8)
+    detector = Boxes(lambda i: [(20 + 2 * i * every, 20, 50, 50)])
+    analyser = Analyser(classifier, detector, search_every=every)
+    images = [np.roll(texture, 2 * i, axis=1) for i in range(20)]
+    scenes = [analyser.read(analyser.search(frame)) for frame in _frames(images)]
+    assert len(detector.asked) == -(-20 // every)
+    for i, scene in enumerate(scenes):
+        (reading,) = scene.readings
+        assert reading.found
+        assert reading.track == 1
+        assert reading.box[0] == pytest.approx(20 + 2 * i, abs=4)
+
+
+def test_boxes_beyond_the_frame_tiny_ones_and_crowds(classifier):
+    crowd = [(i % 20 * 10, i // 20 * 10, 6, 6) for i in range(200)]
+    where = [(-30, -30, 60, 60), (180, 90, 60, 60), (100, 50, 1, 1), *crowd]
+    analyser = Analyser(classifier, Boxes(lambda i: where))
+    scenes = [analyser.read(analyser.search(frame)) for frame in _frames([_halves(1, 5)] * 2)]
+    assert all(len(scene.readings) == 203 for scene in scenes)
+    first = {reading.track: reading for reading in scenes[0].readings}
+    assert first[1].crop.shape[:2] == (62, 62)
+    assert (first[1].label, first[2].label) == (1, 5)
+    assert first[3].crop.shape[:2] == (1, 1)
+
+
+def test_the_policy_of_the_bundle_cuts_the_faces(tmp_path):
+    crop = {"border": "replicate", "detectors": {"haar": {"enlarge": 2.0, "offset": [0.0, 0.5]}}}
+    classifier = Classifier(serving.write_bundle(tmp_path / "bundle", crop=crop))
+    analyser = Analyser(classifier, Boxes(lambda i: [(90, 20, 20, 20)]))
+    image = np.random.default_rng(0).integers(0, 256, (100, 200, 3), np.uint8)
+    (reading,) = analyser.read(analyser.search(_frames([image])[0])).readings
+    np.testing.assert_array_equal(reading.crop, image[20:60, 80:120])
+    with pytest.raises(UserError, match="no crop policy for the detector yunet, only for haar"):
+        Analyser(classifier, type("Net", (Boxes,), {"name": "yunet"})(None))
+
+
+def test_a_file_s_frames_all_pass_the_pipeline_in_order(classifier):
+    analyser = Analyser(classifier, Boxes(lambda i: [(20, 20, 50, 50)]))
+    pipeline = Pipeline(_frames([_halves(1, 5)] * 100), analyser, live=False)
+    assert [scene.frame.index for scene in pipeline] == list(range(100))
+    pipeline.close()
+
+
+def test_a_live_source_loses_frames_where_the_search_is_slow_and_not_its_time(classifier):
+    import threading
+
+    captured = threading.Event()
+
+    def frames():
+        yield from _frames([_halves(1, 5)] * 50)
+        captured.set()
+        yield Frame(_halves(1, 5), 50, 2.0, 0.0, "camera", False)
+
+    def where(index):
+        assert captured.wait(10), "the camera must not wait for the search"
+        return []
+
+    pipeline = Pipeline(frames(), Analyser(classifier, Boxes(where)), live=True)
+    indices = [scene.frame.index for scene in pipeline]
+    pipeline.close()
+    assert len(indices) < 10
+    assert indices[-1] == 50
+
+
+@pytest.mark.parametrize(("name", "sigma"), [("haar", 3), ("yunet", 3), ("yunet", 8)])
+def test_on_a_still_clip_the_shown_name_changes_at_most_once(name, sigma, group_picture, request, tmp_path):
+    """A camera's noise over the group's picture, and a network that answers to every grey value."""
+    labels = tuple(f"grey{i}" for i in range(40))  # so many that noise crosses their borders all the time
+    classifier = Classifier(serving.write_bundle(tmp_path / "bundle", labels=labels))
+    detector = faces.create(name, str(request.getfixturevalue("yunet_model")) if name == "yunet" else "")
+    analyser = Analyser(classifier, detector)
+    rng = np.random.default_rng(0)
+    picture = cv2.resize(group_picture, (640, 480), interpolation=cv2.INTER_AREA)
+    shown, raw = {}, {}
+    for i in range(60):
+        noisy = np.clip(picture + sigma * rng.standard_normal((480, 640, 1), np.float32), 0, 255).astype(np.uint8)
+        for reading in analyser.read(analyser.search(_frames([noisy] * (i + 1))[-1])).readings:
+            shown.setdefault(reading.track, []).append(reading.label)
+            raw.setdefault(reading.track, []).append(int(reading.probabilities.argmax()))
+
+    def changes(labels):
+        return int((np.diff(labels) != 0).sum())
+
+    assert len(shown) >= 4
+    assert max(map(changes, raw.values())) > 5, "the clip must flicker when nothing is smoothed"
+    assert max(map(changes, shown.values())) <= 1

@@ -1,0 +1,130 @@
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fer_jax.labels import FER2013
+from fer_jax.serve import overlay
+from fer_jax.serve.analysis import Reading, Scene
+from fer_jax.serve.sources import Frame
+from fer_jax.serve.tracker import overlap
+
+
+def _reading(track, box, label=3, found=True, uncertain=False):
+    shares = np.full(7, 0.05, np.float32)
+    shares[label] = 0.7
+    return Reading(track, np.array(box, float), label, shares, shares, uncertain, found, None)
+
+
+def _scene(readings, shape=(480, 640)):
+    return Scene(Frame(np.full((*shape, 3), 90, np.uint8), 0, 0.0, 0.0, "", True), readings)
+
+
+def _shows(image, label, tolerance=12):
+    """How many pixels have a label's colour."""
+    colour = np.array(overlay.COLOURS[FER2013[label]])
+    return int((np.abs(image.astype(int) - colour).max(axis=-1) <= tolerance).sum())
+
+
+@pytest.mark.parametrize("view", overlay.VIEWS)
+def test_the_frame_itself_is_left_alone(view):
+    scene = _scene([_reading(1, [100, 100, 80, 80])])
+    drawn = overlay.Overlay(FER2013).draw(scene, view)
+    assert drawn.shape == scene.frame.image.shape
+    assert (scene.frame.image == 90).all()
+    assert _shows(drawn, 3) > 500
+
+
+def test_multi_shows_all_faces_and_single_the_largest_with_bars():
+    scene = _scene([_reading(1, [300, 100, 60, 60], 0), _reading(2, [400, 250, 120, 120], 3)])
+    drawing = overlay.Overlay(FER2013)
+    multi, single = drawing.draw(scene, "multi"), drawing.draw(scene, "single")
+    assert min(_shows(multi, 0), _shows(multi, 3)) > 400
+    assert _shows(single[:, 250:], 0) == 0
+    assert _shows(single[:, 250:], 3) > 400
+    panel = single[:200, :250]
+    bars = [_shows(panel, label) for label in range(7)]
+    assert bars[3] == max(bars), "the longest bar is the likeliest name's"
+    assert min(bars) > 0, "every name has a bar"
+    np.testing.assert_array_equal(multi[:50, :200], scene.frame.image[:50, :200])
+
+
+def test_two_faces_of_a_size_do_not_take_turns_in_the_single_view():
+    drawing = overlay.Overlay(FER2013)
+    seen = set()
+    for i in range(10):
+        wobble = 3 if i % 2 else -3
+        drawn = drawing.draw(_scene([_reading(1, [100, 200, 100, 100 + wobble], 0),
+                                     _reading(2, [400, 200, 100, 100 - wobble], 3)]), "single")
+        seen.add(_shows(drawn[150:, 350:], 3) > 0)
+    assert len(seen) == 1
+
+
+def test_a_missed_face_shows_corners_only_and_an_uncertain_name_a_question_mark():
+    drawing = overlay.Overlay(FER2013)
+    box = [200, 200, 200, 200]
+    found, missed, unsure = (drawing.draw(_scene([_reading(1, box, **kwargs)]), "multi")
+                             for kwargs in ({}, {"found": False}, {"uncertain": True}))
+    assert _shows(found[300:301, 190:210], 3) > 0
+    assert _shows(missed[300:301, 190:210], 3) == 0
+    assert _shows(missed[198:260, 190:210], 3) > 0
+    assert _shows(unsure, 3) > _shows(found, 3), "its label is longer"
+
+
+def test_names_do_not_cover_each_other():
+    readings = [_reading(i, [150 + 70 * (i % 4), 100 + 90 * (i // 4), 60, 60]) for i in range(12)]
+    pen = overlay._Pen(np.zeros((480, 640, 3), np.uint8))
+    placed = []
+    pen.label = lambda text, corner, colour: placed.append((*corner, *pen.extent(text)))
+    overlay.Overlay(FER2013)._names_over(pen, readings)
+    placed = np.array(placed)
+    common = overlap(placed, placed) - np.eye(12)
+    assert len(placed) == 12
+    assert common.max() < 0.35
+
+
+@settings(deadline=None, max_examples=60)
+@given(shape=st.tuples(st.integers(1, 200), st.integers(1, 200)),
+       boxes=st.lists(st.tuples(*[st.floats(-300, 300)] * 2, *[st.floats(1, 400)] * 2), max_size=4),
+       view=st.sampled_from(overlay.VIEWS), found=st.booleans())
+def test_any_box_in_any_frame_can_be_drawn(shape, boxes, view, found):
+    scene = _scene([_reading(i + 1, box, i % 7, found) for i, box in enumerate(boxes)], shape)
+    drawn = overlay.Overlay(FER2013).draw(scene, view)
+    overlay.status(drawn, "31 frames/s")
+    overlay.lines(drawn, ["q: quit", "h: help"])
+    assert drawn.shape == (*shape, 3)
+
+
+def test_two_hundred_faces():
+    readings = [_reading(i, [32 * (i % 20), 48 * (i // 20), 1 + i % 30, 1 + i % 30], i % 7) for i in range(200)]
+    overlay.Overlay(FER2013).draw(_scene(readings), "multi")
+
+
+def test_names_beyond_the_font_and_beyond_the_palette():
+    drawing = overlay.Overlay(("glücklich", "悲しい", "anger"))
+    assert drawing._names == ["glucklich", "?", "anger"]
+    assert drawing._colours[2] == overlay.COLOURS["angry"]
+    assert len(set(drawing._colours)) == 3
+
+
+def test_every_name_can_be_read_on_its_colour():
+    def luminance(colour):  # of WCAG 2
+        linear = [(c / 255 / 12.92 if c / 255 <= 0.03928 else ((c / 255 + 0.055) / 1.055) ** 2.4) for c in colour]
+        return 0.0722 * linear[0] + 0.7152 * linear[1] + 0.2126 * linear[2]
+
+    for colour in overlay.COLOURS.values():
+        image = np.full((40, 120, 3), 128, np.uint8)
+        pen = overlay._Pen(image)
+        inks = []
+        pen.write = lambda text, corner, ink, inks=inks: inks.append(ink)
+        pen.label("x", (0, 0), colour)
+        dark, light = sorted((luminance(colour), luminance(inks[0])))
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, f"contrast on {colour}"
+
+
+def test_lines_darken_what_is_behind_them():
+    image = np.full((480, 640, 3), 250, np.uint8)
+    overlay.lines(image, ["q: quit"])
+    assert image[240, 320].max() < 255
+    assert cv2.minMaxLoc(image[..., 0])[0] < 120

@@ -1,0 +1,213 @@
+import json
+import resource
+import signal
+import sys
+import threading
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from fer_jax.errors import UserError
+from fer_jax.serve import Classifier, faces
+from fer_jax.serve.analysis import Analyser
+from fer_jax.serve.outputs import Events, Recording
+from fer_jax.serve.player import Player
+from fer_jax.serve.sources import Frame
+from tests import serving
+
+
+class Source:
+    """Frames of one grey value, made when they are wanted."""
+
+    name = "made"
+    rate = 25.0
+
+    def __init__(self, count, live=False, still=False, ends_with=None, size=(48, 64)):
+        self.length = count
+        self.live, self.still = live, still
+        self.ends_with = ends_with
+        self.size = size
+        self.closed = False
+
+    def __iter__(self):
+        for i in range(self.length):
+            image = np.full((*self.size, 3), serving.brightness_of(3), np.uint8)
+            yield Frame(image, i, i / self.rate, time.perf_counter(), self.name, self.still or not i)
+        if self.ends_with:
+            raise self.ends_with
+
+    def close(self):
+        self.closed = True
+
+
+class Window:
+    """A window without one: remembers what it was shown, and presses the next key after so many frames."""
+
+    def __init__(self, keys=(), every=3):
+        self.keys, self.every = list(keys), every
+        self.shown, self.closed = [], False
+
+    def show(self, image):
+        self.shown.append(image.copy())
+
+    def key(self, milliseconds):
+        if self.keys and len(self.shown) >= self.every:
+            self.shown_before, self.shown = self.shown, []
+            return self.keys.pop(0)
+        return ""
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.fixture
+def analyser(brightness_bundle):
+    return Analyser(Classifier(brightness_bundle), faces.create("none"))
+
+
+def test_everything_is_written_and_closed(analyser, tmp_path):
+    source = Source(30)
+    recording = Recording(tmp_path / "out.mp4", 25.0, False)
+    events = Events(str(tmp_path / "out.jsonl"), analyser.labels)
+    summary = Player(source, analyser, recording=recording, events=events).play()
+    assert (summary.frames, summary.faces, summary.stopped_by) == (30, 1, 0)
+    assert source.closed
+    assert len(serving.frames_of(tmp_path / "out.mp4")) == 30
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 30
+
+
+def test_so_many_frames_and_no_more(analyser):
+    assert Player(Source(30), analyser, max_frames=7).play().frames == 7
+
+
+@pytest.mark.parametrize("error", [UserError("camera 0 gave no frame after 20"), RuntimeError("a defect")])
+def test_what_came_before_a_source_broke_off_is_kept(analyser, tmp_path, error):
+    source = Source(20, ends_with=error)
+    recording = Recording(tmp_path / "out.mp4", 25.0, False)
+    events = Events(str(tmp_path / "out.csv"), analyser.labels)
+    window = Window()
+    with pytest.raises(type(error), match=str(error)):
+        Player(source, analyser, recording=recording, events=events, window=window).play()
+    assert source.closed
+    assert window.closed
+    assert len(serving.frames_of(tmp_path / "out.mp4")) == 20
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 21
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_end_it_with_all_files_closed(analyser, tmp_path, number):
+    class Interrupting(Source):
+        def __iter__(self):
+            for frame in super().__iter__():
+                if frame.index == 20:
+                    signal.raise_signal(number) if threading.current_thread() is threading.main_thread() else \
+                        signal.pthread_kill(threading.main_thread().ident, number)
+                yield frame
+
+    before = signal.getsignal(number)
+    recording = Recording(tmp_path / "out.mp4", 25.0, False)
+    events = Events(str(tmp_path / "out.jsonl"), analyser.labels)
+    summary = Player(Interrupting(100_000), analyser, recording=recording, events=events).play()
+    assert summary.stopped_by == number
+    assert 10 < summary.frames < 1000
+    assert len(serving.frames_of(tmp_path / "out.mp4")) == summary.frames
+    assert [json.loads(line)["frame"] for line in (tmp_path / "out.jsonl").open()] == list(range(summary.frames))
+    assert signal.getsignal(number) == before
+
+
+def test_nobody_reads_the_events_any_more(analyser, tmp_path):
+    class Broken:
+        written = 0
+
+        def write(self, scene):
+            self.written += 1
+            if self.written == 5:
+                raise BrokenPipeError
+
+        def close(self):
+            pass
+
+    recording = Recording(tmp_path / "out.mp4", 25.0, False)
+    summary = Player(Source(30), analyser, recording=recording, events=Broken()).play()
+    assert summary.stopped_by == signal.SIGPIPE
+    assert len(serving.frames_of(tmp_path / "out.mp4")) == 5
+
+
+def test_keys_of_the_window(analyser, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    window = Window(["h", "h", "v", "s", "q"])
+    summary = Player(Source(100_000, live=True, size=(240, 320)), analyser, window=window).play()
+    assert window.closed
+    assert summary.frames < 1000
+    (still,) = tmp_path.glob("still-*.png")
+    assert cv2.imread(str(still)).shape == (240, 320, 3)
+
+
+def test_each_key_changes_what_is_shown(analyser, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def last_shown(*keys):
+        window = Window([*keys, "q"])
+        Player(Source(100_000, live=True, size=(240, 320)), analyser, window=window).play()
+        return window.shown_before[-1][:200]  # without the line below, which counts
+
+    plain, help_, single, both, neither = (last_shown(*keys) for keys in ([], ["h"], ["v"], ["v", "v"], ["h", "h"]))
+    assert np.abs(help_.astype(int) - plain).max() > 50
+    assert np.abs(single.astype(int) - plain).max() > 50
+    np.testing.assert_array_equal(both, plain)
+    np.testing.assert_array_equal(neither, plain)
+
+
+def test_a_pause_shows_nothing_new_and_ends(analyser):
+    class Pausing(Window):
+        pauses = 0
+
+        def key(self, milliseconds):
+            if self.pauses == 0 and len(self.shown) == 5:
+                self.pauses = 1
+                return "space"
+            if 0 < self.pauses < 20:
+                self.pauses += 1
+                self.during = len(self.shown)
+                return "space" if self.pauses == 20 else ""
+            return "q" if len(self.shown) > 10 else ""
+
+    window = Pausing()
+    summary = Player(Source(100_000, live=True), analyser, window=window).play()
+    assert window.during <= 6, "only the word paused is new"
+    assert summary.frames >= 9
+
+
+def test_a_file_in_a_window_plays_in_its_own_time(analyser):
+    started = time.perf_counter()
+    summary = Player(Source(10), analyser, window=Window()).play()
+    assert summary.frames == 10
+    assert time.perf_counter() - started >= 9 / 25
+
+
+def test_pictures_stay_until_somebody_closes_the_window(analyser):
+    source = Source(1, still=True)
+    window = Window(["v", "h", "q"], every=1)
+    summary = Player(source, analyser, window=window).play()
+    assert summary.frames == 1
+    assert window.keys == []
+
+
+def test_thousands_of_frames_take_no_more_memory_than_hundreds(analyser, tmp_path):
+    class Measured(Source):
+        peaks = ()
+
+        def __iter__(self):
+            for frame in super().__iter__():
+                if frame.index in (500, 4999):
+                    self.peaks = (*self.peaks, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+                yield frame
+
+    source = Measured(5000)
+    events = Events(str(tmp_path / "out.jsonl"), analyser.labels)
+    assert Player(source, analyser, events=events).play().frames == 5000
+    unit = 1024 if sys.platform != "darwin" else 1
+    grown = (source.peaks[1] - source.peaks[0]) * unit
+    assert grown < 16 * 2**20, f"{grown / 2**20:.0f} MiB more; all frames together have 44"
