@@ -16,11 +16,13 @@ particular not for processes that wait for it in a collective of the next step.
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import json
+import logging as standard_logging
 import pathlib
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import flax.serialization
@@ -99,7 +101,7 @@ class Checkpoints:
 
     def _write(self, step: int, arrays: Any, host: dict[str, Any]) -> None:
         try:
-            with files.atomic_path(self.folder / f"{step:08d}") as aside:
+            with _orbax_silent(), files.atomic_path(self.folder / f"{step:08d}") as aside:
                 aside.mkdir(parents=True, exist_ok=True)
                 with _checkpointer() as checkpointer:
                     checkpointer.save(aside.absolute() / ARRAYS, arrays)
@@ -109,7 +111,7 @@ class Checkpoints:
         except (OSError, ValueError) as error:  # tensorstore's are ValueErrors
             whole = [old for old in self.steps() if self.damage(old) is None]
             kept = f"the checkpoint of step {whole[-1]} is whole" if whole else "there is no other checkpoint"
-            reason = str(error).splitlines()[0][:300]
+            reason = str(error).splitlines()[0].rpartition('": ')[2]  # tensorstore names its own files first
             raise UserError(f"the checkpoint of step {step} could not be written to {self.folder} ({reason}); {kept}: "
                             "make room and run the same command again") from error
         # Steps after this one are damaged ones that were passed over: they do not count as kept.
@@ -185,6 +187,20 @@ class Checkpoints:
                             f"{found.get(name, 'absent')}, expected {expected.get(name, 'absent')}; "
                             "use another --workdir")
         return arrays
+
+
+@contextlib.contextmanager
+def _orbax_silent() -> Iterator[None]:
+    """Orbax logs the traceback of what it raises, which is told in one line here."""
+    def ours(record: standard_logging.LogRecord) -> bool:
+        return "orbax" not in record.pathname
+
+    logger = logging.get_absl_logger()
+    logger.addFilter(ours)
+    try:
+        yield
+    finally:
+        logger.removeFilter(ours)
 
 
 def _checkpointer() -> Any:

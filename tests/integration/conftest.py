@@ -68,12 +68,12 @@ class Runs:
     """Starts commands for one test."""
 
     def __init__(self, folder, cache):
-        self.folder, self._cache, self._started = folder, cache, []
+        self.folder, self.cache, self._started = folder, cache, []
 
     def command(self, *command, devices=1, **env):
         """Start any command; `devices` is the number of CPU devices JAX shows it."""
         clean = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
-        env = clean | {"JAX_COMPILATION_CACHE_DIR": str(self._cache / "compiled"), "JAX_NUM_CPU_DEVICES": str(devices),
+        env = clean | {"JAX_COMPILATION_CACHE_DIR": str(self.cache / "compiled"), "JAX_NUM_CPU_DEVICES": str(devices),
                        "PYTHONUNBUFFERED": "1"} | env
         process = Process([str(part) for part in command], self.folder / f"log{len(self._started)}.txt", env)
         self._started.append(process)
@@ -84,7 +84,7 @@ class Runs:
         return self.command(sys.executable, "-m", "fer_jax.main", *self.flags(workdir), *flags, devices=devices, **env)
 
     def flags(self, workdir):
-        return (*TINY, f"--workdir={workdir}", f"--config.data.cache_dir={self._cache / 'data'}")
+        return (*TINY, f"--workdir={workdir}", f"--config.data.cache_dir={self.cache / 'data'}")
 
     def cluster(self, workdir, *flags, processes=2, devices=2):
         """Start a run of several processes."""

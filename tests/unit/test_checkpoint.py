@@ -79,6 +79,20 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(checkpoints, sta
         checkpoints.restore(start, 2)
 
 
+def test_harm_to_any_file_is_seen(checkpoints, start):
+    filled(checkpoints, start, [1], best=1)
+    folder = checkpoints.folder / "00000001"
+    for victim in [path for path in folder.rglob("*") if path.is_file()]:
+        content = victim.read_bytes()
+        for harmed in (b"", content[:-1], content[:-1] + bytes([content[-1] ^ 1])):
+            victim.write_bytes(harmed)
+            assert checkpoints.damage(1) or (victim.name == "checksums.json" and harmed.strip() == content.strip())
+        victim.unlink()
+        assert checkpoints.damage(1)
+        victim.write_bytes(content)
+        assert checkpoints.damage(1) is None
+
+
 def test_a_checkpoint_cut_off_in_writing_is_no_checkpoint(checkpoints, start, monkeypatch):
     filled(checkpoints, start, [1], best=1)
 
