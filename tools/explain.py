@@ -34,6 +34,8 @@ _DATA = flags.DEFINE_string("data", "", "Other data of the same labels for --spl
 _METHODS = flags.DEFINE_list("methods", None, "Of class_activation, grad_cam, guided_backpropagation, "
                              "integrated_gradients, occlusion. Default: all that the network allows.")
 _FACES = flags.DEFINE_integer("faces", 12, "How many faces to show, at most.", lower_bound=1)
+_FACES_PER_CLASS = flags.DEFINE_integer("faces_per_class", 50, "Of a split, how many recognised faces of each class to "
+                                        "average, at most.", lower_bound=1)
 _OUT = flags.DEFINE_string("out", None, "Folder to write into.", required=True)
 
 
@@ -59,7 +61,7 @@ def main(argv: list[str]) -> None:
     else:
         split = _SPLIT.value or subject.config.data.select_split
         examples = loading.load_split(subject.config, split, _DATA.value, subject.label_names)
-        shown = np.unique(np.linspace(0, len(examples) - 1, _FACES.value).round().astype(int))
+        shown = explain.spread(np.arange(len(examples)), _FACES.value)
         images, labels = examples.images[shown], examples.labels[shown]
     explained = explain.explain(subject, images, methods, labels)
     pictures.save_faces(out / "faces.png", explained, subject.label_names)
@@ -69,10 +71,10 @@ def main(argv: list[str]) -> None:
         files.write_json(out / "agreement.json", {"faces": len(images), "spearman_with_occlusion": agreement})
         print(out / "agreement.json", *(f"{method} {value:.2f}" for method, value in agreement.items()))
     if examples is not None:
-        method = subject.methods[0]
-        pictures.save_class_averages(out / "classes.png", explain.class_averages(subject, examples, method),
-                                     subject.label_names)
-        print(out / "classes.png", method)
+        coarse = [method for method in methods if method in ("class_activation", "grad_cam", "occlusion")]
+        averages = explain.class_averages(subject, examples, coarse, _FACES_PER_CLASS.value)
+        pictures.save_class_averages(out / "classes.png", averages, subject.label_names)
+        print(out / "classes.png")
 
 
 def _faces_of_source(config: ConfigDict) -> np.ndarray:

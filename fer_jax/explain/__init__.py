@@ -134,34 +134,48 @@ def agreement_with_occlusion(explained: Explained) -> dict[str, float]:
 
 @dataclasses.dataclass(frozen=True)
 class ClassAverage:
-    """Where the network looks for one class: over the faces of that class which it recognised.
+    """Where the network looks for one class: over faces of that class which it recognised.
 
     Attributes:
       faces: how many.
       face: uint8 (H, W, C), their mean; black when there are none.
-      map: float32 (H, W), the mean of their maps, each scaled to a largest magnitude of 1 so that all count alike.
+      maps: {method: float32 (H, W)}, the mean of their maps, each scaled to a largest magnitude of 1 so that all count
+        alike; 0 when there are none.
     """
 
     faces: int
     face: np.ndarray
-    map: np.ndarray
+    maps: dict[str, np.ndarray]
 
 
-def class_averages(subject: Subject, examples: Examples, method: str) -> list[ClassAverage]:
-    """The average of each class over `examples`, labelled by the subject's names, by a name of `METHODS`."""
+def class_averages(subject: Subject, examples: Examples, methods: Sequence[str], most: int) -> list[ClassAverage]:
+    """The average of each class over `examples`, labelled by the subject's names, by each of `methods`.
+
+    `most` faces of a class are taken, at even distances among those that were recognised.
+    """
     predicted = subject.logits(examples.images).argmax(axis=1)
+    size = registry.input_shape(subject.config)
     averages = []
     for label in range(len(subject.label_names)):
-        images = examples.images[(examples.labels == label) & (predicted == label)]
-        seen = np.asarray(subject.seen(images))
+        recognised = np.flatnonzero((examples.labels == label) & (predicted == label))
+        images = examples.images[spread(recognised, most)]
         if not len(images):
-            averages.append(ClassAverage(0, np.zeros(seen.shape[1:], np.uint8), np.zeros(seen.shape[1:3], np.float32)))
+            averages.append(ClassAverage(0, np.zeros(size, np.uint8), dict.fromkeys(methods, np.zeros(size[:2]))))
             continue
-        maps = _to_size(_attributed(subject, method, images, np.full(len(images), label)), seen.shape[1:3])
-        largest = np.abs(maps).max(axis=(1, 2), keepdims=True)
-        maps = np.divide(maps, largest, out=np.zeros_like(maps), where=largest > 0)
-        averages.append(ClassAverage(len(images), seen.mean(axis=0).astype(np.uint8), maps.mean(axis=0)))
+        maps = {}
+        for method in methods:
+            each = _to_size(_attributed(subject, method, images, np.full(len(images), label)), size[:2])
+            largest = np.abs(each).max(axis=(1, 2), keepdims=True)
+            maps[method] = np.divide(each, largest, out=np.zeros_like(each), where=largest > 0).mean(axis=0)
+        face = np.asarray(subject.seen(images)).mean(axis=0).astype(np.uint8)
+        averages.append(ClassAverage(len(images), face, maps))
     return averages
+
+
+def spread(indices: np.ndarray, most: int) -> np.ndarray:
+    """At most `most` of `indices`, at even distances."""
+    chosen = np.linspace(0, len(indices) - 1, min(most, len(indices))).round().astype(int)
+    return indices[chosen]
 
 
 def _attributed(subject: Subject, method: str, images: np.ndarray, classes: np.ndarray) -> np.ndarray:

@@ -41,14 +41,18 @@ def save_faces(path: str | os.PathLike, explained: Explained, label_names: Seque
 
 
 def save_class_averages(path: str | os.PathLike, averages: Sequence[ClassAverage], label_names: Sequence[str]) -> None:
-    """One column a class: the mean face, and below it the mean face under the mean map."""
+    """One column a class: the mean face, and below it the mean face under the mean map of each method."""
+    methods = list(averages[0].maps)
     with files.atomic_path(path) as aside:
-        figure, grid = _grid(2, len(averages))
+        figure, grid = _grid(1 + len(methods), len(averages))
+        for axes, method in zip(grid[1:, 0], methods, strict=True):
+            axes.set_ylabel(method.replace("_", " "), fontsize=8)
         for column, average, name in zip(grid.T, averages, label_names, strict=True):
             face = _as_rgb(average.face)
             column[0].set_title(f"{name}\n{average.faces:,} faces", fontsize=8)
             column[0].imshow(face)
-            column[1].imshow(overlay(face, average.map))
+            for axes, method in zip(column[1:], methods, strict=True):
+                axes.imshow(overlay(face, average.maps[method]))
         figure.savefig(aside, dpi=120)
 
 

@@ -85,14 +85,14 @@ def test_class_averages_are_of_the_faces_that_were_recognised(subject, images):
     labels = predicted.astype(np.int32)
     labels[0] = (labels[0] + 1) % 7  # a mistake
     examples = Examples(images, labels, np.full(5, "test"), NAMES)
-    averages = explain.class_averages(subject, examples, "class_activation")
+    averages = explain.class_averages(subject, examples, ["class_activation"], most=50)
     assert [average.faces for average in averages] == np.bincount(predicted[1:], minlength=7).tolist()
     maps = explain.explain(subject, images, ["class_activation"]).maps["class_activation"]
     for label, average in enumerate(averages):
         mine = (predicted == label) & (np.arange(5) > 0)
         if mine.any():
             shares = [one / np.abs(one).max() for one in maps[mine]]
-            np.testing.assert_allclose(average.map, np.mean(shares, axis=0), atol=1e-4)
+            np.testing.assert_allclose(average.maps["class_activation"], np.mean(shares, axis=0), atol=1e-4)
             np.testing.assert_array_equal(average.face, images[mine].mean(axis=0).astype(np.uint8))
 
 
@@ -109,8 +109,15 @@ class TestPictures:
     def test_sheets_are_written(self, subject, images, explained, tmp_path):
         pictures.save_faces(tmp_path / "faces.png", explained, NAMES)
         examples = Examples(images, np.zeros(5, np.int32), np.full(5, "test"), NAMES)
-        pictures.save_class_averages(tmp_path / "classes.png", explain.class_averages(subject, examples, "grad_cam"),
-                                     NAMES)
+        averages = explain.class_averages(subject, examples, ["class_activation", "grad_cam"], most=2)
+        assert all(average.faces <= 2 for average in averages)
+        pictures.save_class_averages(tmp_path / "classes.png", averages, NAMES)
         faces, classes = (cv2.imread(str(tmp_path / name)).shape for name in ("faces.png", "classes.png"))
         assert faces[0] > 5 * 120 and faces[1] > 6 * 120
-        assert classes[0] > 2 * 120 and classes[1] > 7 * 120
+        assert classes[0] > 3 * 120 and classes[1] > 7 * 120
+
+
+def test_spread_takes_few_at_even_distances():
+    assert explain.spread(np.arange(10, 20), 4).tolist() == [10, 13, 16, 19]
+    assert explain.spread(np.arange(3), 4).tolist() == [0, 1, 2]
+    assert explain.spread(np.arange(0), 4).tolist() == []
