@@ -58,7 +58,9 @@ def init() -> None:
     Compiled programs are kept in the user's cache folder, so that a second run starts at once; an environment
     variable JAX_COMPILATION_CACHE_DIR takes precedence.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow loads: its greeting is no news
+    # Before TensorFlow loads: its greetings are no news, and it computes nothing here.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
     import jax
 
