@@ -12,7 +12,7 @@ import pathlib
 from absl import flags
 from ml_collections import config_flags
 
-from fer_jax import cli
+from fer_jax import cli, runtime
 from fer_jax.errors import UserError
 
 _CONFIG = config_flags.DEFINE_config_file("config", None,
@@ -25,13 +25,13 @@ _COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0,
                                    "docs/scaling.md.")
 _NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Number of processes of the run, with --coordinator.")
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0, with --coordinator.")
-_HEARTBEAT_SECONDS = flags.DEFINE_integer("heartbeat_seconds", 30, "So long may a process give no sign of life before "
-                                          "the others give up.", lower_bound=2)
+_HEARTBEAT_SECONDS = flags.DEFINE_integer("heartbeat_seconds", runtime.HEARTBEAT_SECONDS, "So long may a process give "
+                                          "no sign of life before the others give up.", lower_bound=2)
 
 
 def main(argv: list[str]) -> int | None:
     """Run `--mode`."""
-    from fer_jax import run, runtime
+    from fer_jax import run
 
     runtime.init()
     config = _CONFIG.value
