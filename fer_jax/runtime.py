@@ -10,6 +10,7 @@ import itertools
 import os
 import pickle
 import platform
+import re
 import signal
 import socket
 import sys
@@ -265,9 +266,15 @@ def _missing(meeting: str) -> str:
     try:
         distributed.global_state.client.wait_at_barrier(meeting, FAREWELL_SECONDS * 1000)
     except jax.errors.JaxRuntimeError as error:
-        names = str(error).partition("timed out task names:")[2].split("\n\n")[0].split()
-        return f"process {', '.join(names)} does not answer" if names else str(error).splitlines()[0]
+        return _silent_of(str(error))
     return ""
+
+
+def _silent_of(barrier_error: str) -> str:
+    """Which processes did not come, by the two ways in which the service says it."""
+    names = barrier_error.partition("timed out task names:")[2].split("\n\n")[0].split()
+    names = names or re.findall(r"Task (\d+) heartbeat timeout", barrier_error)[:1]
+    return f"process {', '.join(names)} does not answer" if names else barrier_error.splitlines()[0]
 
 
 def _abandon(error: BaseException) -> None:

@@ -78,3 +78,13 @@ def test_one_process_is_the_first_and_need_not_ask():
 def test_bytes_arrive_whole():
     for content in (b"", b"x", np.float32([-0.0, 1]).tobytes()):
         assert runtime._broadcast(content) == content
+
+
+@pytest.mark.parametrize(("said", "names"), [
+    ("DEADLINE_EXCEEDED: Barrier timed out.\n# of tasks that reached the barrier: 1/3.\nThe first task at the "
+     "barrier: 0. Some timed out task names:\n1\n2\n\n\nRPC: /xla", "process 1, 2 does not answer"),
+    ("INTERNAL: Barrier failed because: task is set to ERROR: UNAVAILABLE: Task 1 heartbeat timeout. This indicates",
+     "process 1 does not answer"),
+    ("UNAVAILABLE: something else\nand more", "UNAVAILABLE: something else")])
+def test_the_processes_that_do_not_answer_are_read_from_the_error(said, names):
+    assert runtime._silent_of(said) == names
