@@ -36,7 +36,7 @@ from fer_jax.errors import UserError
 from fer_jax.state import TrainState
 
 ARRAYS, HOST, CHECKSUMS = "arrays", "host.json", "checksums.json"
-FORMAT = 2  # of a checkpoint's folder and of the host's state in it
+FORMAT = 1  # of a checkpoint's folder and of the host's state in it
 
 
 class Policy:
@@ -165,7 +165,7 @@ class Checkpoints:
 
     def _host(self, step: int) -> dict[str, Any]:
         host = json.loads((self.folder / f"{step:08d}" / HOST).read_text())
-        if (found := host.pop("format", 1)) != FORMAT:
+        if (found := host.pop("format", None)) != FORMAT:
             raise UserError(f"checkpoint {self.folder / f'{step:08d}'} has format {found}, expected {FORMAT}: use the "
                             "version of fer_jax that wrote it, or another --workdir")
         return host

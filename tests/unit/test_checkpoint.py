@@ -125,7 +125,7 @@ def test_a_checkpoint_of_another_format_is_refused(checkpoints, start):
     files.write_json(folder / "host.json", host | {"format": 99})
     sums = json.loads((folder / "checksums.json").read_text())
     files.write_json(folder / "checksums.json", sums | {"host.json": files.sha256(folder / "host.json")})
-    with pytest.raises(UserError, match="00000001 has format 99, expected 2: use the version"):
+    with pytest.raises(UserError, match="00000001 has format 99, expected 1: use the version"):
         checkpoints.restore(start)
 
 
