@@ -12,6 +12,7 @@ from fer_jax.labels import FER2013
 from fer_jax.serve import faces
 
 STEEPNESS = 200.0
+SMALL = bundle.Input(8, 1, "unit", "area")
 
 
 def brightness_of(label: int, classes: int = len(FER2013)) -> int:
@@ -19,13 +20,26 @@ def brightness_of(label: int, classes: int = len(FER2013)) -> int:
     return round(255 * (label + 0.5) / classes)
 
 
-def write_bundle(folder: pathlib.Path, labels=FER2013, size=8, channels=1, temperature=1.0, uncertain_below=0.0,
-                 crop=faces.CROP) -> pathlib.Path:
-    """A whole bundle whose network compares an image's mean with each label's grey value."""
+def write_bundle(folder: pathlib.Path, labels=FER2013, spec=SMALL, graph=None,
+                 temperature=1.0, uncertain_below=0.0, crop=faces.CROP) -> pathlib.Path:
+    """A whole bundle whose network compares an image's mean with each label's grey value.
+
+    `graph(path)` writes another ONNX file in place of this network.
+    """
     folder.mkdir(parents=True)
-    centres = (np.arange(len(labels), dtype=np.float32) + 0.5) / len(labels)
-    weights = {"scale": np.float32(1 / 255), "axes": np.array([1, 2, 3], np.int64),
-               "slope": 2 * STEEPNESS * centres, "shift": -STEEPNESS * centres**2}
+    (graph or (lambda path: _write_graph(path, len(labels), spec)))(folder / bundle.FILES["onnx"])
+    bundle.write(folder, name="brightness", labels=labels, input=spec, crop=crop, temperature=temperature,
+                 uncertain_below=uncertain_below, model={"name": "brightness", "args": {}, "parameters": 1},
+                 provenance={"licence": "", "training_data": "none", "result": None, "config": {}, "versions": {},
+                             "created": "2000-01-01T00:00:00+00:00"})
+    return folder
+
+
+def _write_graph(path: pathlib.Path, classes: int, spec: bundle.Input) -> None:
+    centres = (np.arange(classes, dtype=np.float32) + 0.5) / classes
+    constants = {"scale": np.float32(1 / 255), "axes": np.array([1, 2, 3], np.int64),
+                 "share": np.float32(1 / (spec.size**2 * spec.channels)), "last": np.array([1], np.int64),
+                 "slope": 2 * STEEPNESS * centres, "shift": -STEEPNESS * centres**2}
     nodes = [
         helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.FLOAT),
         helper.make_node("Mul", ["pixels", "scale"], ["unit"]),
@@ -35,20 +49,13 @@ def write_bundle(folder: pathlib.Path, labels=FER2013, size=8, channels=1, tempe
         helper.make_node("Mul", ["column", "slope"], ["sloped"]),
         helper.make_node("Add", ["sloped", "shift"], ["logits"]),
     ]
-    weights |= {"share": np.float32(1 / (size * size * channels)), "last": np.array([1], np.int64)}
+    shape = ["batch", spec.size, spec.size, spec.channels]
     graph = helper.make_graph(
         nodes, "brightness",
-        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", size, size, channels])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", len(labels)])],
-        [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()])
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
-              folder / bundle.FILES["onnx"])
-    bundle.write(folder, name="brightness", labels=labels, crop=crop,
-                 input=bundle.Input(size, channels, "unit", "area"), temperature=temperature,
-                 uncertain_below=uncertain_below, model={"name": "brightness", "args": {}, "parameters": 1},
-                 provenance={"licence": "", "training_data": "none", "result": None, "config": {}, "versions": {},
-                             "created": "2000-01-01T00:00:00+00:00"})
-    return folder
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, shape)],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", classes])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
 
 
 def write_clip(path: pathlib.Path, greys, size=(64, 48), rate=25.0) -> pathlib.Path:

@@ -93,12 +93,14 @@ def _say(text: str) -> None:
 
 
 def _occupy_standard_streams() -> None:
-    """Give closed standard streams to nobody, lest the next file opened takes their number and gets their text."""
-    for number in (0, 1, 2):
+    """Lead closed standard streams to nowhere, lest the next file opened takes their number and gets their text."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r+"))  # noqa: SIM115 PTH123 open until the end
 
 
 if __name__ == "__main__":

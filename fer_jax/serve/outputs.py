@@ -108,7 +108,7 @@ class Events:
     def __init__(self, path: str, labels: Sequence[str]):
         """Write to `path`, "-" for JSON lines on standard output; UserError where it cannot be written."""
         self._labels = tuple(labels)
-        self._file: IO[str] | None
+        self._file: IO[str]
         if path == "-":
             self._file = sys.stdout
         else:
@@ -125,8 +125,6 @@ class Events:
 
     def write(self, scene: Scene) -> None:
         """Write the frame's line, or its faces' rows. `BrokenPipeError` when nobody reads standard output any more."""
-        if self._file is None:  # standard output was closed before the start
-            return
         record = self._record(scene)
         if self._csv is None:
             self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
@@ -154,7 +152,7 @@ class Events:
 
     def close(self) -> None:
         """Close the file; standard output stays open."""
-        if self._file not in (None, sys.stdout):
+        if self._file is not sys.stdout:
             self._file.close()
 
 

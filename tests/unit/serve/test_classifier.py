@@ -5,6 +5,7 @@ import pytest
 
 from fer_jax.data import images
 from fer_jax.errors import UserError
+from fer_jax.export.bundle import Input
 from fer_jax.labels import FER2013
 from fer_jax.serve import Classifier
 from tests import serving
@@ -36,7 +37,7 @@ def test_grey_and_equal_colour_are_the_same_face(classifier):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_pixels_are_prepared_as_the_training_data_was(tmp_path, channels):
-    classifier = Classifier(serving.write_bundle(tmp_path / "bundle", size=12, channels=channels))
+    classifier = Classifier(serving.write_bundle(tmp_path / "bundle", spec=Input(12, channels, "unit", "area")))
     colour = np.random.default_rng(0).integers(0, 256, (30, 30, 3), np.uint8)
     expected = images.fit(np.ascontiguousarray(colour[..., ::-1]), classifier.bundle.input)
     np.testing.assert_array_equal(classifier.prepare([colour])[0], expected)

@@ -131,13 +131,6 @@ def test_events_on_standard_output(capsys):
     print("still open")
 
 
-def test_events_on_a_standard_output_that_was_closed(monkeypatch):
-    monkeypatch.setattr("sys.stdout", None)
-    events = Events("-", LABELS)
-    events.write(_scene(0))
-    events.close()
-
-
 def test_faces_are_saved_as_they_were_classified(tmp_path):
     folder = FaceFolder(tmp_path / "faces", LABELS)
     folder.write(_scene(7))

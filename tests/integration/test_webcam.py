@@ -1,0 +1,363 @@
+"""The webcam tool as a user runs it."""
+
+import csv
+import http.server
+import importlib.metadata
+import itertools
+import json
+import os
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+import venv
+
+import cv2
+import numpy as np
+import pytest
+
+from fer_jax.labels import FER2013
+from tests import serving
+from tests.integration.conftest import REPOSITORY
+
+PATIENCE_SECONDS = 60
+
+
+@pytest.fixture(scope="module")
+def brightness_bundle(tmp_path_factory):
+    return serving.write_bundle(tmp_path_factory.mktemp("bundles") / "brightness")
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """40 plain frames that are "happy" in the first half and "sad" in the second."""
+    greys = [serving.brightness_of(FER2013.index(name)) for name in ("happy", "sad")]
+    return serving.write_clip(tmp_path_factory.mktemp("clips") / "clip.mp4", np.repeat(greys, 20))
+
+
+@pytest.fixture(scope="module")
+def laptop(tmp_path_factory):
+    """The Python of an environment that has the packages of requirements-serve.txt, what these need, and no others."""
+    folder = tmp_path_factory.mktemp("laptop")
+    venv.create(folder, with_pip=False, symlinks=True)
+    (site,) = folder.glob("lib/python*/site-packages")
+    for distribution in _closure(REPOSITORY / "requirements-serve.txt"):
+        for top in {file.parts[0] for file in distribution.files if file.parts[0] not in ("..", "__pycache__")}:
+            if not (site / top).exists():
+                (site / top).symlink_to(distribution.locate_file(top))
+    return folder / "bin" / "python"
+
+
+def _closure(requirements):
+    from packaging.requirements import Requirement
+
+    wanted = [line for line in requirements.read_text().splitlines() if line and not line.startswith("#")]
+    found = {}
+    while wanted:
+        requirement = Requirement(wanted.pop())
+        needed = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        if needed and requirement.name.lower() not in found:
+            found[requirement.name.lower()] = distribution = importlib.metadata.distribution(requirement.name)
+            wanted.extend(distribution.requires or ())
+    return found.values()
+
+
+def _start(*args, python=sys.executable, **kwargs):
+    """The tool, started: a process with pipes."""
+    return subprocess.Popen([python, "-m", "tools.webcam", *map(str, args)], cwd=REPOSITORY, text=True,
+                            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | kwargs)
+
+
+def _events(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_it_runs_with_the_packages_of_its_requirements_alone(laptop, brightness_bundle, clip, tmp_path):
+    for absent in ("jax", "flax", "tensorflow", "ml_collections", "matplotlib", "onnx"):
+        assert subprocess.run([laptop, "-c", f"import {absent}"], capture_output=True).returncode != 0, absent
+    tool = _start(f"--model={brightness_bundle}", f"--source={clip}", "--headless", "--detector=none",
+                  f"--record={tmp_path}/out.mp4", f"--events={tmp_path}/out.jsonl", python=laptop)
+    output, errors = tool.communicate(timeout=PATIENCE_SECONDS)
+    assert tool.returncode == 0, errors
+    assert output == ""
+    assert "40 frames, 1 face" in errors
+    assert "without sound" in errors
+    lines = _events(tmp_path / "out.jsonl")
+    labels = [line["faces"][0]["label"] for line in lines]
+    assert [line["frame"] for line in lines] == list(range(40))
+    assert [max(face["probabilities"], key=face["probabilities"].get) for line in lines for face in line["faces"]] == \
+        ["happy"] * 20 + ["sad"] * 20
+    assert labels == sorted(labels), "the shown name changes once"
+    assert len(serving.frames_of(tmp_path / "out.mp4")) == 40
+
+
+@pytest.mark.parametrize("detector", ["haar", "yunet"])
+def test_the_group_video(real_data, laptop, brightness_bundle, tmp_path, detector):
+    model = real_data / "models" / "face_detection_yunet_2023mar.onnx"
+    tool = _start(f"--model={brightness_bundle}", f"--source={real_data}/video/group_pan.mp4", "--headless",
+                  f"--detector={detector}", f"--detector-model={model}", f"--events={tmp_path}/out.csv",
+                  f"--record={tmp_path}/out.mp4", "--max-frames=60", f"--save-faces={tmp_path}/faces", python=laptop)
+    _, errors = tool.communicate(timeout=PATIENCE_SECONDS)
+    assert tool.returncode == 0, errors
+    with (tmp_path / "out.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    frames = {int(row["frame"]) for row in rows}
+    assert len(frames) == 60
+    assert len(rows) >= 3 * 60
+    assert len({row["track"] for row in rows}) <= 12
+    for row in rows:
+        assert sum(float(row[name]) for name in FER2013) == pytest.approx(1, abs=1e-4)
+    recorded = cv2.VideoCapture(str(tmp_path / "out.mp4"))
+    assert (recorded.get(cv2.CAP_PROP_FRAME_WIDTH), recorded.get(cv2.CAP_PROP_FRAME_HEIGHT)) == (640, 480)
+    assert recorded.get(cv2.CAP_PROP_FPS) == 25
+    assert recorded.get(cv2.CAP_PROP_FRAME_COUNT) == 60
+    assert len(list((tmp_path / "faces").iterdir())) == sum(row["found"] == "True" for row in rows)
+
+
+def test_a_reader_that_goes_away(brightness_bundle, clip, tmp_path):
+    tool = _start(f"--model={brightness_bundle}", f"--source={clip}", "--headless", "--detector=none", "--events=-",
+                  f"--record={tmp_path}/out.mp4")
+    first = json.loads(tool.stdout.readline())
+    tool.stdout.close()
+    errors = tool.stderr.read()
+    assert first["frame"] == 0
+    # all may have been written before the pipe was closed
+    assert tool.wait(PATIENCE_SECONDS) in (0, 128 + signal.SIGPIPE)
+    assert "Traceback" not in errors
+    assert "BrokenPipe" not in errors
+    assert len(serving.frames_of(tmp_path / "out.mp4")) >= 1
+
+
+def test_closed_standard_streams(brightness_bundle, clip, tmp_path):
+    command = [sys.executable, "-m", "tools.webcam", f"--model={brightness_bundle}", f"--source={clip}", "--headless",
+               "--detector=none", f"--events={tmp_path}/out.jsonl", f"--record={tmp_path}/out.mp4"]
+    subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command], cwd=REPOSITORY, check=True,
+                   timeout=PATIENCE_SECONDS)
+    assert len(_events(tmp_path / "out.jsonl")) == len(serving.frames_of(tmp_path / "out.mp4")) == 40
+
+
+@pytest.fixture
+def stream():
+    """`stream(count)` is the address of a network camera that breaks off after so many frames."""
+    servers = []
+
+    def start(count):
+        class Camera(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200)
+                self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+                self.end_headers()
+                image = np.full((48, 64, 3), serving.brightness_of(3), np.uint8)
+                data = cv2.imencode(".jpg", image)[1].tobytes()
+                for _ in range(count) if count else itertools.count():
+                    try:
+                        self.wfile.write(b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: "
+                                         + str(len(data)).encode() + b"\r\n\r\n" + data + b"\r\n")
+                    except OSError:
+                        return
+
+            def log_message(self, *args):
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Camera)
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_address[1]}/video"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_camera_that_disappears(brightness_bundle, stream, tmp_path):
+    tool = _start(f"--model={brightness_bundle}", f"--source={stream(200)}", "--headless", "--detector=none",
+                  f"--events={tmp_path}/out.jsonl", f"--record={tmp_path}/out.mp4")
+    _, errors = tool.communicate(timeout=PATIENCE_SECONDS)
+    assert tool.returncode == 2, errors
+    assert re.search(r"^error: http://127.* gave no frame after \d+: it was unplugged, or the connection broke", errors,
+                     re.MULTILINE)
+    assert "Traceback" not in errors
+    lines = _events(tmp_path / "out.jsonl")
+    assert lines
+    assert lines[0]["faces"][0]["label"] == "happy"
+    assert serving.frames_of(tmp_path / "out.mp4")
+
+
+def test_control_c(brightness_bundle, stream, tmp_path):
+    tool = _start(f"--model={brightness_bundle}", f"--source={stream(0)}", "--headless", "--detector=none",
+                  f"--events={tmp_path}/out.jsonl", f"--record={tmp_path}/out.avi")
+    _wait_for(lambda: (tmp_path / "out.jsonl").exists() and len(_whole_lines(tmp_path / "out.jsonl")) > 5)
+    tool.send_signal(signal.SIGINT)
+    _, errors = tool.communicate(timeout=PATIENCE_SECONDS)
+    assert tool.returncode == 128 + signal.SIGINT, errors
+    assert "Traceback" not in errors
+    assert len(_events(tmp_path / "out.jsonl")) > 5
+    assert serving.frames_of(tmp_path / "out.avi")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.avi", "out.jsonl"]
+
+
+def _whole_lines(path):
+    return path.read_text().split("\n")[:-1]
+
+
+def _wait_for(happened):
+    """Wait until something has happened that cannot be waited for otherwise."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not (result := happened()):
+        assert time.monotonic() < deadline, "it did not happen"
+        threading.Event().wait(0.05)
+    return result
+
+
+@pytest.mark.parametrize(("flags", "message"), [
+    (["--source={clip}"], "which model? Give --model=BUNDLE"),
+    (["--model={tmp}", "--source={clip}", "--headless"], "no bundle at "),
+    (["--model={bundle}", "--source={tmp}/none.mp4", "--headless"], "none.mp4: no such file or folder"),
+    (["--model={bundle}", "--source={clip}", "--record=/proc/out.mp4", "--headless"],
+     "--record: /proc cannot be written"),
+    (["--model={bundle}", "--source={clip}"], "no display to open a window on: say --headless"),
+    (["--model={bundle}", "--source={clip}", "--headless", "--detector=yunet"], "the detector yunet has no model file"),
+    (["--model={bundle}", "--source={clip}", "--headless", "--view=both"], "--view=both"),
+])
+def test_mistakes_get_one_line(command, brightness_bundle, clip, tmp_path, flags, message):
+    flags = [flag.format(clip=clip, bundle=brightness_bundle, tmp=tmp_path) for flag in flags]
+    done = command("tools.webcam", *flags, f"--events={tmp_path}/out.jsonl", check=False, env={"DISPLAY": ""})
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+    assert not (tmp_path / "out.jsonl").exists(), "nothing is written"
+
+
+def test_a_picture_gives_an_annotated_picture(command, brightness_bundle, tmp_path):
+    cv2.imwrite(str(tmp_path / "in.png"), np.full((200, 300, 3), serving.brightness_of(3), np.uint8))
+    done = command("tools.webcam", f"--model={brightness_bundle}", f"--source={tmp_path}/in.png", "--headless",
+                   "--detector=none", f"--record={tmp_path}/out.png", "--events=-")
+    (line,) = map(json.loads, done.stdout.splitlines())
+    assert line["source"] == f"{tmp_path}/in.png"
+    assert [face["label"] for face in line["faces"]] == ["happy"]
+    assert cv2.imread(str(tmp_path / "out.png")).shape == (200, 300, 3)
+
+
+@pytest.fixture
+def display(tmp_path):
+    """A virtual X display: its environment, and a function that takes its picture (BGR)."""
+    for program in ("Xvfb", "xdotool"):
+        if not shutil.which(program):
+            pytest.skip(f"{program} is not installed")
+    read, write = os.pipe()
+    server = subprocess.Popen(["Xvfb", "-displayfd", str(write), "-screen", "0", "800x600x24", "-nolisten", "tcp",
+                               "-fbdir", str(tmp_path)], pass_fds=[write], stderr=subprocess.DEVNULL)
+    os.close(write)
+    with os.fdopen(read) as answer:
+        number = answer.readline().strip()
+    assert number, "Xvfb did not start"
+
+    def picture():
+        # the X window dump format: a header of big-endian words, a colour map, then the pixels
+        data = (tmp_path / "Xvfb_screen0").read_bytes()
+        words = struct.unpack(">25I", data[:100])
+        header, width, height, stride, colours = words[0], words[4], words[5], words[12], words[19]
+        start = header + 12 * colours
+        rows = np.frombuffer(data[start : start + stride * height], np.uint8).reshape(height, stride // 4, 4)
+        return rows[:, :width, :3].copy()
+
+    yield {**os.environ, "DISPLAY": f":{number}"}, picture
+    server.terminate()
+    server.wait()
+
+
+def test_the_window(display, brightness_bundle, tmp_path):
+    """Every key and both views, on a screen whose picture is taken."""
+    environment, picture = display
+    image = np.full((400, 600, 3), serving.brightness_of(FER2013.index("happy")), np.uint8)
+    cv2.imwrite(str(tmp_path / "face.png"), image)
+    environment["PYTHONPATH"] = str(REPOSITORY)
+    (tmp_path / "stills").mkdir()
+    tool = subprocess.Popen([sys.executable, "-m", "tools.webcam", f"--model={brightness_bundle}", "--detector=none",
+                             f"--source={tmp_path}/face.png"], cwd=tmp_path / "stills", env=environment, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def press(key):
+        subprocess.run(["xdotool", "key", key], env=environment, check=True)
+
+    def settled(differs_from=None):
+        """The screen, once it is another one and two pictures of it are the same."""
+        last = None
+
+        def look():
+            nonlocal last
+            before, last = last, picture()
+            changed = last.any() if differs_from is None else (last != differs_from).any()
+            return changed and before is not None and (before == last).all()
+
+        _wait_for(look)
+        return last
+
+    multi = settled()
+    yellow = np.array((66, 228, 240))
+    assert ((np.abs(multi.astype(int) - yellow) < 20).all(axis=-1)).sum() > 500, "the name stands on its colour"
+    press("v")
+    single = settled(multi)
+    press("v")
+    assert (settled(single) == multi).all()
+    press("h")
+    keys = settled(multi)
+    press("h")
+    assert (settled(keys) == multi).all()
+    press("space")
+    assert (settled(multi) != multi).any()
+    press("s")
+    (still,) = _wait_for(lambda: list((tmp_path / "stills").glob("still-*.png")))
+    press("q")
+    _, errors = tool.communicate(timeout=PATIENCE_SECONDS)
+    assert tool.returncode == 0, errors
+    assert errors.splitlines()[0].startswith("1 frames, 1 faces")
+    assert cv2.imread(str(still)).shape == (400, 600, 3)
+
+
+def test_the_same_pixels_give_the_same_probabilities_in_training_s_evaluation_and_here(command, tmp_path):
+    """A network is evaluated as training does, and put into a bundle; pictures of its examples go through the tool."""
+    import jax
+
+    from configs import default
+    from fer_jax.data.sources import synthetic
+    from fer_jax.evaluate import Evaluator
+    from fer_jax.export import bundle, graph, onnx
+    from fer_jax.models import registry
+
+    config = default.get_config()
+    config.model.args = {"block_features": (8, 16)}
+    model, plain = (registry.create("mini_xception", 7, config.model.args, **kwargs)
+                    for kwargs in ({}, {"implementation": "plain"}))
+    rng = np.random.default_rng(0)
+    variables = jax.tree.map(lambda leaf: rng.uniform(0.5, 1, leaf.shape).astype(np.float32) if leaf.ndim == 1 else
+                             rng.normal(0, np.prod(leaf.shape[:-1]) ** -0.5, leaf.shape).astype(np.float32),
+                             jax.eval_shape(lambda x: model.init(jax.random.key(0), x, False),
+                                            np.zeros((1, 48, 48, 1), np.float32)))
+    faces = synthetic.draw(np.arange(14, dtype=np.int32) % 7, 48)
+    evaluator = Evaluator(model, config, len(faces), jax.devices()[:1])
+    # no class likelier than another, and sharp: what differs between the faces shows
+    variables["params"]["classes_conv"]["bias"] -= evaluator.logits(variables, faces).mean(axis=0)
+    logits = evaluator.logits(variables, faces)
+    temperature = float(logits.std())
+    expected = np.asarray(jax.nn.softmax(logits / temperature))
+    assert np.ptp(expected, axis=0).max() > 0.1, "the faces must not all look the same to it"
+
+    spec = bundle.Input(config.input.size, config.input.channels, config.input.scaling, config.input.resize)
+    infer = graph.inference(plain, variables, spec)
+    folder = serving.write_bundle(tmp_path / "bundle", spec=spec, temperature=temperature,
+                                  graph=lambda path: onnx.save(path, infer, spec, {}))
+    for i, image in enumerate(faces):
+        cv2.imwrite(str(tmp_path / f"{i:02d}.png"), image)
+    done = command("tools.webcam", f"--model={folder}", f"--source={tmp_path}/*.png", "--detector=none", "--headless",
+                   "--events=-")
+    found = [list(face["probabilities"].values()) for line in map(json.loads, done.stdout.splitlines())
+             for face in line["faces"]]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
