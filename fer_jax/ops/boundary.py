@@ -23,7 +23,7 @@ def isolated(function: Callable | None = None, *, static_argnums: tuple[int, ...
 
     @functools.wraps(function)
     def call(*args: Any) -> Any:
-        with set_xla_metadata(inlineable="false"):
-            return compiled(*args)
+        # On the results, that is the call: as a context it would also cut every jitted function within off.
+        return jax.tree.map(lambda result: set_xla_metadata(result, inlineable="false"), compiled(*args))
 
     return call

@@ -43,7 +43,7 @@ def dense(x: jax.Array, kernel: jax.Array, padding_kind: str = "SAME") -> jax.Ar
 
 def dense_pays(kernel_shape: tuple[int, ...]) -> bool:
     """Whether `dense` was measured to be faster than `lax` for a kernel (h, w, C, features): with few channels."""
-    return kernel_shape[2] <= 16 and kernel_shape[3] <= 32
+    return (kernel_shape[2] <= 16 and kernel_shape[3] <= 32) or kernel_shape[3] <= 8
 
 
 # Depthwise ------------------------------------------------------------------------------------------------------------
@@ -116,8 +116,9 @@ def _matmul(matrix: jax.Array, x: jax.Array) -> jax.Array:
 
 @isolated
 def _outer(x: jax.Array, dy: jax.Array) -> jax.Array:
-    """(C, H, W, N) and (O, H, W, N) to (C, O)."""
-    return x.reshape(x.shape[CHANNEL], -1) @ dy.reshape(dy.shape[CHANNEL], -1).T
+    """(C, H, W, N) and (O, H, W, N) to (C, O). With the wider on the left the product is up to 2.5 times as fast."""
+    x, dy = x.reshape(x.shape[CHANNEL], -1), dy.reshape(dy.shape[CHANNEL], -1)
+    return x @ dy.T if len(x) > len(dy) else (dy @ x.T).T
 
 
 # Dense ----------------------------------------------------------------------------------------------------------------
@@ -128,37 +129,55 @@ def _dense(padded: jax.Array, kernel: jax.Array) -> jax.Array:
     return _dense_forward(padded, kernel)[0]
 
 
-def _dense_forward(padded: jax.Array, kernel: jax.Array) -> tuple:
-    """Columns of the kernel become channels before one matrix product, its rows are summed after it.
+def _rows_gathered(kernel_shape: tuple[int, ...]) -> int:
+    """How many of the kernel's rows become channels before the matrix product; the others are summed after it.
 
-    h * features by w * C: as many multiplications as a matrix of all places' windows needs, but written and read as
-    h + w arrays instead of h * w.
+    One row: h * features by w * C instead of features by h * w * C, as many multiplications, written and read as h + w
+    arrays instead of h * w. All rows: less memory where there are few channels.
     """
-    columns = _gather_columns(padded, kernel.shape[1])
-    return _sum_rows(_matmul(_as_matrix(kernel).T, columns), kernel.shape[0]), (columns, kernel)
+    h, w, channels, features = kernel_shape
+    return h if h * w * channels < w * channels + h * features else 1
+
+
+def _dense_forward(padded: jax.Array, kernel: jax.Array) -> tuple:
+    h, w = kernel.shape[:2]
+    rows = _rows_gathered(kernel.shape)
+    gathered = _gather(padded, rows, w)
+    return _sum_rows(_matmul(_as_matrix(kernel, rows).T, gathered), h // rows), (gathered, kernel)
 
 
 def _dense_backward(residuals: tuple, dy: jax.Array) -> tuple:
-    columns, kernel = residuals
+    gathered, kernel = residuals
     h, w, channels, features = kernel.shape
-    rows = _spread_rows(dy, h)
-    dkernel = _outer(columns, rows).reshape(w, channels, h, features).transpose(2, 0, 1, 3)
-    return _sum_columns(_matmul(_as_matrix(kernel), rows), w), dkernel
+    rows = _rows_gathered(kernel.shape)
+    spread = dy if rows == h else _spread_rows(dy, h)
+    dkernel = _outer(gathered, spread).reshape(rows, w, channels, h // rows, features)
+    dkernel = dkernel.transpose(3, 0, 1, 2, 4).reshape(kernel.shape)
+    return _sum_windows(_matmul(_as_matrix(kernel, rows), spread), rows, w), dkernel
 
 
 _dense.defvjp(_dense_forward, _dense_backward)
 
 
-def _as_matrix(kernel: jax.Array) -> jax.Array:
-    """(h, w, C, O) to (w * C, h * O)."""
+def _as_matrix(kernel: jax.Array, rows: int) -> jax.Array:
+    """(h, w, C, O) to (rows * w * C, h / rows * O)."""
     h, w, channels, features = kernel.shape
-    return kernel.transpose(1, 2, 0, 3).reshape(w * channels, h * features)
+    kernel = kernel.reshape(h // rows, rows, w, channels, features)
+    return kernel.transpose(1, 2, 3, 0, 4).reshape(rows * w * channels, h // rows * features)
 
 
-@isolated(static_argnums=(1,))
-def _gather_columns(padded: jax.Array, count: int) -> jax.Array:
-    width = padded.shape[WIDTH] - count + 1
-    return jnp.concatenate([lax.slice_in_dim(padded, j, j + width, axis=WIDTH) for j in range(count)], CHANNEL)
+@isolated(static_argnums=(1, 2))
+def _gather(padded: jax.Array, rows: int, columns: int) -> jax.Array:
+    """What lies up to `rows` and `columns` away, as channels."""
+    size = padded.shape[HEIGHT] - rows + 1, padded.shape[WIDTH] - columns + 1
+    return jnp.concatenate([window(padded, i, j, size) for i in range(rows) for j in range(columns)], CHANNEL)
+
+
+@isolated(static_argnums=(1, 2))
+def _sum_windows(x: jax.Array, rows: int, columns: int) -> jax.Array:
+    """The transpose of `_gather`."""
+    parts = iter(jnp.split(x, rows * columns, CHANNEL))
+    return sum(pad(next(parts), ((i, rows - 1 - i), (j, columns - 1 - j))) for i in range(rows) for j in range(columns))
 
 
 @isolated(static_argnums=(1,))
@@ -170,9 +189,5 @@ def _sum_rows(x: jax.Array, count: int) -> jax.Array:
 
 @isolated(static_argnums=(1,))
 def _spread_rows(dy: jax.Array, count: int) -> jax.Array:
+    """The transpose of `_sum_rows`."""
     return jnp.concatenate([pad(dy, ((i, count - 1 - i), (0, 0))) for i in range(count)], CHANNEL)
-
-
-@isolated(static_argnums=(1,))
-def _sum_columns(x: jax.Array, count: int) -> jax.Array:
-    return sum(pad(part, ((0, 0), (j, count - 1 - j))) for j, part in enumerate(jnp.split(x, count, CHANNEL)))
