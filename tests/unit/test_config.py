@@ -42,6 +42,13 @@ def test_values_that_do_not_go_together():
         configs.validate(config)
 
 
+def test_random_layers_are_not_frozen():
+    config = default.get_config()
+    config.optim.trainable_from = "block4"
+    with pytest.raises(UserError, match="would freeze random layers"):
+        configs.validate(config)
+
+
 def test_an_unknown_key_cannot_be_set():
     config = default.get_config()
     with pytest.raises((AttributeError, KeyError), match="nope"):
