@@ -83,8 +83,8 @@ def validate(config: ConfigDict) -> None:
         raise UserError(f"config.optim.warmup_epochs is {config.optim.warmup_epochs}: expected less than the "
                         f"{config.epochs} of config.epochs")
     if config.optim.trainable_from and not config.model.pretrained:
-        raise UserError(f"config.optim.trainable_from is {config.optim.trainable_from!r} and config.model.pretrained is "
-                        "empty: it would freeze random layers; give a file of weights, or train them all")
+        raise UserError(f"config.optim.trainable_from is {config.optim.trainable_from!r} with config.model.pretrained "
+                        "empty: that would freeze random layers; give a file of weights, or train them all")
     if (config.augment.mixup or config.augment.cutmix) and config.batch_size % 2:
         raise UserError(f"config.batch_size is {config.batch_size}: mixup and cutmix pair neighbours and need an even "
                         "number")

@@ -45,7 +45,7 @@ def test_values_that_do_not_go_together():
 def test_random_layers_are_not_frozen():
     config = default.get_config()
     config.optim.trainable_from = "block4"
-    with pytest.raises(UserError, match="would freeze random layers"):
+    with pytest.raises(UserError, match="that would freeze random layers"):
         configs.validate(config)
 
 
