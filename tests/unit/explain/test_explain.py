@@ -22,7 +22,8 @@ def subject_of(**changes):
     config.update_from_flattened_dict(changes)
     model = registry.create(config.model.name, 7, config.model.args)
     images = np.zeros((1, *registry.input_shape(config)), np.float32)
-    return Subject(Network(model, model.init(jax.random.key(3), images, False)), config, NAMES, temperature=2.0)
+    variables = jax.jit(lambda key: model.init(key, images, False))(jax.random.key(3))
+    return Subject(Network(model, variables), config, NAMES, temperature=2.0)
 
 
 @pytest.fixture(scope="module")
@@ -48,15 +49,14 @@ class TestExplain:
             assert np.ptp(maps, axis=(1, 2)).min() > 0
 
     def test_names_and_calibrated_probabilities(self, subject, images, explained):
-        logits = subject.network.model.apply(subject.network.variables, images / np.float32(127.5) - 1, False)
+        logits = jax.jit(subject.network.logits)(images / np.float32(127.5) - 1)
         np.testing.assert_array_equal(explained.predicted, logits.argmax(axis=1))
         np.testing.assert_allclose(explained.confidence, jax.nn.softmax(logits / 2).max(axis=1), rtol=1e-5)
 
     def test_batches_do_not_show(self, subject, images, explained, monkeypatch):
         monkeypatch.setattr(explain, "FACES_AT_ONCE", 2)
-        again = explain.explain(subject, images, ["integrated_gradients"])
-        np.testing.assert_allclose(again.maps["integrated_gradients"], explained.maps["integrated_gradients"],
-                                   atol=1e-4)
+        again = explain.explain(subject, images, ["grad_cam"])
+        np.testing.assert_allclose(again.maps["grad_cam"], explained.maps["grad_cam"], atol=1e-4)
 
     def test_a_dense_head_and_a_central_crop(self):
         subject = subject_of(**{"model.name": "jaffe_basic", "model.args": {}, "input.size": 40, "input.crop": 32})
