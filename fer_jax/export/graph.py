@@ -8,6 +8,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from fer_jax.data import scaling
 from fer_jax.data.augment import central_crop
@@ -31,7 +32,8 @@ def inference(model: nn.Module, variables: Any, spec: Input,
       uint8 (batch, size, size, channels) to {"logits": float32 (batch, classes)} and, where the network sows it,
       "class_maps": float32 (batch, h, w, classes), whose mean over h and w is the logits.
     """
-    factor, offset = scaling.factor_and_offset(spec.scaling)
+    # of the images' rank: a scalar over a last axis of 1 takes ONNX Runtime a fifth of mini-Xception's whole time
+    factor, offset = (np.full((1, 1, 1, 1), value, np.float32) for value in scaling.factor_and_offset(spec.scaling))
     side = crop or spec.size
     one_image = jax.ShapeDtypeStruct((1, side, side, spec.channels), jnp.float32)
     folded, scale_and_shift = folding.fold(model, variables, one_image)
