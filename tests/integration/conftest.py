@@ -21,7 +21,7 @@ TINY = ("--config=configs/default.py", "--config.data.source=synthetic", "--conf
         "--config.batch_size=8", "--config.epochs=6", "--config.parallel.steps_per_dispatch=2",
         "--config.checkpoint.keep=3")
 SLOWLY = "--config.checkpoint.every_steps=2"  # a checkpoint a chunk: time to be interrupted, and the same result
-PATIENCE = 120  # seconds before a wait counts as failed: a loaded machine is no mistake
+PATIENCE = 240  # seconds before a wait counts as failed: a loaded machine is no mistake
 
 
 class Process:
@@ -152,7 +152,7 @@ def command(user_environment):
     """`command("fer_jax.main", "--config=...")` runs `python -m` to its end and returns the completed process."""
     def run(module, *args, check=True, env=None, **kwargs):
         done = subprocess.run([sys.executable, "-m", module, *map(str, args)], cwd=REPOSITORY, text=True,
-                              capture_output=True, env=user_environment | (env or {}), timeout=280, **kwargs)
+                              capture_output=True, env=user_environment | (env or {}), timeout=560, **kwargs)
         assert not check or done.returncode == 0, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
