@@ -38,16 +38,17 @@ def write(workdir: str | os.PathLike, examples: Examples | None = None,
     """
     run = records.read(workdir)
     out = pathlib.Path(workdir) / "report" if out is None else pathlib.Path(out)
+    if run.folds:
+        examples = None  # the faces are in the folds' own reports
     predictions = run.predictions(run.split) if run.split else None
     if examples is not None and predictions is not None:
         predictions.require_same(examples.of_split(run.split))
 
     seconds = _seconds(run)
-    ceilings = {name: s["noise_ceiling"] for name, s in run.result["splits"].items()
-                if "noise_ceiling" in s} if run.result else {}
+    ceilings = {name: s["noise_ceiling"] for name, s in run.splits.items() if "noise_ceiling" in s}
     page: dict[str, Any] = {
         "title": f"{run.name}: report", "config": run.config, "model": run.config.model.name, "rows": run.rows,
-        "result": run.result, "splits": run.result["splits"] if run.result else {}, "split": run.split,
+        "result": run.result, "splits": run.splits, "split": run.split, "folds": run.folds,
         "ceilings": ceilings, "seconds": seconds, "total_seconds": sum(seconds.values()),
         "flat_config": configs.flatten(run.config.to_dict()),
         "train_faces": int(np.sum(examples.split == run.config.data.train_split)) if examples else None,
@@ -57,7 +58,7 @@ def write(workdir: str | os.PathLike, examples: Examples | None = None,
         page["curves"] = [plots.svg(draw) for draw in draws]
         plots.png(out / "learning_curves.png", draws)
     if run.result:
-        draw = plots.confusion(page["splits"][run.split]["confusion"], run.result["label_names"])
+        draw = plots.confusion(run.splits[run.split]["confusion"], run.result["label_names"])
         page["confusion"] = plots.svg(draw, (4.6, 4.3))
         plots.png(out / "confusion.png", [draw], (4.6, 4.3))
     if predictions:
@@ -90,8 +91,8 @@ def compare(workdirs: Sequence[str | os.PathLike], out: str | os.PathLike) -> pa
 
 
 def _seconds(run: records.Records) -> dict[str, float]:
-    """Wall clock by phase: of the result, else of the last row."""
-    if run.result:
+    """Wall clock by phase: of the result, else of the last row; {} of a cross-validation."""
+    if run.result and not run.folds:
         return run.result["seconds"]
     prefix = "seconds_"
     return {key.removeprefix(prefix): value for key, value in run.rows[-1].items() if key.startswith(prefix)} \
@@ -145,10 +146,10 @@ def _save_sheet(path: pathlib.Path, shown: Sequence[faces.Face]) -> None:
 
 def _comparison_table(runs: Sequence[records.Records]) -> list[tuple[str, list[str]]]:
     """Rows of (what, one text a run); what a run lacks is an empty text."""
-    splits = list(dict.fromkeys(name for run in runs if run.result for name in run.result["splits"]))
+    splits = list(dict.fromkeys(name for run in runs for name in run.splits))
     table = []
     for split in splits:
-        scores = [run.result["splits"].get(split) if run.result else None for run in runs]
+        scores = [run.splits.get(split) for run in runs]
 
         def row(label: str, text: str, scores: Sequence[Any] = scores) -> tuple[str, list[str]]:
             return label, [text.format(**s) if s else "" for s in scores]
@@ -156,11 +157,11 @@ def _comparison_table(runs: Sequence[records.Records]) -> list[tuple[str, list[s
         table += [row(f"{split} accuracy", "{accuracy:.2%} ± {standard_error:.2%}"),
                   (f"{split} against {runs[0].name}", ["", *(_paired(runs[0], run, split) for run in runs[1:])]),
                   row(f"{split} macro-F1", "{macro_f1:.2%}"), row(f"{split} loss", "{loss:.4f}")]
-    finished = [run.result for run in runs]
     for label, text in (("best epoch", "{best_epoch} of {epochs}"), ("selected on", "{selected_on}"),
-                        ("training images/s", "{train_examples_per_second:,.0f}"),
-                        ("training seconds", "{train_seconds:,.0f}"), ("all seconds", "{wall_seconds:,.0f}")):
-        table.append((label, [text.format(**result) if result else "not finished" for result in finished]))
+                        ("training images/s", "{train_examples_per_second:,.0f}")):
+        table.append((label, [text.format(**run.result) if run.result and not run.folds else "" for run in runs]))
+    for label, text in (("training seconds", "{train_seconds:,.0f}"), ("all seconds", "{wall_seconds:,.0f}")):
+        table.append((label, [text.format(**run.result) if run.result else "not finished" for run in runs]))
     return table
 
 
@@ -174,22 +175,15 @@ def _paired(first: records.Records, other: records.Records, split: str) -> str:
 
 
 def _comparison_plots(runs: Sequence[records.Records]) -> list[plots.Draw]:
-    trained = [run for run in runs if run.rows]
-    if not trained:
-        return []
-
     def accuracy(run: records.Records) -> list[float]:
         return [row[f"{run.config.data.select_split}_accuracy"] for row in run.rows]
 
-    title = "Accuracy on the selection split"
-    draws = [plots.curves(title, {run.name: ([row["epoch"] for row in run.rows], accuracy(run)) for run in trained},
-                          share=True),
-             plots.curves(title, {run.name: ([row["seconds_train"] for row in run.rows], accuracy(run))
-                                  for run in trained}, xlabel="seconds of training", share=True)]
-    finished = [run for run in runs if run.result]
-    if finished and len({(tuple(run.result["label_names"]), run.split) for run in finished}) == 1:
-        recalls = {run.name: [c["recall"] for c in run.result["splits"][run.split]["per_class"].values()]
-                   for run in finished}
+    draws, trained, finished = [], [run for run in runs if run.rows], [run for run in runs if run.result]
+    for x, xlabel in (("epoch", "epoch"), ("seconds_train", "seconds of training")) if trained else ():
+        series = {run.name: ([row[x] for row in run.rows], accuracy(run)) for run in trained}
+        draws.append(plots.curves("Accuracy on the selection split", series, xlabel=xlabel, share=True))
+    if len({(tuple(run.result["label_names"]), run.split) for run in finished}) == 1:
+        recalls = {run.name: [c["recall"] for c in run.splits[run.split]["per_class"].values()] for run in finished}
         draws.append(plots.bars(f"Recall on {finished[0].split}", finished[0].result["label_names"], recalls))
     return draws
 

@@ -27,7 +27,7 @@ class Records:
       name: what people call it, the folder's name.
       config: config.json.
       rows: of metrics.jsonl, one an evaluated epoch; empty before the first.
-      result: result.json, or None while the run is not finished.
+      result: result.json, or None while the run is not finished. Of a cross-validation it is that of all folds.
     """
 
     workdir: pathlib.Path
@@ -37,9 +37,21 @@ class Records:
     result: dict[str, Any] | None
 
     @property
+    def folds(self) -> int:
+        """Of a finished cross-validation; 0 of a single run."""
+        return self.result["folds"] if self.result and "folds" in self.result else 0
+
+    @property
+    def splits(self) -> dict[str, Any]:
+        """The scores by split, {} before the end; of a cross-validation those of all its test predictions together."""
+        if not self.result:
+            return {}
+        return {f"all {self.folds} folds": self.result["pooled"]} if self.folds else self.result["splits"]
+
+    @property
     def split(self) -> str | None:
         """The split that is shown in detail: the test split where it was scored, else the one selected on."""
-        return list(self.result["splits"])[-1] if self.result else None
+        return list(self.splits)[-1] if self.splits else None
 
     def predictions(self, split: str) -> Predictions | None:
         """Of one split, or None where the run kept none."""

@@ -51,7 +51,8 @@ def made_run(workdir, examples, *, epochs=3, finished=True, predictions=True, sk
             (workdir / "predictions").mkdir(exist_ok=True)
             np.savez(workdir / "predictions" / f"{name}.npz", logits=logits, labels=split.labels)
     files.write_json(workdir / "result.json", {
-        "config": "made", "seed": 0, "data": examples.description, "label_names": NAMES, "selected_on": "PublicTest",
+        "config": "made", "seed": 0, "data": examples.description,
+        "split_note": "Nobody is on both sides.", "label_names": NAMES, "selected_on": "PublicTest",
         "selected_by": "accuracy", "best_epoch": 2, "epochs": epochs, "splits": splits, "train_examples": 640 * epochs,
         "train_examples_per_second": 62.4, "train_seconds": 10.25 * epochs, "wall_seconds": 50.0,
         "seconds": {"startup": 4.5, "train": 30.5, "eval": 3.0}, "versions": {"jax": "0.0.1", "device": "1 x tree"}})
@@ -123,7 +124,8 @@ class TestWrite:
         assert f"{100 * private['accuracy']:.1f} % ± {100 * private['standard_error']:.1f} on PrivateTest" in page.text
         for words in ("Trained on Training (64 faces) of 234 made-up faces",
                       "Epoch 2 of 3 was chosen by accuracy on PublicTest", "PrivateTest was scored once",
-                      "train 30.5 80.3", "62 training images/s", "jax 0.0.1", "optim.learning_rate 0.001", "1 x tree"):
+                      "Nobody is on both sides.", "train 30.5 80.3", "62 training images/s", "jax 0.0.1",
+                      "optim.learning_rate 0.001", "1 x tree"):
             assert words in page.text
         fear = private["per_class"]["fear"]
         assert f"fear {fear['examples']} {100 * fear['precision']:.1f} {100 * fear['recall']:.1f}" in page.text
@@ -143,6 +145,17 @@ class TestWrite:
         text = Page(report.write(tmp_path)).text
         assert "noise ceiling" in text and "86.4" in text
         assert "--config=configs/<made>.py" in text
+
+    def test_calibration_where_recorded(self, tmp_path):
+        made_run(tmp_path, made_examples())
+        result = json.loads((tmp_path / "result.json").read_text())
+        result["calibration"] = {"temperature": 1.437, "fitted_on": "PublicTest", "uncertain_below": 0.41,
+                                 "coverage": 0.9, "accuracy_when_certain": 0.777,
+                                 "expected_calibration_error": {"before": 0.143, "after": 0.021}}
+        files.write_json(tmp_path / "result.json", result)
+        text = Page(report.write(tmp_path)).text
+        assert "A temperature of 1.44, fitted on PublicTest, brings it from 14.3 % to 2.1 % there" in text
+        assert "of the 90.0 % of faces whose probability is then at least 41.0 %, 77.7 % are right" in text
 
     def test_unfinished_without_data(self, tmp_path):
         made_run(tmp_path, made_examples(), finished=False)
@@ -174,6 +187,36 @@ class TestWrite:
     def test_a_folder_that_is_no_run(self, tmp_path):
         with pytest.raises(UserError, match="no run's folder"):
             report.write(tmp_path)
+
+
+def made_crossval(workdir, examples):
+    """A cross-validation of two folds: its result and nothing else."""
+    configs.save(default.get_config(), workdir)
+    mistaken = np.arange(len(examples)) % 4 == 0
+    pooled = metrics.scores(np.eye(7)[(examples.labels + mistaken) % 7], examples.labels, NAMES)
+    files.write_json(workdir / "result.json", {
+        "config": "made", "seed": 0, "data": examples.description, "split_note": "No person is both.",
+        "label_names": NAMES, "folds": 2, "mean_accuracy": 0.751, "std_accuracy": 0.032, "pooled": pooled,
+        "per_fold": [pooled | {"best_epoch": epoch} for epoch in (11, 12)], "train_seconds": 70.0, "wall_seconds": 99.0,
+        "versions": {"jax": "0.0.1"}})
+
+
+class TestCrossValidation:
+    def test_folds_and_pooled_scores(self, tmp_path):
+        examples = made_examples()
+        made_crossval(tmp_path, examples)
+        page = Page(report.write(tmp_path, examples))
+        assert "75.1 % ± 3.2 (standard deviation) over 2 folds" in page.text
+        assert "No person is both." in page.text
+        assert page.headings == ["The folds", "Which expressions, on all 2 folds", "To repeat it"]
+        assert [a for a in page.addresses if "fold" in a] == [f"../fold_0{i}/report/index.html" for i in (1, 2)]
+        assert (tmp_path / "report" / "confusion.png").exists()
+
+    def test_beside_a_single_run(self, finished, tmp_path):
+        made_crossval(tmp_path, made_examples())
+        text = Page(report.compare([finished, tmp_path], tmp_path / "out")).text
+        assert "all 2 folds accuracy" in text and "PrivateTest accuracy" in text
+        assert "training seconds 31 70" in text
 
 
 class TestCompare:
