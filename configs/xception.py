@@ -11,7 +11,8 @@ zoom and flip, stopped after 50 epochs without a better validation loss. Publish
 scored on (and trained on a random four fifths of all three splits); their published weights give 65.0 % on PublicTest
 at 64x64, see `tools/import_keras.py`.
 
-Measured here: not yet.
+Measured on two CPU cores that other work shared, JAX 0.10.2: `--config.epochs=5` gives PublicTest 0.549 +- 0.008 in
+247 s, 615 images/s. The whole 60 epochs and `:paper` are not measured yet.
 """
 
 from ml_collections import ConfigDict
