@@ -7,6 +7,7 @@ import pytest
 
 from tests.integration.conftest import SLOWLY, Runs, checkpoints, rows, same_end
 
+pytestmark = pytest.mark.slow
 STOPPED = 75
 # Plain descent in small steps: other optimisers make much of the rounding of a gradient near zero.
 SMOOTH = ("--config.epochs=1", "--config.optim.name=sgd", "--config.optim.learning_rate=0.001")

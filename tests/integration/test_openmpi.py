@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.skipif(shutil.which("mpirun") is None, reason="no mpirun: install openmpi-bin")
+pytestmark = [pytest.mark.slow,
+              pytest.mark.skipif(shutil.which("mpirun") is None, reason="no mpirun: install openmpi-bin")]
 
 
 def test_two_processes_of_mpirun_are_one_run(runs):
