@@ -14,7 +14,6 @@ def get_config() -> ConfigDict:
     c.epochs = 40
     c.batch_size = 128                      # the global batch: all devices of all hosts together
     c.dtype = "auto"                        # of the computation: float32, bfloat16; auto is bfloat16 on accelerators
-    c.profile = False                       # write a profiler trace of one chunk into the workdir
 
     c.data = ConfigDict()
     c.data.source = "fer2013"               # a module of fer_jax/data/sources

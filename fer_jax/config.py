@@ -66,7 +66,7 @@ RANGES = {
 }
 
 # Keys that change where a run's input lies or how fast it goes, not its result.
-FREE_TO_CHANGE = ("profile", "data.path", "data.cache_dir", "data.pipeline", "parallel.api", "eval.batch_size",
+FREE_TO_CHANGE = ("data.path", "data.cache_dir", "data.pipeline", "parallel.api", "eval.batch_size",
                   "checkpoint.every_epochs", "checkpoint.every_steps", "checkpoint.every_minutes", "checkpoint.keep")
 
 
