@@ -11,17 +11,22 @@ import numpy as np
 from fer_jax.serve import faces, stages
 from fer_jax.serve.classifier import Classifier
 from fer_jax.serve.sources import Frame
-from fer_jax.serve.tracker import Track, Tracker
+from fer_jax.serve.tracker import Motion, Track, Tracker
 
 
 @dataclasses.dataclass(frozen=True)
 class Searched:
-    """A frame, what the detector found in it (None where it was not asked), and the frame small and grey."""
+    """A frame after the search for faces.
+
+    Attributes:
+      frame: the frame.
+      found: the detector's faces, None where it was not asked.
+      motion: of the pixels since the frame before, None where there is none.
+    """
 
     frame: Frame
     found: list[faces.Face] | None
-    small: np.ndarray | None
-    scale: float
+    motion: Motion | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,24 +91,20 @@ class Analyser:
 
     def search(self, frame: Frame) -> Searched:
         """Find the faces, if it is this frame's turn."""
-        if self._every == 1:
-            return Searched(frame, self._detector.detect(frame.image), None, 1.0)
-        small, scale = faces.shrink(frame.image, faces.SEARCH_SIDE_MOVING)
-        self._since_search = 0 if frame.starts else (self._since_search + 1) % self._every
-        found = None if self._since_search else self._detector.detect(frame.image)
-        return Searched(frame, found, cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), scale)
+        small, scale = faces.shrink(cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY), faces.SEARCH_SIDE_MOVING)
+        follows = not frame.starts and self._small is not None and self._small.shape == small.shape
+        motion = Motion(self._small, small, scale) if follows else None
+        self._small = small
+        self._since_search = (self._since_search + 1) % self._every if follows else 0
+        return Searched(frame, None if self._since_search else self._detector.detect(frame.image), motion)
 
     def read(self, searched: Searched) -> Scene:
         """Follow the faces and classify those that are seen, all in one call."""
         frame = searched.frame
         if frame.starts:
             self._tracker.restart()
-        if searched.found is not None:
-            height, width = frame.image.shape[:2]
-            self._tracker.update(searched.found, frame.time, (width, height))
-        else:
-            self._tracker.follow(self._small, searched.small, searched.scale, frame.time)
-        self._small = searched.small
+        height, width = frame.image.shape[:2]
+        self._tracker.update(searched.found, frame.time, (width, height), searched.motion)
         tracks = self._tracker.tracks
         crops = {track.id: faces.cut(frame.image, track.box, self._policy, track.roll)
                  for track in tracks if track.found}

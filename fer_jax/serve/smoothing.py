@@ -14,6 +14,8 @@ TIME_CONSTANT_SECONDS = 0.5  # of the average: a change of expression shows afte
 # of the two largest probabilities varies by 0.05 to 0.3 from frame to frame, a fifth of that in the average: without a
 # margin, names that are nearly equal take turns.
 MARGIN = 0.15
+# One that leads by less takes over when it has led so long, lest a name stay that nothing speaks for any more.
+LASTING_MARGIN, LASTING_SECONDS = 0.08, 1.0
 LAST_LABELS = 10             # what the reports this project follows take the commonest of
 
 METHODS = ("average", "last10", "none")
@@ -36,6 +38,7 @@ class History:
         self._method = method
         self._recent: collections.deque[int] = collections.deque(maxlen=LAST_LABELS)
         self._time = 0.0
+        self._led_since = math.inf  # when another name than the shown one began to lead
         self.latest: np.ndarray | None = None
         self.probabilities: np.ndarray | None = None
         self.label = -1
@@ -59,5 +62,10 @@ class History:
         best = int(self.probabilities.argmax())
         if self._method == "none" or self.label < 0:
             return best
-        gives_way = self.probabilities[best] > self.probabilities[self.label] + MARGIN
-        return best if gives_way else self.label
+        lead = self.probabilities[best] - self.probabilities[self.label]
+        if lead <= LASTING_MARGIN:
+            self._led_since = math.inf
+            return self.label
+        self._led_since = min(self._led_since, self._time)
+        lasting = self._time - self._led_since >= LASTING_SECONDS
+        return best if lead > MARGIN or lasting else self.label

@@ -50,6 +50,34 @@ class Track:
     found: bool = True
 
 
+@dataclasses.dataclass(frozen=True)
+class Motion:
+    """Two frames after each other, small.
+
+    Attributes:
+      before, now: uint8 (h, w), grey and of one size.
+      scale: pixels of the frame for one of theirs.
+    """
+
+    before: np.ndarray
+    now: np.ndarray
+    scale: float
+
+    def shifts(self, boxes: np.ndarray) -> np.ndarray:
+        """How the pixels in each box (N, 4) of the frame before moved: (N, 2) pixels right and down, NaN if unknown.
+
+        The median over a grid of points that sparse optical flow (Lucas and Kanade, 1981) follows.
+        """
+        inner = np.linspace(0.2, 0.8, FLOW_POINTS)  # the rim of a box is background
+        grid = np.stack(np.meshgrid(inner, inner), -1).reshape(-1, 2)
+        points = (boxes[:, None, :2] + grid * boxes[:, None, 2:]).reshape(-1, 1, 2).astype(np.float32) / self.scale
+        moved, good, _ = cv2.calcOpticalFlowPyrLK(self.before, self.now, points, None, winSize=(11, 11), maxLevel=2)
+        shifts = ((moved - points) * self.scale).reshape(len(boxes), -1, 2)
+        good = good.reshape(len(boxes), -1).astype(bool)
+        return np.array([np.median(shift[ok], axis=0) if ok.sum() >= len(grid) / 2 else (np.nan, np.nan)
+                         for shift, ok in zip(shifts, good, strict=True)])
+
+
 class Tracker:
     """Follows faces through one scene: detections are assigned to the tracks they overlap most, all in all.
 
@@ -73,67 +101,45 @@ class Tracker:
         self._all = []
         self._time = None
 
-    def update(self, faces: Sequence[Face], time: float, size: tuple[int, int]) -> None:
-        """Take in the faces that were found in a frame.
+    def update(self, faces: Sequence[Face] | None, time: float, size: tuple[int, int],
+               motion: Motion | None = None) -> None:
+        """Take in a frame.
 
         Args:
-          faces: all of them.
+          faces: all that were found in it, None if it was not searched.
           time: of the frame, seconds, later than the one before.
           size: (width, height) of the frame in pixels.
+          motion: of the pixels since the frame before. Tracks that were not found go with it, or else on with their
+            speed.
         """
-        first, elapsed = self._time is None, self._advance(time)
-        boxes = np.array([face.box for face in faces]).reshape(-1, 4)
-        pairs = assign(np.array([track.box for track in self._all]).reshape(-1, 4), boxes)
-        for track in self._all:
-            track.found = False
-        for t, f in pairs:
-            track = self._all[t]
-            track.roll, track.seen, track.hits, track.found = faces[f].roll, time, track.hits + 1, True
-            _correct(track, boxes[f], elapsed)
-        new = sorted(set(range(len(faces))) - {f for _, f in pairs})
-        self._all = [track for track in self._all if self._lives(track, time, size)]
-        for f in new:
-            # nobody was there before the first frame to doubt what it shows
-            self._all.append(Track(next(self._ids), boxes[f], np.zeros(4), faces[f].roll, History(self._smoothing),
-                                   time, HITS_TO_SHOW if first else 1))
-
-    def follow(self, before: np.ndarray, now: np.ndarray, scale: float, time: float) -> None:
-        """Move the boxes with the pixels inside them, for a frame that was not searched.
-
-        Sparse optical flow (Lucas and Kanade) of a grid of points; a box takes the median of its points' motion.
-
-        Args:
-          before, now: uint8 (h, w), grey and of one size: the frame before and this one, both shrunk.
-          scale: pixels of the frame for one of theirs.
-          time: of this frame, seconds.
-        """
-        starts = [track.box.copy() for track in self._all]
-        elapsed = self._advance(time)
-        if not starts:
-            return
-        inner = np.linspace(0.2, 0.8, FLOW_POINTS)  # the rim of a box is background
-        grid = np.stack(np.meshgrid(inner, inner), -1).reshape(-1, 2)
-        points = np.concatenate([box[:2] + grid * box[2:] for box in starts]) / scale
-        moved, good, _ = cv2.calcOpticalFlowPyrLK(before, now, points.astype(np.float32)[:, None], None,
-                                                  winSize=(11, 11), maxLevel=2)
-        shifts = ((moved[:, 0] - points) * scale).reshape(len(starts), -1, 2)
-        good = good.reshape(len(starts), -1).astype(bool)
-        for track, start, shift, ok in zip(self._all, starts, shifts, good, strict=True):
-            if ok.sum() >= len(grid) // 2:
-                # taken whole: what the filter held back here would be lost, since flow tells only the change
-                moved_by = np.median(shift[ok], axis=0)
-                track.box[:2] = start[:2] + moved_by
-                track.box[2:] = start[2:]
-                track.speed[:2] = moved_by / elapsed if elapsed > 0 else 0.0
-
-    def _advance(self, time: float) -> float:
-        """Move every track to where its speed puts it; the seconds since the last time."""
-        elapsed = 0.0 if self._time is None else max(time - self._time, 0.0)
+        first, elapsed = self._time is None, 0.0 if self._time is None else max(time - self._time, 0.0)
         self._time = time
+        starts = [track.box for track in self._all]
         for track in self._all:
             track.box = track.box + track.speed * elapsed
             track.box[2:] = np.maximum(track.box[2:], 1.0)
-        return elapsed
+        unseen = set(range(len(self._all)))
+        if faces is not None:
+            boxes = np.array([face.box for face in faces]).reshape(-1, 4)
+            pairs = assign(np.array([track.box for track in self._all]).reshape(-1, 4), boxes)
+            for track in self._all:
+                track.found = False
+            for t, f in pairs:
+                track = self._all[t]
+                track.roll, track.seen, track.hits, track.found = faces[f].roll, time, track.hits + 1, True
+                _correct(track, boxes[f], elapsed)
+            unseen -= {t for t, _ in pairs}
+        if motion and unseen:
+            order = sorted(unseen)
+            for t, shift in zip(order, motion.shifts(np.array([starts[t] for t in order])), strict=True):
+                if np.isfinite(shift).all():
+                    _carry(self._all[t], starts[t], shift, elapsed)
+        self._all = [track for track in self._all if self._lives(track, time, size)]
+        if faces is not None:
+            for f in sorted(set(range(len(faces))) - {f for _, f in pairs}):
+                # nobody was there before the first frame to doubt what it shows
+                self._all.append(Track(next(self._ids), boxes[f], np.zeros(4), faces[f].roll,
+                                       History(self._smoothing), time, HITS_TO_SHOW if first else 1))
 
     @staticmethod
     def _lives(track: Track, time: float, size: tuple[int, int]) -> bool:
@@ -157,6 +163,15 @@ def _correct(track: Track, box: np.ndarray, elapsed: float) -> None:
     track.box = track.box + alpha * residual
     if elapsed > 0:
         track.speed = track.speed + beta / elapsed * residual
+
+
+def _carry(track: Track, start: np.ndarray, shift: np.ndarray, elapsed: float) -> None:
+    """Move the track from where it started as its pixels moved; all the way, since that is no measured place."""
+    track.box = start.copy()
+    track.box[:2] += shift
+    if elapsed > 0:
+        track.speed[:2] = shift / elapsed
+    track.speed[2:] = 0.0
 
 
 def assign(tracks: np.ndarray, boxes: np.ndarray) -> list[tuple[int, int]]:

@@ -39,6 +39,12 @@ def test_a_change_of_expression_shows_within_a_second():
     np.testing.assert_array_equal(history.latest, np.float32([0.1, 0.9]))
 
 
+def test_a_name_that_little_speaks_for_gives_way_in_time():
+    names, _ = _names("average", [[0.3, 0.2, 0.25]] * 25 + [[0.2, 0.3, 0.25]] * 100)
+    assert names[49] == 0
+    assert names[-1] == 1
+
+
 def test_the_average_depends_on_time_and_not_on_the_frame_rate():
     slow, fast = History(), History()
     for i in range(11):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fer_jax.serve import tracker
 from fer_jax.serve.faces import Face
-from fer_jax.serve.tracker import Tracker
+from fer_jax.serve.tracker import Motion, Tracker
 
 SIZE = (640, 480)
 RATE = 25.0
@@ -110,21 +110,37 @@ def test_a_restart_forgets_the_faces_and_counts_on():
     assert [track.id for track in following.tracks] == [2]
 
 
-def test_between_searches_boxes_move_with_the_pixels():
+def _moving(count):
+    """A texture that moves by (3, -2) a frame, half as large as its frame."""
     texture = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (240, 320), np.uint8), (0, 0), 3)
+    return [cv2.warpAffine(texture, np.float32([[1, 0, 3 * i], [0, 1, -2 * i]]), (320, 240)) for i in range(count)]
+
+
+def test_between_searches_boxes_move_with_the_pixels():
     following = Tracker()
     following.update([_face(200, 160, 80), _face(400, 200, 60)], 0.0, SIZE)
-    before = texture
-    for i in range(1, 6):
-        now = cv2.warpAffine(texture, np.float32([[1, 0, 3 * i], [0, 1, -2 * i]]), (320, 240))
-        following.follow(before, now, 2.0, i / RATE)
-        before = now
+    for i, (before, now) in enumerate(itertools.pairwise(_moving(6)), 1):
+        following.update(None, i / RATE, SIZE, Motion(before, now, 2.0))
     for track, (x, y) in zip(following.tracks, [(200, 160), (400, 200)], strict=True):
+        assert track.found
         np.testing.assert_allclose(track.box[:2], [x + 30, y - 20], atol=4)
 
 
-def test_following_nobody():
-    Tracker().follow(np.zeros((24, 32), np.uint8), np.zeros((24, 32), np.uint8), 1.0, 0.0)
+def test_a_face_that_is_missed_moves_with_the_pixels_and_the_others_with_what_is_found():
+    following = Tracker()
+    following.update([_face(200, 160, 80), _face(400, 200, 60)], 0.0, SIZE)
+    for i, (before, now) in enumerate(itertools.pairwise(_moving(6)), 1):
+        following.update([_face(400 - i, 200, 60)], i / RATE, SIZE, Motion(before, now, 2.0))
+    missed, found = following.tracks
+    assert (missed.found, found.found) == (False, True)
+    np.testing.assert_allclose(missed.box[:2], [230, 140], atol=4)
+    np.testing.assert_allclose(found.box[:2], [395, 200], atol=1)
+
+
+def test_pixels_that_cannot_be_followed():
+    motion = Motion(np.zeros((24, 32), np.uint8), np.zeros((24, 32), np.uint8), 1.0)
+    shifts = motion.shifts(np.array([[5, 5, 10, 10], [-900, -900, 10, 10.0]]))
+    assert np.isnan(shifts[1]).all()
 
 
 def test_two_hundred_faces():
