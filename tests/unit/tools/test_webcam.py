@@ -1,0 +1,26 @@
+"""In processes of their own: flags of several tools do not go together in one."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+def _run(*arguments):
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True)
+
+
+def test_help_comes_quickly_because_it_imports_nothing_heavy():
+    done = _run("-c", "import sys; import tools.webcam\n"
+                      "print([name for name in ('numpy', 'cv2', 'onnxruntime', 'jax') if name in sys.modules])")
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize("argument", ["--detect-every=0", "--smoothing=mean", "--search-side=8", "--threads=0",
+                                      "--detector=dlib", "--runtime=torch"])
+def test_values_out_of_range_are_refused_before_anything_is_opened(argument):
+    done = _run("-m", "tools.webcam", "--model=none", argument)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert argument.split("=")[0].strip("-") in done.stderr
+    assert len(done.stderr.splitlines()) == 1
