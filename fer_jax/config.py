@@ -18,6 +18,7 @@ CHOICES = {
     "input.channels": (1, 3),
     "input.scaling": tuple(scaling.SCALINGS),
     "input.resize": ("area", "linear"),
+    "augment.erase_fill": ("noise", "mean"),
     "optim.name": optim.OPTIMIZERS,
     "optim.schedule": optim.SCHEDULES,
     "eval.select_by": ("accuracy", "macro_f1", "loss"),
