@@ -22,11 +22,16 @@ def agree(rng):
 
     def check(fast, plain, *arguments, tolerance=1e-12):
         cotangent = rng.normal(size=jax.eval_shape(plain, *arguments).shape)
-        results = []
-        for function in fast, plain:
-            value, transposed = jax.vjp(function, *arguments)
-            results.append((value, *transposed(cotangent)))
-        for ours, expected in zip(*results, strict=True):
+
+        @jax.jit
+        def value_and_gradients(arguments, cotangent):
+            results = []
+            for function in fast, plain:
+                value, transposed = jax.vjp(function, *arguments)
+                results.append((value, *transposed(cotangent)))
+            return results
+
+        for ours, expected in zip(*value_and_gradients(arguments, cotangent), strict=True):
             assert ours.dtype == expected.dtype == np.float64
             np.testing.assert_allclose(ours, expected, rtol=0, atol=tolerance * max(1, np.abs(expected).max()))
 

@@ -15,21 +15,19 @@ def plain(x, kernel, strides=1, padding="SAME", groups=1):
                                     dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
-SIZES = [(6, 6), (7, 5), (8, 9)]
+SIZES = [(6, 8), (7, 5)]
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("strides", [1, 2, 3])
+@pytest.mark.parametrize(("strides", "channels"), [(1, 1), (1, 4), (2, 4), (3, 1)])
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
-@pytest.mark.parametrize("channels", [1, 4])
 def test_depthwise(agree, rng, size, strides, padding, channels):
     agree(functools.partial(convolution.depthwise, strides=strides, padding_kind=padding),
           functools.partial(plain, strides=strides, padding=padding, groups=channels),
           rng.normal(size=(3, *size, channels)), rng.normal(size=(3, 3, 1, channels)))
 
 
-@pytest.mark.parametrize("kernel", [(1, 1), (2, 4), (5, 3)])
-@pytest.mark.parametrize("strides", [1, 2])
+@pytest.mark.parametrize(("kernel", "strides"), [((1, 1), 2), ((2, 4), 1), ((5, 3), 2)])
 def test_depthwise_with_other_kernels(agree, rng, kernel, strides):
     agree(functools.partial(convolution.depthwise, strides=strides),
           functools.partial(plain, strides=strides, groups=2),
@@ -37,17 +35,16 @@ def test_depthwise_with_other_kernels(agree, rng, kernel, strides):
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("strides", [1, 2, 3])
-@pytest.mark.parametrize(("channels", "features"), [(1, 3), (4, 1), (3, 5)])
+@pytest.mark.parametrize(("strides", "channels", "features"), [(1, 3, 5), (2, 4, 1), (3, 1, 3)])
 def test_pointwise(agree, rng, size, strides, channels, features):
     agree(functools.partial(convolution.pointwise, strides=strides), functools.partial(plain, strides=strides),
           rng.normal(size=(3, *size, channels)), rng.normal(size=(1, 1, channels, features)))
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("kernel", [(3, 3), (4, 4), (5, 2)])
+@pytest.mark.parametrize("kernel", [(3, 3), (4, 2)])
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
-@pytest.mark.parametrize(("channels", "features"), [(1, 3), (4, 2)])
+@pytest.mark.parametrize(("channels", "features"), [(1, 3), (4, 2)], ids=["all rows gathered", "one row gathered"])
 def test_dense(agree, rng, size, kernel, padding, channels, features):
     agree(functools.partial(convolution.dense, padding_kind=padding), functools.partial(plain, padding=padding),
           rng.normal(size=(3, *size, channels)), rng.normal(size=(*kernel, channels, features)))

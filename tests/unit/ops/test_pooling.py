@@ -3,6 +3,7 @@
 import functools
 
 import flax.linen as nn
+import numpy as np
 import pytest
 
 from fer_jax.ops import pooling
@@ -12,14 +13,12 @@ def plain(x, window, strides, padding):
     return nn.max_pool(x, window_shape=(window, window), strides=(strides, strides), padding=padding)
 
 
-@pytest.mark.parametrize("size", [(6, 6), (7, 5), (8, 9)])
+@pytest.mark.parametrize("size", [(6, 8), (7, 5)])
 @pytest.mark.parametrize(("window", "strides"), [(2, 2), (3, 2), (3, 1), (4, 4), (2, 3)])
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
-@pytest.mark.parametrize("values", ["distinct", "ties"])
-def test_max_pool(agree, rng, size, window, strides, padding, values):
-    x = rng.normal(size=(3, *size, 2))
-    if values == "ties":
-        x = (x > 0).astype("float64")  # as ReLU makes of a flat patch
+def test_max_pool(agree, rng, size, window, strides, padding):
+    distinct = rng.normal(size=(3, *size, 2))
+    x = np.concatenate([distinct, distinct > 0])  # and ties, as ReLU makes of a flat patch
     arguments = {"window": window, "strides": strides}
     agree(functools.partial(pooling.max_pool, **arguments, padding_kind=padding),
           functools.partial(plain, **arguments, padding=padding), x)
