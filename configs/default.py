@@ -67,7 +67,7 @@ def get_config() -> ConfigDict:
     c.loss.label_smoothing = 0.0
 
     c.optim = ConfigDict()
-    c.optim.name = "adam"                   # adam, adamw, nadam, radam, sgd, lion
+    c.optim.name = "adam"                   # adam, adamw, lion, muon, nadam, radam, sgd
     c.optim.learning_rate = 1e-3            # peak
     c.optim.schedule = "cosine"             # constant, cosine, exponential, plateau
     c.optim.warmup_epochs = 0.0

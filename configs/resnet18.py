@@ -26,6 +26,7 @@ def get_config(variant: str = "") -> ConfigDict:
     c.input.crop = 40
     c.input.scaling = "unit"
     c.model.name = "resnet18"
+    c.model.args.stage_features = (64, 128, 256, 512)
     c.augment.rotation = 10.0
     c.augment.zoom = 0.2
     c.augment.shift = 0.2

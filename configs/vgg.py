@@ -34,6 +34,7 @@ def get_config(variant: str = "") -> ConfigDict:
     c.input.crop = 40
     c.input.scaling = "unit"
     c.model.name = "vgg"
+    c.model.args.stage_features = (64, 128, 256, 512)
     c.model.args.dense_features = (4096, 4096) if v.head == "dense" else ()
     c.augment.rotation = 10.0
     c.augment.zoom = 0.2

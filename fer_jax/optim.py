@@ -1,7 +1,7 @@
 """Optimisers and schedules by name, from optax; and reduce-on-plateau, which looks at evaluations.
 
 Weight decay leaves out biases and BatchNorm: every parameter with fewer than two axes. In adamw and lion it is
-decoupled (Loshchilov & Hutter 2019), in the others it is added to the gradient as an L2 penalty.
+decoupled (Loshchilov & Hutter 2019), as in muon, in the others it is added to the gradient as an L2 penalty.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import Any
 
 import jax
 import optax
+import optax.contrib
 from ml_collections import ConfigDict
 
-OPTIMIZERS = ("adam", "adamw", "lion", "nadam", "radam", "sgd")
+OPTIMIZERS = ("adam", "adamw", "lion", "muon", "nadam", "radam", "sgd")
 SCHEDULES = ("constant", "cosine", "exponential", "plateau")
 
 
@@ -42,6 +43,19 @@ def decayed(params: Any) -> Any:
     return jax.tree.map(lambda p: p.ndim > 1, params)
 
 
+def matrices(params: Any) -> Any:
+    """Tree of muon's dimension numbers: a kernel maps its input channels and window to its outputs; None takes Adam.
+
+    Adam gets biases, BatchNorm and depthwise kernels, which have one input channel. Jordan et al., "Muon" (2024).
+    """
+    def numbers(p: Any) -> optax.contrib.MuonDimensionNumbers | None:
+        if p.ndim < 2 or (p.ndim > 2 and p.shape[-2] == 1):
+            return None
+        return optax.contrib.MuonDimensionNumbers(tuple(range(p.ndim - 1)), p.ndim - 1)
+
+    return jax.tree.map(numbers, params)
+
+
 def create(optim: ConfigDict, learning_rate: Callable[[Any], Any]) -> optax.GradientTransformation:
     """The optimiser of `config.optim`, with clipping, weight decay and gradient accumulation.
 
@@ -67,10 +81,14 @@ def create(optim: ConfigDict, learning_rate: Callable[[Any], Any]) -> optax.Grad
             core = optax.adamw(rate, **decoupled)
         case "lion":
             core = optax.lion(rate, **decoupled)
+        case "muon":
+            # With this scale of the updates Adam's learning rates suit both kinds of parameter (Liu et al. 2025).
+            core = optax.contrib.muon(rate, consistent_rms=0.2, weight_decay=optim.weight_decay,
+                                      adam_weight_decay=0.0, muon_weight_dimension_numbers=matrices)
         case other:
             raise ValueError(other)
     parts = [core]
-    if optim.weight_decay and optim.name not in ("adamw", "lion"):
+    if optim.weight_decay and optim.name not in ("adamw", "lion", "muon"):
         parts.insert(0, optax.add_decayed_weights(optim.weight_decay, mask=decayed))
     if optim.clip_norm:
         parts.insert(0, optax.clip_by_global_norm(optim.clip_norm))

@@ -9,35 +9,35 @@ import jax
 
 from fer_jax.models.network import Flatten, Network
 
-STAGES = (64, 128, 256, 512)
-
 
 class Vgg(Network):
     """Four stages of two 3x3 convolutions with BatchNorm and ReLU, each stage pooled by 2, then the head.
 
     Attributes:
+      stage_features: channels of each stage; narrower ones make a net for processors without a GPU.
       dense_features: widths of the fully connected layers. (4096, 4096), the published, has 29,886,919 parameters on
         40x40x1 images with 7 classes, without the 7,680 of BatchNorm; it ties the weights to the image's size. ()
         takes the mean over the last stage's unpooled map instead: 4,687,815, images of any size, and "class_maps".
       dropout: before each ReLU of the fully connected layers, or of the pooled vector.
     """
 
+    stage_features: tuple[int, ...] = (64, 128, 256, 512)
     dense_features: tuple[int, ...] = (4096, 4096)
     dropout: float = 0.2
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        for stage, features in enumerate(STAGES, 1):
+        for stage, features in enumerate(self.stage_features, 1):
             for i in (1, 2):
                 x = self.conv(features, name=f"stage{stage}_conv{i}")(x)
                 # PyTorch's defaults, with which the net was published
                 x = nn.relu(self.norm(name=f"stage{stage}_norm{i}", momentum=0.9, epsilon=1e-5)(x, train))
-            if stage < len(STAGES):
+            if stage < len(self.stage_features):
                 x = self.max_pool(2, name=f"stage{stage}_pool")(x)
         x = self.expose(x)
         if not self.dense_features:
             return self.classify_pooled(x, nn.Dropout(self.dropout, deterministic=not train, name="dropout"))
-        x = Flatten(name="flatten")(self.max_pool(2, name=f"stage{len(STAGES)}_pool")(x))
+        x = Flatten(name="flatten")(self.max_pool(2, name=f"stage{len(self.stage_features)}_pool")(x))
         for i, features in enumerate(self.dense_features, 1):
             x = self.dense(features, name=f"dense{i}")(x)
             x = nn.relu(nn.Dropout(self.dropout, deterministic=not train, name=f"dropout{i}")(x))

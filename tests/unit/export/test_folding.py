@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fer_jax.export import folding
-from fer_jax.models import layers, registry, resnet18, vgg
+from fer_jax.models import layers, registry
 
 
 class Mixed(nn.Module):
@@ -21,12 +21,10 @@ class Mixed(nn.Module):
 
 
 @pytest.mark.parametrize("model", [Mixed(), "mini_xception", "resnet18", "vgg"])
-def test_folded_weights_give_what_the_network_gave(model, variables_of, monkeypatch):
-    monkeypatch.setattr(resnet18, "STAGES", (4, 8))
-    monkeypatch.setattr(vgg, "STAGES", (4, 8))
+def test_folded_weights_give_what_the_network_gave(model, variables_of):
     if isinstance(model, str):
-        args = {"dense_features": ()} if model == "vgg" else {}
-        model = registry.create(model, 3, args, implementation="plain")
+        args = {"resnet18": {"stage_features": (4, 8)}, "vgg": {"stage_features": (4, 8), "dense_features": ()}}
+        model = registry.create(model, 3, args.get(model), implementation="plain")
     images = np.random.default_rng(1).normal(size=(2, 24, 24, 1)).astype(np.float32)
     variables = variables_of(model, images.shape[1:])
     folded, scale_and_shift = folding.fold(model, variables, jax.ShapeDtypeStruct(images.shape, images.dtype))

@@ -8,7 +8,7 @@ import pytest
 
 from fer_jax.export import bundle, graph, scoring
 from fer_jax.export import onnx as onnx_export
-from fer_jax.models import registry, resnet18
+from fer_jax.models import registry
 
 
 def operators(path):
@@ -42,9 +42,8 @@ def test_batchnorm_and_layout_are_gone(exported):
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", onnx_export.OPSET)]
 
 
-def test_class_maps_off_the_main_way_share_it(variables_of, tmp_path, monkeypatch):
-    monkeypatch.setattr(resnet18, "STAGES", (4, 8))
-    model = registry.create("resnet18", 3, implementation="plain")
+def test_class_maps_off_the_main_way_share_it(variables_of, tmp_path):
+    model = registry.create("resnet18", 3, {"stage_features": (4, 8)}, implementation="plain")
     images = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), np.uint8)
     variables = variables_of(model, images.shape[1:])
     spec = bundle.Input(16, 3, "unit", "area")
