@@ -57,8 +57,11 @@ def make_train_chunk(learner: Learner, fetch: Callable[[Tree, Tree], tuple[jax.A
             return cross_entropy(logits, targets, smoothing).mean(), (logits, updated.get("batch_stats", {}))
 
         (loss, (logits, batch_stats)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+        correct = jnp.sum(logits.argmax(-1) == targets.argmax(-1), dtype=jnp.float32)
         # Without synchronised BatchNorm the devices' running statistics differ: averaged, they are one state again.
-        grads, loss, batch_stats = lax.pmean((grads, loss, batch_stats), AXIS)
+        # The count travels with them as a mean, for a message costs more than what is in it.
+        grads, loss, batch_stats, correct = lax.pmean((grads, loss, batch_stats, correct), AXIS)
+        correct = jnp.round(correct * lax.axis_size(AXIS))
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, jax.tree.map(lambda u: u * state.lr_scale, updates))
         ema = state.ema
@@ -66,10 +69,9 @@ def make_train_chunk(learner: Learner, fetch: Callable[[Tree, Tree], tuple[jax.A
             # Early steps count more (as TensorFlow's num_updates), else the random start would linger.
             decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))
             ema = optax.incremental_update({"params": params, "batch_stats": batch_stats}, ema, 1 - decay)
-        correct = lax.psum(jnp.sum(logits.argmax(-1) == targets.argmax(-1)), AXIS)
         state = TrainState(step=state.step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state,
                            lr_scale=state.lr_scale, ema=ema)
-        return state, {"loss": loss, "correct": correct.astype(jnp.float32), "gradient_norm": optax.tree.norm(grads)}
+        return state, {"loss": loss, "correct": correct, "gradient_norm": optax.tree.norm(grads)}
 
     def chunk(state: TrainState, resident: Tree, feed: Tree) -> tuple[TrainState, dict[str, jax.Array]]:
         return lax.scan(lambda state, feed: step(state, resident, feed), state, feed)
