@@ -24,6 +24,8 @@ _SOURCE = flags.DEFINE_string("source", "0", "camera number, video, picture, fol
 _HEADLESS = flags.DEFINE_bool("headless", False, "open no window")
 _VIEW = flags.DEFINE_enum("view", "multi", ["multi", "single"], "multi: every face's name; single: the largest face "
                           "with a bar for every expression")
+_EXPLAIN = flags.DEFINE_bool("explain", False, "tint what speaks for each face's name red, what speaks "
+                             "against it blue")
 _RECORD = flags.DEFINE_string("record", None, "write the annotated video (.mp4, .mkv, .avi, .webm, without sound) or, "
                               "for a picture, .png or .jpg")
 _EVENTS = flags.DEFINE_string("events", None, "write what is seen: JSON lines, one a frame, or .csv, one row a face; - "
@@ -70,12 +72,15 @@ def _play() -> int:
     name = _DETECTOR.value or ("yunet" if _DETECTOR_MODEL.value else "haar")
     detector = faces.create(name, _DETECTOR_MODEL.value, _ALIGN.value, side)
     analyser = Analyser(classifier, detector, _SMOOTHING.value, _DETECT_EVERY.value)
+    if _EXPLAIN.value and not analyser.has_maps:
+        raise UserError(f"--explain: {_MODEL.value} has no activation map, since its network does not end in an "
+                        "average over maps: leave the flag out, or use python -m tools.explain, which knows other ways")
     window = None if _HEADLESS.value else Window(f"fer_jax: {source.name}")
     recording = Recording(_RECORD.value, source.rate, source.live) if _RECORD.value else None
     face_folder = FaceFolder(_SAVE_FACES.value, classifier.labels) if _SAVE_FACES.value else None
     events = Events(_EVENTS.value, classifier.labels) if _EVENTS.value else None
-    summary = Player(source, analyser, view=_VIEW.value, window=window, recording=recording, events=events,
-                     face_folder=face_folder, max_frames=_MAX_FRAMES.value).play()
+    summary = Player(source, analyser, view=_VIEW.value, explain=_EXPLAIN.value, window=window, recording=recording,
+                     events=events, face_folder=face_folder, max_frames=_MAX_FRAMES.value).play()
     if summary.stopped_by == signal.SIGPIPE:
         # or Python, flushing at its end, would complain about the pipe once more
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -40,12 +40,15 @@ class Input:
       channels: 1 (grey) or 3 (RGB).
       scaling: name in `fer_jax.data.scaling`; the graphs apply it themselves.
       resize: "area" or "linear", the filter that brings a crop to `size`.
+      seen: side in pixels of the central square that the graphs cut out themselves, over which class maps lie; None
+        where they see all.
     """
 
     size: int
     channels: int
     scaling: str
     resize: str
+    seen: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +106,8 @@ def write(folder: str | os.PathLike, *, name: str, labels: Sequence[str], input:
         "name": name,
         "labels": list(labels),
         "input": {"size": input.size, "channels": input.channels, "dtype": "uint8", "layout": "NHWC",
-                  "scaling": {"name": input.scaling, "factor": factor, "offset": offset}, "resize": input.resize},
+                  "scaling": {"name": input.scaling, "factor": factor, "offset": offset}, "resize": input.resize}
+                 | ({"seen": input.seen} if input.seen else {}),
         "crop": crop,
         "temperature": temperature,
         "uncertain_below": uncertain_below,
@@ -144,7 +148,7 @@ def read(path: str | os.PathLike) -> Bundle:
     return Bundle(
         path=path,
         labels=tuple(manifest["labels"]),
-        input=Input(spec["size"], spec["channels"], spec["scaling"]["name"], spec["resize"]),
+        input=Input(spec["size"], spec["channels"], spec["scaling"]["name"], spec["resize"], spec.get("seen")),
         files={entry["role"]: path / name for name, entry in manifest["files"].items()},
         **{key: manifest[key] for key in ("name", "crop", "temperature", "uncertain_below", "model", "provenance")},
     )

@@ -68,7 +68,8 @@ def export(out: str | os.PathLike, *, config: ConfigDict, variables: Any, label_
     refuse_other_content(out)
     if int8 and calibration is None:
         raise UserError("int8 fits its ranges to training faces and there are none: give the run's data by --data")
-    spec = bundle.Input(config.input.size, config.input.channels, config.input.scaling, config.input.resize)
+    spec = bundle.Input(config.input.size, config.input.channels, config.input.scaling, config.input.resize,
+                        config.input.crop or None)
     images = _drawn(spec) if evaluation is None else evaluation.images
     formats = [comparison.reference(_flax_logits(config, variables, len(label_names), images), evaluation)]
     with files.atomic_path(out) as aside:
@@ -137,7 +138,7 @@ def _write_graphs(folder: pathlib.Path, config: ConfigDict, spec: bundle.Input, 
                   label_names: Sequence[str], float16: bool, calibration: np.ndarray | None) -> None:
     path = {role: folder / file for role, file in bundle.FILES.items()}
     model = registry.create(config.model.name, len(label_names), config.model.args, implementation="plain")
-    infer = graph.inference(model, variables, spec, config.input.crop)
+    infer = graph.inference(model, variables, spec)
     logging.info("writing StableHLO and ONNX")
     stablehlo.save(path["stablehlo"], infer, spec)
     onnx.save(path["onnx"], infer, spec, {"labels": json.dumps(list(label_names)), "name": config.name,

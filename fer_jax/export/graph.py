@@ -18,15 +18,13 @@ from fer_jax.export.bundle import Input
 OUTPUTS = ("logits", "class_maps")  # in this order; the second where the network has one
 
 
-def inference(model: nn.Module, variables: Any, spec: Input,
-              crop: int = 0) -> Callable[[jax.Array], dict[str, jax.Array]]:
+def inference(model: nn.Module, variables: Any, spec: Input) -> Callable[[jax.Array], dict[str, jax.Array]]:
     """The trained network as a function of pixels, its weights held as constants, BatchNorm folded into them.
 
     Args:
       model: made with `implementation="plain"` and in float32: what is exported uses XLA's own operations only.
       variables: {"params", "batch_stats"?} of `model`.
-      spec: the images, and the scaling, which becomes part of the function.
-      crop: side of the central square that the network sees, 0 for the whole image; also part of the function.
+      spec: the images, and the scaling and the central square, which become part of the function.
 
     Returns:
       uint8 (batch, size, size, channels) to {"logits": float32 (batch, classes)} and, where the network sows it,
@@ -34,7 +32,7 @@ def inference(model: nn.Module, variables: Any, spec: Input,
     """
     # of the images' rank: a scalar over a last axis of 1 takes ONNX Runtime a fifth of mini-Xception's whole time
     factor, offset = (np.full((1, 1, 1, 1), value, np.float32) for value in scaling.factor_and_offset(spec.scaling))
-    side = crop or spec.size
+    side = spec.seen or spec.size
     one_image = jax.ShapeDtypeStruct((1, side, side, spec.channels), jnp.float32)
     folded, scale_and_shift = folding.fold(model, variables, one_image)
 

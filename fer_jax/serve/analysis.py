@@ -30,6 +30,20 @@ class Searched:
 
 
 @dataclasses.dataclass(frozen=True)
+class Activation:
+    """Which places of a face speak for the name that is shown of it.
+
+    Attributes:
+      values: float32 (h, w), the name's class activation map less the mean over all names, in shares of its largest
+        magnitude: -1..1, negative where a place speaks against the name.
+      region: of the frame, over which they lie.
+    """
+
+    values: np.ndarray
+    region: faces.Region
+
+
+@dataclasses.dataclass(frozen=True)
 class Reading:
     """What is known of one face in one frame.
 
@@ -42,6 +56,7 @@ class Reading:
       uncertain: whether the largest smoothed probability is below what the bundle calls certain.
       found: False where the detector missed the face and only its motion says where it is.
       crop: uint8 BGR pixels that were classified, None where none were.
+      activation: None where no pixels were classified or the network has no class activation maps.
     """
 
     track: int
@@ -52,6 +67,7 @@ class Reading:
     uncertain: bool
     found: bool
     crop: np.ndarray | None
+    activation: Activation | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +83,7 @@ class Analyser:
 
     Attributes:
       labels: names of the classes in order.
+      has_maps: whether readings of faces that were found have an activation.
     """
 
     def __init__(self, classifier: Classifier, detector: faces.Detector, smoothing: str = "average",
@@ -81,6 +98,7 @@ class Analyser:
           UserError: the bundle has no crop policy for this detector.
         """
         self.labels = classifier.labels
+        self.has_maps = classifier.has_maps
         self._classifier = classifier
         self._detector = detector
         self._policy = faces.CropPolicy.of(classifier.bundle.crop, detector.name)
@@ -108,16 +126,27 @@ class Analyser:
         tracks = self._tracker.tracks
         crops = {track.id: faces.cut(frame.image, track.box, self._policy, track.roll)
                  for track in tracks if track.found}
-        rows = dict(zip(crops, self._classifier.probabilities(list(crops.values())), strict=True))
+        probabilities, maps = self._classifier.classify(list(crops.values()))
+        rows = {track: i for i, track in enumerate(crops)}
         for track in tracks:
             if track.found:  # one that is missed keeps what it last showed
-                track.history.update(rows[track.id], frame.time)
-        return Scene(frame, [self._reading(track, crops.get(track.id)) for track in tracks])
+                track.history.update(probabilities[rows[track.id]], frame.time)
+        return Scene(frame, [
+            self._reading(track, crops.get(track.id),
+                          maps[rows[track.id]] if maps is not None and track.found else None) for track in tracks])
 
-    def _reading(self, track: Track, crop: np.ndarray | None) -> Reading:
+    def _reading(self, track: Track, crop: np.ndarray | None, maps: np.ndarray | None) -> Reading:
         history = track.history
         return Reading(track.id, track.box, history.label, history.latest, history.probabilities,
-                       self._classifier.is_uncertain(history.probabilities), track.found, crop)
+                       self._classifier.is_uncertain(history.probabilities), track.found, crop,
+                       None if maps is None else self._activation(track, maps))
+
+    def _activation(self, track: Track, maps: np.ndarray) -> Activation:
+        values = maps[..., track.history.label] - maps.mean(axis=-1)
+        largest = np.abs(values).max()
+        spec = self._classifier.bundle.input
+        region = faces.region(track.box, self._policy, track.roll).scaled((spec.seen or spec.size) / spec.size)
+        return Activation(values / largest if largest > 0 else values, region)
 
 
 class Pipeline(Iterator[Scene]):

@@ -41,6 +41,7 @@ class Classifier:
     Attributes:
       bundle: what was read.
       labels: names of the classes in order.
+      has_maps: whether it also tells where a face shows what, see `classify`.
     """
 
     def __init__(self, path: str | os.PathLike, runtime: str = "onnx", threads: int = 1):
@@ -62,6 +63,9 @@ class Classifier:
         self.labels = self.bundle.labels
         self._run = _jax(self.bundle.file("stablehlo")) if runtime == "jax" else _onnx(self.bundle.file(runtime),
                                                                                         threads)
+        spec = self.bundle.input
+        # also takes what the first run costs off the first frame
+        self.has_maps = "class_maps" in self._run(np.zeros((1, spec.size, spec.size, spec.channels), np.uint8))
 
     def __call__(self, crops: Sequence[np.ndarray]) -> list[Prediction]:
         """What each crop shows; see `prepare` for what a crop may be. All go through the network as one batch."""
@@ -70,10 +74,20 @@ class Classifier:
 
     def probabilities(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         """float32 (N, classes), rows summing to 1: softmax(logits / temperature) of N crops."""
-        scaled = self.logits(self.prepare(crops)) / self.bundle.temperature
+        return self.classify(crops)[0]
+
+    def classify(self, crops: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
+        """What N crops show, and where.
+
+        Returns:
+          the probabilities, see there, and class activation maps float32 (N, h, w, classes), whose mean over the places
+          is the logits; None in their place where the network has none or N is 0.
+        """
+        outputs = self._outputs(self.prepare(crops))
+        scaled = outputs["logits"] / self.bundle.temperature
         scaled -= scaled.max(axis=1, keepdims=True)
         exponentials = np.exp(scaled)
-        return exponentials / exponentials.sum(axis=1, keepdims=True)
+        return exponentials / exponentials.sum(axis=1, keepdims=True), outputs.get("class_maps")
 
     def is_uncertain(self, probabilities: np.ndarray) -> bool:
         """Whether the largest of the probabilities (classes,) is below what the bundle calls certain."""
@@ -101,11 +115,16 @@ class Classifier:
 
     def logits(self, pixels: np.ndarray) -> np.ndarray:
         """float32 (N, classes) before temperature and softmax, of uint8 (N, size, size, channels)."""
+        return self._outputs(pixels)["logits"]
+
+    def _outputs(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         pieces = [self._run(pixels[i : i + LARGEST_BATCH]) for i in range(0, len(pixels), LARGEST_BATCH)]
-        return np.concatenate(pieces) if pieces else np.empty((0, len(self.labels)), np.float32)
+        if not pieces:
+            return {"logits": np.empty((0, len(self.labels)), np.float32)}
+        return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
 
-def _onnx(path: pathlib.Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+def _onnx(path: pathlib.Path, threads: int) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     import onnxruntime
 
     onnxruntime.set_default_logger_severity(3)  # its warnings speak to whoever made the graph
@@ -119,13 +138,13 @@ def _onnx(path: pathlib.Path, threads: int) -> Callable[[np.ndarray], np.ndarray
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: ONNX Runtime {onnxruntime.__version__} cannot load it ({reason}): "
                         "install a newer onnxruntime or export the bundle again") from error
-    return lambda pixels: session.run(["logits"], {"images": pixels})[0]
+    names = [output.name for output in session.get_outputs()]
+    return lambda pixels: dict(zip(names, session.run(names, {"images": pixels}), strict=True))
 
 
-def _jax(path: pathlib.Path) -> Callable[[np.ndarray], np.ndarray]:
+def _jax(path: pathlib.Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     try:
         from fer_jax.export import stablehlo
     except ImportError as error:
         raise UserError(f"the runtime jax needs JAX ({error}): install fer_jax, or take the runtime onnx") from error
-    run = stablehlo.load(path)
-    return lambda pixels: run(pixels)["logits"]
+    return stablehlo.load(path)

@@ -183,6 +183,41 @@ class CropPolicy:
         return cls(known[detector]["enlarge"], tuple(known[detector]["offset"]))
 
 
+@dataclasses.dataclass(frozen=True)
+class Region:
+    """A rectangle of a frame, turned about its centre.
+
+    Attributes:
+      x, y: its centre in pixels.
+      width, height: in pixels.
+      roll: clockwise, in degrees.
+    """
+
+    x: float
+    y: float
+    width: float
+    height: float
+    roll: float = 0.0
+
+    def scaled(self, factor: float) -> Region:
+        """The same place, larger or smaller."""
+        return dataclasses.replace(self, width=factor * self.width, height=factor * self.height)
+
+
+def region(box: np.ndarray, policy: CropPolicy | None, roll: float = 0.0) -> Region:
+    """Where `cut` takes its pixels from; with no policy, the box itself."""
+    x, y, width, height = map(float, box)
+    x, y = x + width / 2, y + height / 2
+    if policy is None:
+        return Region(x, y, width, height)
+    larger = max(width, height)
+    side = max(round(larger * policy.enlarge), 1)
+    radians = math.radians(roll)
+    dx, dy = (value * larger for value in policy.offset)
+    return Region(x + dx * math.cos(radians) - dy * math.sin(radians),
+                  y + dx * math.sin(radians) + dy * math.cos(radians), side, side, roll)
+
+
 def cut(frame: np.ndarray, box: np.ndarray, policy: CropPolicy | None = CropPolicy(),
         roll: float = 0.0) -> np.ndarray:
     """The square around a face, completed with the frame's edge pixels where it reaches beyond.
@@ -198,12 +233,8 @@ def cut(frame: np.ndarray, box: np.ndarray, policy: CropPolicy | None = CropPoli
     """
     if policy is None:
         return frame
-    larger = max(float(box[2]), float(box[3]))
-    side = max(round(larger * policy.enlarge), 1)
-    radians = math.radians(roll)
-    dx, dy = (value * larger for value in policy.offset)
-    x = box[0] + box[2] / 2 + dx * math.cos(radians) - dy * math.sin(radians)
-    y = box[1] + box[3] / 2 + dx * math.sin(radians) + dy * math.cos(radians)
+    place = region(box, policy, roll)
+    x, y, side = place.x, place.y, int(place.width)
     if roll:
         turn = cv2.getRotationMatrix2D((x, y), roll, 1.0)
         turn[:, 2] += side / 2 - x, side / 2 - y

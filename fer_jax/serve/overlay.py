@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from fer_jax import labels as label_names
-from fer_jax.serve.analysis import Reading, Scene
+from fer_jax.serve.analysis import Activation, Reading, Scene
 from fer_jax.serve.tracker import overlap
 
 VIEWS = ("multi", "single")
@@ -25,6 +25,9 @@ _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
 _AS_FAR_FROM_BLACK_AS_FROM_WHITE = 0.18  # relative luminance, by the contrast of WCAG 2
 _FONT = cv2.FONT_HERSHEY_DUPLEX
 _PANEL_OPACITY = 0.65
+# of places in a face that speak for its name, and against it; as strong as they speak, at most so opaque
+FOR, AGAINST = (43, 24, 178), (172, 102, 33)
+TINT_OPACITY = 0.65
 # another face becomes the one of the single view when the present one is smaller than this share of it
 _KEEPS_UNTIL = 0.8
 
@@ -39,13 +42,19 @@ class Overlay:
                          for i, name in enumerate(labels)]
         self._chosen = 0
 
-    def draw(self, scene: Scene, view: str) -> np.ndarray:
-        """A copy of the frame with its faces: all of them, or the largest one and a bar for every class."""
+    def draw(self, scene: Scene, view: str, explain: bool = False) -> np.ndarray:
+        """A copy of the frame with its faces: all of them, or the largest one and a bar for every class.
+
+        With `explain`, what speaks for a face's name is tinted red and what speaks against it blue.
+        """
         image = scene.frame.image.copy()
         pen = _Pen(image)
         readings = scene.readings
         if view == "single":
             readings = [reading] if (reading := self._largest(readings)) else []
+        for reading in readings:
+            if explain and reading.activation is not None:
+                pen.tint(reading.activation)
         for reading in readings:
             pen.box(reading.box, self._colours[reading.label], whole=reading.found)
         self._names_over(pen, readings)
@@ -153,6 +162,26 @@ class _Pen:
         if region.size:
             region[:] = cv2.convertScaleAbs(region, alpha=1 - _PANEL_OPACITY)
 
+    def tint(self, activation: Activation) -> None:
+        """Lay the colours of an activation over its region."""
+        region, (rows, columns) = activation.region, activation.values.shape
+        limits = np.array(self.image.shape[1::-1])
+        centre, half = np.array((region.x, region.y)), np.array((region.width, region.height)) / 2
+        (x0, y0), (x1, y1) = np.clip((centre - half, centre + half), 0, limits).round().astype(int)
+        part = self.image[y0:y1, x0:x1]
+        if not part.size:
+            return
+        # from the pixels' centres to those of the map's cells
+        matrix = cv2.getRotationMatrix2D((region.x, region.y), region.roll, 1.0)
+        matrix[:, 2] += matrix[:, :2] @ (x0 + 0.5, y0 + 0.5) - centre + half
+        matrix *= np.array((columns / region.width, rows / region.height))[:, None]
+        matrix[:, 2] -= 0.5
+        levels = np.round(127.5 * (activation.values + 1)).astype(np.uint8)
+        levels = cv2.warpAffine(levels, matrix, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                                borderMode=cv2.BORDER_REPLICATE)
+        kept = cv2.multiply(part, cv2.applyColorMap(levels, _KEPT), scale=1 / 255)
+        part[:] = cv2.add(kept, cv2.applyColorMap(levels, _TINTS))
+
     def box(self, box: np.ndarray, colour: tuple[int, int, int], whole: bool) -> None:
         """A rectangle with a dark rim, to be seen on any ground; only its corners unless `whole`."""
         limits = np.array(self.image.shape[1::-1]) - 1
@@ -179,6 +208,17 @@ class _Pen:
         limits = np.maximum(np.array(self.image.shape[1::-1]) - extent, 0)
         corners = np.clip(corners, 0, limits)
         return np.concatenate([corners, np.broadcast_to(extent, (len(corners), 2))], axis=1)
+
+
+def _tints() -> tuple[np.ndarray, np.ndarray]:
+    """For each level of an activation, 0..255, what is added to a pixel and what share of 255 is kept of it."""
+    share = np.linspace(-1, 1, 256)[:, None, None]
+    opacity = TINT_OPACITY * np.abs(share)
+    added = opacity * np.where(share > 0, FOR, AGAINST)
+    return np.round(added).astype(np.uint8), np.round(255 * (1 - opacity) * np.ones(3)).astype(np.uint8)
+
+
+_TINTS, _KEPT = _tints()
 
 
 def _ascii(name: str) -> str:

@@ -47,19 +47,21 @@ class Summary:
 class Player:
     """Plays one source."""
 
-    def __init__(self, source: Source, analyser: Analyser, *, view: str = "multi", window: Window | None = None,
-                 recording: Recording | None = None, events: Events | None = None,
+    def __init__(self, source: Source, analyser: Analyser, *, view: str = "multi", explain: bool = False,
+                 window: Window | None = None, recording: Recording | None = None, events: Events | None = None,
                  face_folder: FaceFolder | None = None, max_frames: int = 0):
         """Args:
           source: of the frames; closed at the end, like all that follows.
           analyser: of the faces.
           view: at the start, a name in `overlay.VIEWS`.
+          explain: at the start, whether to show what speaks for each name.
           window, recording, events, face_folder: outputs, None for none.
           max_frames: end after so many; 0 is all of them.
         """
         self._source = source
         self._analyser = analyser
         self._view = view
+        self._explain = explain
         self._window = window
         self._recording = recording
         self._events = events
@@ -126,7 +128,7 @@ class Player:
         """Draw a scene where anybody looks, and write it to the outputs."""
         self._scene = scene
         if self._window or self._recording:
-            self._drawn = self._overlay.draw(scene, self._view)
+            self._draw()
         if self._recording:
             self._recording.write(self._drawn, scene.frame.time)
         if self._events:
@@ -142,6 +144,9 @@ class Player:
             self._wait_until_due(scene)
             self._count(scene)
             self._refresh()
+
+    def _draw(self) -> None:
+        self._drawn = self._overlay.draw(self._scene, self._view, self._explain)
 
     def _wait_until_due(self, scene: Scene) -> None:
         """A file plays in its own time, or slower where the machine is; what is live comes when it comes."""
@@ -188,16 +193,24 @@ class Player:
         elif key == "v":
             self._view = overlay.VIEWS[(overlay.VIEWS.index(self._view) + 1) % len(overlay.VIEWS)]
             if self._scene:
-                self._drawn = self._overlay.draw(self._scene, self._view)
+                self._draw()
+        elif key == "e":
+            if not self._analyser.has_maps:
+                self._tell("this model has no activation map")
+            elif self._scene:
+                self._explain = not self._explain
+                self._draw()
         elif key == "h":
             self._keys_shown = not self._keys_shown
         elif key == "s" and self._drawn is not None:
             path = pathlib.Path(f"still-{datetime.datetime.now():%Y%m%d-%H%M%S-%f}.png")
             saved = cv2.imwrite(str(path), self._drawn)
-            self._note = f"saved {path}" if saved else f"cannot write {path.absolute()}"
-            self._note_until = time.perf_counter() + NOTE_SECONDS
+            self._tell(f"saved {path}" if saved else f"cannot write {path.absolute()}")
         if key and self._drawn is not None:
             self._refresh()
+
+    def _tell(self, note: str) -> None:
+        self._note, self._note_until = note, time.perf_counter() + NOTE_SECONDS
 
     def _hold(self, stop: list[int]) -> None:
         """Leave the last picture in the window until somebody closes it."""

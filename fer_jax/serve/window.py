@@ -17,6 +17,7 @@ KEYS = (
     ("space", "pause, go on"),
     ("s", "save a still"),
     ("v", "switch the view"),
+    ("e", "show or hide what speaks for each name"),
     ("h", "show or hide these keys"),
 )
 _NAMES = {27: "q", 32: "space"}

@@ -224,6 +224,7 @@ def _wait_for(happened):
     (["--model={bundle}", "--source={clip}"], "no display to open a window on: say --headless"),
     (["--model={bundle}", "--source={clip}", "--headless", "--detector=yunet"], "the detector yunet has no model file"),
     (["--model={bundle}", "--source={clip}", "--headless", "--view=both"], "--view=both"),
+    (["--model={bundle}", "--source={clip}", "--headless", "--explain"], "has no activation map"),
 ])
 def test_mistakes_get_one_line(command, brightness_bundle, clip, tmp_path, flags, message):
     flags = [flag.format(clip=clip, bundle=brightness_bundle, tmp=tmp_path) for flag in flags]

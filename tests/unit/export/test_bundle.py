@@ -40,6 +40,12 @@ def test_the_manifest_spells_out_the_scaling(folder):
                     "scaling": {"name": "signed", "factor": 1 / 127.5, "offset": -1.0}}
 
 
+def test_the_square_that_the_graphs_cut_out_is_kept(tmp_path, manifest):
+    (tmp_path / "model.onnx").write_bytes(b"graph")
+    spec = bundle.Input(48, 1, "signed", "area", seen=40)
+    assert bundle.write(tmp_path, **manifest | {"input": spec}).input == spec
+
+
 def test_no_bundle(tmp_path):
     with pytest.raises(UserError, match=r"no bundle at .*nothing: expected a folder with bundle.json"):
         bundle.read(tmp_path / "nothing")

@@ -14,7 +14,7 @@ def test_it_takes_pixels_and_scales_them(tiny):
 
 def test_the_network_may_see_a_central_square_only(tiny):
     images = tiny.faces.images[:3]
-    infer = jax.jit(graph.inference(tiny.model, tiny.variables, bundle.Input(48, 1, "unit", "area"), crop=40))
+    infer = jax.jit(graph.inference(tiny.model, tiny.variables, bundle.Input(48, 1, "unit", "area", seen=40)))
     expected = jax.jit(lambda x: tiny.model.apply(tiny.variables, x / np.float32(255), False))(images[:, 4:44, 4:44])
     np.testing.assert_allclose(infer(images)["logits"], expected, rtol=1e-4, atol=1e-5)
 

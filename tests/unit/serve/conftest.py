@@ -12,6 +12,12 @@ def brightness_bundle(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def map_bundle(tmp_path_factory):
+    """Folder of the same with class maps."""
+    return serving.write_bundle(tmp_path_factory.mktemp("bundles") / "maps", maps=True)
+
+
+@pytest.fixture(scope="session")
 def yunet_model(real_data):
     """Path of YuNet's weights."""
     path = real_data / "models" / "face_detection_yunet_2023mar.onnx"

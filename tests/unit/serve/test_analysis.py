@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from fer_jax.errors import UserError
+from fer_jax.export import bundle
 from fer_jax.serve import Classifier, faces
 from fer_jax.serve.analysis import Analyser, Pipeline
 from fer_jax.serve.sources import Frame
@@ -86,6 +87,39 @@ def test_searching_every_so_many_th_frame(classifier, every):
         assert reading.found
         assert reading.track == 1
         assert reading.box[0] == pytest.approx(20 + 2 * i, abs=4)
+
+
+def test_what_speaks_for_the_shown_name_and_where(map_bundle, classifier):
+    """A face with a dark strip at its left: darkness speaks for the names of dark faces."""
+    analyser = Analyser(Classifier(map_bundle), Boxes(lambda i: [(20, 30, 40, 40), (120, 30, 40, 40)]))
+    image = np.full((100, 200, 3), serving.brightness_of(3), np.uint8)
+    image[:, 20:30] = serving.brightness_of(0)
+    first, second = analyser.read(analyser.search(_frames([image])[0])).readings
+    assert (first.label, second.label) == (2, 3)
+    for reading in (first, second):
+        assert reading.activation.values.shape == (8, 8)
+        assert np.abs(reading.activation.values).max() == pytest.approx(1)
+    assert first.activation.values[:, 0].min() > first.activation.values[:, -1].max()
+    assert (first.activation.region.x, first.activation.region.y) == (40, 50)
+    assert first.activation.region.width == round(1.03 * 40)
+    plain = Analyser(classifier, Boxes(lambda i: [(20, 30, 40, 40)]))
+    assert not plain.has_maps
+    assert plain.read(plain.search(_frames([image])[0])).readings[0].activation is None
+
+
+def test_a_face_that_is_missed_has_no_activation(map_bundle):
+    analyser = Analyser(Classifier(map_bundle), Boxes(lambda i: [(20, 20, 50, 50)] if i < 5 else []))
+    scenes = [analyser.read(analyser.search(frame)) for frame in _frames([_halves(1, 1)] * 6)]
+    assert scenes[4].readings[0].activation is not None
+    assert scenes[5].readings[0].activation is None
+
+
+def test_the_map_of_a_network_that_sees_a_central_square_lies_there(tmp_path):
+    spec = bundle.Input(8, 1, "unit", "area", seen=4)
+    classifier = Classifier(serving.write_bundle(tmp_path / "bundle", spec=spec, maps=True))
+    analyser = Analyser(classifier, faces.create("none"))
+    (reading,) = analyser.read(analyser.search(_frames([np.zeros((30, 50, 3), np.uint8)])[0])).readings
+    assert reading.activation.region == faces.Region(25, 15, 25, 15)
 
 
 def test_boxes_beyond_the_frame_tiny_ones_and_crowds(classifier):

@@ -50,6 +50,19 @@ def test_a_crowd_is_classified_as_each_face_alone(classifier):
     np.testing.assert_allclose(together[150], classifier.probabilities([crops[150]])[0], rtol=1e-5)
 
 
+def test_class_maps_where_the_network_has_them(classifier, map_bundle):
+    with_maps = Classifier(map_bundle)
+    assert with_maps.has_maps
+    assert not classifier.has_maps
+    crops = list(np.random.default_rng(0).integers(0, 256, (70, 8, 8), np.uint8))
+    probabilities, maps = with_maps.classify(crops)
+    assert maps.shape == (70, 8, 8, 7)
+    np.testing.assert_allclose(maps.mean((1, 2)), with_maps.logits(with_maps.prepare(crops)), atol=1e-3)
+    np.testing.assert_array_equal(probabilities, with_maps.probabilities(crops))
+    assert classifier.classify(crops)[1] is None
+    assert with_maps.classify([])[1] is None
+
+
 def test_no_faces_give_no_predictions(classifier):
     assert classifier([]) == []
     assert classifier.probabilities([]).shape == (0, 7)

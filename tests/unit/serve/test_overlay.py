@@ -1,3 +1,5 @@
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -6,7 +8,8 @@ from hypothesis import strategies as st
 
 from fer_jax.labels import FER2013
 from fer_jax.serve import overlay
-from fer_jax.serve.analysis import Reading, Scene
+from fer_jax.serve.analysis import Activation, Reading, Scene
+from fer_jax.serve.faces import Region
 from fer_jax.serve.sources import Frame
 from fer_jax.serve.tracker import overlap
 
@@ -70,6 +73,51 @@ def test_a_missed_face_shows_corners_only_and_an_uncertain_name_a_question_mark(
     assert _shows(missed[300:301, 190:210], 3) == 0
     assert _shows(missed[198:260, 190:210], 3) > 0
     assert _shows(unsure, 3) > _shows(found, 3), "its label is longer"
+
+
+def _tinted(values, region, shape=(100, 200)):
+    """Where a grey frame became redder and where bluer, bool (H, W) each."""
+    reading = Reading(1, np.array([0, 0, 1, 1.0]), 3, np.full(7, 1 / 7), np.full(7, 1 / 7), False, True, None,
+                      Activation(np.array(values, np.float32), region))
+    image = np.full((*shape, 3), 90, np.uint8)
+    overlay._Pen(image).tint(reading.activation)
+    red_over_blue = image[..., 2].astype(int) - image[..., 0]
+    return red_over_blue > 20, red_over_blue < -20
+
+
+def test_what_speaks_for_a_name_is_red_and_what_speaks_against_it_blue():
+    red, blue = _tinted([[1, -1]], Region(100, 50, 80, 40))
+    assert red[30:70, 60:80].all()
+    assert blue[30:70, 120:140].all()
+    outside = np.ones((100, 200), bool)
+    outside[30:70, 60:140] = False
+    assert not (red | blue)[outside].any()
+    assert not (red | blue)[:, 99:101].any(), "where nothing speaks nothing is tinted"
+
+
+@pytest.mark.parametrize("roll", [-90, 90, 180])
+def test_a_turned_face_has_a_turned_map(roll):
+    red, _ = _tinted([[1, 0], [0, 0]], Region(100, 50, 40, 40, roll))
+    y, x = (axis.mean() for axis in np.nonzero(red))
+    # clockwise from the upper left
+    assert (x > 100, y > 50) == {90: (True, False), 180: (True, True), -90: (False, True)}[roll]
+
+
+@settings(deadline=None, max_examples=50)
+@given(x=st.floats(-300, 300), y=st.floats(-300, 300), side=st.floats(0.1, 500), roll=st.floats(-45, 45))
+def test_a_map_may_lie_anywhere(x, y, side, roll):
+    red, _ = _tinted(np.ones((3, 3)), Region(x, y, side, side, roll))
+    visible = np.prod([np.diff(np.clip((c - side / 2, c + side / 2), 0, limit)) for c, limit in ((x, 200), (y, 100))])
+    assert abs(red.sum() - visible) <= 2 * 300 + 4
+
+
+def test_the_activation_is_drawn_when_asked_for():
+    reading = dataclasses.replace(_reading(1, [100, 100, 80, 80]),
+                                  activation=Activation(np.ones((4, 4), np.float32), Region(140, 140, 80, 80)))
+    drawing = overlay.Overlay(FER2013)
+    plain, tinted = (drawing.draw(_scene([reading]), "multi", explain) for explain in (False, True))
+    assert tuple(plain[140, 140]) == (90, 90, 90)
+    assert tinted[140, 140, 2] > tinted[140, 140, 0] + 50
 
 
 def test_names_do_not_cover_each_other():

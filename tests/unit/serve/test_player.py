@@ -160,6 +160,23 @@ def test_each_key_changes_what_is_shown(analyser, tmp_path, monkeypatch):
     np.testing.assert_array_equal(neither, plain)
 
 
+def test_the_key_for_what_speaks_for_a_name(analyser, map_bundle, tmp_path):
+    def last_shown(analyser, *keys, **start):
+        window = Window([*keys, "q"])
+        Player(Source(100_000, live=True, size=(240, 320)), analyser, window=window, **start).play()
+        return window.shown_before[-1]
+
+    with_maps = Analyser(Classifier(map_bundle), faces.create("none"))
+    plain, tinted, back = (last_shown(with_maps, *keys)[100:200].astype(int) for keys in ("", "e", "ee"))
+    from_the_start = last_shown(with_maps, explain=True)[100:200]
+    assert np.abs(tinted - plain).max() > 50
+    np.testing.assert_array_equal(back, plain)
+    np.testing.assert_array_equal(from_the_start, tinted)
+    told, silent = last_shown(analyser, "e"), last_shown(analyser)
+    np.testing.assert_array_equal(told[100:200], silent[100:200])
+    assert (told[220:, :160] != silent[220:, :160]).any(), "the line below says that there is none"
+
+
 def test_a_pause_shows_nothing_new_and_ends(analyser):
     class Pausing(Window):
         pauses = 0

@@ -89,4 +89,4 @@ def test_an_opencv_without_windows(monkeypatch):
 
 
 def test_the_help_names_every_key():
-    assert types.MappingProxyType(dict(window.KEYS)).keys() == {"q, Esc", "space", "s", "v", "h"}
+    assert types.MappingProxyType(dict(window.KEYS)).keys() == {"q, Esc", "space", "s", "v", "e", "h"}
