@@ -27,6 +27,8 @@ _NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Number of processe
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0, with --coordinator.")
 _HEARTBEAT_SECONDS = flags.DEFINE_integer("heartbeat_seconds", runtime.HEARTBEAT_SECONDS, "So long may a process give "
                                           "no sign of life before the others give up.", lower_bound=2)
+_HANG_SECONDS = flags.DEFINE_float("hang_seconds", runtime.HANG_SECONDS, "So long may the others wait for a process "
+                                   "that does give signs of life before all end.", lower_bound=1.0)
 
 
 def main(argv: list[str]) -> int | None:
@@ -46,7 +48,7 @@ def main(argv: list[str]) -> int | None:
         return
     workdir = _WORKDIR.value or pathlib.Path("runs") / name
     launch = runtime.launch_of(os.environ, _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
-    with runtime.cluster(launch, _HEARTBEAT_SECONDS.value):
+    with runtime.cluster(launch, _HEARTBEAT_SECONDS.value, _HANG_SECONDS.value):
         if _MODE.value == "crossval":
             from fer_jax import crossval
 

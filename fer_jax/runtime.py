@@ -23,8 +23,10 @@ from absl import logging
 
 from fer_jax import files
 from fer_jax.errors import AskedToStop, UserError
+from fer_jax.watchdog import Watchdog
 
 HEARTBEAT_SECONDS = 30  # without a sign of life from a process until the others give up
+HANG_SECONDS = 600.0    # so long may all wait for a process, which may only be slow: to download its data, say
 FAREWELL_SECONDS = 5    # to find out, after a failure, which processes still answer
 EXIT_INTERRUPTED = 130  # shells' code for SIGINT
 
@@ -35,6 +37,7 @@ KUBERNETES = ("KUBERNETES_SERVICE_HOST", "JOB_COMPLETION_INDEX", "HOSTNAME")
 TPU = ("TPU_WORKER_ID", "TPU_WORKER_HOSTNAMES")
 
 _boundaries = itertools.count(1)
+_watchdog: Watchdog | None = None  # where there are several processes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +110,8 @@ def launch_of(environ: Mapping[str, str], coordinator: str | None = None, num_pr
 
 
 @contextlib.contextmanager
-def cluster(launch: Launch, heartbeat_seconds: int = HEARTBEAT_SECONDS) -> Iterator[None]:
+def cluster(launch: Launch, heartbeat_seconds: int = HEARTBEAT_SECONDS,
+            hang_seconds: float = HANG_SECONDS) -> Iterator[None]:
     """Inside, this process is one of `launch`'s: `jax.distributed` runs, and SIGTERM and SIGINT ask to stop.
 
     A single process gets its own coordination service on the loopback address, so that one machine and a thousand
@@ -116,7 +120,8 @@ def cluster(launch: Launch, heartbeat_seconds: int = HEARTBEAT_SECONDS) -> Itera
     devices keep their collectives in shared memory, where they would go through gloo's sockets.
 
     A process that dies or stops answering ends the others: by `heartbeat_seconds` the coordination service ends them
-    with its number, and one whose collective fails at once says within `FAREWELL_SECONDS` who does not answer.
+    with its number, and one whose collective fails at once says within `FAREWELL_SECONDS` who does not answer. One
+    that answers but does not come to where the others have waited for it for `hang_seconds` ends them too.
 
     The first SIGINT asks to stop like SIGTERM does, a second one ends the process at once.
     """
@@ -145,7 +150,8 @@ def cluster(launch: Launch, heartbeat_seconds: int = HEARTBEAT_SECONDS) -> Itera
         if jax.process_index():
             logging.set_verbosity(logging.WARNING)  # the first speaks for all
     try:
-        yield
+        with _watched(hang_seconds):
+            yield
     except AskedToStop:
         raise
     except BaseException as error:
@@ -162,6 +168,12 @@ def asked_to_stop() -> bool:
     from jax.experimental import multihost_utils
 
     return multihost_utils.reached_preemption_sync_point(next(_boundaries))
+
+
+def arrive() -> None:
+    """Note that this process is about to wait for all others; every process must call it equally often."""
+    if _watchdog:
+        _watchdog.arrive()
 
 
 def is_first() -> bool:
@@ -187,6 +199,7 @@ def on_first(function: Callable[[], Any]) -> Any:
             outcome = pickle.dumps((function(), None))
         except UserError as error:
             outcome = pickle.dumps((None, str(error)))
+    arrive()
     value, mistake = pickle.loads(_broadcast(outcome))
     if mistake is not None:
         raise UserError(mistake)
@@ -246,6 +259,30 @@ def _listen_for_sigint() -> None:
             os._exit(EXIT_INTERRUPTED)
 
     threading.Thread(target=listen, name="sigint", daemon=True).start()
+
+
+@contextlib.contextmanager
+def _watched(seconds: float) -> Iterator[None]:
+    """Inside, a process that hangs ends all of them."""
+    global _watchdog
+    import jax
+    from jax._src import distributed  # no public name for the store that all processes share
+
+    if jax.process_count() == 1:
+        yield
+        return
+
+    def end(message: str) -> None:
+        print(f"error: {message}", file=sys.stderr, flush=True)
+        os._exit(1)
+
+    _watchdog = Watchdog(distributed.global_state.client, jax.process_index(), seconds)
+    stop = _watchdog.watch(end)
+    try:
+        yield
+    finally:
+        stop()
+        _watchdog = None
 
 
 def _broadcast(content: bytes) -> bytes:

@@ -1,11 +1,12 @@
 """Several processes are one run: the result of one process, one voice, one end."""
 
 import signal
+import sys
 
 import numpy as np
 import pytest
 
-from tests.integration.conftest import SLOWLY, Runs, checkpoints, rows, same_end
+from tests.integration.conftest import SLOWLY, Runs, checkpoints, free_port, rows, same_end
 
 pytestmark = pytest.mark.slow
 STOPPED = 75
@@ -101,6 +102,39 @@ def test_a_process_that_dies_or_hangs_is_named_and_ends_the_others(runs, victim,
         assert "process 1 does not answer" in survivor.output or "(stopped sending heartbeats):\n1\n" in survivor.output
     else:
         assert "process 0" in survivor.output or "task: 0" in survivor.output or "leader" in survivor.output
+
+
+HANGS = """
+import runpy, threading
+from fer_jax.data.device_pipeline import DevicePipeline
+
+feeds = DevicePipeline.feeds
+
+
+def that_stop(*args):
+    for number, feed in enumerate(feeds(*args)):
+        if number == 20:
+            threading.Event().wait()  # as for a file system that does not answer
+        yield feed
+
+
+DevicePipeline.feeds = that_stop
+runpy.run_module("fer_jax.main", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_process_that_hangs_but_answers_is_named_and_ends_the_others(runs, victim):
+    port = free_port()
+    pair = [runs.command(sys.executable, "-c" if i == victim else "-m", HANGS if i == victim else "fer_jax.main",
+                         *runs.flags(runs.folder / "run"), f"--coordinator=127.0.0.1:{port}", "--num_processes=2",
+                         f"--process_id={i}", "--hang_seconds=15") for i in range(2)]
+    codes = [process.wait() for process in pair]
+    assert codes[1 - victim] == 1
+    assert not {0, 2, STOPPED} & set(codes)
+    assert f"error: process {victim} hangs: the others have waited for it for 15 s" in pair[1 - victim].output
+    assert "this process hangs here:" in pair[victim].output
+    assert "in that_stop" in pair[victim].output
 
 
 def test_a_mistake_of_the_first_is_everybodys(runs, whole):

@@ -1,0 +1,77 @@
+"""Notices a process that hangs: it stays behind the others, though its network threads still answer."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Protocol
+
+LOOKS = 10                  # within the time after which a process counts as hanging
+LONGEST_LOOK_SECONDS = 10.0
+
+
+class Store(Protocol):
+    """What of `jax.distributed`'s client is used: strings by name, shared by all processes."""
+
+    def key_value_set(self, key: str, value: str, allow_overwrite: bool = False) -> None:
+        """Set one."""
+
+    def key_value_dir_get(self, key: str) -> list[tuple[str, str]]:
+        """All whose names begin with `key`, a slash and more: (name, value)."""
+
+
+class Watchdog:
+    """Counts how often this process came to where all wait for each other, and compares it with the others.
+
+    Who computes for long is not behind, for the others compute as long: only who is waited for is.
+    """
+
+    def __init__(self, store: Store, process: int, seconds: float, clock: Callable[[], float] = time.monotonic):
+        """`process` is this one's number; one that stays behind for `seconds` hangs."""
+        self._store, self._process, self._seconds, self._clock = store, process, seconds, clock
+        self._arrivals = 0
+        self._behind: dict[tuple[int, int], float] = {}
+
+    def arrive(self) -> None:
+        """Note that this process is about to wait for the others; every process must call it equally often."""
+        self._arrivals += 1
+
+    def hanging(self) -> list[int]:
+        """Tell the others how far this process came, and say which ones hang."""
+        self._store.key_value_set(f"arrivals/{self._process}", str(self._arrivals), allow_overwrite=True)
+        now = self._clock()
+        found = {int(name.rpartition("/")[2]): int(count) for name, count in self._store.key_value_dir_get("arrivals")}
+        last, furthest = min(found.values()), max(found.values())
+        # Since when each has been behind with that count: one that comes on begins anew.
+        self._behind = {(process, count): self._behind.get((process, count), now)
+                        for process, count in found.items() if count == last < furthest}
+        return [process for (process, _), since in self._behind.items() if now - since >= self._seconds]
+
+    def watch(self, end: Callable[[str], None]) -> Callable[[], None]:
+        """Look again and again, in a thread of its own, until the function that is returned is called.
+
+        `end(message)` is called when processes hang, and is expected to end this one. One that finds itself hanging
+        writes to standard error where its main thread is, and lets the others speak first.
+        """
+        stopped, pause = threading.Event(), min(self._seconds / LOOKS, LONGEST_LOOK_SECONDS)
+
+        def look() -> None:
+            while not stopped.wait(pause):
+                try:
+                    hanging = self.hanging()
+                except RuntimeError:  # the coordination service is gone, and says so itself
+                    return
+                if self._process in hanging:
+                    frame = sys._current_frames()[threading.main_thread().ident]
+                    print("".join(["this process hangs here:\n", *traceback.format_stack(frame)]), file=sys.stderr)
+                    stopped.wait(2 * pause)
+                if hanging:
+                    names = ", ".join(map(str, hanging))
+                    end(f"process {names} hangs: the others have waited for it for {self._seconds:g} s, "
+                        "see --hang_seconds")
+
+        threading.Thread(target=look, name="watchdog", daemon=True).start()
+        return stopped.set
