@@ -65,6 +65,12 @@ def get_config() -> ConfigDict:
 
     c.loss = ConfigDict()
     c.loss.label_smoothing = 0.0
+    c.loss.logit_adjustment = 0.0           # 1 trains for balanced accuracy: rare classes are named more often
+
+    c.teacher = ConfigDict()                # see fer_jax/distillation.py
+    c.teacher.runs = ()                     # folders of finished runs with the same labels and input; () is no teacher
+    c.teacher.weight = 0.7                  # share of the target that is the teachers' opinion, the rest is the label
+    c.teacher.temperature = 1.0             # above 1 softens the opinion
 
     c.optim = ConfigDict()
     c.optim.name = "adam"                   # adam, adamw, lion, muon, nadam, radam, sgd

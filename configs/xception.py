@@ -21,9 +21,11 @@ from configs import default, variants
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """`:best` or `:paper`."""
-    v = variants.parse(variant, ("best", "paper"))
+    """`:best` or `:paper`, with `width`=1, or 2 for twice the channels everywhere."""
+    v = variants.parse(variant, ("best", "paper"), width=("1", "2"))
     c = default.get_config()
+    c.model.args.stem_features = 8 * int(v.width)
+    c.model.args.block_features = tuple(features * int(v.width) for features in (16, 32, 64, 128))
     c.name = f"xception_{v.label}"
     if v.name == "best":
         c.epochs = 60

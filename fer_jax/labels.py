@@ -22,6 +22,8 @@ _CANONICAL = {
     "contempt": {"contempt", "contemptuous", "co"},
 }
 
+EXPRESSIONS = tuple(_CANONICAL)  # all that have a name here, by FER2013's words
+
 
 def canonical(name: str) -> str:
     """FER2013's word for an expression ("anger" gives "angry"); an unknown name comes back in lower case."""

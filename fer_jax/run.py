@@ -17,7 +17,7 @@ from absl import logging
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from fer_jax import calibration, files, metrics, runtime
+from fer_jax import calibration, distillation, files, metrics, runtime
 from fer_jax import config as configs
 from fer_jax.data import loading
 from fer_jax.data import splits as data_splits
@@ -89,7 +89,7 @@ def train_and_score(config: ConfigDict, workdir: str | os.PathLike, examples: Ex
     Parallel(config.parallel.api, config.batch_size)  # refuses a batch that does not divide before anything is written
     with _locked(workdir):
         runtime.on_first(lambda: configs.save(config, workdir))
-        progress = train(config, workdir, examples, stopwatch)
+        progress = train(config, workdir, distillation.taught(config, examples), stopwatch)
         stopwatch.enter("eval")
         model, state, best = restore_best(config, workdir, "best")
         run = Run(workdir, config, model, state.variables(), tuple(best.label_names), best)
@@ -110,11 +110,13 @@ def _finished(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | Non
 def _conclude(config: ConfigDict, workdir: pathlib.Path, examples: Examples, progress: Progress,
               logits: dict[str, np.ndarray], stopwatch: Stopwatch) -> dict[str, Any]:
     """Write predictions, result.json and the report."""
-    splits = {}
+    splits, ceilings = {}, loading.noise_ceilings(config)
     for name, split_logits in logits.items():
         labels = examples.of_split(name).labels
         save_predictions(workdir / "predictions" / f"{name}.npz", split_logits, labels)
         splits[name] = metrics.scores(split_logits, labels, examples.label_names)
+        if name in ceilings:
+            splits[name]["noise_ceiling"] = ceilings[name]
     stopwatch.enter("report")
     selected = config.data.select_split
     result = _result(config, examples, progress, splits, stopwatch)
@@ -129,6 +131,7 @@ def _conclude(config: ConfigDict, workdir: pathlib.Path, examples: Examples, pro
 def summary(result: dict[str, Any]) -> str:
     """One line for people."""
     scores = ", ".join(f"{name} {100 * s['accuracy']:.2f} % +- {100 * s['standard_error']:.2f} of {s['examples']}"
+                       + (f" (noise ceiling {100 * s['noise_ceiling']:.1f} %)" if "noise_ceiling" in s else "")
                        for name, s in result["splits"].items())
     return (f"{scores} (epoch {result['best_epoch']}, chosen on {result['selected_on']}), "
             f"{result['wall_seconds']:.0f} s, {result['train_examples_per_second']:.0f} images/s")
@@ -162,6 +165,7 @@ def _result(config: ConfigDict, examples: Examples, progress: Progress, splits: 
         "wall_seconds": sum(seconds.values()),
         "seconds": seconds,
         "versions": runtime.versions(),
+        "command": runtime.command(),
     }
 
 

@@ -11,6 +11,7 @@ import os
 import pickle
 import platform
 import re
+import shlex
 import signal
 import socket
 import sys
@@ -204,6 +205,11 @@ def on_first(function: Callable[[], Any]) -> Any:
     if mistake is not None:
         raise UserError(mistake)
     return value
+
+
+def command() -> str:
+    """The command line of this process, ready for a shell, with "python" for the interpreter's path."""
+    return shlex.join(["python", *sys.orig_argv[1:]])
 
 
 def versions() -> dict[str, str]:

@@ -8,12 +8,13 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 from ml_collections import ConfigDict
 
 from fer_jax.data import scaling
-from fer_jax.data.augment import augment, central_crop, random_crop
+from fer_jax.data.augment import central_crop, step_key, training_inputs
 from fer_jax.learner import Learner
 from fer_jax.losses import cross_entropy
 from fer_jax.models import freezing
@@ -23,11 +24,13 @@ from fer_jax.state import TrainState
 Tree = Any
 
 
-def make_train_chunk(learner: Learner, fetch: Callable[[Tree, Tree], tuple[jax.Array, jax.Array]]) -> Callable:
+def make_train_chunk(learner: Learner, fetch: Callable[[Tree, Tree], tuple[jax.Array, jax.Array]],
+                     adjustment: np.ndarray | float = 0.0) -> Callable:
     """Several training steps in one program: `chunk(state, resident, feed) -> (state, metrics)`.
 
     Args:
       fetch: a pipeline's, `fetch(resident, feed of one step)` gives uint8 images and float32 targets of this device.
+      adjustment: (classes,), added to the logits in the loss, see `losses.logit_adjustment`.
 
     Returns:
       A per-device function. Leaves of `feed` have the steps as their first axis. `metrics` has float32 (steps,)
@@ -35,26 +38,21 @@ def make_train_chunk(learner: Learner, fetch: Callable[[Tree, Tree], tuple[jax.A
       whose largest logit is the largest target) and "gradient_norm".
     """
     config, model, optimizer = learner.config, learner.model, learner.optimizer
-    factor, offset = scaling.factor_and_offset(config.input.scaling)
-    seed, ema_decay, smoothing = config.seed, config.optim.ema_decay, config.loss.label_smoothing
+    ema_decay, smoothing = config.optim.ema_decay, config.loss.label_smoothing
 
     def step(state: TrainState, resident: Tree, feed: Tree) -> tuple[TrainState, dict[str, jax.Array]]:
         images, targets = fetch(resident, feed)
-        local_batch = images.shape[0]
-        augment_key, crop_key, dropout_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), state.step), 3)
-        # Keyed by the position in the global batch: the same images whatever the number of devices.
-        positions = lax.axis_index(AXIS) * local_batch + jnp.arange(local_batch)
-        images, targets = augment(config.augment, images, targets, _fold_each(augment_key, positions))
-        if config.input.crop:
-            images = random_crop(images, config.input.crop, _fold_each(crop_key, positions))
-        images = images * factor + offset
+        positions = lax.axis_index(AXIS) * images.shape[0] + jnp.arange(images.shape[0])
+        images, targets = training_inputs(config, images, targets, state.step, positions)
+        dropout_key = jax.random.fold_in(step_key(config, state.step, "dropout"), lax.axis_index(AXIS))
 
         def loss_of(params: Tree) -> tuple[jax.Array, tuple[jax.Array, Tree]]:
             with freezing.frozen_layers(learner.groups):
                 logits, updated = model.apply(
                     {"params": params, "batch_stats": state.batch_stats}, images, True, mutable=["batch_stats"],
-                    rngs={"dropout": jax.random.fold_in(dropout_key, lax.axis_index(AXIS))})
-            return cross_entropy(logits, targets, smoothing).mean(), (logits, updated.get("batch_stats", {}))
+                    rngs={"dropout": dropout_key})
+            loss = cross_entropy(logits + adjustment, targets, smoothing).mean()
+            return loss, (logits, updated.get("batch_stats", {}))
 
         (loss, (logits, batch_stats)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
         correct = jnp.sum(logits.argmax(-1) == targets.argmax(-1), dtype=jnp.float32)
@@ -96,7 +94,3 @@ def make_predict(model: nn.Module, config: ConfigDict) -> Callable:
         return lax.all_gather(lax.scan(batch, None, images)[1], AXIS)
 
     return predict
-
-
-def _fold_each(key: jax.Array, positions: jax.Array) -> jax.Array:
-    return jax.vmap(lambda position: jax.random.fold_in(key, position))(positions)

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from fer_jax import learner as learners
-from fer_jax import metrics, optim, runtime, step, writers
+from fer_jax import losses, metrics, optim, runtime, step, writers
 from fer_jax.checkpoint import Checkpoints, Policy
 from fer_jax.data import pipeline as pipelines
 from fer_jax.data import sampler
@@ -102,7 +102,8 @@ def train(config: ConfigDict, workdir: pathlib.Path, examples: Examples, stopwat
     pipeline = pipelines.create(config.data.pipeline, train_set, config.seed, config.batch_size, parallel.shard)
     resident = parallel.replicate(pipeline.resident)
     feeds = _placed(pipeline.feeds(progress.step, steps, (total_steps - progress.step) // steps), parallel)
-    run_chunk = parallel.compile(step.make_train_chunk(learner, pipeline.fetch), 2, donate=(0,))
+    adjustment = losses.logit_adjustment(train_set.class_counts(), config.loss.logit_adjustment)
+    run_chunk = parallel.compile(step.make_train_chunk(learner, pipeline.fetch, adjustment), 2, donate=(0,))
     writer = writers.MetricWriter(workdir, progress.step) if runtime.is_first() else writers.Silent()
     bar = tqdm(total=total_steps * config.batch_size, initial=progress.examples, unit="img", unit_scale=True,
                dynamic_ncols=True, disable=None if runtime.is_first() else True, file=sys.stderr)

@@ -19,6 +19,7 @@ from fer_jax.data import scaling
 from fer_jax.errors import UserError
 
 WHITE = 255.0
+PURPOSES = ("augment", "crop", "dropout")  # of a step's random numbers
 
 
 class Draws(NamedTuple):
@@ -111,12 +112,17 @@ def training_inputs(config: ConfigDict, images: jax.Array, targets: jax.Array, s
     def keys_of(key: jax.Array) -> jax.Array:
         return jax.vmap(lambda position: jax.random.fold_in(key, position))(positions)
 
-    augment_key, crop_key, _ = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), step), 3)
-    images, targets = augment(config.augment, images, targets, keys_of(augment_key))
+    images, targets = augment(config.augment, images, targets, keys_of(step_key(config, step, "augment")))
     if config.input.crop:
-        images = random_crop(images, config.input.crop, keys_of(crop_key))
+        images = random_crop(images, config.input.crop, keys_of(step_key(config, step, "crop")))
     factor, offset = scaling.factor_and_offset(config.input.scaling)
     return images * factor + offset, targets
+
+
+def step_key(config: ConfigDict, step: jax.Array, purpose: str) -> jax.Array:
+    """The typed PRNG key of step `step` of the run with `config.seed`, for one of `PURPOSES`."""
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), step), len(PURPOSES))
+    return keys[PURPOSES.index(purpose)]
 
 
 def affine_matrices(size: tuple[int, int], *, flip: jax.Array, degrees: jax.Array, shift_y: jax.Array,

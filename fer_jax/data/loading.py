@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 
+import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
 from fer_jax import labels
 from fer_jax.data import cache, clean, images, splits
 from fer_jax.data.examples import UNSPLIT, Examples
+from fer_jax.data.sources import ckplus, ferplus, jaffe
 from fer_jax.errors import UserError
 
 
@@ -33,14 +36,15 @@ def load_split(config: ConfigDict, split: str, path: str = "", label_names: tupl
     Args:
       config: a run's config; its input geometry is used for other data too.
       split: the split's name. Other data without splits is taken whole, whatever the name.
-      path: FER2013's csv (with FER+'s beside it where the config's source is ferplus) or a folder with one subfolder a
-        class, of which nothing is cleaned away but whose classes are merged as the config says; "" is the config's own
-        data, cleaned as in training.
+      path: FER2013's csv (with FER+'s beside it where the config's source is ferplus), a folder with one subfolder a
+        class, JAFFE's folder or CK+'s as distributed: nothing is cleaned away, but classes are merged as the config
+        says. "" is the config's own data, cleaned as in training.
       label_names: the names and order to number the labels by, those of the trained model; () keeps the data's own.
-        The same expression may be called otherwise ("anger" is "angry").
+        The same expression may be called otherwise ("anger" is "angry"). Examples of an expression the model does not
+        know, such as contempt, are left out, and counted in the description.
 
     Raises:
-      UserError: there is no such split, or the data has a class that is not in `label_names`.
+      UserError: there is no such split, or the data has a class that is no expression known here.
     """
     if path:
         config = config.copy_and_resolve_references()
@@ -52,14 +56,47 @@ def load_split(config: ConfigDict, split: str, path: str = "", label_names: tupl
     else:
         examples = load(config)
     if label_names:
-        examples = examples.renumbered(label_names)
+        examples = _without_other_expressions(examples, label_names).renumbered(label_names)
     return examples if path and examples.split_names == (UNSPLIT,) else examples.of_split(split)
 
 
+def noise_ceilings(config: ConfigDict) -> dict[str, float]:
+    """How often other people name FER2013's label, for each split: a share in 0..1 (`ferplus.agreement`).
+
+    {} unless the data is FER2013 with the votes of FER+ beside it; votes of other rows are only warned of.
+    """
+    if config.data.source != "fer2013" or not ferplus.has_votes(config.data.path):
+        return {}
+    try:
+        return ferplus.agreement(config.data, cache.read(config.data, config.input))
+    except UserError as error:
+        logging.warning("no noise ceiling: %s", error)
+        return {}
+
+
+def _without_other_expressions(examples: Examples, label_names: tuple[str, ...]) -> Examples:
+    known = set(map(labels.canonical, label_names))
+    others = {name: int(np.sum(examples.labels == number)) for number, name in enumerate(examples.label_names)
+              if labels.canonical(name) not in known and labels.canonical(name) in labels.EXPRESSIONS}
+    others = {name: count for name, count in others.items() if count}
+    if not others:
+        return examples
+    left_out = "left out " + ", ".join(f"{count} of {name}" for name, count in others.items())
+    logging.warning("%s: the model knows %s", left_out, ", ".join(label_names))
+    kept = ~np.isin(examples.labels, [examples.label_names.index(name) for name in others])
+    return dataclasses.replace(examples.take(kept), description=f"{examples.description}, {left_out}")
+
+
 def _source_of(path: pathlib.Path, source: str) -> str:
-    """The source that reads `path`: a csv or its folder, or a folder of class folders."""
+    """The source that reads `path`; `source` is the config's own, which tells FER+ from FER2013."""
     if not path.exists():
-        raise UserError(f"{path}: no such file or folder, expected FER2013's csv or a folder of class folders")
-    if path.is_dir() and any(entry.is_dir() for entry in images.visible(path)):
-        return "folder"
+        raise UserError(f"{path}: no such file or folder, expected FER2013's csv or a folder of images")
+    if path.is_dir():
+        entries = images.visible(path)
+        if any(entry.name == ckplus.FRAMES_FOLDER for entry in entries):
+            return "ckplus"
+        if any(entry.is_dir() for entry in entries):
+            return "folder"
+        if any(entry.suffix.lower() in jaffe.SUFFIXES for entry in entries):
+            return "jaffe"
     return "ferplus" if source == "ferplus" and path.is_dir() else "fer2013"

@@ -15,7 +15,8 @@ def test_the_defaults_are_valid_and_every_rule_names_a_key():
 
 
 @pytest.mark.parametrize(("key", "value", "message"), [
-    ("optim.name", "adagrad", "config.optim.name is 'adagrad': expected one of adam, adamw, lion, nadam, radam, sgd"),
+    ("optim.name", "adagrad",
+     "config.optim.name is 'adagrad': expected one of adam, adamw, lion, muon, nadam, radam, sgd"),
     ("data.pipeline", "torch", "config.data.pipeline is 'torch': expected one of tf, device, auto"),
     ("epochs", 0, "config.epochs is 0: expected at least 1"),
     ("augment.flip", 1.5, "config.augment.flip is 1.5: expected between 0 and 1"),

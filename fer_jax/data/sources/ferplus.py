@@ -68,6 +68,33 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
                                 "authors' rule")
 
 
+def agreement(data: ConfigDict, faces: Examples) -> dict[str, float]:
+    """How often the majority of the votes names the expression of FER2013's label: a share in 0..1 for each split.
+
+    Counted are the images with a majority for one of FER2013's expressions: those dropped above and contempt are left
+    out. A network that is scored against FER2013's labels can hardly do better than people do.
+
+    Args:
+      data: `data.path` is FER2013's, with the votes beside it.
+      faces: all rows of FER2013's csv, in their order.
+
+    Raises UserError where the votes are missing or do not match the csv's rows.
+    """
+    faces_path, votes_path = _locate(data.path)
+    majorities = (majority(counts) for _, counts in _votes(votes_path, faces.split, faces_path))
+    known = {name: number for number, name in enumerate(faces.label_names)}
+    voted = np.array([-1 if target is None else known.get(labels.canonical(labels.FERPLUS[np.argmax(target)]), -1)
+                      for target in majorities])
+    return {name: float(np.mean((voted == faces.labels)[(faces.split == name) & (voted >= 0)]))
+            for name in faces.split_names}
+
+
+def has_votes(path: str) -> bool:
+    """Whether FER+'s csv lies beside FER2013's at `path`."""
+    given = pathlib.Path(path).expanduser()
+    return ((given.parent if given.suffix.lower() == ".csv" else given) / FILE_NAME).is_file()
+
+
 def majority(counts: Sequence[int]) -> list[float] | None:
     """One-hot target of ten counts (expressions, unknown, NF), or None where the authors drop the row."""
     counts = _without_outliers(counts)

@@ -35,6 +35,22 @@ def test_majority(counts, expected):
     assert ferplus.majority(counts) == expected
 
 
+def test_agreement_counts_the_images_with_a_majority_for_one_of_the_labels(tmp_path):
+    blank = " ".join(["0"] * 48 * 48)
+    rows = [(0, "Training", "0,0,0,0,9,0,0,0,0,0"),     # anger, as labelled
+            (0, "Training", "9,0,0,0,0,0,0,0,0,0"),     # neutral instead
+            (0, "Training", "0,0,0,0,0,0,0,9,0,0"),     # contempt, which has no label
+            (0, "Training", "3,3,0,0,3,0,0,0,0,0"),     # no majority
+            (3, "PublicTest", "0,9,0,0,0,0,0,0,0,0")]
+    faces = ["emotion,pixels,Usage", *[f"{number},{blank},{use}" for number, use, _ in rows]]
+    (tmp_path / "fer2013.csv").write_text("\n".join(faces))
+    (tmp_path / "fer2013new.csv").write_text("\n".join([HEADER, *[f"{use},a.png,{votes}" for _, use, votes in rows]]))
+    data = get_config().data
+    data.path = str(tmp_path)
+    faces = fer2013.read(data, get_config().input)
+    assert ferplus.agreement(data, faces) == {"Training": 0.5, "PublicTest": 1.0}
+
+
 @pytest.mark.parametrize(("counts", "expected"), [
     ([8, 0, 2, 0, 0, 0, 0, 0, 0, 0], one_hot("neutral")),                       # 8 of 10 are three quarters
     ([4, 0, 0, 1, 3, 2, 0, 0, 0, 0], [4 / 7, 0, 0, 0, 3 / 7, 0, 0, 0]),         # 7 of 9 are, the 2 stay out

@@ -8,6 +8,7 @@ from configs.default import get_config
 from fer_jax import labels
 from fer_jax.data import loading
 from fer_jax.errors import UserError
+from tests import datasets
 
 
 @pytest.fixture
@@ -73,10 +74,38 @@ def test_a_split_of_a_folder(config, tmp_path):
         loading.load_split(config, "PublicTest", str(root))
 
 
-def test_classes_the_model_does_not_know(config, tmp_path):
-    root = draw(tmp_path / "faces", "happy/1.png", "contempt/2.png")
-    with pytest.raises(UserError, match="the data has examples of contempt, expected only angry, disgust"):
+def test_expressions_the_model_does_not_know_are_left_out_and_counted(config, tmp_path, caplog):
+    root = draw(tmp_path / "faces", "joy/1.png", "contempt/2.png", "contempt/3.png")
+    examples = loading.load_split(config, "", str(root), labels.FER2013)
+    assert (examples.labels.tolist(), examples.images[0, 0, 0, 0]) == ([3], 0)
+    assert examples.description.endswith("left out 2 of contempt")
+    assert "left out 2 of contempt: the model knows angry, disgust" in caplog.text
+
+
+def test_classes_that_are_no_expression_are_refused(config, tmp_path):
+    root = draw(tmp_path / "faces", "happy/1.png", "hapy/2.png")
+    with pytest.raises(UserError, match="the data has examples of hapy, expected only angry, disgust"):
         loading.load_split(config, "", str(root), labels.FER2013)
+
+
+def test_jaffe_and_ck_as_distributed_are_recognised(config, tmp_path):
+    jaffe = datasets.write_jaffe(tmp_path / "jaffe", people=2)
+    assert len(loading.load_split(config, "", str(jaffe), labels.FER2013)) == 14
+    ckplus = datasets.write_ckplus(tmp_path / "ckplus", "original", people=2)
+    examples = loading.load_split(config, "", str(ckplus), labels.FER2013)
+    assert len(examples) == 2 * 6 * 3
+    assert examples.description.endswith("left out 6 of contempt")
+
+
+def test_the_noise_ceiling_is_the_share_of_labels_the_votes_agree_with(config, tmp_path, caplog):
+    config.data.path = str(datasets.write_fer2013(tmp_path / "voted", {"Training": 14, "PublicTest": 7}, votes=True))
+    assert loading.noise_ceilings(config) == {"Training": 1.0, "PublicTest": 1.0}
+    votes = tmp_path / "voted" / "fer2013new.csv"
+    votes.write_text("\n".join(votes.read_text().splitlines()[:-1]))
+    assert loading.noise_ceilings(config) == {}
+    assert "no noise ceiling: " in caplog.text
+    votes.unlink()
+    assert loading.noise_ceilings(config) == {}
 
 
 def test_other_data_gets_the_merged_classes_and_keeps_every_image(config, tmp_path):

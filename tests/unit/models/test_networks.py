@@ -192,7 +192,7 @@ def test_a_name_there_is_not():
 
 
 def test_an_argument_there_is_not():
-    with pytest.raises(UserError, match=r"config.model.args has width: vgg takes dense_features, dropout, stage_features"):
+    with pytest.raises(UserError, match=r"model.args has width: vgg takes dense_features, dropout, stage_features"):
         registry.create("vgg", 7, {"width": 3})
 
 
