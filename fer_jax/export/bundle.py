@@ -28,6 +28,7 @@ FILES = {
     "int8": "model.int8.onnx",
     "stablehlo": "model.stablehlo",
     "weights": "weights.safetensors",
+    "card": "README.md",
 }
 
 

@@ -20,7 +20,7 @@ from fer_jax.data.examples import Examples
 from fer_jax.data.sources import synthetic
 from fer_jax.errors import UserError
 from fer_jax.evaluate import Evaluator
-from fer_jax.export import bundle, comparison, graph, onnx, provenance, quantize, scoring, stablehlo, weights
+from fer_jax.export import bundle, card, comparison, graph, onnx, provenance, quantize, scoring, stablehlo, weights
 from fer_jax.models import registry
 from fer_jax.serve import faces
 
@@ -81,10 +81,13 @@ def export(out: str | os.PathLike, *, config: ConfigDict, variables: Any, label_
                 logging.info("running %s over %d faces", path.name, len(images))
                 formats.append(comparison.measure(path, role, images, evaluation, formats[0]))
         _refuse_disagreement(formats)
+        model = {"name": config.model.name, "args": config.model.args.to_dict(),
+                 "parameters": sum(array.size for array in jax.tree.leaves(variables))}
+        (aside / bundle.FILES["card"]).write_text(card.text(
+            name=config.name, labels=label_names, input=spec, model=model, config=config, result=result,
+            training_data=training_data, licence=licence))
         bundle.write(aside, name=config.name, labels=label_names, input=spec, crop=faces.CROP,
-                     temperature=temperature, uncertain_below=uncertain_below,
-                     model={"name": config.model.name, "args": config.model.args.to_dict(),
-                            "parameters": sum(array.size for array in jax.tree.leaves(variables))},
+                     temperature=temperature, uncertain_below=uncertain_below, model=model,
                      provenance=provenance.of_run(config, result, training_data, licence)
                      | {"formats": comparison.record(formats)})
         remarks = comparison.int8_remarks(formats, aside / bundle.FILES["int8"]) if int8 else ()

@@ -14,7 +14,7 @@ def arguments(tiny, **changes):
 
 def test_the_bundle_is_whole_and_says_where_it_comes_from(exported, tiny):
     read = bundle.read(exported.bundle.path)
-    assert set(read.files) == {"onnx", "float16", "int8", "stablehlo", "weights"}
+    assert set(read.files) == {"onnx", "float16", "int8", "stablehlo", "weights", "card"}
     assert read.labels == tiny.faces.label_names
     assert read.input == bundle.Input(48, 1, "signed", "area")
     assert read.crop == faces.CROP
@@ -49,7 +49,7 @@ def test_without_its_data_drawn_faces_verify_and_nothing_is_scored(tiny, tmp_pat
     monkeypatch.setattr(exporting, "DRAWN_FACES", 9)
     written = exporting.export(tmp_path / "out", **arguments(tiny, evaluation=None))
     assert all(f.scores is None and len(f.logits) == 9 for f in written.formats)
-    assert set(written.bundle.files) == {"onnx", "stablehlo", "weights"}
+    assert set(written.bundle.files) == {"onnx", "stablehlo", "weights", "card"}
 
 
 @pytest.mark.parametrize(("content", "message"), [
