@@ -37,6 +37,18 @@ class Lines(logging.Handler):
             print(line, file=sys.stderr)
 
 
+def define_model() -> flags.FlagHolder[str]:
+    """Define --model of the tools that serve a bundle; `model_of` reads it."""
+    return flags.DEFINE_string("model", None, "folder of the bundle, as python -m tools.export writes it")
+
+
+def model_of(flag: flags.FlagHolder[str]) -> str:
+    """The bundle's folder; UserError when none was given."""
+    if not flag.value:
+        raise UserError("which model? Give --model=BUNDLE, the folder that python -m tools.export wrote")
+    return flag.value
+
+
 def run(main: Callable[[list[str]], int | None]) -> None:
     """Parse absl flags, call `main(argv)` and exit with what it returns (None is 0).
 

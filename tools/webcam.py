@@ -18,7 +18,7 @@ from absl import flags
 from fer_jax import cli
 from fer_jax.errors import UserError
 
-_MODEL = flags.DEFINE_string("model", None, "folder of the bundle, as python -m tools.export writes it")
+_MODEL = cli.define_model()
 _SOURCE = flags.DEFINE_string("source", "0", "camera number, video, picture, folder or glob of pictures, or address "
                               "(rtsp://, http://)")
 _HEADLESS = flags.DEFINE_bool("headless", False, "open no window")
@@ -50,15 +50,14 @@ def main(argv: list[str]) -> int:
     """Play the source; 0, or 128 + the signal that ended it."""
     del argv
     _occupy_standard_streams()
-    if not _MODEL.value:
-        raise UserError("which model? Give --model=BUNDLE, the folder that python -m tools.export wrote")
+    model = cli.model_of(_MODEL)
     try:
-        return _play()
+        return _play(model)
     except KeyboardInterrupt:  # before there was anything to close
         return 128 + signal.SIGINT
 
 
-def _play() -> int:
+def _play(model: str) -> int:
     from fer_jax.serve import faces, sources
     from fer_jax.serve.analysis import Analyser
     from fer_jax.serve.classifier import Classifier
@@ -67,13 +66,13 @@ def _play() -> int:
     from fer_jax.serve.window import Window
 
     source = sources.open_source(_SOURCE.value)
-    classifier = Classifier(_MODEL.value, _RUNTIME.value, _THREADS.value)
+    classifier = Classifier(model, _RUNTIME.value, _THREADS.value)
     side = _SEARCH_SIDE.value or (faces.SEARCH_SIDE_STILL if source.still else faces.SEARCH_SIDE_MOVING)
     name = _DETECTOR.value or ("yunet" if _DETECTOR_MODEL.value else "haar")
     detector = faces.create(name, _DETECTOR_MODEL.value, _ALIGN.value, side)
     analyser = Analyser(classifier, detector, _SMOOTHING.value, _DETECT_EVERY.value)
     if _EXPLAIN.value and not analyser.has_maps:
-        raise UserError(f"--explain: {_MODEL.value} has no activation map, since its network does not end in an "
+        raise UserError(f"--explain: {model} has no activation map, since its network does not end in an "
                         "average over maps: leave the flag out, or use python -m tools.explain, which knows other ways")
     window = None if _HEADLESS.value else Window(f"fer_jax: {source.name}")
     recording = Recording(_RECORD.value, source.rate, source.live) if _RECORD.value else None

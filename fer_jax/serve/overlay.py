@@ -38,8 +38,7 @@ class Overlay:
     def __init__(self, labels: Sequence[str]):
         """`labels` are the names of the classes in order."""
         self._names = [_ascii(name) for name in labels]
-        self._colours = [COLOURS.get(label_names.canonical(name), OTHER_COLOURS[i % len(OTHER_COLOURS)])
-                         for i, name in enumerate(labels)]
+        self._colours = colours(labels)
         self._chosen = 0
 
     def draw(self, scene: Scene, view: str, explain: bool = False) -> np.ndarray:
@@ -100,6 +99,12 @@ class Overlay:
             pen.fill((left, top + row // 5, bar_width, row - 2 * (row // 5)), (70, 70, 70))
             pen.fill((left, top + row // 5, round(bar_width * float(share)), row - 2 * (row // 5)), self._colours[i])
             pen.write(f"{share:.0%}", (left + bar_width, top), _WHITE)
+
+
+def colours(labels: Sequence[str]) -> list[tuple[int, int, int]]:
+    """BGR of each name: the same expression has the same colour whatever a data set calls it."""
+    return [COLOURS.get(label_names.canonical(name), OTHER_COLOURS[i % len(OTHER_COLOURS)])
+            for i, name in enumerate(labels)]
 
 
 def status(image: np.ndarray, text: str) -> None:

@@ -1,0 +1,65 @@
+// The camera, and why there is none, in words.
+
+const WISHED = { width: { ideal: 640 }, height: { ideal: 480 }, facingMode: "user" };
+
+export class Camera {
+  constructor(onFrame, onEnd) {
+    [this.onFrame, this.onEnd] = [onFrame, onEnd];
+    this.video = document.createElement("video");
+    this.video.muted = this.video.playsInline = true;
+  }
+
+  get running() {
+    return Boolean(this.video.srcObject);
+  }
+
+  // Throws an Error whose message can be shown.
+  async start() {
+    if (!navigator.mediaDevices) {
+      throw new Error("Browsers give a page the camera only at localhost or over https. " +
+                      "Open the page on the machine that serves it, or choose a picture.");
+    }
+    try {
+      this.video.srcObject = await navigator.mediaDevices.getUserMedia({ video: WISHED });
+      await this.video.play();
+    } catch (error) {
+      this.stop();
+      throw new Error(why(error));
+    }
+    this.video.srcObject.getVideoTracks()[0].onended = () => {
+      this.stop();
+      this.onEnd("The camera is gone. Connect it again and start it, or choose a picture.");
+    };
+    this.next();
+  }
+
+  stop() {
+    for (const track of this.video.srcObject?.getTracks() ?? []) track.stop();
+    this.video.srcObject = null;
+  }
+
+  next() {
+    const frame = () => {
+      if (!this.running) return;
+      this.onFrame(this.video);
+      this.next();
+    };
+    if (this.video.requestVideoFrameCallback) this.video.requestVideoFrameCallback(frame);
+    else requestAnimationFrame(frame);
+  }
+}
+
+function why({ name, message }) {
+  switch (name) {
+    case "NotAllowedError": case "SecurityError":
+      return "The camera is not allowed. Allow it for this page in the browser's address bar or settings and start " +
+             "it again, or choose a picture.";
+    case "NotFoundError": case "OverconstrainedError":
+      return "There is no camera. Connect one and start it again, or choose a picture.";
+    case "NotReadableError": case "AbortError":
+      return "The camera does not start. Another program may be using it: close that and start it again, or choose a " +
+             "picture.";
+    default:
+      return `The camera does not start (${message || name}). Choose a picture instead.`;
+  }
+}

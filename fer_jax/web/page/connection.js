@@ -1,0 +1,46 @@
+// The WebSocket to the program: frames and settings there, what it sees back. Connects again when it is lost.
+
+const MOVING = 0, STILL = 1;
+const FIRST_WAIT_MS = 500, LONGEST_WAIT_MS = 8000;
+const TOO_BIG = 1009;  // RFC 6455
+
+export class Connection {
+  // `handlers`: hello(model), scene(scene), refused({reason, frame}), lost(reason)
+  constructor(handlers) {
+    this.handlers = handlers;
+    this.wait = FIRST_WAIT_MS;
+    this.connect();
+  }
+
+  get open() {
+    return this.socket.readyState === WebSocket.OPEN;
+  }
+
+  connect() {
+    this.socket = new WebSocket(new URL("socket", location.href.replace(/^http/, "ws")));
+    this.socket.onmessage = ({ data }) => {
+      const [[kind, content]] = Object.entries(JSON.parse(data));
+      if (kind === "hello") this.wait = FIRST_WAIT_MS;
+      this.handlers[kind](content);
+    };
+    this.socket.onclose = ({ code }) => {
+      this.handlers.lost(code === TOO_BIG ? "The program refused a picture that was too large." :
+        "The program does not answer. Is it still running? Trying again…");
+      setTimeout(() => this.connect(), this.wait);
+      this.wait = Math.min(2 * this.wait, LONGEST_WAIT_MS);
+    };
+  }
+
+  settings(values) {
+    if (this.open) this.socket.send(JSON.stringify(values));
+  }
+
+  async frame(number, jpeg, still) {
+    const message = new Uint8Array(5 + jpeg.size);
+    const view = new DataView(message.buffer);
+    view.setUint8(0, still ? STILL : MOVING);
+    view.setUint32(1, number);
+    message.set(new Uint8Array(await jpeg.arrayBuffer()), 5);
+    if (this.open) this.socket.send(message);
+  }
+}

@@ -1,0 +1,172 @@
+"""What page and server say to each other over the WebSocket; what does not follow it is refused.
+
+To the server: binary messages, each a frame (a byte that is 0 for the camera and 1 for a picture, the frame's number as
+4 bytes big-endian, a JPEG file), and text, a JSON object of `Settings`. To the page: JSON objects of one key, "hello"
+first, then "scene" for a frame and "refused" for a message that was not understood.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+
+from fer_jax.errors import UserError
+from fer_jax.serve import overlay, smoothing
+from fer_jax.serve.analysis import Activation, Reading, Scene
+from fer_jax.serve.classifier import Classifier
+
+MOST_BYTES = 4 * 2**20      # of a message; the page sends a tenth of it
+MOST_PIXELS = 4_000_000     # of a frame, told by its header before memory is asked for
+LONGER_SIDE_MOVING = 640    # pixels to which the page brings the camera's frames
+LONGER_SIDE_STILL = 1920    # and pictures
+
+_HEADER = struct.Struct(">BI")
+_MOVING, _STILL = 0, 1
+# JPEG's markers that begin a frame header, and those without a length, which have no place before it
+_FRAME_HEADERS = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xDA)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Sent:
+    """A frame as it came.
+
+    Attributes:
+      number: which the page gave it.
+      still: whether it is a picture, which has nothing to do with the frame before.
+      jpeg: not yet looked at.
+    """
+
+    number: int
+    still: bool
+    jpeg: bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What a client may choose about the analysis; the rest is the page's own business.
+
+    Attributes:
+      detector: one of those the server offers.
+      smoothing: see `fer_jax.serve.smoothing.History`.
+      explain: whether activations are sent.
+    """
+
+    detector: str
+    smoothing: str = "average"
+    explain: bool = False
+
+
+def parse_frame(message: bytes) -> Sent:
+    """The frame in a binary message; UserError for one without a frame or of no known kind."""
+    if len(message) <= _HEADER.size:
+        raise UserError(f"a frame of {len(message)} bytes: expected its kind, its number and a JPEG file")
+    kind, number = _HEADER.unpack_from(message)
+    if kind not in (_MOVING, _STILL):
+        raise UserError(f"a frame of kind {kind}: expected {_MOVING} of a camera or {_STILL} of a picture")
+    return Sent(number, kind == _STILL, message[_HEADER.size:])
+
+
+def parse_settings(message: str, detectors: Sequence[str]) -> Settings:
+    """The settings in a text message; UserError for anything that is not all of them, with values there are."""
+    try:
+        values = json.loads(message)
+    except (ValueError, RecursionError):
+        raise UserError("a text message that is not JSON: expected settings") from None
+    names = [field.name for field in dataclasses.fields(Settings)]
+    if not isinstance(values, dict) or sorted(values) != sorted(names):
+        raise UserError(f"a text message with other content than settings: expected {', '.join(names)}")
+    for name, choices in (("detector", detectors), ("smoothing", smoothing.METHODS), ("explain", (False, True))):
+        # 0 and 1 are equal to the truth values
+        if values[name] not in choices or not isinstance(values[name], type(choices[0])):
+            raise UserError(f"the setting {name} is none of {', '.join(map(str, choices))}")
+    return Settings(**values)
+
+
+def decode(jpeg: bytes) -> np.ndarray:
+    """uint8 BGR (H, W, 3) of a JPEG file; UserError for what is none, or larger than `MOST_PIXELS`."""
+    width, height = jpeg_size(jpeg)
+    if width * height > MOST_PIXELS:
+        raise UserError(f"a frame of {width}x{height} pixels: expected {MOST_PIXELS:,} at most")
+    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise UserError("a frame whose JPEG file is damaged")
+    return image
+
+
+def jpeg_size(data: bytes) -> tuple[int, int]:
+    """(width, height) in pixels from the header of a JPEG file (ITU-T T.81, B.2.2); UserError where there is none."""
+    at = 2
+    while data[:2] == b"\xff\xd8" and data[at : at + 1] == b"\xff" and at + 9 <= len(data):
+        marker = data[at + 1]
+        if marker in _FRAME_HEADERS:
+            height, width = struct.unpack_from(">HH", data, at + 5)
+            if width and height:
+                return width, height
+            break
+        if marker in _WITHOUT_LENGTH:
+            break
+        # bytes of 0xff may fill the space before a marker
+        at += 1 if marker == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    raise UserError("a frame that is no JPEG file")
+
+
+def hello(classifier: Classifier, detectors: Sequence[str]) -> str:
+    """What the page must know of the model and the server."""
+    bundle = classifier.bundle
+    return _text("hello", {
+        "model": bundle.name,
+        "labels": bundle.labels,
+        "colours": ["#{2:02x}{1:02x}{0:02x}".format(*colour) for colour in overlay.colours(bundle.labels)],
+        "uncertain_below": bundle.uncertain_below,
+        "detectors": detectors,
+        "smoothing": smoothing.METHODS,
+        "has_maps": classifier.has_maps,
+        "longer_side": {"moving": LONGER_SIDE_MOVING, "still": LONGER_SIDE_STILL},
+    })
+
+
+def scene(sent: Sent, scene: Scene, explain: bool, dropped: int) -> str:
+    """The answer to a frame; `dropped` is how many of the client's frames newer ones took the place of so far."""
+    height, width = scene.frame.image.shape[:2]
+    return _text("scene", {
+        "frame": sent.number,
+        "still": sent.still,
+        "width": width,
+        "height": height,
+        "dropped": dropped,
+        "faces": [_face(reading, explain) for reading in scene.readings],
+    })
+
+
+def refused(error: UserError, sent: Sent | None = None) -> str:
+    """That a message was not understood, and which frame it was if it was one."""
+    return _text("refused", {"reason": str(error), "frame": sent.number if sent else None})
+
+
+def _face(reading: Reading, explain: bool) -> dict[str, Any]:
+    return {
+        "track": reading.track,
+        "box": [round(float(value), 1) for value in reading.box],
+        "found": reading.found,
+        "label": reading.label,
+        "probabilities": [round(float(value), 4) for value in reading.smoothed],
+        "activation": _activation(reading.activation) if explain and reading.activation else None,
+    }
+
+
+def _activation(activation: Activation) -> dict[str, Any]:
+    rows, columns = activation.values.shape
+    region = {key: round(value, 1) for key, value in dataclasses.asdict(activation.region).items()}
+    return {"rows": rows, "columns": columns,
+            "values": [round(100 * float(value)) for value in activation.values.flat]} | region
+
+
+def _text(kind: str, content: dict[str, Any]) -> str:
+    return json.dumps({kind: content}, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,72 @@
+"""What one client sees: its own tracks and histories over the model that all share."""
+
+from __future__ import annotations
+
+import time
+
+import scipy.optimize  # noqa: F401 or the tracker imports it, for a second, when two faces first compete
+
+from fer_jax.serve import faces
+from fer_jax.serve.analysis import Analyser, Scene
+from fer_jax.serve.classifier import Classifier
+from fer_jax.serve.sources import Frame
+from fer_jax.web import protocol
+
+
+class Session:
+    """Analyses the frames of one client, one after the other, as its settings say.
+
+    Attributes:
+      settings: may be replaced at any time, from any thread; they hold from the next frame on.
+    """
+
+    def __init__(self, classifier: Classifier, settings: protocol.Settings, detector_model: str = ""):
+        """`detector_model` is the path of YuNet's file, "" where there is none."""
+        self.settings = settings
+        self._classifier = classifier
+        self._detector_model = detector_model
+        self._detectors: dict[tuple[str, int], faces.Detector] = {}
+        self._analyser: Analyser | None = None
+        self._analyses: tuple | None = None  # what the present analyser was made for
+        self._frames = 0
+
+    def answer(self, sent: protocol.Sent, dropped: int) -> str:
+        """The message that answers a frame; UserError for one that is no picture."""
+        settings = self.settings
+        return protocol.scene(sent, self._analyse(sent, settings), settings.explain, dropped)
+
+    def _analyse(self, sent: protocol.Sent, settings: protocol.Settings) -> Scene:
+        image = protocol.decode(sent.jpeg)
+        now = time.perf_counter()
+        if sent.still:
+            analyser, starts = Analyser(self._classifier, self._detector(settings, faces.SEARCH_SIDE_STILL)), True
+            self._analyses = None
+        else:
+            wanted = settings.detector, settings.smoothing, image.shape
+            starts = wanted != self._analyses
+            if starts:
+                self._analyser = Analyser(self._classifier, self._detector(settings, faces.SEARCH_SIDE_MOVING),
+                                          settings.smoothing)
+                self._analyses = wanted
+            analyser = self._analyser
+        frame = Frame(image, self._frames, now, now, "", starts)
+        self._frames += 1
+        return analyser.read(analyser.search(frame))
+
+    def _detector(self, settings: protocol.Settings, search_side: int) -> faces.Detector:
+        key = settings.detector, search_side
+        if key not in self._detectors:
+            self._detectors[key] = faces.create(settings.detector, self._detector_model, search_side=search_side)
+        return self._detectors[key]
+
+
+def detectors(classifier: Classifier, detector_model: str = "") -> tuple[str, ...]:
+    """Names of the detectors that clients may choose, the first one to begin with.
+
+    UserError when the bundle has a crop policy for none that needs one, or YuNet's file is not usable.
+    """
+    names = ("yunet", "haar") if detector_model else ("haar",)
+    for name in names:
+        faces.create(name, detector_model)
+        faces.CropPolicy.of(classifier.bundle.crop, name)
+    return (*names, "none")

@@ -1,0 +1,126 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fer_jax.errors import UserError
+from fer_jax.labels import FER2013
+from fer_jax.serve.analysis import Activation, Reading, Scene
+from fer_jax.serve.faces import Region
+from fer_jax.serve.sources import Frame
+from fer_jax.web import protocol
+from tests.unit.web.conftest import frame, jpeg_of
+
+DETECTORS = ("haar", "none")
+
+
+def test_a_frame():
+    sent = protocol.parse_frame(frame(70_000, b"jpeg"))
+    assert sent == protocol.Sent(70_000, False, b"jpeg")
+    assert protocol.parse_frame(frame(1, b"jpeg", still=True)).still
+
+
+@pytest.mark.parametrize(("message", "reason"), [
+    (b"", "a frame of 0 bytes"), (b"\0\0\0\0\1", "a frame of 5 bytes"), (b"\2\0\0\0\1jpeg", "a frame of kind 2")])
+def test_a_message_without_a_frame_is_refused(message, reason):
+    with pytest.raises(UserError, match=reason):
+        protocol.parse_frame(message)
+
+
+def test_settings():
+    message = json.dumps({"detector": "none", "smoothing": "last10", "explain": True})
+    assert protocol.parse_settings(message, DETECTORS) == protocol.Settings("none", "last10", True)
+
+
+@pytest.mark.parametrize(("message", "reason"), [
+    ("{", "not JSON"),
+    ("[" * 100_000, "not JSON"),
+    ("[]", "other content than settings: expected detector, smoothing, explain"),
+    ("null", "other content"),
+    ('{"detector": "haar"}', "other content"),
+    ('{"detector": "haar", "smoothing": "none", "explain": true, "threads": 9}', "other content"),
+    ('{"detector": "yunet", "smoothing": "none", "explain": true}', "the setting detector is none of haar, none"),
+    ('{"detector": ["haar"], "smoothing": "none", "explain": true}', "the setting detector"),
+    ('{"detector": "haar", "smoothing": 3, "explain": true}', "the setting smoothing is none of average, last10"),
+    ('{"detector": "haar", "smoothing": "none", "explain": 1}', "the setting explain is none of False, True"),
+])
+def test_other_settings_are_refused(message, reason):
+    with pytest.raises(UserError, match=reason):
+        protocol.parse_settings(message, DETECTORS)
+
+
+@pytest.mark.parametrize("flags", [(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (cv2.IMWRITE_JPEG_RST_INTERVAL, 2)])
+@pytest.mark.parametrize("size", [(1, 1), (48, 64), (300, 17)])
+def test_the_size_of_a_jpeg_file_is_told_by_its_header(size, flags):
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    data = cv2.imencode(".jpg", image, flags)[1].tobytes()
+    assert protocol.jpeg_size(data) == size[::-1]
+    assert protocol.decode(data).shape == (*size, 3)
+
+
+def test_bytes_that_fill_the_space_before_a_marker():
+    data = jpeg_of(0)
+    assert protocol.jpeg_size(data[:2] + b"\xff\xff" + data[2:]) == (64, 48)
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_have_a_size_or_are_refused(tail):
+    try:
+        width, height = protocol.jpeg_size(b"\xff\xd8\xff" + tail)
+    except UserError as error:
+        assert str(error) == "a frame that is no JPEG file"
+    else:
+        assert width >= 1
+        assert height >= 1
+
+
+def test_a_picture_that_would_not_fit_into_memory_is_refused_unseen(monkeypatch):
+    data = bytearray(jpeg_of(0))
+    at = data.index(b"\xff\xc0") + 5
+    data[at : at + 4] = b"\xff\xff\xff\xff"
+    monkeypatch.setattr(cv2, "imdecode", None)
+    with pytest.raises(UserError, match="a frame of 65535x65535 pixels: expected 4,000,000 at most"):
+        protocol.decode(bytes(data))
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff\xd8", cv2.imencode(".png", np.zeros((9, 9, 3), np.uint8))[1].tobytes(),
+                                  b"\xff\xd8\xff\xd9" + jpeg_of(0), jpeg_of(0)[:40]])
+def test_what_is_no_jpeg_file_is_refused(data):
+    with pytest.raises(UserError, match="a frame that is no JPEG file"):
+        protocol.decode(data)
+
+
+def test_a_jpeg_file_that_ends_after_its_header_is_refused():
+    data = jpeg_of(0)
+    with pytest.raises(UserError, match="a frame whose JPEG file is damaged"):
+        protocol.decode(data[: data.index(b"\xff\xc0") + 12])
+
+
+def test_the_page_is_told_about_the_model(classifier, classifier_without_maps):
+    (kind, content), = json.loads(protocol.hello(classifier, DETECTORS)).items()
+    assert kind == "hello"
+    assert content["labels"] == list(FER2013)
+    assert content["colours"][FER2013.index("happy")] == "#f0e442", "Okabe and Ito's yellow, red first"
+    assert content["uncertain_below"] == 0.4
+    assert content["detectors"] == ["haar", "none"]
+    assert content["has_maps"]
+    assert not json.loads(protocol.hello(classifier_without_maps, DETECTORS))["hello"]["has_maps"]
+
+
+@pytest.mark.parametrize("explain", [False, True])
+def test_a_scene(explain):
+    shares = np.array([0.25, 0.75], np.float32)
+    activation = Activation(np.array([[1, -0.5, 0]], np.float32), Region(20, 10, 30, 30, 5))
+    readings = [Reading(4, np.array([1.26, 2, 30, 40]), 1, shares[::-1], shares, False, True, None, activation),
+                Reading(5, np.array([50, 2, 30, 40.0]), 0, shares, shares, False, False, None)]
+    scene = Scene(Frame(np.zeros((48, 64, 3), np.uint8), 0, 0.0, 0.0, "", True), readings)
+    message = json.loads(protocol.scene(protocol.Sent(9, False, b""), scene, explain, 3))["scene"]
+    first, second = message.pop("faces")
+    assert message == {"frame": 9, "still": False, "width": 64, "height": 48, "dropped": 3}
+    assert first.pop("activation") == ({"rows": 1, "columns": 3, "values": [100, -50, 0], "x": 20, "y": 10,
+                                        "width": 30, "height": 30, "roll": 5} if explain else None)
+    assert first == {"track": 4, "box": [1.3, 2, 30, 40], "found": True, "label": 1, "probabilities": [0.25, 0.75]}
+    assert (second["found"], second["activation"]) == (False, None)

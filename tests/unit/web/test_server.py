@@ -1,0 +1,305 @@
+import asyncio
+import contextlib
+import json
+import socket
+import threading
+
+import pytest
+from aiohttp import ClientSession, WSMsgType, WSServerHandshakeError
+from aiohttp.test_utils import TestClient, TestServer
+
+from fer_jax.errors import UserError
+from fer_jax.web import protocol, server
+from fer_jax.web.session import Session
+from tests.unit.web.conftest import frame, jpeg_of
+
+PATIENCE_SECONDS = 60
+WHOLE_PICTURE = json.dumps({"detector": "none", "smoothing": "none", "explain": False})
+
+
+@contextlib.asynccontextmanager
+async def _client(classifier, **kwargs):
+    async with TestClient(TestServer(server.application(classifier, **kwargs), host="127.0.0.1")) as client:
+        yield client
+
+
+def _connect(client, **headers):
+    """A connection as the page opens it."""
+    return client.ws_connect("/socket", headers={"Origin": _origin(client)} | headers)
+
+
+def _origin(client):
+    return f"http://{client.host}:{client.port}"
+
+
+async def _next(connection):
+    message = await connection.receive(PATIENCE_SECONDS)
+    assert message.type == WSMsgType.TEXT, message
+    ((kind, content),) = json.loads(message.data).items()
+    return kind, content
+
+
+async def _greeted(client):
+    """A connection that takes each frame for a face."""
+    connection = await _connect(client)
+    assert (await _next(connection))[0] == "hello"
+    await connection.send_str(WHOLE_PICTURE)
+    return connection
+
+
+def _run(test):
+    asyncio.run(asyncio.wait_for(test, PATIENCE_SECONDS))
+
+
+def test_a_frame_is_answered(classifier):
+    async def test():
+        async with _client(classifier) as client:
+            connection = await _greeted(client)
+            for number, label in enumerate((3, 5)):
+                await connection.send_bytes(frame(number, jpeg_of(label)))
+                kind, scene = await _next(connection)
+                assert (kind, scene["frame"], scene["width"], scene["height"]) == ("scene", number, 64, 48)
+                assert [face["label"] for face in scene["faces"]] == [label]
+
+    _run(test())
+
+
+@pytest.mark.parametrize("path", ["/", "/page.js", "/page.css", "/drawing.js", "/icon.svg"])
+def test_the_page_s_files_come_with_rules_for_the_browser(classifier, path):
+    async def test():
+        async with _client(classifier) as client:
+            answer = await client.get(path)
+            assert answer.status == 200
+            assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+            if path.endswith(".js"):
+                assert answer.content_type in ("text/javascript", "application/javascript")
+
+    _run(test())
+
+
+def test_what_is_not_of_the_page_is_not_served(classifier):
+    async def test():
+        async with _client(classifier) as client:
+            for path in ("/server.py", "/%2e%2e/server.py", "/..%2fserver.py", "/nothing"):
+                assert (await client.get(path)).status in (403, 404), path
+            assert (await client.get("/socket", headers={"Origin": _origin(client)})).status == 400
+
+    _run(test())
+
+
+@pytest.mark.parametrize("origin", ["https://elsewhere.example", "http://127.0.0.1:1", "http://localhost", "null", "",
+                                    "http://[", None])
+def test_other_pages_may_not_connect(classifier, origin):
+    async def test():
+        async with _client(classifier) as client:
+            with pytest.raises(WSServerHandshakeError) as refused:
+                await client.ws_connect("/socket", headers={} if origin is None else {"Origin": origin})
+            assert refused.value.status == 403
+            await _greeted(client)
+
+    _run(test())
+
+
+@pytest.mark.parametrize(("host", "status"), [
+    ("localhost:8765", 200), ("[::1]:80", 200), ("192.168.0.7:8765", 200), ("Camera.Lan:1", 200),
+    ("rebound.example:8765", 403), ("127.0.0.1.example", 403), ("[::1", 400), ("", 403)])
+def test_foreign_names_are_refused(classifier, host, status):
+    async def test():
+        async with _client(classifier, host="camera.lan") as client:
+            assert (await client.get("/", headers={"Host": host})).status in (status, 403 if status == 400 else status)
+
+    _run(test())
+
+
+MALFORMED = [
+    ("text", "{", "not JSON"), ("text", '{"explain": true}', "other content than settings"),
+    ("binary", b"", "a frame of 0 bytes"), ("binary", b"\7\0\0\0\1abc", "a frame of kind 7"),
+    ("binary", frame(5, b"no picture"), "no JPEG file"), ("binary", frame(5, jpeg_of(0)[:300]), "JPEG file"),
+]
+
+
+def test_malformed_messages_are_refused_and_the_next_one_is_answered(classifier):
+    async def test():
+        async with _client(classifier) as client:
+            connection = await _greeted(client)
+            for kind, message, reason in MALFORMED:
+                await (connection.send_str if kind == "text" else connection.send_bytes)(message)
+                answer, content = await _next(connection)
+                assert answer == "refused"
+                assert reason in content["reason"]
+                assert content["frame"] == (5 if kind == "binary" and message[4:5] == b"\5" else None)
+            await connection.send_bytes(frame(6, jpeg_of(3)))
+            assert (await _next(connection))[1]["frame"] == 6
+
+    _run(test())
+
+
+def test_a_message_that_is_too_large_ends_its_own_connection_only(classifier, monkeypatch):
+    async def test():
+        async with _client(classifier) as client:
+            other, connection = await _greeted(client), await _greeted(client)
+            with contextlib.suppress(ConnectionError):  # it is not read to its end
+                await connection.send_bytes(bytes(4 * protocol.MOST_BYTES))
+            assert (await connection.receive(PATIENCE_SECONDS)).type != WSMsgType.TEXT
+            monkeypatch.setattr(protocol, "MOST_BYTES", 10_000)
+            connection = await _greeted(client)
+            await connection.send_bytes(bytes(10_001))
+            end = await connection.receive(PATIENCE_SECONDS)
+            assert (end.type, end.data) == (WSMsgType.CLOSE, 1009), "its reason is said where it still can be"
+            await other.send_bytes(frame(1, jpeg_of(3)))
+            assert (await _next(other))[0] == "scene"
+
+    _run(test())
+
+
+def test_a_defect_met_by_one_client_ends_that_connection_only(classifier, monkeypatch):
+    answer = Session.answer
+
+    def fails(self, sent, dropped):
+        if sent.number == 13:
+            raise RuntimeError("a defect")
+        return answer(self, sent, dropped)
+
+    monkeypatch.setattr(Session, "answer", fails)
+
+    async def test():
+        async with _client(classifier) as client:
+            other, connection = await _greeted(client), await _greeted(client)
+            await connection.send_bytes(frame(13, jpeg_of(3)))
+            assert (await connection.receive(PATIENCE_SECONDS)).type in (WSMsgType.CLOSE, WSMsgType.CLOSED)
+            await other.send_bytes(frame(1, jpeg_of(3)))
+            assert (await _next(other))[0] == "scene"
+
+    _run(test())
+
+
+class Gate:
+    """Holds the analysis until it is opened, and keeps the order in which sessions got their turns."""
+
+    def __init__(self, monkeypatch):
+        self.order, self._open, answer = [], threading.Event(), Session.answer
+
+        def held(session, sent, dropped):
+            self.order.append(session)
+            assert self._open.wait(PATIENCE_SECONDS)
+            return answer(session, sent, dropped)
+
+        monkeypatch.setattr(Session, "answer", held)
+
+    def open(self):
+        self._open.set()
+
+
+def test_frames_are_dropped_rather_than_queued(classifier, monkeypatch):
+    gate = Gate(monkeypatch)
+
+    async def test():
+        async with _client(classifier, turns=1) as client:
+            connection = await _greeted(client)
+            for number in range(50):
+                await connection.send_bytes(frame(number, jpeg_of(3)))
+            # answered at once and in order: all frames have arrived when this is
+            await connection.send_str("?")
+            assert (await _next(connection))[0] == "refused"
+            gate.open()
+            scenes = [(await _next(connection))[1] for _ in gate.order]
+            if scenes[-1]["frame"] != 49:
+                scenes.append((await _next(connection))[1])
+            assert len(scenes) <= 3
+            assert scenes[-1]["frame"] == 49
+            assert scenes[-1]["dropped"] == 50 - len(scenes)
+
+    _run(test())
+
+
+def test_twenty_clients_share_the_model_fairly_whatever_one_of_them_does(classifier):
+    """Each asks again when it was answered, but for one, which sends without end."""
+    clients, rounds = 20, 5
+
+    async def patient(client, counts, name):
+        connection = await _greeted(client)
+        while min(counts.values()) < rounds:
+            await connection.send_bytes(frame(counts[name], jpeg_of(name % 7)))
+            kind, scene = await _next(connection)
+            assert (kind, scene["frame"]) == ("scene", counts[name])
+            assert [face["label"] for face in scene["faces"]] == [name % 7], "answers are to one's own frames"
+            counts[name] += 1
+
+    async def greedy(client, counts):
+        connection = await _greeted(client)
+        answered = 0
+
+        async def send():
+            for number in range(10**6):
+                await connection.send_bytes(frame(number, jpeg_of(0)))
+                await asyncio.sleep(0)
+
+        sending = asyncio.create_task(send())
+        while min(counts.values()) < rounds:
+            await _next(connection)
+            answered += 1
+        sending.cancel()
+        return answered
+
+    async def test():
+        async with _client(classifier, turns=1) as client:
+            counts = dict.fromkeys(range(clients - 1), 0)
+            *_, answered = await asyncio.gather(*(patient(client, counts, name) for name in counts),
+                                                greedy(client, counts))
+            assert max(counts.values()) <= rounds + 2
+            assert answered <= 2 * rounds + 2
+
+    _run(test())
+
+
+def test_clients_that_go_away_leave_their_turn(classifier, monkeypatch):
+    gate = Gate(monkeypatch)
+
+    async def test():
+        async with _client(classifier, turns=1) as client:
+            stays = await _greeted(client)
+            for _ in range(5):
+                connection = await _greeted(client)
+                await connection.send_bytes(frame(1, jpeg_of(3)))
+                await connection.send_str("?")
+                assert (await _next(connection))[0] == "refused"
+                await connection.close()
+            gate.open()
+            await stays.send_bytes(frame(1, jpeg_of(3)))
+            assert (await _next(stays))[0] == "scene"
+
+    _run(test())
+
+
+def test_the_end_of_the_server_is_said(classifier):
+    async def test():
+        app = server.application(classifier)
+        async with server.listening(app, "127.0.0.1", 0) as address:
+            assert address.startswith("http://127.0.0.1:")
+            async with ClientSession() as session, session.ws_connect(f"{address}socket",
+                                                                      origin=address.rstrip("/")) as connection:
+                assert (await _next(connection))[0] == "hello"
+                await app.shutdown()
+                end = await connection.receive(PATIENCE_SECONDS)
+                assert (end.type, end.data, end.extra) == (WSMsgType.CLOSE, 1001, "the server stops")
+
+    _run(test())
+
+
+def test_a_port_that_is_taken_is_told(classifier):
+    async def test(port):
+        with pytest.raises(UserError, match=f"cannot listen on port {port} of 127.0.0.1 .*: give another --port"):
+            async with server.listening(server.application(classifier), "127.0.0.1", port):
+                pass
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        _run(test(taken.getsockname()[1]))
+
+
+@pytest.mark.parametrize(("host", "loopback"), [("127.0.0.1", True), ("::1", True), ("localhost", True),
+                                                ("0.0.0.0", False), ("camera.lan", False), ("192.168.0.7", False)])
+def test_addresses_that_only_this_machine_reaches(host, loopback):
+    assert server.is_loopback(host) is loopback

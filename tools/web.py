@@ -1,0 +1,56 @@
+"""A page with a camera: expressions of the faces before a browser's camera, by an exported model.
+
+    python -m tools.web --model=BUNDLE
+
+Then open the printed address. Needs aiohttp and the packages of requirements-serve.txt, and neither JAX nor TensorFlow.
+docs/web.md tells more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+
+from absl import flags, logging
+
+from fer_jax import cli
+from fer_jax.errors import UserError
+
+_MODEL = cli.define_model()
+_DETECTOR_MODEL = flags.DEFINE_string("detector-model", "", "YuNet's ONNX file; without it Haar's cascade finds faces")
+_HOST = flags.DEFINE_string("host", "127.0.0.1", "name or address to listen on; the default can be reached from this "
+                            "machine only")
+_PORT = flags.DEFINE_integer("port", 8765, "to listen on; 0 takes any that is free", lower_bound=0, upper_bound=65535)
+
+
+def main(argv: list[str]) -> None:
+    """Serve until somebody ends it."""
+    del argv
+    model = cli.model_of(_MODEL)
+    try:
+        from fer_jax.serve.classifier import Classifier
+        from fer_jax.web import server
+    except ModuleNotFoundError as error:
+        raise UserError(f"the page needs {error.name}: pip install {error.name}, or this package with its extra web") from error
+    app = server.application(Classifier(model), _DETECTOR_MODEL.value, _HOST.value)
+    if not server.is_loopback(_HOST.value):
+        logging.warning("--host=%s: others who reach this machine can open the page too, and nothing on the way is "
+                        "encrypted; their browsers give their camera only to https, so they can only choose pictures",
+                        _HOST.value)
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_serve(server.listening(app, _HOST.value, _PORT.value)))
+
+
+async def _serve(listening: contextlib.AbstractAsyncContextManager[str]) -> None:
+    stop = asyncio.Event()
+    with contextlib.suppress(NotImplementedError):  # Windows, where Ctrl-C does it
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with listening as address:
+        print(f"{address} (Ctrl-C ends it)", flush=True)
+        await stop.wait()
+
+
+if __name__ == "__main__":
+    cli.run(main)
