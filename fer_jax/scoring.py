@@ -64,7 +64,7 @@ def of_bundle(path: str | os.PathLike, role: str) -> Predictor:
     bundle = bundles.read(path)
     if role not in graphs.GRAPHS:
         raise UserError(f"--format is {role!r}: expected one of {', '.join(graphs.GRAPHS)}")
-    graph = graphs.open_graph(bundle.file(role), role)
+    graph = graphs.open_graph(bundle.file(role), role, os.cpu_count())
     config = ConfigDict(bundle.provenance["config"])
     config.input.crop = 0  # the graph takes whole images and crops them itself
     result = bundle.provenance["result"] or {}

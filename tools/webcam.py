@@ -37,12 +37,13 @@ _DETECTOR_MODEL = flags.DEFINE_string("detector-model", "", "YuNet's ONNX file")
 _DETECT_EVERY = flags.DEFINE_integer("detect-every", 1, "search every so many-th frame, follow the faces in between",
                                      lower_bound=1)
 _SEARCH_SIDE = flags.DEFINE_integer("search-side", None, "pixels of the frame's longer side when it is searched; more "
-                                    "finds smaller faces, slower. Default: 320, and 1280 for pictures", lower_bound=32)
+                                    "finds smaller faces, slower. Default: 320, and 960 for pictures", lower_bound=32)
 _ALIGN = flags.DEFINE_bool("align", False, "level the eyes before classifying")
 _SMOOTHING = flags.DEFINE_enum("smoothing", "average", ["average", "last10", "none"], "of each face's name: average of "
                                "probabilities, commonest of its last ten, or none")
 _RUNTIME = flags.DEFINE_enum("runtime", "onnx", ["onnx", "int8", "float16", "jax"], "which graph of the bundle to run")
-_THREADS = flags.DEFINE_integer("threads", 1, "of ONNX Runtime", lower_bound=1)
+_THREADS = flags.DEFINE_integer("threads", 2, "over so many, at most, ONNX Runtime divides the faces of a frame",
+                                lower_bound=1)
 _MAX_FRAMES = flags.DEFINE_integer("max-frames", 0, "stop after so many; 0 is never", lower_bound=0)
 
 

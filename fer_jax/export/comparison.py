@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 import time
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,6 @@ from fer_jax.data.examples import Examples
 from fer_jax.export import quantize, scoring
 
 BATCHES = (1, 8, 64)  # images, whose latency is measured
-THREADS = 1  # of ONNX Runtime when it is timed, as the webcam tool runs it, whose other threads look for faces
 LATENCY_SECONDS = 0.5  # how long a batch is timed
 TIMED_RUNS = (3, 100)  # but so many times at least, and at most
 # what 8-bit integers may cost before it is said aloud
@@ -59,9 +59,8 @@ def measure(path: pathlib.Path, role: str, images: np.ndarray, labelled: Example
       labelled: the same faces with their labels, or None.
       flax: what `reference` gave for them.
     """
-    graph = scoring.open_graph(path, role)
-    logits = scoring.logits(graph, images)
-    timed = graph if role == "stablehlo" else scoring.open_graph(path, role, THREADS)
+    logits = scoring.logits(scoring.open_graph(path, role, os.cpu_count()), images)
+    timed = scoring.open_graph(path, role)
     latency = {n: _latency(timed, np.resize(images, (n, *images.shape[1:]))) for n in BATCHES}
     return Format(role, path.name, path.stat().st_size, logits, float(np.abs(logits - flax.logits).max()),
                   _scores(logits, labelled), latency)
@@ -77,7 +76,7 @@ def table(formats: Sequence[Format]) -> str:
                          *(f"{f.latency[n]:.2f}" for n in BATCHES)))
         else:
             rows.append((f.role, "", "", "", accuracy, *("" for _ in BATCHES)))
-    return f"{_aligned(rows)}\nms: ONNX Runtime on {THREADS} thread, StableHLO as JAX runs it here"
+    return f"{_aligned(rows)}\nms: ONNX Runtime on {scoring.THREADS} threads, StableHLO as JAX runs it here"
 
 
 def recall_table(formats: Sequence[Format]) -> str:

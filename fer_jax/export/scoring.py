@@ -2,40 +2,76 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 from collections.abc import Callable
 
 import numpy as np
 from tqdm import tqdm
 
+from fer_jax.errors import UserError
+
 GRAPHS = ("onnx", "float16", "int8", "stablehlo")  # the roles of a bundle's files that can be run
-BATCH = 64
+BATCH = 64  # images that go through at a time
+# Of ONNX Runtime. Each runs whole images: the layers of small nets are shorter than handing them to other threads takes
+# (or those would have to spin, and eat what the search for faces needs).
+THREADS = 2
+LEAST_IMAGES = 4  # for a thread: fewer are done before another has begun
 
 Graph = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
-def open_graph(path: str | os.PathLike, role: str, threads: int = 0) -> Graph:
+def open_graph(path: str | os.PathLike, role: str, threads: int = THREADS) -> Graph:
     """The function in an exported file: StableHLO on JAX' default device, the others in ONNX Runtime on the CPU.
-
-    `threads` is how many of them ONNX Runtime uses, 0 for one a core.
 
     It takes uint8 (batch, size, size, channels) of any batch from 1 on and gives "logits" float32 (batch, classes)
     and, where the network has them, "class_maps" float32 (batch, h, w, classes).
+
+    Args:
+      path: the file.
+      role: one of `GRAPHS`.
+      threads: over so many, at most, ONNX Runtime divides a batch.
+
+    Raises:
+      UserError: the file cannot be loaded, or needs JAX and there is none.
     """
     if role == "stablehlo":
-        from fer_jax.export import stablehlo
-
+        try:
+            from fer_jax.export import stablehlo
+        except ImportError as error:
+            raise UserError(f"{path}: StableHLO needs JAX ({error}): install fer_jax, or take onnx") from error
         return stablehlo.load(path)
-    import onnxruntime
+    run = _onnx(path)
+    if threads == 1:
+        return run
+    others = concurrent.futures.ThreadPoolExecutor(threads - 1, thread_name_prefix="graph")
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    return lambda images: dict(zip(names, session.run(names, {"images": images}), strict=True))
+    def divided(images: np.ndarray) -> dict[str, np.ndarray]:
+        parts = np.array_split(images, min(threads, max(len(images) // LEAST_IMAGES, 1)))
+        elsewhere = [others.submit(run, part) for part in parts[1:]]
+        outputs = [run(parts[0]), *(future.result() for future in elsewhere)]
+        return {name: np.concatenate([output[name] for output in outputs]) for name in outputs[0]}
+
+    return divided
 
 
 def logits(graph: Graph, images: np.ndarray) -> np.ndarray:
     """float32 (N, classes) for uint8 images (N, size, size, channels), N at least 1, in their order."""
     starts = tqdm(range(0, len(images), BATCH), unit="batch", leave=False, disable=None)
     return np.concatenate([graph(images[start:start + BATCH])["logits"] for start in starts])
+
+
+def _onnx(path: str | os.PathLike) -> Graph:
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(3)  # its warnings speak to whoever made the graph
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions share no base class but this one
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: ONNX Runtime {onnxruntime.__version__} cannot load it ({reason}): "
+                        "install a newer onnxruntime or export the bundle again") from error
+    names = [output.name for output in session.get_outputs()]
+    return lambda images: dict(zip(names, session.run(names, {"images": images}), strict=True))

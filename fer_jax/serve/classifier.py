@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
 from fer_jax.data import images as image_files
 from fer_jax.errors import UserError
-from fer_jax.export import bundle
+from fer_jax.export import bundle, scoring
 
-RUNTIMES = ("onnx", "int8", "float16", "jax")
-LARGEST_BATCH = 64  # a frame of a crowd goes through in pieces, so that memory does not follow it
+RUNTIMES = {"onnx": "onnx", "int8": "int8", "float16": "float16", "jax": "stablehlo"}  # and the file each runs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,15 +42,14 @@ class Classifier:
       has_maps: whether it also tells where a face shows what, see `classify`.
     """
 
-    def __init__(self, path: str | os.PathLike, runtime: str = "onnx", threads: int = 1):
+    def __init__(self, path: str | os.PathLike, runtime: str = "onnx", threads: int = scoring.THREADS):
         """Read and check a bundle and load one of its graphs.
 
         Args:
           path: folder of the bundle.
           runtime: "onnx", "int8" or "float16" run that graph in ONNX Runtime on the CPU, "jax" the StableHLO on JAX'
             default device.
-          threads: of ONNX Runtime for one batch. 1 is fastest for small nets, whose layers are shorter than handing
-            them to another thread takes, and leaves the other cores to the search for faces.
+          threads: over so many, at most, ONNX Runtime divides the faces of one call.
 
         Raises:
           UserError: no bundle, not a whole one, or none for this runtime.
@@ -61,8 +58,8 @@ class Classifier:
             raise UserError(f"unknown runtime {runtime!r}: expected one of {', '.join(RUNTIMES)}")
         self.bundle = bundle.read(path)
         self.labels = self.bundle.labels
-        self._run = _jax(self.bundle.file("stablehlo")) if runtime == "jax" else _onnx(self.bundle.file(runtime),
-                                                                                        threads)
+        role = RUNTIMES[runtime]
+        self._run = scoring.open_graph(self.bundle.file(role), role, threads)
         spec = self.bundle.input
         # also takes what the first run costs off the first frame
         self.has_maps = "class_maps" in self._run(np.zeros((1, spec.size, spec.size, spec.channels), np.uint8))
@@ -118,33 +115,9 @@ class Classifier:
         return self._outputs(pixels)["logits"]
 
     def _outputs(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
-        pieces = [self._run(pixels[i : i + LARGEST_BATCH]) for i in range(0, len(pixels), LARGEST_BATCH)]
+        # a frame of a crowd goes through in pieces, so that memory does not follow it
+        pieces = [self._run(pixels[i : i + scoring.BATCH]) for i in range(0, len(pixels), scoring.BATCH)]
         if not pieces:
             return {"logits": np.empty((0, len(self.labels)), np.float32)}
         return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
-
-def _onnx(path: pathlib.Path, threads: int) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    import onnxruntime
-
-    onnxruntime.set_default_logger_severity(3)  # its warnings speak to whoever made the graph
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads would eat the detector's
-    try:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its exceptions share no base class but this one
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: ONNX Runtime {onnxruntime.__version__} cannot load it ({reason}): "
-                        "install a newer onnxruntime or export the bundle again") from error
-    names = [output.name for output in session.get_outputs()]
-    return lambda pixels: dict(zip(names, session.run(names, {"images": pixels}), strict=True))
-
-
-def _jax(path: pathlib.Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    try:
-        from fer_jax.export import stablehlo
-    except ImportError as error:
-        raise UserError(f"the runtime jax needs JAX ({error}): install fer_jax, or take the runtime onnx") from error
-    return stablehlo.load(path)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fer_jax.export import scoring
 from fer_jax.serve import faces, sources
 from fer_jax.serve.analysis import Analyser, Scene
 from fer_jax.serve.classifier import Classifier
@@ -26,7 +27,7 @@ STARTS = 3
 
 
 def measure(model: str | os.PathLike, video: str | os.PathLike, detector_model: str = "", runtime: str = "onnx",
-            threads: int = 1) -> dict[str, Any]:
+            threads: int = scoring.THREADS) -> dict[str, Any]:
     """All that is measured of one bundle and one video.
 
     Returns:
@@ -39,7 +40,7 @@ def measure(model: str | os.PathLike, video: str | os.PathLike, detector_model: 
 
 
 def throughput(model: str | os.PathLike, video: str | os.PathLike, detector: str = "haar", detector_model: str = "",
-               runtime: str = "onnx", threads: int = 1) -> dict[str, float]:
+               runtime: str = "onnx", threads: int = scoring.THREADS) -> dict[str, float]:
     """The tool over a whole video, headless and with its default settings, in this process.
 
     Returns:
@@ -68,7 +69,7 @@ class _Counter:
         """Nothing is held."""
 
 
-def classification(model: str | os.PathLike, runtime: str = "onnx", threads: int = 1) -> dict[str, float]:
+def classification(model: str | os.PathLike, runtime: str = "onnx", threads: int = scoring.THREADS) -> dict[str, float]:
     """Milliseconds to classify 8 faces of 100x100 pixels in one call, preprocessing included.
 
     Returns:

@@ -103,7 +103,7 @@ def test_the_runtime_jax_without_jax(brightness_bundle, monkeypatch):
     monkeypatch.setitem(sys.modules, "fer_jax.export.stablehlo", None)
     monkeypatch.delattr("fer_jax.export.stablehlo", raising=False)  # where a test before this one imported it
     monkeypatch.setattr("fer_jax.export.bundle.Bundle.file", lambda self, role: self.path / role)
-    with pytest.raises(UserError, match="the runtime jax needs JAX"):
+    with pytest.raises(UserError, match="StableHLO needs JAX"):
         Classifier(brightness_bundle, runtime="jax")
 
 
