@@ -14,6 +14,7 @@ def get_config() -> ConfigDict:
     c.epochs = 40
     c.batch_size = 128                      # the global batch: all devices of all hosts together
     c.dtype = "auto"                        # of the computation: float32, bfloat16; auto is bfloat16 on accelerators
+    c.profile = False                       # trace a few steps into the run's folder, for TensorBoard or XProf
 
     c.data = ConfigDict()
     c.data.source = "fer2013"               # a module of fer_jax/data/sources
@@ -93,6 +94,7 @@ def get_config() -> ConfigDict:
     c.eval.batch_size = 512
     c.eval.every_epochs = 1
     c.eval.select_by = "accuracy"           # accuracy, macro_f1, loss: chooses the best checkpoint
+    c.eval.tta = ()                         # flip, ten_crop: scored by these views too, at the end
     c.eval.early_stop = 0                   # evaluations without improvement before stopping; 0 is off
     c.eval.early_stop_metric = "loss"       # what early stopping and plateau watch
 

@@ -24,6 +24,7 @@ def get_config(variant: str = "") -> ConfigDict:
     c.name = f"resnet18_{v.label}"
     c.batch_size = 128
     c.input.crop = 40
+    c.eval.tta = ("flip", "ten_crop")
     c.input.scaling = "unit"
     c.model.name = "resnet18"
     c.model.args.stage_features = (64, 128, 256, 512)

@@ -32,6 +32,7 @@ def get_config(variant: str = "") -> ConfigDict:
     c.name = f"vgg_{v.label}"
     c.batch_size = 64
     c.input.crop = 40
+    c.eval.tta = ("flip", "ten_crop")
     c.input.scaling = "unit"
     c.model.name = "vgg"
     c.model.args.stage_features = (64, 128, 256, 512)

@@ -27,6 +27,7 @@ def get_config(variant: str = "") -> ConfigDict:
     c.model.args.stem_features = 8 * int(v.width)
     c.model.args.block_features = tuple(features * int(v.width) for features in (16, 32, 64, 128))
     c.name = f"xception_{v.label}"
+    c.eval.tta = ("flip", "ten_crop")
     if v.name == "best":
         c.epochs = 60
         c.batch_size = 128

@@ -8,7 +8,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from fer_jax import files, optim
+from fer_jax import files, optim, views
 from fer_jax.data import scaling
 from fer_jax.errors import UserError
 
@@ -70,7 +70,7 @@ RANGES = {
 }
 
 # Keys that change where a run's input lies or how fast it goes, not its result.
-FREE_TO_CHANGE = ("data.path", "data.cache_dir", "data.pipeline", "parallel.api", "eval.batch_size",
+FREE_TO_CHANGE = ("profile", "data.path", "data.cache_dir", "data.pipeline", "parallel.api", "eval.batch_size",
                   "checkpoint.every_epochs", "checkpoint.every_steps", "checkpoint.every_minutes", "checkpoint.keep")
 
 
@@ -83,6 +83,8 @@ def validate(config: ConfigDict) -> None:
         if not least <= (value := get(config, key)) <= most:
             between = f"at least {least}" if most == INFINITY else f"between {least} and {most}"
             raise UserError(f"config.{key} is {value}: expected {between}")
+    if unknown := set(config.eval.tta) - set(views.VIEWS):
+        raise UserError(f"config.eval.tta has {sorted(unknown)[0]!r}: expected {' or '.join(views.VIEWS)}")
     if config.optim.warmup_epochs >= config.epochs:
         raise UserError(f"config.optim.warmup_epochs is {config.optim.warmup_epochs}: expected less than the "
                         f"{config.epochs} of config.epochs")

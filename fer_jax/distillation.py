@@ -57,5 +57,4 @@ def _logits(workdir: str, config: ConfigDict, label_names: tuple[str, ...], imag
         raise UserError(f"config.teacher.runs: {workdir} takes {theirs.input.size} pixels and {theirs.input.channels} "
                         f"channels, expected {config.input.size} and {config.input.channels}")
     evaluator, variables = Evaluator(model, theirs, len(images)), state.variables()
-    return views.mean_logits(lambda view: evaluator.logits(variables, view),
-                             views.of("flip", images, theirs.input.crop))
+    return views.mean_logits(lambda shown: evaluator.logits(variables, shown), images, "flip", theirs.input.crop)

@@ -9,7 +9,7 @@ import json
 import os
 import pathlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from absl import logging
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from fer_jax import calibration, distillation, files, metrics, runtime
+from fer_jax import calibration, distillation, files, metrics, runtime, views
 from fer_jax import config as configs
 from fer_jax.data import loading
 from fer_jax.data import splits as data_splits
@@ -50,6 +50,7 @@ class Run:
     variables: Any
     label_names: tuple[str, ...]
     progress: Progress
+    _evaluators: dict[int, Evaluator] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     @property
     def result(self) -> dict[str, Any] | None:
@@ -58,8 +59,10 @@ class Run:
         return json.loads(path.read_text()) if path.exists() else None
 
     def logits(self, images: np.ndarray) -> np.ndarray:
-        """float32 (N, classes) for uint8 images (N, H, W, C)."""
-        return Evaluator(self.model, self.config, len(images)).logits(self.variables, images)
+        """float32 (N, classes) for uint8 images (N, H, W, C); compiled once for each N."""
+        if len(images) not in self._evaluators:
+            self._evaluators[len(images)] = Evaluator(self.model, self.config, len(images))
+        return self._evaluators[len(images)].logits(self.variables, images)
 
 
 def load_run(workdir: str | os.PathLike, which: str = "best") -> Run:
@@ -93,7 +96,8 @@ def train_and_score(config: ConfigDict, workdir: str | os.PathLike, examples: Ex
         stopwatch.enter("eval")
         model, state, best = restore_best(config, workdir, "best")
         run = Run(workdir, config, model, state.variables(), tuple(best.label_names), best)
-        logits = {name: run.logits(examples.of_split(name).images)
+        logits = {name: {view: views.mean_logits(run.logits, examples.of_split(name).images, view, config.input.crop)
+                         for view in ("", *config.eval.tta)}
                   for name in (config.data.select_split, config.data.test_split) if name in examples.split_names}
         result = runtime.on_first(lambda: _conclude(config, workdir, examples, progress, logits, stopwatch))
     logging.info("done: %s", summary(result))
@@ -108,24 +112,31 @@ def _finished(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | Non
 
 
 def _conclude(config: ConfigDict, workdir: pathlib.Path, examples: Examples, progress: Progress,
-              logits: dict[str, np.ndarray], stopwatch: Stopwatch) -> dict[str, Any]:
-    """Write predictions, result.json and the report."""
+              logits: dict[str, dict[str, np.ndarray]], stopwatch: Stopwatch) -> dict[str, Any]:
+    """Write predictions, result.json and the report; `logits` by split and view."""
     splits, ceilings = {}, loading.noise_ceilings(config)
-    for name, split_logits in logits.items():
+    for name, by_view in logits.items():
         labels = examples.of_split(name).labels
-        save_predictions(workdir / "predictions" / f"{name}.npz", split_logits, labels)
-        splits[name] = metrics.scores(split_logits, labels, examples.label_names)
+        save_predictions(workdir / "predictions" / f"{name}.npz", by_view[""], labels)
+        splits[name] = scores_of_views(by_view, labels, examples.label_names)
         if name in ceilings:
             splits[name]["noise_ceiling"] = ceilings[name]
     stopwatch.enter("report")
     selected = config.data.select_split
     result = _result(config, examples, progress, splits, stopwatch)
-    result["calibration"] = calibration.fit(logits[selected], examples.of_split(selected).labels, selected)
+    result["calibration"] = calibration.fit(logits[selected][""], examples.of_split(selected).labels, selected)
     from fer_jax import report  # matplotlib: slow to import, and of no use before this point
 
     files.write_json(workdir / RESULT, result)
     report.write(workdir, examples)
     return result
+
+
+def scores_of_views(logits: dict[str, np.ndarray], labels: np.ndarray, label_names: Sequence[str]) -> dict[str, Any]:
+    """The scores of the plain images, whose view is "", and under "tta" those of each other view beside them."""
+    scores = {view: metrics.scores(found, labels, label_names) for view, found in logits.items()}
+    plain = scores.pop("")
+    return plain | {"tta": scores} if scores else plain
 
 
 def summary(result: dict[str, Any]) -> str:

@@ -11,12 +11,12 @@ import numpy as np
 from ml_collections import ConfigDict
 from scipy.special import softmax
 
-from fer_jax import metrics, runtime, views
+from fer_jax import runtime, views
 from fer_jax.data import loading
 from fer_jax.errors import UserError
 from fer_jax.export import bundle as bundles
 from fer_jax.export import scoring as graphs
-from fer_jax.run import load_run
+from fer_jax.run import load_run, scores_of_views
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +41,7 @@ class Predictor:
 
     def logits(self, images: np.ndarray, view: str = "") -> np.ndarray:
         """float32 (N, classes): logits, averaged over the images of `view`; of an ensemble, log of mean probability."""
-        shown = views.of(view, images, self.config.input.crop) if view else [images]
-        each = [views.mean_logits(member, shown) for member in self.members]
+        each = [views.mean_logits(member, images, view, self.config.input.crop) for member in self.members]
         return each[0] if len(each) == 1 else np.log(np.mean([softmax(x, axis=1) for x in each], axis=0))
 
 
@@ -84,12 +83,8 @@ def score(predictor: Predictor, split: str, path: str = "", tta: Sequence[str] =
             raise UserError(f"--tta has {view!r}: expected {' or '.join(views.VIEWS)}")
     examples = loading.load_split(predictor.config, split, path, predictor.label_names)
 
-    def scores(view: str = "") -> dict[str, Any]:
-        return metrics.scores(predictor.logits(examples.images, view), examples.labels, predictor.label_names)
-
-    plain = scores()
-    if tta:
-        plain["tta"] = {view: scores(view) for view in tta}
+    logits = {view: predictor.logits(examples.images, view) for view in ("", *tta)}
+    scores = scores_of_views(logits, examples.labels, predictor.label_names)
     return {"predictor": predictor.name, "data": examples.description, "label_names": list(predictor.label_names),
-            "selected_on": predictor.selected_on, "best_epoch": predictor.best_epoch, "splits": {split: plain},
+            "selected_on": predictor.selected_on, "best_epoch": predictor.best_epoch, "splits": {split: scores},
             "versions": runtime.versions()}

@@ -35,6 +35,8 @@ def of(name: str, images: np.ndarray, crop: int) -> list[np.ndarray]:
     return [view for square in squares for view in (square, square[:, :, ::-1])]
 
 
-def mean_logits(predict: Callable[[np.ndarray], np.ndarray], images: list[np.ndarray]) -> np.ndarray:
-    """float32 (N, classes): the average of `predict` over views of the same N examples."""
-    return np.mean([predict(np.ascontiguousarray(view)) for view in images], axis=0)
+def mean_logits(predict: Callable[[np.ndarray], np.ndarray], images: np.ndarray, view: str, crop: int) -> np.ndarray:
+    """float32 (N, classes): `predict` averaged over the views of N examples; of the view "" it is `predict(images)`."""
+    if not view:
+        return predict(images)
+    return np.mean([predict(np.ascontiguousarray(shown)) for shown in of(view, images, crop)], axis=0)

@@ -9,7 +9,8 @@ import pytest
 
 # Small enough for seconds: the command is what is tested here, not the network.
 TINY_NET = "--config.model.args={'block_features': (8,)}"
-SMALL = ("--config.epochs=2", "--config.batch_size=56", "--config.data.examples=700", TINY_NET)
+SMALL = ("--config.epochs=2", "--config.batch_size=56", "--config.data.examples=700", TINY_NET,
+         "--config.eval.tta=('flip',)")
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +34,8 @@ def test_a_run_leaves_its_result_metrics_and_report(finished):
     assert result["train_examples_per_second"] > 0
     assert result["wall_seconds"] >= result["train_seconds"] > 0
     assert "jax" in result["versions"]
+    assert result["command"].startswith("python -m fer_jax.main --config=configs/quickstart.py --workdir=")
+    assert result["splits"]["PublicTest"]["tta"]["flip"]["examples"] == 70
     assert result["calibration"]["fitted_on"] == "PublicTest"
     assert result["calibration"]["temperature"] > 0
     rows = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]

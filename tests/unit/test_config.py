@@ -18,6 +18,7 @@ def test_the_defaults_are_valid_and_every_rule_names_a_key():
     ("optim.name", "adagrad",
      "config.optim.name is 'adagrad': expected one of adam, adamw, lion, muon, nadam, radam, sgd"),
     ("data.pipeline", "torch", "config.data.pipeline is 'torch': expected one of tf, device, auto"),
+    ("eval.tta", ("flip", "zoom"), "config.eval.tta has 'zoom': expected flip or ten_crop"),
     ("epochs", 0, "config.epochs is 0: expected at least 1"),
     ("augment.flip", 1.5, "config.augment.flip is 1.5: expected between 0 and 1"),
     ("optim.learning_rate", float("nan"), "config.optim.learning_rate is nan: expected at least"),

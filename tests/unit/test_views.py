@@ -31,5 +31,8 @@ def test_whole_images_are_shifted_and_completed_at_the_edge():
 
 
 def test_logits_are_averaged():
-    found = views.mean_logits(lambda x: x.reshape(len(x), -1)[:, :1].astype(np.float32), views.of("flip", IMAGES, 0))
-    np.testing.assert_allclose(found[:, 0], [(0 + 5) / 2, (36 + 41) / 2])
+    def first_pixel(images):
+        return images.reshape(len(images), -1)[:, :1].astype(np.float32)
+
+    np.testing.assert_allclose(views.mean_logits(first_pixel, IMAGES, "flip", 0)[:, 0], [(0 + 5) / 2, (36 + 41) / 2])
+    np.testing.assert_allclose(views.mean_logits(first_pixel, IMAGES, "", 0)[:, 0], [0, 36])
