@@ -12,6 +12,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 from absl import logging
 from flax import linen as nn
@@ -99,7 +100,9 @@ def train_and_score(config: ConfigDict, workdir: str | os.PathLike, examples: Ex
         logits = {name: {view: views.mean_logits(run.logits, examples.of_split(name).images, view, config.input.crop)
                          for view in ("", *config.eval.tta)}
                   for name in (config.data.select_split, config.data.test_split) if name in examples.split_names}
-        result = runtime.on_first(lambda: _conclude(config, workdir, examples, progress, logits, stopwatch))
+        parameters = sum(np.size(array) for array in jax.tree.leaves(run.variables))
+        result = runtime.on_first(
+            lambda: _conclude(config, workdir, examples, progress, parameters, logits, stopwatch))
     logging.info("done: %s", summary(result))
     return result
 
@@ -112,8 +115,8 @@ def _finished(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | Non
 
 
 def _conclude(config: ConfigDict, workdir: pathlib.Path, examples: Examples, progress: Progress,
-              logits: dict[str, dict[str, np.ndarray]], stopwatch: Stopwatch) -> dict[str, Any]:
-    """Write predictions, result.json and the report; `logits` by split and view."""
+              parameters: int, logits: dict[str, dict[str, np.ndarray]], stopwatch: Stopwatch) -> dict[str, Any]:
+    """Write predictions, result.json and the report; `logits` by split and view, `parameters` with statistics."""
     splits, ceilings = {}, loading.noise_ceilings(config)
     for name, by_view in logits.items():
         labels = examples.of_split(name).labels
@@ -123,7 +126,7 @@ def _conclude(config: ConfigDict, workdir: pathlib.Path, examples: Examples, pro
             splits[name]["noise_ceiling"] = ceilings[name]
     stopwatch.enter("report")
     selected = config.data.select_split
-    result = _result(config, examples, progress, splits, stopwatch)
+    result = _result(config, examples, progress, parameters, splits, stopwatch)
     result["calibration"] = calibration.fit(logits[selected][""], examples.of_split(selected).labels, selected)
     from fer_jax import report  # matplotlib: slow to import, and of no use before this point
 
@@ -154,7 +157,7 @@ def save_predictions(path: pathlib.Path, logits: np.ndarray, labels: np.ndarray)
         np.savez(aside, logits=logits.astype(np.float32), labels=labels.astype(np.int32))
 
 
-def _result(config: ConfigDict, examples: Examples, progress: Progress, splits: dict[str, Any],
+def _result(config: ConfigDict, examples: Examples, progress: Progress, parameters: int, splits: dict[str, Any],
             stopwatch: Stopwatch) -> dict[str, Any]:
     this_session = stopwatch.read()
     # progress.seconds was taken at the last evaluation; what came after it belongs to this session.
@@ -162,6 +165,8 @@ def _result(config: ConfigDict, examples: Examples, progress: Progress, splits: 
     return {
         "config": config.name,
         "seed": config.seed,
+        "model": config.model.name,
+        "parameters": parameters,
         "data": examples.description,
         "split_note": data_splits.note(config.data, examples),
         "label_names": list(examples.label_names),

@@ -1,0 +1,39 @@
+"""What each part of a recipe gives, over several seeds:
+
+    python -m tools.ablation --config=configs/xception.py --config.data.path=fer2013.csv \\
+        --changes=configs/ablations/xception.json --seeds=3 --workdir=runs/ablation
+"""
+
+from __future__ import annotations
+
+import os
+
+from absl import flags
+from ml_collections import config_flags
+
+from fer_jax import cli
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "The recipe, as for fer_jax.main.")
+_CHANGES = flags.DEFINE_string("changes", None, "JSON file of changes, {name: {config key: value}}.")
+_SEEDS = flags.DEFINE_integer("seeds", 3, "Runs of each change, with config.seed and the numbers after it.",
+                              lower_bound=1)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the runs and of ablation.json. What is finished there is "
+                               "not trained again.")
+
+
+def main(argv: list[str]) -> None:
+    """Train and print the table."""
+    from fer_jax import ablation, runtime
+    from fer_jax.report import results
+
+    config = _CONFIG.value
+    changes = ablation.read(_CHANGES.value, config)
+    runtime.init()
+    with runtime.cluster(runtime.launch_of(os.environ)):
+        record = ablation.run(config, changes, _SEEDS.value, _WORKDIR.value, runtime.command())
+    print(results.ablation_table(record))
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["config", "changes", "workdir"])
+    cli.run(main)
