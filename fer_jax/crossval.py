@@ -61,8 +61,15 @@ def cross_validate(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, 
         "train_seconds": sum(r["train_seconds"] for r in results),
         "wall_seconds": sum(r["wall_seconds"] for r in results),
         "versions": runtime.versions(),
+        "command": runtime.command(),
     }
-    files.write_json(workdir / RESULT, result)
+    def conclude() -> None:
+        from fer_jax import report  # matplotlib: slow to import, and of no use before this point
+
+        files.write_json(workdir / RESULT, result)
+        report.write(workdir)
+
+    runtime.on_first(conclude)
     logging.info("%d folds: accuracy %.4f +- %.4f (standard deviation over folds), pooled %.4f of %d examples. %s",
                  len(folds), result["mean_accuracy"], result["std_accuracy"], result["pooled"]["accuracy"],
                  result["pooled"]["examples"], result["split_note"])

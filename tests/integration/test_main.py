@@ -149,5 +149,6 @@ def test_cross_validation_scores_every_example_once(command, tmp_path):
     assert result["pooled"]["examples"] == 140
     accuracies = [fold["accuracy"] for fold in result["per_fold"]]
     assert result["mean_accuracy"] == pytest.approx(np.mean(accuracies))
+    assert "all 2 folds" in (tmp_path / "cv" / "report" / "index.html").read_text()
     done = command(*args)
     assert done.stderr.count("already finished") == 2
