@@ -73,6 +73,35 @@ def write_clip(path: pathlib.Path, greys, size=(64, 48), rate=25.0) -> pathlib.P
     return path
 
 
+def drawn_people(expressions, frames=1, size=(640, 480), seed=3) -> list[np.ndarray]:
+    """Frames, uint8 BGR, with one drawn face for each of FER2013's expressions that are named, side by side, swaying.
+
+    The last frame leads on to the first one.
+    """
+    from fer_jax.data.sources import synthetic
+
+    width, height = size
+    side = min(height, width // len(expressions)) - 12
+    people = synthetic.draw([FER2013.index(name) for name in expressions], side, 3, seed, zoom=0.66, noise=0.3)
+    made = []
+    for phase in 2 * np.pi * np.arange(frames) / frames:
+        frame = np.full((height, width, 3), (96, 84, 70), np.uint8)
+        for i, person in enumerate(people):
+            left = round((i + 0.5) * width / len(people) - side / 2 + 5 * np.sin(phase + i))
+            top = round((height - side) / 2 * (1 + 0.4 * np.cos(phase + 2 * i)))
+            frame[top : top + side, left : left + side] = person[..., ::-1]
+        made.append(frame)
+    return made
+
+
+def write_motion_jpeg(path: pathlib.Path, frames) -> pathlib.Path:
+    """JPEG files one after the other, which Chromium takes for a camera."""
+    with path.open("wb") as file:
+        for frame in frames:
+            file.write(cv2.imencode(".jpg", frame)[1].tobytes())
+    return path
+
+
 def frames_of(path: pathlib.Path) -> list[np.ndarray]:
     """All frames of a video that can be read."""
     capture = cv2.VideoCapture(str(path))

@@ -32,7 +32,8 @@ def main(argv: list[str]) -> None:
         from fer_jax.serve.classifier import Classifier
         from fer_jax.web import server
     except ModuleNotFoundError as error:
-        raise UserError(f"the page needs {error.name}: pip install {error.name}, or this package with its extra web") from error
+        raise UserError(f"the page needs {error.name}: pip install {error.name}, or this package with its extra "
+                        "web") from error
     app = server.application(Classifier(model), _DETECTOR_MODEL.value, _HOST.value)
     if not server.is_loopback(_HOST.value):
         logging.warning("--host=%s: others who reach this machine can open the page too, and nothing on the way is "
