@@ -84,7 +84,7 @@ class Checkpoints:
         self.wait()
         # Copied before training goes on: the step donates its state.
         arrays = jax.device_get(flax.serialization.to_state_dict(state))
-        self._writing = self._writer.submit(self._write, int(state.step), arrays, dict(host))
+        self._writing = self._writer.submit(self._write, int(arrays["step"]), arrays, dict(host))
 
     def wait(self) -> None:
         """Return when the last `save` is on disk; UserError when it could not be written."""

@@ -52,5 +52,5 @@ class Evaluator:
         runtime.arrive()
         dispatched = [self._predict(variables, part) for part in images]  # all before the first is read
         # (devices, batches, b, classes): a batch is divided over the devices, so batches come before devices.
-        parts = [np.asarray(x).swapaxes(0, 1).reshape(-1, x.shape[-1]) for x in dispatched]
+        parts = [x.swapaxes(0, 1).reshape(-1, x.shape[-1]) for x in jax.device_get(dispatched)]
         return np.concatenate(parts)[:examples]

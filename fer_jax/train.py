@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import pathlib
@@ -16,7 +17,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from fer_jax import learner as learners
-from fer_jax import losses, metrics, optim, runtime, step, writers
+from fer_jax import losses, metrics, optim, profiling, runtime, step, writers
 from fer_jax.checkpoint import Checkpoints, Policy
 from fer_jax.data import pipeline as pipelines
 from fer_jax.data import sampler
@@ -27,6 +28,8 @@ from fer_jax.models.network import Network
 from fer_jax.parallel import Parallel
 from fer_jax.state import TrainState
 from fer_jax.stopwatch import Stopwatch
+
+FIRST_STEPS = "the first steps of this session are done"
 
 
 class NonFiniteLossError(UserError):
@@ -95,6 +98,9 @@ def train(config: ConfigDict, workdir: pathlib.Path, examples: Examples, stopwat
     if progress.step:
         logging.info("resuming after step %d of %d", progress.step, total_steps)
     judge = _Judge(config, progress, select_set, Evaluator(learner.inference_model, config, len(select_set)))
+    # All at once and before the loop, where the rate of one step would be a dispatch and a wait for its result.
+    ends = np.arange(1, config.epochs + 1) * steps_per_epoch - 1
+    rates = jax.device_get(jax.jit(jax.vmap(learner.learning_rate))(ends))
     policy = Policy(config.checkpoint, steps_per_epoch, progress.step)
     before = dict(progress.seconds)
 
@@ -104,6 +110,8 @@ def train(config: ConfigDict, workdir: pathlib.Path, examples: Examples, stopwat
     feeds = _placed(pipeline.feeds(progress.step, steps, (total_steps - progress.step) // steps), parallel)
     adjustment = losses.logit_adjustment(train_set.class_counts(), config.loss.logit_adjustment)
     run_chunk = parallel.compile(step.make_train_chunk(learner, pipeline.fetch, adjustment), 2, donate=(0,))
+    if config.profile and runtime.is_first():
+        run_chunk = profiling.traced(run_chunk, workdir / "profile")
     writer = writers.MetricWriter(workdir, progress.step) if runtime.is_first() else writers.Silent()
     bar = tqdm(total=total_steps * config.batch_size, initial=progress.examples, unit="img", unit_scale=True,
                dynamic_ncols=True, disable=None if runtime.is_first() else True, file=sys.stderr)
@@ -119,7 +127,9 @@ def train(config: ConfigDict, workdir: pathlib.Path, examples: Examples, stopwat
         checkpoints.save(current, dataclasses.asdict(progress))
         policy.saved(progress.step)
 
-    try:
+    # What travels between host and device in the loop does so because the code says so, or it is a mistake.
+    with (contextlib.closing(checkpoints), contextlib.closing(writer), contextlib.closing(bar),
+          jax.transfer_guard("disallow")):
         while not progress.finished:
             if runtime.asked_to_stop():
                 if progress.step != policy.last_step:
@@ -139,17 +149,14 @@ def train(config: ConfigDict, workdir: pathlib.Path, examples: Examples, stopwat
                 progress.epoch += 1
                 if progress.epoch % config.eval.every_epochs == 0 or progress.epoch == config.epochs:
                     stopwatch.enter("eval")
-                    row, improved = judge.evaluate(current, learner.learning_rate, steps_per_epoch)
+                    row, improved = judge.evaluate(current, float(rates[progress.epoch - 1]), steps_per_epoch)
                     if judge.plateau.scale != row["lr_scale"]:
                         current = current.replace(lr_scale=parallel.replicate(np.float32(judge.plateau.scale)))
                     add_up_time()
-                    writer.write(row | {f"seconds_{phase}": round(s, 3) for phase, s in progress.seconds.items()})
+                    writer.write(row | {f"seconds_{phase}": round(s, 3) for phase, s in progress.seconds.items()} | {
+                        "train_share": round(progress.seconds["train"] / sum(progress.seconds.values()), 4)})
             if improved or progress.finished or policy.due(progress.step):
                 save()
-    finally:
-        bar.close()
-        writer.close()
-        checkpoints.close()
     return progress
 
 
@@ -184,14 +191,17 @@ class _Judge:
                                      **progress.plateau)
         self._early_stop = optim.EarlyStop(config.eval.early_stop, **progress.early_stop)
 
-    def evaluate(self, state: TrainState, learning_rate: Any, steps_per_epoch: int) -> tuple[dict[str, Any], bool]:
-        """The row of metrics of the epoch that ended, and whether it is the best so far; both noted in `progress`."""
+    def evaluate(self, state: TrainState, learning_rate: float, steps_per_epoch: int) -> tuple[dict[str, Any], bool]:
+        """The row of metrics of the epoch that ended, and whether it is the best so far; both noted in `progress`.
+
+        `learning_rate` is the schedule's at its last step.
+        """
         config, progress, split = self._config, self._progress, self._config.data.select_split
         logits = self._evaluator.logits(state.variables(), self._placed, len(self._set))
         scores = metrics.scores(logits, self._set.labels, self._set.label_names)
         lr_scale = self.plateau.scale
         row = {"epoch": progress.epoch, "step": progress.step, "examples": progress.examples,
-               "learning_rate": float(learning_rate(progress.step - 1)) * lr_scale, "lr_scale": lr_scale,
+               "learning_rate": learning_rate * lr_scale, "lr_scale": lr_scale,
                "train_loss": progress.epoch_loss / steps_per_epoch,
                "train_accuracy": progress.epoch_correct / (steps_per_epoch * config.batch_size),
                **{f"{split}_{name}": scores[name] for name in ("loss", "accuracy", "macro_f1")}}
@@ -222,6 +232,7 @@ class _ChunkMetrics:
     def __init__(self, progress: Progress, batch_size: int, bar: tqdm):
         self._progress, self._batch_size, self._bar = progress, batch_size, bar
         self._pending: list[tuple[int, dict[str, jax.Array]]] = []
+        self._read_any = False
 
     def dispatched(self, chunk_metrics: dict[str, jax.Array]) -> None:
         """Count the chunk as done, and read the one before it."""
@@ -238,7 +249,10 @@ class _ChunkMetrics:
             self._read(*self._pending.pop(0))
 
     def _read(self, first_step: int, chunk_metrics: dict[str, jax.Array]) -> None:
-        values = {name: np.asarray(x) for name, x in chunk_metrics.items()}
+        values = jax.device_get(chunk_metrics)
+        if not self._read_any:
+            self._read_any = True
+            logging.info(FIRST_STEPS)
         bad = np.flatnonzero(~np.isfinite(values["loss"]))
         if len(bad):
             steps = f"{first_step + bad[0]} to {first_step + bad[-1]}"

@@ -109,7 +109,8 @@ def free_port():
 def rows(workdir):
     """What a run wrote down, without the times."""
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if not k.startswith("seconds")} for line in lines]
+    return [{k: v for k, v in json.loads(line).items() if not k.startswith(("seconds", "train_share"))}
+            for line in lines]
 
 
 def checkpoints(workdir):
