@@ -10,7 +10,6 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from fer_jax import runtime
 from fer_jax.parallel import Parallel
 from fer_jax.step import make_predict
 
@@ -49,7 +48,6 @@ class Evaluator:
         """
         if isinstance(images, np.ndarray):
             images, examples = self.place(images), len(images)
-        runtime.arrive()
         dispatched = [self._predict(variables, part) for part in images]  # all before the first is read
         # (devices, batches, b, classes): a batch is divided over the devices, so batches come before devices.
         parts = [x.swapaxes(0, 1).reshape(-1, x.shape[-1]) for x in jax.device_get(dispatched)]

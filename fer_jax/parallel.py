@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from fer_jax import runtime
 from fer_jax.errors import UserError
 
 AXIS = "data"
@@ -72,6 +73,10 @@ class Parallel:
           replicated: how many leading arguments are replicated trees.
           donate: which of them may be overwritten.
         """
+        compiled = self._mapped(function, replicated, donate)
+        return compiled if jax.process_count() == 1 else _Together(compiled)
+
+    def _mapped(self, function: Callable, replicated: int, donate: tuple[int, ...]) -> Any:
         if self.api == "pmap":
             return jax.pmap(function, axis_name=AXIS, in_axes=(*(None,) * replicated, 0), out_axes=None,
                             donate_argnums=donate, devices=self._device_list)
@@ -85,3 +90,20 @@ class Parallel:
         mapped = jax.shard_map(local, mesh=self._mesh, in_specs=(*(whole,) * replicated, PartitionSpec(AXIS)),
                                out_specs=whole, check_vma=False)
         return jax.jit(mapped, donate_argnums=donate)
+
+
+class _Together:
+    """A function of several processes, always called with the same shapes; it begins when all have compiled it.
+
+    Compiling can take one process minutes longer than the others, and the collectives of CPUs give up after 30 s.
+    """
+
+    def __init__(self, function: Any):
+        self._function, self._compiled = function, None
+
+    def __call__(self, *args: Tree) -> Tree:
+        if self._compiled is None:
+            self._compiled = self._function.lower(*args).compile()
+            runtime.meet()
+        runtime.arrive()
+        return self._compiled(*args)

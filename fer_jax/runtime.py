@@ -28,6 +28,7 @@ from fer_jax.watchdog import Watchdog
 
 HEARTBEAT_SECONDS = 30  # without a sign of life from a process until the others give up
 HANG_SECONDS = 600.0    # so long may all wait for a process, which may only be slow: to download its data, say
+LONGEST_MEETING_MS = 24 * 3600 * 1000  # before that, who does not come is found to hang
 FAREWELL_SECONDS = 5    # to find out, after a failure, which processes still answer
 EXIT_INTERRUPTED = 130  # shells' code for SIGINT
 
@@ -37,7 +38,7 @@ OPEN_MPI = ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOC
 KUBERNETES = ("KUBERNETES_SERVICE_HOST", "JOB_COMPLETION_INDEX", "HOSTNAME")
 TPU = ("TPU_WORKER_ID", "TPU_WORKER_HOSTNAMES")
 
-_boundaries = itertools.count(1)
+_boundaries, _meetings = itertools.count(1), itertools.count(1)
 _watchdog: Watchdog | None = None  # where there are several processes
 
 
@@ -177,6 +178,13 @@ def arrive() -> None:
         _watchdog.arrive()
 
 
+def meet() -> None:
+    """Wait until all processes have come here, longer than a collective may: those of CPUs give up after 30 s."""
+    if _watchdog:
+        arrive()
+        _client().wait_at_barrier(f"meeting {next(_meetings)}", LONGEST_MEETING_MS)
+
+
 def is_first() -> bool:
     """Whether this process writes the logs, pictures, results and checkpoints."""
     import jax
@@ -200,7 +208,7 @@ def on_first(function: Callable[[], Any]) -> Any:
             outcome = pickle.dumps((function(), None))
         except UserError as error:
             outcome = pickle.dumps((None, str(error)))
-    arrive()
+    meet()
     value, mistake = pickle.loads(_broadcast(outcome))
     if mistake is not None:
         raise UserError(mistake)
@@ -272,7 +280,6 @@ def _watched(seconds: float) -> Iterator[None]:
     """Inside, a process that hangs ends all of them."""
     global _watchdog
     import jax
-    from jax._src import distributed  # no public name for the store that all processes share
 
     if jax.process_count() == 1:
         yield
@@ -282,13 +289,20 @@ def _watched(seconds: float) -> Iterator[None]:
         print(f"error: {message}", file=sys.stderr, flush=True)
         os._exit(1)
 
-    _watchdog = Watchdog(distributed.global_state.client, jax.process_index(), seconds)
+    _watchdog = Watchdog(_client(), jax.process_index(), seconds)
     stop = _watchdog.watch(end)
     try:
         yield
     finally:
         stop()
         _watchdog = None
+
+
+def _client() -> Any:
+    """Of the coordination service, whose barriers say who did not come and whose store all processes share."""
+    from jax._src import distributed  # no public name for either
+
+    return distributed.global_state.client
 
 
 def _broadcast(content: bytes) -> bytes:
@@ -304,10 +318,9 @@ def _broadcast(content: bytes) -> bytes:
 def _missing(meeting: str) -> str:
     """Why not all processes came to `meeting` in time, "" when they did."""
     import jax
-    from jax._src import distributed  # no public name for a barrier that says who did not come
 
     try:
-        distributed.global_state.client.wait_at_barrier(meeting, FAREWELL_SECONDS * 1000)
+        _client().wait_at_barrier(meeting, FAREWELL_SECONDS * 1000)
     except jax.errors.JaxRuntimeError as error:
         return _silent_of(str(error))
     return ""

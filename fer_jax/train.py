@@ -139,9 +139,7 @@ def train(config: ConfigDict, workdir: pathlib.Path, examples: Examples, stopwat
             stopwatch.enter("train")
             if progress.step == progress.epoch * steps_per_epoch:
                 progress.epoch_loss = progress.epoch_correct = 0.0
-            feed = next(feeds)
-            runtime.arrive()
-            current, chunk_metrics = run_chunk(current, resident, feed)
+            current, chunk_metrics = run_chunk(current, resident, next(feeds))
             seen.dispatched(chunk_metrics)
             improved = False
             if progress.step == (progress.epoch + 1) * steps_per_epoch:

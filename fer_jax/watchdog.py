@@ -69,6 +69,7 @@ class Watchdog:
                     print("".join(["this process hangs here:\n", *traceback.format_stack(frame)]), file=sys.stderr)
                     stopped.wait(2 * pause)
                 if hanging:
+                    stopped.wait(2 * pause)  # for who hangs to say where: it ends when the first process does
                     names = ", ".join(map(str, hanging))
                     end(f"process {names} hangs: the others have waited for it for {self._seconds:g} s, "
                         "see --hang_seconds")
