@@ -90,7 +90,7 @@ def train_and_score(config: ConfigDict, workdir: str | os.PathLike, examples: Ex
         logging.info("already finished: %s", summary(result))
         return result
     examples = loading.load(config) if examples is None else examples
-    Parallel(config.parallel.api, config.batch_size)  # refuses a batch that does not divide before anything is written
+    _refuse_batch_that_does_not_divide(config)  # before anything is written
     with _locked(workdir):
         runtime.on_first(lambda: configs.save(config, workdir))
         progress = train(config, workdir, distillation.taught(config, examples), stopwatch)
@@ -105,6 +105,15 @@ def train_and_score(config: ConfigDict, workdir: str | os.PathLike, examples: Ex
             lambda: _conclude(config, workdir, examples, progress, parameters, logits, stopwatch))
     logging.info("done: %s", summary(result))
     return result
+
+
+def _refuse_batch_that_does_not_divide(config: ConfigDict) -> None:
+    devices = Parallel(config.parallel.api, config.batch_size).devices
+    each = config.batch_size // devices
+    if (config.augment.mixup or config.augment.cutmix) and each % 2:
+        raise UserError(f"config.batch_size is {config.batch_size}, {each} for each of {devices} devices: mixup and "
+                        f"cutmix pair neighbours on a device and need an even number; {config.batch_size + devices} "
+                        "would do")
 
 
 def _finished(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
