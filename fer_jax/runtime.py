@@ -29,6 +29,7 @@ from fer_jax.watchdog import Watchdog
 HEARTBEAT_SECONDS = 30  # without a sign of life from a process until the others give up
 HANG_SECONDS = 600.0    # so long may all wait for a process, which may only be slow: to download its data, say
 LONGEST_MEETING_MS = 24 * 3600 * 1000  # before that, who does not come is found to hang
+ALONE_SECONDS = 10**7   # nobody waits for a process alone: a shell or a sleeping laptop may suspend it for months
 FAREWELL_SECONDS = 5    # to find out, after a failure, which processes still answer
 EXIT_INTERRUPTED = 130  # shells' code for SIGINT
 
@@ -137,7 +138,8 @@ def cluster(launch: Launch, heartbeat_seconds: int = HEARTBEAT_SECONDS,
     if launch.launcher == "alone":
         address = f"127.0.0.1:{_free_port()}"
         arguments |= {"coordinator_address": address, "coordinator_bind_address": address, "num_processes": 1,
-                      "process_id": 0, "cluster_detection_method": "deactivate"}
+                      "process_id": 0, "cluster_detection_method": "deactivate",
+                      "heartbeat_timeout_seconds": ALONE_SECONDS}
         jax.config.update("jax_cpu_collectives_implementation", None)
     elif launch.launcher == "flags":
         arguments |= {"coordinator_address": launch.coordinator, "num_processes": launch.num_processes,

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -102,6 +103,14 @@ def test_a_process_that_dies_or_hangs_is_named_and_ends_the_others(runs, victim,
         assert "process 1 does not answer" in survivor.output or "(stopped sending heartbeats):\n1\n" in survivor.output
     else:
         assert "process 0" in survivor.output or "task: 0" in survivor.output or "leader" in survivor.output
+
+
+def test_a_process_alone_may_be_suspended_for_as_long_as_its_user_likes(runs):
+    alone = runs.train(runs.folder / "run", "--config.epochs=400", "--heartbeat_seconds=2").until("epoch 2:")
+    alone.send(signal.SIGSTOP)
+    time.sleep(6)  # three times what would end one of several
+    alone.send(signal.SIGCONT).until("epoch 9:").send(signal.SIGTERM)
+    assert alone.wait() == STOPPED
 
 
 HANGS = """
