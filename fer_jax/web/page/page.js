@@ -164,7 +164,7 @@ function forgetPicture() {
 
 function offerChoices() {
   const words = { haar: "Haar's cascade", yunet: "YuNet", none: "nothing: all is one face",
-                  average: "average of half a second", last10: "commonest of the last ten" };
+                  average: "average of 0.5 s", last10: "commonest of last 10" };
   const fill = (select, values, nothing) => {
     const before = select.value;
     select.replaceChildren(...values.map((value) => new Option(value === "none" ? nothing : words[value], value)));

@@ -1,0 +1,105 @@
+"""Makes the pictures of README.md and docs anew, with drawn faces only:
+
+    python -m docs.pictures.make --workdir=runs/quickstart --model=quickstart.bundle
+
+--workdir is a run of configs/quickstart.py and --model its bundle. Needs Chromium, its driver and selenium.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+from absl import app, flags
+from selenium import webdriver
+
+from tests import serving
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run.", required=True)
+_MODEL = flags.DEFINE_string("model", None, "Folder of a bundle.", required=True)
+
+HERE = pathlib.Path(__file__).parent
+EXPRESSIONS = ("happy", "surprise", "angry")
+SEED = 13  # of people who look different
+SECONDS = 12  # of history in the picture of the page
+
+
+def main(argv: list[str]) -> None:
+    """Write report.webp, webcam.webp, web.webp and web_phone.webp beside this file."""
+    del argv
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        people = serving.drawn_people(EXPRESSIONS, 180, seed=SEED)
+        with _browser() as browser:
+            browser.get(f"file://{pathlib.Path(_WORKDIR.value).absolute()}/report/index.html")
+            _save("report", _screenshot(browser, 1100, 1100))
+        cv2.imwrite(str(folder / "people.png"), people[0])
+        subprocess.run([sys.executable, "-m", "tools.webcam", f"--model={_MODEL.value}", "--headless", "--explain",
+                        f"--source={folder}/people.png", f"--record={folder}/webcam.png"], check=True)
+        _save("webcam", cv2.imread(str(folder / "webcam.png")))
+        camera = serving.write_motion_jpeg(folder / "people.mjpeg", people)
+        with _server() as address, _browser(camera) as browser:
+            browser.get(address)
+            browser.find_element("id", "camera").click()
+            browser.find_element("id", "explain").click()
+            time.sleep(SECONDS)
+            _save("web", _screenshot(browser, 1100, 1040))
+            browser.execute_cdp_cmd("Emulation.setEmulatedMedia",
+                                    {"features": [{"name": "prefers-color-scheme", "value": "dark"}]})
+            _save("web_phone", _screenshot(browser, 390, 1040))
+
+
+@contextlib.contextmanager
+def _server() -> Iterator[str]:
+    command = [sys.executable, "-m", "tools.web", f"--model={_MODEL.value}", "--port=0"]
+    with subprocess.Popen(command, text=True, stdout=subprocess.PIPE) as tool:
+        yield tool.stdout.readline().partition(" ")[0]
+        tool.terminate()
+
+
+@contextlib.contextmanager
+def _browser(camera: pathlib.Path | None = None) -> Iterator[webdriver.Chrome]:
+    options = webdriver.ChromeOptions()
+    for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"):
+        options.add_argument(flag)
+    if camera:
+        for flag in ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+                     f"--use-file-for-fake-video-capture={camera}"):
+            options.add_argument(flag)
+    options.binary_location = shutil.which("chromium")
+    with tempfile.TemporaryDirectory() as profile:
+        options.add_argument(f"--user-data-dir={profile}")
+        # a named driver, or selenium would look for one in the net
+        browser = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+        try:
+            yield browser
+        finally:
+            browser.quit()
+
+
+def _screenshot(browser: webdriver.Chrome, width: int, height: int) -> np.ndarray:
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
+                            {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": True})
+    browser.execute_script("scrollTo(0, 0)")
+    time.sleep(1)  # until it is drawn anew
+    data = base64.b64decode(browser.execute_cdp_cmd("Page.captureScreenshot", {})["data"])
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+
+
+def _save(name: str, image: np.ndarray) -> None:
+    path = HERE / f"{name}.webp"
+    cv2.imwrite(str(path), image, [cv2.IMWRITE_WEBP_QUALITY, 80])
+    print(f"{path.relative_to(HERE.parents[1])}: {path.stat().st_size:,} bytes")
+
+
+if __name__ == "__main__":
+    app.run(main)
