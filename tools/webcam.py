@@ -84,12 +84,16 @@ def _play(model: str) -> int:
     if summary.stopped_by == signal.SIGPIPE:
         # or Python, flushing at its end, would complain about the pipe once more
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    rate = summary.frames / summary.seconds if summary.seconds else 0.0
-    _say(f"{summary.frames} frames, {summary.faces} faces, {rate:.1f} frames/s")
-    for flag, what in ((_RECORD, "annotated, without sound"), (_EVENTS, "events"), (_SAVE_FACES, "faces")):
+    rate = "" if source.still or summary.frames < 2 else f", {(summary.frames - 1) / summary.seconds:.1f} frames/s"
+    _say(f"{_count(summary.frames, 'frame')}, {_count(summary.faces, 'face')}{rate}")
+    for flag, what in ((_RECORD, "annotated" if source.still else "annotated, without sound"), (_EVENTS, "events"), (_SAVE_FACES, "faces")):
         if flag.value and flag.value != "-":
             _say(f"{what}: {flag.value}")
     return 128 + summary.stopped_by if summary.stopped_by else 0
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _say(text: str) -> None:

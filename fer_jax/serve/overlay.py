@@ -28,6 +28,9 @@ _PANEL_OPACITY = 0.65
 # of places in a face that speak for its name, and against it; as strong as they speak, at most so opaque
 FOR, AGAINST = (43, 24, 178), (172, 102, 33)
 TINT_OPACITY = 0.65
+# names are this much smaller than before where more than that share of them would cover another name or face; a scale
+# below the smallest cannot be read
+_NAME_SIZES, _MAY_COVER, _SMALLEST_SCALE = (1.0, 0.7, 0.7, 0.7), 0.1, 0.7
 # another face becomes the one of the single view when the present one is smaller than this share of it
 _KEEPS_UNTIL = 0.8
 
@@ -71,16 +74,16 @@ class Overlay:
         return next(reading for reading in readings if reading.track == self._chosen)
 
     def _names_over(self, pen: _Pen, readings: Sequence[Reading]) -> None:
-        """Each face's name at the first place around its box that covers no other name or face."""
+        """Each face's name beside its box, in smaller letters where a crowd leaves no room for large ones."""
         boxes = np.array([reading.box for reading in readings]).reshape(-1, 4)
-        taken = np.empty((0, 4))
-        for i, reading in enumerate(readings):
-            doubt = "?" if reading.uncertain else ""
-            text = f"{self._names[reading.label]}{doubt} {reading.smoothed[reading.label]:.0%}"
-            places = pen.places(boxes[i], pen.extent(text))
-            covered = overlap(places, np.concatenate([taken, np.delete(boxes, i, axis=0)])).sum(axis=1)
-            place = places[int(covered.argmin())]  # the first of the best
-            taken = np.concatenate([taken, place[None]])
+        texts = [f"{self._names[reading.label]}{'?' if reading.uncertain else ''} "
+                 f"{reading.smoothed[reading.label]:.0%}" for reading in readings]
+        for size in _NAME_SIZES:
+            pen = _Pen(pen.image, max(size * pen.scale, min(_SMALLEST_SCALE, pen.scale)))
+            places, covering = _arrange(pen, boxes, texts)
+            if covering <= _MAY_COVER * len(texts):
+                break
+        for reading, text, place in zip(readings, texts, places, strict=True):
             pen.label(text, place[:2], self._colours[reading.label])
 
     def _bars(self, pen: _Pen, reading: Reading) -> None:
@@ -99,6 +102,18 @@ class Overlay:
             pen.fill((left, top + row // 5, bar_width, row - 2 * (row // 5)), (70, 70, 70))
             pen.fill((left, top + row // 5, round(bar_width * float(share)), row - 2 * (row // 5)), self._colours[i])
             pen.write(f"{share:.0%}", (left + bar_width, top), _WHITE)
+
+
+def _arrange(pen: _Pen, boxes: np.ndarray, texts: Sequence[str]) -> tuple[np.ndarray, int]:
+    """Where the name of each box stands (N, 4), the first place that covers no other name or face; and how many do."""
+    taken, covering = np.empty((0, 4)), 0
+    for i, text in enumerate(texts):
+        places = pen.places(boxes[i], pen.extent(text))
+        covered = overlap(places, np.concatenate([taken, np.delete(boxes, i, axis=0)])).sum(axis=1)
+        best = int(covered.argmin())  # the first of them
+        taken = np.concatenate([taken, places[best][None]])
+        covering += covered[best] > 0
+    return taken, covering
 
 
 def colours(labels: Sequence[str]) -> list[tuple[int, int, int]]:
@@ -130,9 +145,10 @@ def lines(image: np.ndarray, texts: Sequence[str]) -> None:
 class _Pen:
     """Draws into one image, in sizes that suit it."""
 
-    def __init__(self, image: np.ndarray):
+    def __init__(self, image: np.ndarray, scale: float | None = None):
+        """`scale` is 1 where a frame of 480 lines has it; what suits the image unless given."""
         self.image = image
-        self.scale = max(min(image.shape[:2]) / 480, 0.4)
+        self.scale = max(min(image.shape[:2]) / 480, 0.4) if scale is None else scale
         self._font_scale = 0.5 * self.scale
         self._thick = max(round(2 * self.scale), 1)
         self._stroke = max(round(self.scale), 1)
@@ -193,7 +209,8 @@ class _Pen:
         (x0, y0), (x1, y1) = (np.clip(corner, 0, limits).round().astype(int).tolist()
                               for corner in (box[:2], box[:2] + box[2:]))
         length = max(min(x1 - x0, y1 - y0) // 4, 1)
-        for ink, thick in ((_BLACK, self._thick + 2), (colour, self._thick)):
+        line = max(min(self._thick, min(x1 - x0, y1 - y0) // 12), 1)  # or it would hide a small face
+        for ink, thick in ((_BLACK, line + 2), (colour, line)):
             if whole:
                 cv2.rectangle(self.image, (x0, y0), (x1, y1), ink, thick)
                 continue

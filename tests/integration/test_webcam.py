@@ -320,7 +320,7 @@ def test_the_window(display, brightness_bundle, tmp_path):
     press("q")
     _, errors = tool.communicate(timeout=PATIENCE_SECONDS)
     assert tool.returncode == 0, errors
-    assert errors.splitlines()[0].startswith("1 frames, 1 faces")
+    assert errors.splitlines()[0] == "1 frame, 1 face"
     assert cv2.imread(str(still)).shape == (400, 600, 3)
 
 

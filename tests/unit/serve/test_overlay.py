@@ -121,15 +121,26 @@ def test_the_activation_is_drawn_when_asked_for():
 
 
 def test_names_do_not_cover_each_other():
-    readings = [_reading(i, [150 + 70 * (i % 4), 100 + 90 * (i // 4), 60, 60]) for i in range(12)]
+    boxes = np.array([[150 + 70 * (i % 4), 100 + 90 * (i // 4), 60, 60] for i in range(12)], np.float64)
     pen = overlay._Pen(np.zeros((480, 640, 3), np.uint8))
-    placed = []
-    pen.label = lambda text, corner, colour: placed.append((*corner, *pen.extent(text)))
-    overlay.Overlay(FER2013)._names_over(pen, readings)
-    placed = np.array(placed)
-    common = overlap(placed, placed) - np.eye(12)
-    assert len(placed) == 12
-    assert common.max() < 0.35
+    placed, covering = overlay._arrange(pen, boxes, ["happy 50%"] * 12)
+    assert placed.shape == (12, 4)
+    assert (overlap(placed, placed) - np.eye(12)).max() < 0.35
+    assert 0 < covering < 12
+    assert overlay._arrange(pen, boxes[:1], ["happy 50%"])[1] == 0
+
+
+def test_a_crowd_gets_smaller_names(monkeypatch):
+    def scales(count):
+        seen = set()
+        monkeypatch.setattr(overlay._Pen, "label", lambda pen, *args: seen.add(pen.scale))
+        readings = [_reading(i, [100 * (i % 20), 140 * (i // 20), 40, 40]) for i in range(count)]
+        overlay.Overlay(FER2013).draw(_scene(readings, (1440, 2000)), "multi")
+        return seen
+
+    assert scales(1) == {3.0}
+    [small] = scales(200)
+    assert overlay._SMALLEST_SCALE <= small < 1.5
 
 
 @settings(deadline=None, max_examples=60)
