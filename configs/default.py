@@ -11,6 +11,7 @@ def get_config() -> ConfigDict:
     c = ConfigDict()
     c.name = "default"
     c.seed = 0
+    c.seeds = 1                             # models trained in one program, of seed, seed + 1, ..., each as if alone
     c.epochs = 40
     c.batch_size = 128                      # the global batch: all devices of all hosts together
     c.dtype = "auto"                        # of the computation: float32, bfloat16; auto is bfloat16 on accelerators

@@ -30,6 +30,7 @@ INFINITY = float("inf")
 # (least, most), both allowed
 RANGES = {
     "seed": (0, 2**31 - 1),
+    "seeds": (1, 1000),
     "epochs": (1, INFINITY),
     "batch_size": (1, INFINITY),
     "input.size": (8, 1024),
@@ -85,6 +86,9 @@ def validate(config: ConfigDict) -> None:
             raise UserError(f"config.{key} is {value}: expected {between}")
     if unknown := set(config.eval.tta) - set(views.VIEWS):
         raise UserError(f"config.eval.tta has {sorted(unknown)[0]!r}: expected {' or '.join(views.VIEWS)}")
+    if config.seeds > 1 and config.eval.early_stop:
+        raise UserError(f"config.eval.early_stop is {config.eval.early_stop} and config.seeds {config.seeds}: models "
+                        "that are trained together end together; set early_stop to 0, or train one seed after another")
     if config.optim.warmup_epochs >= config.epochs:
         raise UserError(f"config.optim.warmup_epochs is {config.optim.warmup_epochs}: expected less than the "
                         f"{config.epochs} of config.epochs")

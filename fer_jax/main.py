@@ -48,11 +48,18 @@ def main(argv: list[str]) -> int | None:
         return
     workdir = _WORKDIR.value or pathlib.Path("runs") / name
     launch = runtime.launch_of(os.environ, _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
+    if _MODE.value == "crossval" and config.seeds > 1:
+        raise UserError(f"config.seeds is {config.seeds} with --mode=crossval: the folds are the repetitions there; "
+                        "set it to 1")
     with runtime.cluster(launch, _HEARTBEAT_SECONDS.value, _HANG_SECONDS.value):
         if _MODE.value == "crossval":
             from fer_jax import crossval
 
             crossval.cross_validate(config, workdir)
+        elif config.seeds > 1:
+            from fer_jax import seeds
+
+            seeds.train_and_score_seeds(config, workdir)
         else:
             run.train_and_score(config, workdir)
 

@@ -90,8 +90,8 @@ def train_and_score(config: ConfigDict, workdir: str | os.PathLike, examples: Ex
         logging.info("already finished: %s", summary(result))
         return result
     examples = loading.load(config) if examples is None else examples
-    _refuse_batch_that_does_not_divide(config)  # before anything is written
-    with _locked(workdir):
+    refuse_batch_that_does_not_divide(config)  # before anything is written
+    with locked(workdir):
         runtime.on_first(lambda: configs.save(config, workdir))
         progress = train(config, workdir, distillation.taught(config, examples), stopwatch)
         stopwatch.enter("eval")
@@ -107,7 +107,8 @@ def train_and_score(config: ConfigDict, workdir: str | os.PathLike, examples: Ex
     return result
 
 
-def _refuse_batch_that_does_not_divide(config: ConfigDict) -> None:
+def refuse_batch_that_does_not_divide(config: ConfigDict) -> None:
+    """UserError for a batch that the devices cannot share."""
     devices = Parallel(config.parallel.api, config.batch_size).devices
     each = config.batch_size // devices
     if (config.augment.mixup or config.augment.cutmix) and each % 2:
@@ -195,7 +196,7 @@ def _result(config: ConfigDict, examples: Examples, progress: Progress, paramete
 
 
 @contextlib.contextmanager
-def _locked(workdir: pathlib.Path) -> Iterator[None]:
+def locked(workdir: pathlib.Path) -> Iterator[None]:
     """The workdir held by this run and cleared of half-written files; UserError in all processes when it is in use.
 
     The first process holds the lock for all. It goes when that process does, however it ends.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 import time
@@ -13,7 +14,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fer_jax import learner as learners
+from fer_jax import state as states
 from fer_jax import step
+from fer_jax.data import pipeline as pipelines
 from fer_jax.data.device_pipeline import DevicePipeline
 from fer_jax.data.examples import Examples
 from fer_jax.parallel import Parallel
@@ -54,26 +57,50 @@ def measure(config: ConfigDict, examples: Examples, devices: Sequence[int], per_
 
 
 class Chunk:
-    """A compiled chunk of `config.parallel.steps_per_dispatch` steps on given devices, and a fresh state for it."""
+    """A compiled chunk of `config.parallel.steps_per_dispatch` steps on given devices, and a fresh state for it.
+
+    With `config.seeds` above 1, of as many models trained together.
+    """
 
     def __init__(self, config: ConfigDict, examples: Examples, devices: list[jax.Device]):
         parallel = Parallel(config.parallel.api, config.batch_size, devices)
-        pipeline = DevicePipeline(examples, config.seed, config.batch_size, parallel.shard)
+        seeds = range(config.seed, config.seed + config.seeds)
+        sources = [DevicePipeline(examples, seed, config.batch_size, parallel.shard) for seed in seeds]
         learner = learners.create(config, len(examples.label_names))
-        self._images = config.parallel.steps_per_dispatch * config.batch_size
-        self._state = parallel.replicate(learner.fresh_state())
-        self._resident = parallel.replicate(pipeline.resident)
-        [feed] = pipeline.feeds(0, config.parallel.steps_per_dispatch, 1)
-        self._feed = parallel.split(feed, axis=1)
-        run = parallel.compile(step.make_train_chunk(learner, pipeline.fetch), 2, donate=(0,))
-        self._run = run.lower(self._state, self._resident, self._feed).compile()
+        self._images = config.parallel.steps_per_dispatch * config.batch_size * config.seeds
+        self._parallel, self._learner, self._fetch = parallel, learner, sources[0].fetch
+        self._seeds = tuple(seeds) if config.seeds > 1 else ()
+        stack, _ = states.stacking(config.seeds)
+        # The same weights for all: speed does not depend on what they are.
+        self._state = parallel.replicate(stack([learner.fresh_state()] * config.seeds))
+        self._resident = parallel.replicate(sources[0].resident)
+        feeds = [next(source.feeds(0, config.parallel.steps_per_dispatch, 1)) for source in sources]
+        self._feed = parallel.split(*pipelines.together(feeds))
+        self._run = self._lowered(learner).compile()
+
+    def _lowered(self, learner: learners.Learner) -> jax.stages.Lowered:
+        chunk = step.make_train_chunk(learner, self._fetch, seeds=self._seeds)
+        return self._parallel.compile(chunk, 2, donate=(0,)).lower(self._state, self._resident, self._feed)
 
     def compiled_text(self) -> str:
         """The optimised program, in XLA's own notation."""
         return self._run.as_text()
 
+    def flops(self) -> float:
+        """Floating-point operations of one step on one device, as the network's plain operations need them.
+
+        Counted before compilation, where the layers rewritten for a backend and its libraries' calls are not yet in.
+        """
+        plain = dataclasses.replace(self._learner, model=self._learner.model.clone(implementation="plain"))
+        # XLA counts one turn of a loop, and the steps of a chunk are turns.
+        return self._lowered(plain).cost_analysis()["flops"]
+
+    def bytes_accessed(self) -> float:
+        """Bytes that the operations of one step on one device read and write, as compiled, by XLA's cost analysis."""
+        return self._run.cost_analysis()["bytes accessed"]
+
     def images_per_second(self, seconds: float) -> float:
-        """Training images a second, over at least `seconds`, without the first dispatch."""
+        """Training images a second, of all models, over at least `seconds`, without the first dispatch."""
         self._dispatch()
         start, dispatches = time.perf_counter(), 0
         while (spent := time.perf_counter() - start) < seconds or not dispatches:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -25,26 +25,29 @@ Tree = Any
 
 
 def make_train_chunk(learner: Learner, fetch: Callable[[Tree, Tree], tuple[jax.Array, jax.Array]],
-                     adjustment: np.ndarray | float = 0.0) -> Callable:
+                     adjustment: np.ndarray | float = 0.0, seeds: Sequence[int] = ()) -> Callable:
     """Several training steps in one program: `chunk(state, resident, feed) -> (state, metrics)`.
 
     Args:
       fetch: a pipeline's, `fetch(resident, feed of one step)` gives uint8 images and float32 targets of this device.
       adjustment: (classes,), added to the logits in the loss, see `losses.logit_adjustment`.
+      seeds: of several models that are trained together, each as if alone; () is one model of `config.seed`.
 
     Returns:
       A per-device function. Leaves of `feed` have the steps as their first axis. `metrics` has float32 (steps,)
       arrays over the global batch: "loss" (mean, with label smoothing and mixing as trained), "correct" (examples
-      whose largest logit is the largest target) and "gradient_norm".
+      whose largest logit is the largest target) and "gradient_norm". With `seeds`, the leaves of the state have the
+      models as their first axis, those of `feed` and `metrics` as their second.
     """
     config, model, optimizer = learner.config, learner.model, learner.optimizer
     ema_decay, smoothing = config.optim.ema_decay, config.loss.label_smoothing
 
-    def step(state: TrainState, resident: Tree, feed: Tree) -> tuple[TrainState, dict[str, jax.Array]]:
+    def step(state: TrainState, resident: Tree, feed: Tree,
+             seed: int | jax.Array) -> tuple[TrainState, dict[str, jax.Array]]:
         images, targets = fetch(resident, feed)
         positions = lax.axis_index(AXIS) * images.shape[0] + jnp.arange(images.shape[0])
-        images, targets = training_inputs(config, images, targets, state.step, positions)
-        dropout_key = jax.random.fold_in(step_key(config, state.step, "dropout"), lax.axis_index(AXIS))
+        images, targets = training_inputs(config, images, targets, state.step, positions, seed)
+        dropout_key = jax.random.fold_in(step_key(seed, state.step, "dropout"), lax.axis_index(AXIS))
 
         def loss_of(params: Tree) -> tuple[jax.Array, tuple[jax.Array, Tree]]:
             with freezing.frozen_layers(learner.groups):
@@ -72,7 +75,12 @@ def make_train_chunk(learner: Learner, fetch: Callable[[Tree, Tree], tuple[jax.A
         return state, {"loss": loss, "correct": correct, "gradient_norm": optax.tree.norm(grads)}
 
     def chunk(state: TrainState, resident: Tree, feed: Tree) -> tuple[TrainState, dict[str, jax.Array]]:
-        return lax.scan(lambda state, feed: step(state, resident, feed), state, feed)
+        def one(state: TrainState, feed: Tree) -> tuple[TrainState, dict[str, jax.Array]]:
+            if not seeds:
+                return step(state, resident, feed, config.seed)
+            return jax.vmap(step, in_axes=(0, None, 0, 0))(state, resident, feed, jnp.asarray(seeds))
+
+        return lax.scan(one, state, feed)
 
     return chunk
 

@@ -7,7 +7,7 @@ import dataclasses
 import math
 import pathlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -18,12 +18,14 @@ from tqdm import tqdm
 
 from fer_jax import learner as learners
 from fer_jax import losses, metrics, optim, profiling, runtime, step, writers
+from fer_jax import state as states
 from fer_jax.checkpoint import Checkpoints, Policy
 from fer_jax.data import pipeline as pipelines
 from fer_jax.data import sampler
 from fer_jax.data.examples import Examples
 from fer_jax.errors import AskedToStop, UserError
 from fer_jax.evaluate import Evaluator
+from fer_jax.learner import Learner
 from fer_jax.models.network import Network
 from fer_jax.parallel import Parallel
 from fer_jax.state import TrainState
@@ -79,6 +81,18 @@ def train(config: ConfigDict, workdir: pathlib.Path, examples: Examples, stopwat
       NonFiniteLossError: the last good checkpoint is kept.
       UserError: for a batch that does not divide, an absent split, a checkpoint of something else, a full disk.
     """
+    [progress] = train_together(config, {config.seed: workdir}, examples, stopwatch)
+    return progress
+
+
+def train_together(config: ConfigDict, workdirs: Mapping[int, pathlib.Path], examples: Examples,
+                   stopwatch: Stopwatch) -> list[Progress]:
+    """`train` for several seeds, each in its own folder, as one program: they take their steps at the same time.
+
+    Args:
+      config: of all; its seed is not looked at.
+      workdirs: {seed: folder}.
+    """
     train_set = examples.of_split(config.data.train_split)
     select_set = examples.of_split(config.data.select_split)
     parallel = Parallel(config.parallel.api, config.batch_size)
@@ -90,72 +104,96 @@ def train(config: ConfigDict, workdir: pathlib.Path, examples: Examples, stopwat
                  parallel.devices, jax.process_count(), steps_per_epoch, chunks)
 
     learner = learners.create(config, len(examples.label_names), total_steps, steps_per_epoch)
-    checkpoints = Checkpoints(workdir, config.checkpoint.keep)
-    current, host = checkpoints.restore(learner.state_shapes()) or (learner.fresh_state(), None)
-    progress = Progress(**host) if host else Progress(label_names=examples.label_names)
-    if progress.finished:
-        return progress
-    if progress.step:
-        logging.info("resuming after step %d of %d", progress.step, total_steps)
-    judge = _Judge(config, progress, select_set, Evaluator(learner.inference_model, config, len(select_set)))
+    evaluator = Evaluator(learner.inference_model, config, len(select_set))
+    members = [_Member(learner, seed, workdir, examples.label_names) for seed, workdir in workdirs.items()]
+    first = members[0].progress  # all are at the same step, unless they were killed between two checkpoints
+    if len({member.progress.step for member in members}) > 1:
+        common = min(member.progress.step for member in members)
+        members = [_Member(learner, seed, workdir, examples.label_names, common) for seed, workdir in workdirs.items()]
+        first = members[0].progress
+    if first.finished:
+        return [member.progress for member in members]
+    if first.step:
+        logging.info("resuming after step %d of %d", first.step, total_steps)
+    placed = evaluator.place(select_set.images)
+    for member in members:
+        member.start(select_set, evaluator, placed)
     # All at once and before the loop, where the rate of one step would be a dispatch and a wait for its result.
     ends = np.arange(1, config.epochs + 1) * steps_per_epoch - 1
     rates = jax.device_get(jax.jit(jax.vmap(learner.learning_rate))(ends))
-    policy = Policy(config.checkpoint, steps_per_epoch, progress.step)
-    before = dict(progress.seconds)
+    policy = Policy(config.checkpoint, steps_per_epoch, first.step)
+    before = dict(first.seconds)
 
-    current = parallel.replicate(current)
-    pipeline = pipelines.create(config.data.pipeline, train_set, config.seed, config.batch_size, parallel.shard)
-    resident = parallel.replicate(pipeline.resident)
-    feeds = _placed(pipeline.feeds(progress.step, steps, (total_steps - progress.step) // steps), parallel)
+    stack, unstack = states.stacking(len(members))
+    current = parallel.replicate(stack([member.state for member in members]))
+    sources = [pipelines.create(config.data.pipeline, train_set, seed, config.batch_size, parallel.shard)
+               for seed in workdirs]
+    resident = parallel.replicate(sources[0].resident)
+    feeds = _placed([source.feeds(first.step, steps, (total_steps - first.step) // steps) for source in sources],
+                    parallel)
     adjustment = losses.logit_adjustment(train_set.class_counts(), config.loss.logit_adjustment)
-    run_chunk = parallel.compile(step.make_train_chunk(learner, pipeline.fetch, adjustment), 2, donate=(0,))
+    chunk = step.make_train_chunk(learner, sources[0].fetch, adjustment, tuple(workdirs) if len(members) > 1 else ())
+    run_chunk = parallel.compile(chunk, 2, donate=(0,))
     if config.profile and runtime.is_first():
-        run_chunk = profiling.traced(run_chunk, workdir / "profile")
-    writer = writers.MetricWriter(workdir, progress.step) if runtime.is_first() else writers.Silent()
-    bar = tqdm(total=total_steps * config.batch_size, initial=progress.examples, unit="img", unit_scale=True,
+        run_chunk = profiling.traced(run_chunk, next(iter(workdirs.values())) / "profile")
+    bar = tqdm(total=total_steps * config.batch_size, initial=first.examples, unit="img", unit_scale=True,
                dynamic_ncols=True, disable=None if runtime.is_first() else True, file=sys.stderr)
-    seen = _ChunkMetrics(progress, config.batch_size, bar)
+    seen = _ChunkMetrics([member.progress for member in members], config.batch_size, bar)
 
     def add_up_time() -> None:
-        progress.seconds = {phase: before.get(phase, 0.0) + spent for phase, spent in stopwatch.read().items()}
+        seconds = {phase: before.get(phase, 0.0) + spent for phase, spent in stopwatch.read().items()}
+        for member in members:
+            member.progress.seconds = seconds
 
     def save() -> None:
         stopwatch.enter("checkpoint")
         seen.read_all()
         add_up_time()
-        checkpoints.save(current, dataclasses.asdict(progress))
-        policy.saved(progress.step)
+        for member, state in zip(members, unstack(current), strict=True):
+            member.checkpoints.save(state, dataclasses.asdict(member.progress))
+        policy.saved(first.step)
 
     # What travels between host and device in the loop does so because the code says so, or it is a mistake.
-    with (contextlib.closing(checkpoints), contextlib.closing(writer), contextlib.closing(bar),
-          jax.transfer_guard("disallow")):
-        while not progress.finished:
+    with contextlib.ExitStack() as closing, jax.transfer_guard("disallow"):
+        for member in members:
+            closing.callback(member.close)
+        closing.callback(bar.close)
+        while not first.finished:
             if runtime.asked_to_stop():
-                if progress.step != policy.last_step:
+                if first.step != policy.last_step:
                     save()
-                raise AskedToStop(f"stopped after step {progress.step} of {total_steps}, as asked; the same command "
+                raise AskedToStop(f"stopped after step {first.step} of {total_steps}, as asked; the same command "
                                   "goes on from there")
             stopwatch.enter("train")
-            if progress.step == progress.epoch * steps_per_epoch:
-                progress.epoch_loss = progress.epoch_correct = 0.0
-            current, chunk_metrics = run_chunk(current, resident, next(feeds))
+            if first.step == first.epoch * steps_per_epoch:
+                for member in members:
+                    member.progress.epoch_loss = member.progress.epoch_correct = 0.0
+            feed = next(feeds)
+            runtime.arrive()
+            current, chunk_metrics = run_chunk(current, resident, feed)
             seen.dispatched(chunk_metrics)
             improved = False
-            if progress.step == (progress.epoch + 1) * steps_per_epoch:
+            if first.step == (first.epoch + 1) * steps_per_epoch:
                 seen.read_all()
-                progress.epoch += 1
-                if progress.epoch % config.eval.every_epochs == 0 or progress.epoch == config.epochs:
+                for member in members:
+                    member.progress.epoch += 1
+                if first.epoch % config.eval.every_epochs == 0 or first.epoch == config.epochs:
                     stopwatch.enter("eval")
-                    row, improved = judge.evaluate(current, float(rates[progress.epoch - 1]), steps_per_epoch)
-                    if judge.plateau.scale != row["lr_scale"]:
-                        current = current.replace(lr_scale=parallel.replicate(np.float32(judge.plateau.scale)))
+                    scales = [member.judge.plateau.scale for member in members]
+                    judged = [member.judge.evaluate(state, float(rates[first.epoch - 1]), steps_per_epoch)
+                              for member, state in zip(members, unstack(current), strict=True)]
+                    improved = any(better for _, better in judged)
+                    lowered = [member.judge.plateau.scale for member in members]
+                    if lowered != scales:
+                        current = current.replace(lr_scale=parallel.replicate(stack([np.float32(x) for x in lowered])))
                     add_up_time()
-                    writer.write(row | {f"seconds_{phase}": round(s, 3) for phase, s in progress.seconds.items()} | {
-                        "train_share": round(progress.seconds["train"] / sum(progress.seconds.values()), 4)})
-            if improved or progress.finished or policy.due(progress.step):
+                    times = {f"seconds_{phase}": round(spent, 3) for phase, spent in first.seconds.items()}
+                    share = first.seconds["train"] / sum(first.seconds.values())
+                    for member, (row, _) in zip(members, judged, strict=True):
+                        member.writer.write(row | times | {"train_share": round(share, 4)})
+            if improved or first.finished or policy.due(first.step):
                 save()
-    return progress
+    return [member.progress for member in members]
 
 
 def restore_best(config: ConfigDict, workdir: pathlib.Path, which: str) -> tuple[Network, TrainState, Progress]:
@@ -173,17 +211,45 @@ def restore_best(config: ConfigDict, workdir: pathlib.Path, which: str) -> tuple
     return learner.inference_model, restored, Progress(**host)
 
 
-def _placed(feeds: Iterator[dict[str, np.ndarray]], parallel: Parallel) -> Iterator[Any]:
-    for feed in feeds:
-        yield parallel.split(feed, axis=1)
+def _placed(streams: Sequence[Iterator[dict[str, np.ndarray]]], parallel: Parallel) -> Iterator[Any]:
+    for feeds in zip(*streams, strict=True):
+        yield parallel.split(*pipelines.together(feeds))
+
+
+class _Member:
+    """One of the models that are trained together: what it remembers, and what it writes in its folder."""
+
+    def __init__(self, learner: Learner, seed: int, workdir: pathlib.Path, label_names: tuple[str, ...],
+                 at: int | None = None):
+        """From its newest checkpoint, or that of step `at`, 0 being the start; fresh when it has none."""
+        config = learner.config.copy_and_resolve_references()
+        config.seed = seed
+        learner = dataclasses.replace(learner, config=config)
+        self._config, self._workdir = config, workdir
+        self.checkpoints = Checkpoints(workdir, config.checkpoint.keep)
+        restored = self.checkpoints.restore(learner.state_shapes(), at) if at != 0 else None
+        self.state, host = restored or (learner.fresh_state(), None)
+        self.progress = Progress(**host) if host else Progress(label_names=label_names)
+
+    def start(self, select_set: Examples, evaluator: Evaluator, placed: list[jax.Array]) -> None:
+        """Be ready to be evaluated, on images that `evaluator` has placed, and to write."""
+        self.judge = _Judge(self._config, self.progress, select_set, evaluator, placed)
+        self.writer = (writers.MetricWriter(self._workdir, self.progress.step) if runtime.is_first()
+                       else writers.Silent())
+
+    def close(self) -> None:
+        """Close the files."""
+        with contextlib.closing(self.checkpoints):
+            self.writer.close()
 
 
 class _Judge:
     """Evaluates the state, and decides on the best epoch, the learning rate's plateau and early stopping."""
 
-    def __init__(self, config: ConfigDict, progress: Progress, select_set: Examples, evaluator: Evaluator):
+    def __init__(self, config: ConfigDict, progress: Progress, select_set: Examples, evaluator: Evaluator,
+                 placed: list[jax.Array]):
         self._config, self._progress, self._set, self._evaluator = config, progress, select_set, evaluator
-        self._placed = evaluator.place(select_set.images)
+        self._placed = placed
         optim_ = config.optim
         self.plateau = optim.Plateau(optim_.plateau_factor, optim_.plateau_patience, optim_.final_fraction,
                                      **progress.plateau)
@@ -227,17 +293,19 @@ class _Judge:
 class _ChunkMetrics:
     """Reads the metrics of a chunk after the next one has been dispatched, so that the device never waits."""
 
-    def __init__(self, progress: Progress, batch_size: int, bar: tqdm):
-        self._progress, self._batch_size, self._bar = progress, batch_size, bar
+    def __init__(self, progresses: Sequence[Progress], batch_size: int, bar: tqdm):
+        """`progresses` of the models, in the order of the metrics' second axis, which one model alone has not."""
+        self._progresses, self._batch_size, self._bar = progresses, batch_size, bar
         self._pending: list[tuple[int, dict[str, jax.Array]]] = []
         self._read_any = False
 
     def dispatched(self, chunk_metrics: dict[str, jax.Array]) -> None:
         """Count the chunk as done, and read the one before it."""
         steps = len(chunk_metrics["loss"])
-        self._pending.append((self._progress.step, chunk_metrics))
-        self._progress.step += steps
-        self._progress.examples += steps * self._batch_size
+        self._pending.append((self._progresses[0].step, chunk_metrics))
+        for progress in self._progresses:
+            progress.step += steps
+            progress.examples += steps * self._batch_size
         while len(self._pending) > 1:
             self._read(*self._pending.pop(0))
 
@@ -247,18 +315,20 @@ class _ChunkMetrics:
             self._read(*self._pending.pop(0))
 
     def _read(self, first_step: int, chunk_metrics: dict[str, jax.Array]) -> None:
-        values = jax.device_get(chunk_metrics)
+        # (steps, models)
+        values = {name: x.reshape(len(x), -1) for name, x in jax.device_get(chunk_metrics).items()}
         if not self._read_any:
             self._read_any = True
             logging.info(FIRST_STEPS)
-        bad = np.flatnonzero(~np.isfinite(values["loss"]))
+        bad = np.flatnonzero(~np.isfinite(values["loss"]).all(axis=1))
         if len(bad):
             steps = f"{first_step + bad[0]} to {first_step + bad[-1]}"
-            before = values["gradient_norm"][:bad[0]]
+            before = values["gradient_norm"][:bad[0]].max(axis=1)
             raise NonFiniteLossError(
                 f"the loss was not finite in steps {steps} (gradient norm before: "
                 f"{before[-1] if len(before) else float('nan'):.3g}); lower config.optim.learning_rate, set "
                 "config.optim.clip_norm, or use config.dtype=float32")
-        self._progress.epoch_loss += float(values["loss"].astype(np.float64).sum())
-        self._progress.epoch_correct += float(values["correct"].sum())
+        for i, progress in enumerate(self._progresses):
+            progress.epoch_loss += float(values["loss"][:, i].astype(np.float64).sum())
+            progress.epoch_correct += float(values["correct"][:, i].sum())
         self._bar.update(len(values["loss"]) * self._batch_size)

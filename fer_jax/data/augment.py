@@ -95,7 +95,7 @@ def augment(config: ConfigDict, images: jax.Array, targets: jax.Array, keys: jax
 
 
 def training_inputs(config: ConfigDict, images: jax.Array, targets: jax.Array, step: jax.Array,
-                    positions: jax.Array) -> tuple[jax.Array, jax.Array]:
+                    positions: jax.Array, seed: int | jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
     """What the network gets in a training step: augmented, cropped at random and scaled.
 
     Args:
@@ -105,6 +105,7 @@ def training_inputs(config: ConfigDict, images: jax.Array, targets: jax.Array, s
       step: int scalar, the number of the step.
       positions: int (N,), in the global batch: the keys come from seed, step and position, so that the inputs are the
         same whatever the number of devices.
+      seed: int scalar, of one of several models that are trained together; None is `config.seed`.
 
     Returns:
       float32 inputs (N, h, w, C) in the range of the scaling, and float32 targets (N, classes).
@@ -112,16 +113,17 @@ def training_inputs(config: ConfigDict, images: jax.Array, targets: jax.Array, s
     def keys_of(key: jax.Array) -> jax.Array:
         return jax.vmap(lambda position: jax.random.fold_in(key, position))(positions)
 
-    images, targets = augment(config.augment, images, targets, keys_of(step_key(config, step, "augment")))
+    seed = config.seed if seed is None else seed
+    images, targets = augment(config.augment, images, targets, keys_of(step_key(seed, step, "augment")))
     if config.input.crop:
-        images = random_crop(images, config.input.crop, keys_of(step_key(config, step, "crop")))
+        images = random_crop(images, config.input.crop, keys_of(step_key(seed, step, "crop")))
     factor, offset = scaling.factor_and_offset(config.input.scaling)
     return images * factor + offset, targets
 
 
-def step_key(config: ConfigDict, step: jax.Array, purpose: str) -> jax.Array:
-    """The typed PRNG key of step `step` of the run with `config.seed`, for one of `PURPOSES`."""
-    keys = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), step), len(PURPOSES))
+def step_key(seed: int | jax.Array, step: jax.Array, purpose: str) -> jax.Array:
+    """The typed PRNG key of step `step` of the run with this seed, for one of `PURPOSES`."""
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), step), len(PURPOSES))
     return keys[PURPOSES.index(purpose)]
 
 

@@ -1,0 +1,57 @@
+"""Where the time of a training step goes, by the operations of the compiled program, read from a profile."""
+
+from __future__ import annotations
+
+import collections
+import gzip
+import json
+import pathlib
+import re
+import tempfile
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from fer_jax import scaleout
+from fer_jax.data.examples import Examples
+
+AROUND = re.compile(r"(while|call|conditional|async)\b")  # operations that only hold others
+
+
+def measure(config: ConfigDict, examples: Examples) -> dict[str, Any]:
+    """A profile of one dispatch of `config.parallel.steps_per_dispatch` steps.
+
+    Returns:
+      "step_ms", and "shares", {operation: its share of the time of all}, the largest first. Operations of the same name
+      are added up; what `fer_jax.ops` isolates has the name of its function.
+    """
+    chunk = scaleout.Chunk(config, examples, jax.local_devices())
+    chunk.images_per_second(0)  # the first dispatches are slower
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder):
+            seconds = config.parallel.steps_per_dispatch * config.batch_size / chunk.images_per_second(0)
+        [path] = pathlib.Path(folder).rglob("*.trace.json.gz")
+        with gzip.open(path) as file:
+            events = json.load(file)["traceEvents"]
+    return {"config": config.name, "model": config.model.name, "batch": config.batch_size,
+            "step_ms": 1e3 * seconds / config.parallel.steps_per_dispatch, "shares": shares(events)}
+
+
+def shares(events: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Each operation's share of the time of all of them, from the events of a Chrome trace.
+
+    An operation within another, as in a function that is called, counts as the outer one, unless that is a loop.
+    """
+    timed = [event for event in events if event.get("ph") == "X" and "hlo_op" in event.get("args", {})
+             and not AROUND.match(event["name"])]
+    spent: collections.Counter[str] = collections.Counter()
+    ends: dict[tuple[int, int], float] = {}  # by process and thread: of the outermost operation seen last
+    for event in sorted(timed, key=lambda event: (event["ts"], -event["dur"])):
+        thread, end = (event["pid"], event["tid"]), event["ts"] + event["dur"]
+        if end > ends.get(thread, 0.0):
+            ends[thread] = end
+            spent[re.sub(r"^jit_+|[_.\d]*(\.clone)?[.\d]*$", "", event["name"])] += event["dur"]
+    total = spent.total()
+    return {name: round(time / total, 4) for name, time in spent.most_common()}
