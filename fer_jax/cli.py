@@ -10,6 +10,7 @@ from collections.abc import Callable
 from absl import app, flags
 from absl import logging as absl_logging
 
+from fer_jax import zoo
 from fer_jax.errors import EXIT_ASKED_TO_STOP, EXIT_USER_ERROR, AskedToStop, UserError
 
 OURS = (str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).parent.parent / "tools"))
@@ -38,15 +39,9 @@ class Lines(logging.Handler):
 
 
 def define_model() -> flags.FlagHolder[str]:
-    """Define --model of the tools that serve a bundle; `model_of` reads it."""
-    return flags.DEFINE_string("model", None, "folder of the bundle, as python -m tools.export writes it")
-
-
-def model_of(flag: flags.FlagHolder[str]) -> str:
-    """The bundle's folder; UserError when none was given."""
-    if not flag.value:
-        raise UserError("which model? Give --model=BUNDLE, the folder that python -m tools.export wrote")
-    return flag.value
+    """Define --model of the tools that serve a bundle."""
+    return flags.DEFINE_string("model", str(zoo.DEFAULT), "folder of a bundle, as python -m tools.export writes it. "
+                               "Default: the mini-Xception that comes with the package")
 
 
 def run(main: Callable[[list[str]], int | None]) -> None:

@@ -1,6 +1,6 @@
 """A page with a camera: expressions of the faces before a browser's camera, by an exported model.
 
-    python -m tools.web --model=BUNDLE
+    python -m tools.web
 
 Then open the printed address. Needs aiohttp and the packages of requirements-serve.txt, and neither JAX nor TensorFlow.
 docs/web.md tells more.
@@ -27,14 +27,13 @@ _PORT = flags.DEFINE_integer("port", 8765, "to listen on; 0 takes any that is fr
 def main(argv: list[str]) -> None:
     """Serve until somebody ends it."""
     del argv
-    model = cli.model_of(_MODEL)
     try:
         from fer_jax.serve.classifier import Classifier
         from fer_jax.web import server
     except ModuleNotFoundError as error:
         raise UserError(f"the page needs {error.name}: pip install {error.name}, or this package with its extra "
                         "web") from error
-    app = server.application(Classifier(model), _DETECTOR_MODEL.value, _HOST.value)
+    app = server.application(Classifier(_MODEL.value), _DETECTOR_MODEL.value, _HOST.value)
     if not server.is_loopback(_HOST.value):
         logging.warning("--host=%s: others who reach this machine can open the page too, and nothing on the way is "
                         "encrypted; their browsers give their camera only to https, so they can only choose pictures",

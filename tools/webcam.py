@@ -1,6 +1,6 @@
 """Expressions of the faces before a camera, or in videos and pictures, by an exported model.
 
-    python -m tools.webcam --model=BUNDLE --source=0
+    python -m tools.webcam --source=0
     python -m tools.webcam --model=BUNDLE --source=talk.mp4 --headless --record=out.mp4 --events=out.jsonl
 
 Needs the packages of requirements-serve.txt, and neither JAX nor TensorFlow. docs/webcam.md tells more.
@@ -51,9 +51,8 @@ def main(argv: list[str]) -> int:
     """Play the source; 0, or 128 + the signal that ended it."""
     del argv
     _occupy_standard_streams()
-    model = cli.model_of(_MODEL)
     try:
-        return _play(model)
+        return _play(_MODEL.value)
     except KeyboardInterrupt:  # before there was anything to close
         return 128 + signal.SIGINT
 
@@ -86,7 +85,8 @@ def _play(model: str) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     rate = "" if source.still or summary.frames < 2 else f", {(summary.frames - 1) / summary.seconds:.1f} frames/s"
     _say(f"{_count(summary.frames, 'frame')}, {_count(summary.faces, 'face')}{rate}")
-    for flag, what in ((_RECORD, "annotated" if source.still else "annotated, without sound"), (_EVENTS, "events"), (_SAVE_FACES, "faces")):
+    recorded = "annotated" if source.still else "annotated, without sound"
+    for flag, what in ((_RECORD, recorded), (_EVENTS, "events"), (_SAVE_FACES, "faces")):
         if flag.value and flag.value != "-":
             _say(f"{what}: {flag.value}")
     return 128 + summary.stopped_by if summary.stopped_by else 0

@@ -216,7 +216,6 @@ def _wait_for(happened):
 
 
 @pytest.mark.parametrize(("flags", "message"), [
-    (["--source={clip}"], "which model? Give --model=BUNDLE"),
     (["--model={tmp}", "--source={clip}", "--headless"], "no bundle at "),
     (["--model={bundle}", "--source={tmp}/none.mp4", "--headless"], "none.mp4: no such file or folder"),
     (["--model={bundle}", "--source={clip}", "--record=/proc/out.mp4", "--headless"],

@@ -23,10 +23,9 @@ def test_the_server_needs_no_training_framework():
 
 
 @pytest.mark.parametrize(("flags", "message"), [
-    ([], "which model? Give --model=BUNDLE"),
     (["--model=nowhere"], "no bundle at "),
     (["--model=nowhere", "--port=70000"], "--port=70000"),
-    (["--model=nowhere", "8765"], "unexpected argument '8765'"),
+    (["8765"], "unexpected argument '8765'"),
 ])
 def test_mistakes_get_one_line(flags, message):
     done = _run("-m", "tools.web", *flags)
