@@ -39,6 +39,8 @@ CONFIGS = {
     ("vgg16", "finetune"): (7, 14_718_279, "vgg16_finetune"),
     ("vgg16", "finetune,block=block3"): (7, 14_718_279, "vgg16_finetune_block-block3"),
     ("xception", ""): (7, 58_423, "xception_best"),
+    ("xception", "taught"): (7, 58_423, "xception_taught"),
+    ("xception", "teacher"): (7, 205_031, "xception_teacher"),
     ("xception", "paper"): (7, 58_423, "xception_paper"),
 }
 
