@@ -47,6 +47,7 @@ class Parallel:
         per_device = batch_size // self.devices
         self.shard = slice(first * per_device, (first + self._local) * per_device)
 
+    @jax.transfer_guard("allow")  # asked for, where the loop lets nothing else pass
     def replicate(self, tree: Tree) -> Tree:
         """A copy of host or device arrays on every device; every process must give the same values."""
         def place(x: jax.Array | np.ndarray) -> jax.Array:
@@ -58,6 +59,7 @@ class Parallel:
 
         return jax.tree.map(place, tree)
 
+    @jax.transfer_guard("allow")
     def split(self, tree: Tree, axis: int) -> Tree:
         """Host arrays whose `axis` is this host's batch, as global arrays (devices, ...) with the batch divided."""
         def place(x: np.ndarray) -> jax.Array:
