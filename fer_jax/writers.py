@@ -37,26 +37,27 @@ class MetricWriter:
         self._events = SummaryWriter(str(self._workdir / "events"), purge_step=step + 1 if step else None)
 
     def write(self, row: dict[str, Any]) -> None:
-        """Add one row; it must have "step", and the keys of the rows before it."""
+        """Add one row; it must have "step". A key that no row had before becomes a column, empty in those."""
         self._rows.append(row)
-        with (self._workdir / JSONL).open("a") as file:
-            file.write(json.dumps(row) + "\n")
-        with (self._workdir / CSV).open("a", newline="") as file:
-            writer = csv.DictWriter(file, list(self._rows[0]))
-            if len(self._rows) == 1:
-                writer.writeheader()
-            writer.writerow(row)
+        if not row.keys() <= self._columns.keys():  # the first row, or a run begun by an older version
+            self._rewrite()
+        else:
+            with (self._workdir / JSONL).open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            with (self._workdir / CSV).open("a", newline="") as file:
+                csv.DictWriter(file, self._columns).writerow(row)
         for name, value in row.items():
             if name != "step" and value is not None:
                 self._events.add_scalar(name, value, row["step"])
         self._events.flush()
 
     def _rewrite(self) -> None:
+        self._columns = dict.fromkeys(key for row in self._rows for key in row)
         with files.atomic_path(self._workdir / JSONL) as aside:
             aside.write_text("".join(json.dumps(row) + "\n" for row in self._rows))
         with files.atomic_path(self._workdir / CSV) as aside, aside.open("w", newline="") as file:
             if self._rows:
-                writer = csv.DictWriter(file, list(self._rows[0]))
+                writer = csv.DictWriter(file, self._columns)
                 writer.writeheader()
                 writer.writerows(self._rows)
 

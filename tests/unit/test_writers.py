@@ -31,3 +31,14 @@ def test_resuming_drops_what_will_be_written_again(tmp_path):
     assert read_metrics(tmp_path) == rows(3)
     with (tmp_path / "metrics.csv").open() as file:
         assert [int(row["step"]) for row in csv.DictReader(file)] == [10, 20, 30]
+
+
+def test_a_run_begun_by_an_older_version_gets_the_new_columns(tmp_path):
+    writer = MetricWriter(tmp_path, 0)
+    writer.write({"step": 1, "loss": 2.0})
+    writer.write({"step": 2, "loss": 1.0, "share": 0.9})
+    writer.write({"step": 3, "loss": 0.5, "share": 0.8})
+    writer.close()
+    with (tmp_path / "metrics.csv").open() as file:
+        assert list(csv.reader(file)) == [["step", "loss", "share"], ["1", "2.0", ""], ["2", "1.0", "0.9"],
+                                          ["3", "0.5", "0.8"]]
