@@ -250,6 +250,7 @@ class _Judge:
                  placed: list[jax.Array]):
         self._config, self._progress, self._set, self._evaluator = config, progress, select_set, evaluator
         self._placed = placed
+        self._of = f"seed {config.seed}, " if config.seeds > 1 else ""  # begins its lines in the log
         optim_ = config.optim
         self.plateau = optim.Plateau(optim_.plateau_factor, optim_.plateau_patience, optim_.final_fraction,
                                      **progress.plateau)
@@ -273,13 +274,13 @@ class _Judge:
         improved = score > progress.best_score
         if improved:
             progress.best_score, progress.best_epoch, progress.best_step = score, progress.epoch, progress.step
-        logging.info("epoch %d: train %.4f, %s %.4f%s", progress.epoch, row["train_accuracy"], split,
+        logging.info("%sepoch %d: train %.4f, %s %.4f%s", self._of, progress.epoch, row["train_accuracy"], split,
                      scores["accuracy"], " (best)" if improved else "")
 
         watched = config.eval.early_stop_metric
         watched_value = scores["loss"] if watched == "loss" else -scores[watched]
         if config.optim.schedule == "plateau" and self.plateau.observe(watched_value) != lr_scale:
-            logging.info("epoch %d: learning rate times %g", progress.epoch, self.plateau.scale)
+            logging.info("%sepoch %d: learning rate times %g", self._of, progress.epoch, self.plateau.scale)
         stop_early, last = self._early_stop.observe(watched_value), progress.epoch == config.epochs
         if stop_early and not last:
             logging.info("stopped early after epoch %d: %s has not improved for %d evaluations", progress.epoch,
