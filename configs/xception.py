@@ -15,8 +15,12 @@ same net with twice the channels (205,031 parameters), which is trained first.
 zoom and flip, stopped after 50 epochs without a better validation loss. Published: 66 %, chosen on the images it is
 scored on; their published weights give 65.0 % on PublicTest at 64x64, see `tools/import_keras.py`.
 
-Measured on two CPU cores that other work shared, JAX 0.10.2: `--config.epochs=5` gives PublicTest 0.549 +- 0.008 in
-247 s, 615 images/s. The whole 60 epochs and `:paper` are not measured yet.
+Measured, seed 0, JAX 0.10.2, on one of two CPU cores while other work had the second:
+
+- `:teacher`: PublicTest 0.629 after 19 of its 20 epochs.
+- `:taught` by that: PublicTest 0.635 +- 0.008, ten crops 0.643 (docs/results.md), in 65 minutes, during some of which
+  it was suspended.
+- `:best` with `--config.epochs=8`: 0.576 +- 0.008; the whole 60 epochs and `:paper` are not measured yet.
 """
 
 from ml_collections import ConfigDict

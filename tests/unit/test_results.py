@@ -1,6 +1,7 @@
 """The page of results: every figure from a record, and what is missing said."""
 
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -62,3 +63,8 @@ def test_a_folder_without_records_and_a_file_that_is_none(tmp_path):
     (tmp_path / "results" / "a.json").write_text("{}")
     with pytest.raises(UserError, match="no 'splits' in it"):
         results.page(tmp_path)
+
+
+def test_the_page_is_what_the_records_make():
+    docs = pathlib.Path(__file__).parents[2] / "docs"
+    assert (docs / "results.md").read_text() == results.page(docs / "records"), "run python -m tools.results"
