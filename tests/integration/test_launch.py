@@ -36,7 +36,8 @@ def test_one_that_dies_ends_the_others_and_is_named(runs):
     subprocess.run(["kill", "-KILL", said.partition("pid ")[2].partition(",")[0]], check=True)
     assert process.wait() == 128 + signal.SIGKILL
     assert "process 1 of 2 ended with signal 9 (SIGKILL); ending the others" in process.output
-    assert "process 1 does not answer" in process.output
+    # on a loaded machine the launcher ends it before it has found out
+    assert "process 1 does not answer" in process.output or "killing them" in process.output
 
 
 def manifests(name):
