@@ -35,6 +35,7 @@ def get_config(variant: str = "") -> ConfigDict:
     width = 2 if v.name == "teacher" else 1
     c.model.args.stem_features = 8 * width
     c.model.args.block_features = (16 * width, 32 * width, 64 * width, 128 * width)
+    c.model.args.enlarge_to = 0 if v.name == "best" else 64
     c.name = f"xception_{v.label}"
     c.eval.tta = ("flip", "ten_crop")
     c.batch_size = 128
@@ -42,7 +43,7 @@ def get_config(variant: str = "") -> ConfigDict:
     c.augment.shift = 0.1
     c.augment.zoom = 0.1
     if v.name != "paper":
-        c.epochs = {"best": 60, "taught": 70, "teacher": 20}[v.name]
+        c.epochs = {"best": 60, "taught": 70, "teacher": 24}[v.name]
         c.optim.learning_rate = 3e-3 if v.name == "teacher" else 4e-3
         c.optim.warmup_epochs = 0.5
         c.optim.ema_decay = 0.999

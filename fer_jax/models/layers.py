@@ -52,7 +52,7 @@ class Conv(nn.Module):
             y = _convolve(x, kernel, self.strides, self.padding)
         elif self.kernel_size == (1, 1):
             y = convolution.pointwise(x, kernel, self.strides)
-        elif self.strides == 1 and (self.implementation == "fast" or convolution.dense_pays(kernel.shape)):
+        elif self.strides == 1:
             y = convolution.dense(x, kernel, self.padding)
         else:
             y = plain_convolution.convolve(x, kernel, self.strides, self.padding)

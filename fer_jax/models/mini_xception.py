@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 
 from fer_jax.models import layers
-from fer_jax.models.network import GlobalAveragePool, Network, at_least_float32
+from fer_jax.models.network import Enlarge, GlobalAveragePool, Network, at_least_float32
 
 
 class MiniXception(Network):
@@ -16,13 +16,22 @@ class MiniXception(Network):
 
     A 3x3 convolution to the classes and global average pooling follow. The map before the pooling is sown into
     "intermediates" as "class_maps" (N, h, w, num_classes): it is a class activation map by construction.
+
+    Attributes:
+      stem_features: channels of the two first convolutions.
+      block_features: channels of the residual blocks.
+      enlarge_to: pixels, the side images are enlarged to by linear interpolation before the first convolution; 0 leaves
+        them. The published weights see FER2013's 48x48 faces as 64x64.
     """
 
     stem_features: int = 8
     block_features: tuple[int, ...] = (16, 32, 64, 128)
+    enlarge_to: int = 0
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        if self.enlarge_to:
+            x = Enlarge(self.enlarge_to, name="enlarge")(x)
         for i in (1, 2):
             x = self.conv(self.stem_features, padding="VALID", use_bias=False, name=f"stem{i}_conv")(x)
             x = nn.relu(self.norm(name=f"stem{i}_norm")(x, train))

@@ -115,6 +115,25 @@ class GlobalAveragePool(nn.Module):
         return x.mean(axis=(1, 2))
 
 
+class Enlarge(nn.Module):
+    """(N, h, w, channels) to (N, side, side, channels) by linear interpolation, as `jax.image.resize`.
+
+    Two products with constant matrices, which every exported format has.
+    """
+
+    side: int
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        rows, columns = (_interpolation(length, self.side).astype(x.dtype) for length in x.shape[1:3])
+        return jnp.moveaxis(rows @ jnp.moveaxis(x, -1, 1) @ columns.T, 1, -1)
+
+
+def _interpolation(length: int, longer: int) -> np.ndarray:
+    """(longer, length): the weights of linear interpolation between the centres of pixels, the edge ones repeated."""
+    centres = (np.arange(longer) + 0.5) * length / longer - 0.5
+    return np.stack([np.interp(centres, np.arange(length), pixel) for pixel in np.eye(length)], axis=1)
+
+
 class Flatten(nn.Module):
     """(N, h, w, channels) to (N, h * w * channels), rows first, as Keras."""
 

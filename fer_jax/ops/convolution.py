@@ -36,19 +36,16 @@ def pointwise(x: jax.Array, kernel: jax.Array, strides: int = 1) -> jax.Array:
 
 
 def dense(x: jax.Array, kernel: jax.Array, padding_kind: str = "SAME") -> jax.Array:
-    """A convolution with stride 1 of (N, H, W, C) with a kernel (h, w, C, features)."""
+    """A convolution with stride 1 of (N, H, W, C) with a kernel (h, w, C, features), as matrix products.
+
+    Alone it may be slower than `lax`, and takes up to twice the memory; within a network it is faster, since layers
+    before and after keep its axis order. Training images a second of whole steps on two cores, against `lax` with the
+    gradients of `plain_convolution`: six_conv, batch 128, 272 for 102; vgg, batch 128, 113 for 62, batch 32, 98 for 77;
+    ckplus_model1, batch 32, 13.3 for 4.8; resnet18, batch 32, 41 for 38. Without gradients, batch 512: vgg 382 for 235,
+    vgg16 194 for 115, six_conv 772 for 750, resnet18 56 for 45.
+    """
     pads = padding(x.shape[1:3], kernel.shape[:2], 1, padding_kind)
     return swap(_dense(pad(swap(x), pads), kernel))
-
-
-def dense_pays(kernel_shape: tuple[int, ...]) -> bool:
-    """Whether `dense` was measured to be faster than `lax` for a kernel (h, w, C, features).
-
-    With few channels or features. With its gradients, of 32 images on two cores that other work shared, in milliseconds
-    of processor time: 5x5x16x120 over 32x32 pixels 180 for 587, 3x3x16x64 over 40x40 129 for 217, 3x3x1x64 36 for 38;
-    with 22 channels and features it is no faster: 8x8 over 24x24 89 for 67.
-    """
-    return kernel_shape[2] <= 16 or kernel_shape[3] <= 8
 
 
 # Depthwise ------------------------------------------------------------------------------------------------------------

@@ -7,11 +7,12 @@ import pytest
 
 from fer_jax.errors import UserError
 from fer_jax.models import registry
-from fer_jax.models.network import layers_of
+from fer_jax.models.network import Enlarge, layers_of
 
 # name, arguments, (H, W, C), classes: trained parameters, statistics of BatchNorm
 TOTALS = [
     ("mini_xception", {}, (48, 48, 1), 7, 56_951, 1_472),
+    ("mini_xception", {"enlarge_to": 64}, (48, 48, 1), 7, 56_951, 1_472),
     ("vgg16", {}, (48, 48, 3), 7, 14_714_688 + 513 * 7, 0),
     ("jaffe_basic", {}, (128, 128, 3), 7, 37_349, 0),
     ("jaffe_dropout", {}, (128, 128, 3), 7, 37_989, 0),
@@ -184,6 +185,13 @@ def test_gradient_with_respect_to_the_exposed_maps(draw_variables):
 
     gradient = jax.jit(jax.grad(score))(jnp.zeros(maps.shape))
     np.testing.assert_allclose(score(gradient) - score(0 * gradient), (gradient**2).sum(), rtol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(2, 24, 24, 1), (1, 7, 9, 3)])
+def test_enlarged_images_are_those_of_linear_interpolation(shape):
+    images = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    expected = jax.image.resize(images, (shape[0], 32, 32, shape[3]), "linear")
+    np.testing.assert_allclose(Enlarge(32).apply({}, images), expected, atol=1e-6)
 
 
 def test_a_name_there_is_not():
