@@ -146,8 +146,8 @@ def train_together(config: ConfigDict, workdirs: Mapping[int, pathlib.Path], exa
             member.progress.seconds = seconds
 
     def save() -> None:
+        seen.read_all()  # before, since waiting for the steps is training
         stopwatch.enter("checkpoint")
-        seen.read_all()
         add_up_time()
         for member, state in zip(members, unstack(current), strict=True):
             member.checkpoints.save(state, dataclasses.asdict(member.progress))

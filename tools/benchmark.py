@@ -111,7 +111,8 @@ def _scaling() -> Iterator[dict[str, Any]]:
     counts = [2**i for i in range(jax.local_device_count().bit_length())]
     for per_device in (True, False):
         for record in scaleout.measure(config, examples, counts, per_device, _SECONDS.value):
-            yield {"fixed": "batch per device" if per_device else "global batch", **record}
+            yield {"config": config.name, "sync_batchnorm": config.parallel.sync_batchnorm,
+                   "fixed": "batch per device" if per_device else "global batch", **record}
 
 
 def _seeds() -> Iterator[dict[str, Any]]:

@@ -1,13 +1,14 @@
 """Stopped, killed, damaged and out of disk: a resumed run ends as the one that nobody interrupted."""
 
 import itertools
+import json
 import random
 import signal
 import sys
 
 import pytest
 
-from tests.integration.conftest import SLOWLY, checkpoints, same_end
+from tests.integration.conftest import SLOWLY, checkpoints, rows, same_end
 
 STOPPED = 75
 
@@ -64,6 +65,29 @@ def test_killed_at_random_moments(runs, whole):
 @pytest.mark.slow
 def test_killed_at_twenty_random_moments(runs, whole):
     kill_at_random_moments(runs, whole, kills=20, seed=1)
+
+
+@pytest.mark.slow
+def test_fer2013_killed_three_times_ends_with_the_accuracy_of_the_run_that_was_not(runs, fer2013_csv):
+    def train(workdir):
+        return runs.command(sys.executable, "-m", "fer_jax.main", "--config=configs/xception.py", "--config.epochs=1",
+                            f"--config.data.path={fer2013_csv}", f"--config.data.cache_dir={runs.cache / 'data'}",
+                            "--config.eval.tta=()", "--config.checkpoint.every_steps=28", f"--workdir={workdir}")
+
+    def steps(workdir):
+        return [int(folder.name) for folder in (workdir / "checkpoints").glob("[0-9]*")]
+
+    killed, whole = runs.folder / "killed", runs.folder / "whole"
+    for done in (28, 84, 168):
+        process = train(killed).until(lambda done=done: max(steps(killed), default=0) >= done)
+        assert process.send(signal.SIGKILL).wait() == -signal.SIGKILL
+    for workdir in (killed, whole):
+        process = train(workdir)
+        assert process.wait() == 0, process.output
+    public = [json.loads((workdir / "result.json").read_text())["splits"]["PublicTest"] for workdir in (killed, whole)]
+    assert public[0] == public[1]
+    assert rows(killed) == rows(whole)
+    assert rows(whole)[0]["train_accuracy"] > 0.25
 
 
 def test_one_run_in_a_workdir_and_a_second_interrupt_stops_at_once(runs, whole):
