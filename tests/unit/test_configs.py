@@ -35,12 +35,12 @@ CONFIGS = {
     ("vgg", ""): (7, 29_894_599, "vgg_best"),
     ("vgg", "best,head=pooled"): (7, 4_695_495, "vgg_best_head-pooled"),
     ("vgg", "paper"): (7, 29_894_599, "vgg_paper"),
+    ("vgg", "small"): (7, 1_177_319, "vgg_small"),
     ("vgg16", ""): (7, 14_718_279, "vgg16_frozen"),
     ("vgg16", "finetune"): (7, 14_718_279, "vgg16_finetune"),
     ("vgg16", "finetune,block=block3"): (7, 14_718_279, "vgg16_finetune_block-block3"),
     ("xception", ""): (7, 58_423, "xception_best"),
     ("xception", "taught"): (7, 58_423, "xception_taught"),
-    ("xception", "teacher"): (7, 205_031, "xception_teacher"),
     ("xception", "paper"): (7, 58_423, "xception_paper"),
 }
 
