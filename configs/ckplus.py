@@ -6,16 +6,16 @@
 
 | variant   | parameters | published, random split | memory  | measured here                |
 |-----------|------------|-------------------------|---------|------------------------------|
-| `:model1` | 30,321,415 | 0.9907                  | 3.4 GiB | not measured: needs the data |
-| `:model2` | 67,119,623 | 0.9907                  | 3.5 GiB | not measured: needs the data |
+| `:model1` | 30,321,415 | 0.9907                  | 2.7 GiB | not measured: needs the data |
+| `:model2` | 67,119,623 | 0.9907                  | 3.6 GiB | not measured: needs the data |
 
 Adam, 20 epochs, updates of 64 images, as published. `split=random` is the report's: 657 images train and 324 both
 choose the epoch and are the score, neighbouring frames of one person on both sides. The default keeps people apart.
 `norm=batch` adds the BatchNorm that the report's outlook wishes for.
 
-Memory is the peak of the whole command on two CPU cores with JAX 0.10.2: batches of 16, four of which make one update
-(`optim.accumulate_steps`). Of `:model2`'s, 1.25 GiB are parameters, gradients, their sum over the four and Adam's two
-moments, 256 MiB each. In one batch of 64 it is 3.8 GiB.
+Memory is the peak of the whole command on drawn faces, on two CPU cores with JAX 0.10.2: batches of 16, four of which
+make one update (`optim.accumulate_steps`). Of `:model2`'s, 1.25 GiB are parameters, gradients, their sum over the four
+and Adam's two moments, 256 MiB each. In one batch of 64 it is 4.3 GiB.
 """
 
 from ml_collections import ConfigDict

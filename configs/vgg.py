@@ -20,7 +20,7 @@ epoch, so that an epoch has a tenth of theirs. `:best` is this project's recipe 
 `:small` has half the channels and the pooled head, and trains for 20 epochs: the one for two processor cores, and the
 teacher of `configs/xception.py:taught`.
 
-Memory of `:best`, the peak of the whole command on a CPU: 2.2 GiB. Parameters, gradients, momentum and averaged weights
+Memory of `:best`, the peak of the whole command on a CPU: 3.2 GiB. Parameters, gradients, momentum and averaged weights
 take 114 MiB each.
 """
 
