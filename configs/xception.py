@@ -43,6 +43,8 @@ def get_config(variant: str = "") -> ConfigDict:
         c.optim.warmup_epochs = 0.5
         c.optim.ema_decay = 0.999
         if v.name == "taught":
+            c.batch_size = 64
+            c.optim.learning_rate = 3e-3
             c.teacher.runs = ("runs/vgg_small",)
         return c
     c.epochs = 1_000  # early stopping ends it long before
