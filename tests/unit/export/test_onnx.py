@@ -42,15 +42,23 @@ def test_batchnorm_and_layout_are_gone(exported):
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", onnx_export.OPSET)]
 
 
+def assert_saved_as_computed(path, variables_of, name, args, channels):
+    model = registry.create(name, 3, args, implementation="plain")
+    images = np.random.default_rng(0).integers(0, 256, (2, 16, 16, channels), np.uint8)
+    spec = bundle.Input(16, channels, "unit", "area")
+    infer = graph.inference(model, variables_of(model, images.shape[1:]), spec)
+    onnx_export.save(path, infer, spec, {})
+    outputs = scoring.open_graph(path, "onnx")(images)
+    for output, expected in jax.jit(infer)(images).items():
+        np.testing.assert_allclose(outputs[output], expected, rtol=1e-4, atol=1e-5)
+
+
 def test_class_maps_off_the_main_way_share_it(variables_of, tmp_path):
-    model = registry.create("resnet18", 3, {"stage_features": (4, 8)}, implementation="plain")
-    images = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), np.uint8)
-    variables = variables_of(model, images.shape[1:])
-    spec = bundle.Input(16, 3, "unit", "area")
-    infer = graph.inference(model, variables, spec)
-    onnx_export.save(tmp_path / "model.onnx", infer, spec, {})
-    outputs = scoring.open_graph(tmp_path / "model.onnx", "onnx")(images)
-    for name, expected in jax.jit(infer)(images).items():
-        np.testing.assert_allclose(outputs[name], expected, rtol=1e-4, atol=1e-5)
+    assert_saved_as_computed(tmp_path / "model.onnx", variables_of, "resnet18", {"stage_features": (4, 8)}, 3)
     found = operators(tmp_path / "model.onnx")
     assert found["Conv"] == 10 and found["BatchNormalization"] == 0 and found["Mul"] == 1
+
+
+def test_images_enlarged_within_the_network(variables_of, tmp_path):
+    args = {"block_features": (4,), "enlarge_to": 24}
+    assert_saved_as_computed(tmp_path / "model.onnx", variables_of, "mini_xception", args, 1)
