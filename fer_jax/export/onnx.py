@@ -41,7 +41,11 @@ def save(path: str | os.PathLike, infer: Callable[[jax.Array], dict], spec: Inpu
 
 
 def write(path: str | os.PathLike, model: onnx.ModelProto, metadata: Mapping[str, str]) -> None:
-    """Write `model` after trimming it: short names, the domains it uses, the oldest file version that can hold it."""
+    """Write `model` after trimming it.
+
+    Equal constants become one, names short, and it says the domains it uses and the oldest file version that holds it.
+    """
+    _share_constants(model.graph)
     _shorten_names(model.graph)
     used = {node.domain for node in model.graph.node}
     imports = [entry for entry in model.opset_import if entry.domain in used]
@@ -73,6 +77,22 @@ def _fold(model: onnx.ModelProto) -> onnx.ModelProto:
         options.optimized_model_filepath = str(pathlib.Path(folder) / "folded.onnx")
         onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         return onnx.load(options.optimized_model_filepath)
+
+
+def _share_constants(graph: onnx.GraphProto) -> None:
+    """Keep one of each set of equal constants."""
+    first: dict[bytes, str] = {}
+    kept: dict[str, str] = {}
+    for initializer in graph.initializer:
+        nameless = onnx.TensorProto()
+        nameless.CopyFrom(initializer)
+        nameless.ClearField("name")
+        kept[initializer.name] = first.setdefault(nameless.SerializeToString(deterministic=True), initializer.name)
+    needed = [initializer for initializer in graph.initializer if kept[initializer.name] == initializer.name]
+    del graph.initializer[:]
+    graph.initializer.extend(needed)
+    for node in graph.node:
+        node.input[:] = [kept.get(name, name) for name in node.input]
 
 
 def _shorten_names(graph: onnx.GraphProto) -> None:

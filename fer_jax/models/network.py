@@ -124,8 +124,9 @@ class Enlarge(nn.Module):
     side: int
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        rows, columns = (_interpolation(length, self.side).astype(x.dtype) for length in x.shape[1:3])
-        return jnp.moveaxis(rows @ jnp.moveaxis(x, -1, 1) @ columns.T, 1, -1)
+        rows, columns = (jnp.asarray(_interpolation(length, self.side), x.dtype) for length in x.shape[1:3])
+        enlarged = jnp.einsum("qw,nchw->nchq", columns, jnp.moveaxis(x, -1, 1))
+        return jnp.moveaxis(jnp.einsum("ph,nchw->ncpw", rows, enlarged), 1, -1)
 
 
 def _interpolation(length: int, longer: int) -> np.ndarray:

@@ -62,3 +62,5 @@ def test_class_maps_off_the_main_way_share_it(variables_of, tmp_path):
 def test_images_enlarged_within_the_network(variables_of, tmp_path):
     args = {"block_features": (4,), "enlarge_to": 24}
     assert_saved_as_computed(tmp_path / "model.onnx", variables_of, "mini_xception", args, 1)
+    constants = onnx.load(tmp_path / "model.onnx").graph.initializer
+    assert [tuple(c.dims) for c in constants].count((24, 16)) == 1, "rows and columns share a matrix"
