@@ -72,23 +72,26 @@ def get_config() -> ConfigDict:
     c.teacher = ConfigDict()                # see fer_jax/distillation.py
     c.teacher.runs = ()                     # folders of finished runs with the same labels and input; () is no teacher
     c.teacher.weight = 0.7                  # share of the target that is the teachers' opinion, the rest is the label
+    c.teacher.view = "flip"                 # flip, ten_crop: the views of a face whose logits a teacher averages
     c.teacher.temperature = 1.0             # above 1 softens the opinion
 
     c.optim = ConfigDict()
     c.optim.name = "adam"                   # adam, adamw, lion, muon, nadam, radam, sgd
     c.optim.learning_rate = 1e-3            # peak
-    c.optim.schedule = "cosine"             # constant, cosine, exponential, plateau
+    c.optim.schedule = "cosine"             # constant, cosine, exponential, plateau; free averages the weights instead
     c.optim.warmup_epochs = 0.0
     c.optim.final_fraction = 0.0            # cosine: last learning rate over the peak; plateau: floor over the peak
     c.optim.decay_rate = 0.9                # exponential: factor an epoch
     c.optim.plateau_factor = 0.1
     c.optim.plateau_patience = 10           # epochs
-    c.optim.momentum = 0.9                  # sgd (Nesterov)
+    c.optim.momentum = 0.9                  # sgd (Nesterov), and what stands for it in the schedule free
     c.optim.weight_decay = 0.0              # not applied to biases and BatchNorm
     c.optim.clip_norm = 0.0                 # global norm of the gradient; 0 is off
     c.optim.accumulate_steps = 1            # gradients of this many batches make one update
     c.optim.trainable_from = ""             # beginning of a layer's name: those before it are frozen; "" trains all
     c.optim.backbone_learning_rate = 0.0    # peak for trained layers other than the head; 0 is learning_rate
+    c.optim.lookahead_steps = 0             # updates between two of the slow weights; 0 is off
+    c.optim.sam_radius = 0.0                # sharpness-aware: length of the step uphill before each gradient; 0 is off
     c.optim.ema_decay = 0.0                 # exponential moving average of weights, evaluated in their place; 0 is off
 
     c.eval = ConfigDict()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import pathlib
 from typing import Any
@@ -19,6 +20,7 @@ CHOICES = {
     "input.scaling": tuple(scaling.SCALINGS),
     "input.resize": ("area", "linear"),
     "augment.erase_fill": ("noise", "mean"),
+    "teacher.view": views.VIEWS,
     "optim.name": optim.OPTIMIZERS,
     "optim.schedule": optim.SCHEDULES,
     "eval.select_by": ("accuracy", "macro_f1", "loss"),
@@ -59,6 +61,8 @@ RANGES = {
     "optim.weight_decay": (0, INFINITY),
     "optim.clip_norm": (0, INFINITY),
     "optim.accumulate_steps": (1, INFINITY),
+    "optim.lookahead_steps": (0, INFINITY),
+    "optim.sam_radius": (0, INFINITY),
     "optim.ema_decay": (0, 0.999999),
     "eval.batch_size": (1, INFINITY),
     "eval.every_epochs": (1, INFINITY),
@@ -73,6 +77,9 @@ RANGES = {
 # Keys that change where a run's input lies or how fast it goes, not its result.
 FREE_TO_CHANGE = ("profile", "data.path", "data.cache_dir", "data.pipeline", "parallel.api", "eval.batch_size",
                   "checkpoint.every_epochs", "checkpoint.every_steps", "checkpoint.every_minutes", "checkpoint.keep")
+
+# Keys that older runs do not have, with the value that means what those runs did.
+ADDED_LATER = {"optim.lookahead_steps": 0, "optim.sam_radius": 0.0, "teacher.view": "flip"}
 
 
 def validate(config: ConfigDict) -> None:
@@ -92,12 +99,28 @@ def validate(config: ConfigDict) -> None:
     if config.optim.warmup_epochs >= config.epochs:
         raise UserError(f"config.optim.warmup_epochs is {config.optim.warmup_epochs}: expected less than the "
                         f"{config.epochs} of config.epochs")
+    if config.optim.schedule == "free":
+        _refuse_beside_free(config.optim)
     if config.optim.trainable_from and not config.model.pretrained:
         raise UserError(f"config.optim.trainable_from is {config.optim.trainable_from!r} with config.model.pretrained "
                         "empty: that would freeze random layers; give a file of weights, or train them all")
     if (config.augment.mixup or config.augment.cutmix) and config.batch_size % 2:
         raise UserError(f"config.batch_size is {config.batch_size}: mixup and cutmix pair neighbours and need an even "
                         "number")
+
+
+def _refuse_beside_free(chosen: ConfigDict) -> None:
+    """UserError for what does not go with the averages of the schedule "free"."""
+    if chosen.name not in optim.WITHOUT_MOMENTUM:
+        raise UserError(f"config.optim.schedule is 'free' and config.optim.name {chosen.name!r}: expected one of "
+                        f"{', '.join(optim.WITHOUT_MOMENTUM)}, whose momentum the averages replace")
+    for key, off in (("accumulate_steps", 1), ("ema_decay", 0.0), ("trainable_from", ""),
+                     ("backbone_learning_rate", 0.0)):
+        if chosen[key] != off:
+            raise UserError(f"config.optim.schedule is 'free' and config.optim.{key} {chosen[key]!r}: set it to "
+                            f"{off!r}, or take another schedule")
+    if not chosen.momentum:
+        raise UserError("config.optim.schedule is 'free' and config.optim.momentum 0: expected more, such as 0.9")
 
 
 def get(config: ConfigDict, key: str) -> Any:
@@ -121,11 +144,15 @@ def save(config: ConfigDict, workdir: pathlib.Path) -> None:
 
 
 def load(workdir: pathlib.Path) -> ConfigDict:
-    """The config of a run; UserError when the folder is none."""
+    """The config of a run, also of one by an older version; UserError when the folder is none."""
     path = pathlib.Path(workdir) / "config.json"
     if not path.is_file():
         raise UserError(f"{workdir} is no run's folder: it has no config.json; give the --workdir of a training run")
-    return ConfigDict(json.loads(path.read_text()))
+    saved = json.loads(path.read_text())
+    for key, value in ADDED_LATER.items():
+        *groups, last = key.split(".")
+        functools.reduce(dict.__getitem__, groups, saved).setdefault(last, value)
+    return ConfigDict(saved)
 
 
 def refuse_other(config: ConfigDict, workdir: pathlib.Path) -> None:

@@ -1,9 +1,9 @@
 """Targets that larger networks have an opinion on: Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural
 Network" (2015).
 
-The teachers see each training image once, as it is and mirrored, before training begins; the student then pays nothing
-for them. (Asking them about every augmented image is the stronger form, Beyer et al. 2022, and costs their forward pass
-in every step: on processors that is more than the student's whole step.)
+The teachers see each training image before training begins, in the views of `config.teacher.view`; the student then
+pays nothing for them. (Asking them about every augmented image is the stronger form, Beyer et al. 2022, and costs their
+forward pass in every step: on processors that is as much as the student's whole step.)
 """
 
 from __future__ import annotations
@@ -57,4 +57,5 @@ def _logits(workdir: str, config: ConfigDict, label_names: tuple[str, ...], imag
         raise UserError(f"config.teacher.runs: {workdir} takes {theirs.input.size} pixels and {theirs.input.channels} "
                         f"channels, expected {config.input.size} and {config.input.channels}")
     evaluator, variables = Evaluator(model, theirs, len(images)), state.variables()
-    return views.mean_logits(lambda shown: evaluator.logits(variables, shown), images, "flip", theirs.input.crop)
+    return views.mean_logits(lambda shown: evaluator.logits(variables, shown), images, config.teacher.view,
+                             theirs.input.crop)

@@ -42,12 +42,12 @@ class Learner:
         if config.model.pretrained:
             variables, fresh = pretrained.load(config.model.pretrained, config.model.name, variables)
             logging.info("weights of %s; random: %s", config.model.pretrained, ", ".join(fresh) or "none")
-        return state.from_variables(variables, self.optimizer, ema=config.optim.ema_decay > 0)
+        return state.from_variables(variables, self.optimizer, ema=optim.averages(config.optim))
 
     def state_shapes(self) -> TrainState:
         """What `fresh_state` would give, as `jax.ShapeDtypeStruct`s: the template for reading a checkpoint."""
         return state.shapes(self.inference_model, self.optimizer, registry.input_shape(self.config),
-                            ema=self.config.optim.ema_decay > 0)
+                            ema=optim.averages(self.config.optim))
 
 
 def create(config: ConfigDict, num_classes: int, total_steps: int = 1, steps_per_epoch: int = 1) -> Learner:

@@ -8,26 +8,29 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 import optax.contrib
 from ml_collections import ConfigDict
 
 OPTIMIZERS = ("adam", "adamw", "lion", "muon", "nadam", "radam", "sgd")
-SCHEDULES = ("constant", "cosine", "exponential", "plateau")
+SCHEDULES = ("constant", "cosine", "exponential", "free", "plateau")
+WITHOUT_MOMENTUM = ("adam", "adamw", "sgd")  # whose momentum schedule-free averaging can stand in for
 
 
 def schedule(optim: ConfigDict, total_steps: int, steps_per_epoch: int) -> Callable[[Any], Any]:
     """Learning rate as a function of the step, after a linear warm-up from 0 over `warmup_epochs`.
 
     cosine falls to `final_fraction` of the peak at the last step; exponential multiplies by `decay_rate` once an
-    epoch, smoothly; plateau is constant here, and `Plateau` scales it after evaluations.
+    epoch, smoothly; plateau is constant here, and `Plateau` scales it after evaluations; free is constant, and the
+    weights are averaged instead (Defazio et al., "The Road Less Scheduled", 2024).
     """
     peak, warmup = optim.learning_rate, round(optim.warmup_epochs * steps_per_epoch)
     match optim.schedule:
-        case "constant" | "plateau":
+        case "constant" | "free" | "plateau":
             main = optax.constant_schedule(peak)
         case "cosine":
             main = optax.cosine_decay_schedule(peak, max(1, total_steps - warmup), alpha=optim.final_fraction)
@@ -56,29 +59,63 @@ def matrices(params: Any) -> Any:
     return jax.tree.map(numbers, params)
 
 
+class LookaheadState(NamedTuple):
+    """The fast optimiser's state, the slow weights, and the updates done, int32 ()."""
+
+    fast: Any
+    slow: Any
+    updates: jax.Array
+
+
+def lookahead(fast: optax.GradientTransformation, every: int, pull: float = 0.5) -> optax.GradientTransformation:
+    """After `every` updates of `fast` the slow weights go `pull` of the way to the fast ones, which restart there.
+
+    Zhang et al., "Lookahead Optimizer: k steps forward, 1 step back" (2019). Optax's own holds pairs of weights where
+    everything else here has weights, so the slow ones are in the state.
+    """
+    def init(params: Any) -> LookaheadState:
+        return LookaheadState(fast.init(params), jax.tree.map(jnp.copy, params), jnp.zeros((), jnp.int32))
+
+    def update(grads: Any, state: LookaheadState, params: Any) -> tuple[Any, LookaheadState]:
+        updates, fast_state = fast.update(grads, state.fast, params)
+        count = state.updates + 1
+        due = count % every == 0
+        slow = jax.tree.map(lambda s, p, u: jnp.where(due, s + pull * (p + u - s), s), state.slow, params, updates)
+        updates = jax.tree.map(lambda u, s, p: jnp.where(due, s - p, u), updates, slow, params)
+        return updates, LookaheadState(fast_state, slow, count)
+
+    return optax.GradientTransformation(init, update)
+
+
+def averages(optim: ConfigDict) -> bool:
+    """Whether averaged weights are kept beside the trained ones, to be evaluated in their place."""
+    return optim.ema_decay > 0 or optim.schedule == "free"
+
+
 def create(optim: ConfigDict, learning_rate: Callable[[Any], Any]) -> optax.GradientTransformation:
-    """The optimiser of `config.optim`, with clipping, weight decay and gradient accumulation.
+    """The optimiser of `config.optim`, with clipping, weight decay, lookahead and gradient accumulation.
 
     With `accumulate_steps` k the gradients of k batches are averaged into one update; `learning_rate` is still a
-    function of the number of batches.
+    function of the number of batches. With the schedule "free" the state is `optax.contrib.ScheduleFreeState`.
     """
     every = optim.accumulate_steps
 
     def rate(updates: Any) -> Any:
         return learning_rate(updates * every)
 
+    free = optim.schedule == "free"
     decoupled = {"weight_decay": optim.weight_decay, "mask": decayed}
     match optim.name:
         case "adam":
-            core = optax.adam(rate)
+            core = optax.adam(rate, b1=0.0 if free else 0.9)
         case "nadam":
             core = optax.nadam(rate)
         case "radam":
             core = optax.radam(rate)
         case "sgd":
-            core = optax.sgd(rate, momentum=optim.momentum, nesterov=True)
+            core = optax.sgd(rate) if free else optax.sgd(rate, momentum=optim.momentum, nesterov=True)
         case "adamw":
-            core = optax.adamw(rate, **decoupled)
+            core = optax.adamw(rate, b1=0.0 if free else 0.9, **decoupled)
         case "lion":
             core = optax.lion(rate, **decoupled)
         case "muon":
@@ -93,6 +130,10 @@ def create(optim: ConfigDict, learning_rate: Callable[[Any], Any]) -> optax.Grad
     if optim.clip_norm:
         parts.insert(0, optax.clip_by_global_norm(optim.clip_norm))
     chained = optax.chain(*parts)
+    if optim.lookahead_steps:
+        chained = lookahead(chained, optim.lookahead_steps)
+    if free:
+        return optax.contrib.schedule_free(chained, rate, b1=optim.momentum)
     return chained if every == 1 else optax.MultiSteps(chained, every).gradient_transformation()
 
 

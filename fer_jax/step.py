@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import optax.contrib
 from jax import lax
 from ml_collections import ConfigDict
 
@@ -40,7 +41,7 @@ def make_train_chunk(learner: Learner, fetch: Callable[[Tree, Tree], tuple[jax.A
       models as their first axis, those of `feed` and `metrics` as their second.
     """
     config, model, optimizer = learner.config, learner.model, learner.optimizer
-    ema_decay, smoothing = config.optim.ema_decay, config.loss.label_smoothing
+    ema_decay, radius, smoothing = config.optim.ema_decay, config.optim.sam_radius, config.loss.label_smoothing
 
     def step(state: TrainState, resident: Tree, feed: Tree,
              seed: int | jax.Array) -> tuple[TrainState, dict[str, jax.Array]]:
@@ -57,7 +58,14 @@ def make_train_chunk(learner: Learner, fetch: Callable[[Tree, Tree], tuple[jax.A
             loss = cross_entropy(logits + adjustment, targets, smoothing).mean()
             return loss, (logits, updated.get("batch_stats", {}))
 
-        (loss, (logits, batch_stats)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+        loss_and_gradient = jax.value_and_grad(loss_of, has_aux=True)
+        (loss, (logits, batch_stats)), grads = loss_and_gradient(state.params)
+        if radius:
+            # Foret et al., "Sharpness-Aware Minimization" (2021): the gradient where the loss is about the worst near
+            # by. The ascent is the global batch's, else the number of devices would change the result.
+            ascent = lax.pmean(grads, AXIS)
+            reach = radius / (optax.tree.norm(ascent) + 1e-12)
+            _, grads = loss_and_gradient(optax.apply_updates(state.params, optax.tree.scale(reach, ascent)))
         correct = jnp.sum(logits.argmax(-1) == targets.argmax(-1), dtype=jnp.float32)
         # Without synchronised BatchNorm the devices' running statistics differ: averaged, they are one state again.
         # The count travels with them as a mean, for a message costs more than what is in it.
@@ -66,7 +74,10 @@ def make_train_chunk(learner: Learner, fetch: Callable[[Tree, Tree], tuple[jax.A
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, jax.tree.map(lambda u: u * state.lr_scale, updates))
         ema = state.ema
-        if ema_decay:
+        if config.optim.schedule == "free":
+            averaged = optax.contrib.schedule_free_eval_params(opt_state, params)
+            ema = {"params": averaged, "batch_stats": batch_stats}
+        elif ema_decay:
             # Early steps count more (as TensorFlow's num_updates), else the random start would linger.
             decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))
             ema = optax.incremental_update({"params": params, "batch_stats": batch_stats}, ema, 1 - decay)

@@ -37,7 +37,7 @@ def training_data_note(config: ConfigDict, result: Mapping[str, Any] | None) -> 
     """What a run was trained on, from its config and, if it is finished, the content of its result.json."""
     if result is None:
         return f"{config.data.source}, split {config.data.train_split}; the run was not finished"
-    return f"{result['data']}; split {config.data.train_split}"
+    return f"{result['data']}, of which the split {config.data.train_split}"
 
 
 def of_run(config: ConfigDict, result: Mapping[str, Any] | None, training_data: str, licence: str) -> dict[str, Any]:

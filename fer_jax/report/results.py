@@ -26,7 +26,10 @@ def page(records: pathlib.Path) -> str:
     runs = [_run(path) for path in sorted((records / "results").glob("*.json"))]
     if not runs:
         raise UserError(f"{records}: no results/*.json in it: copy the result.json of a run there")
-    runs.sort(key=lambda run: (-run["select"]["accuracy"], run["record"]))
+    runs.sort(key=lambda run: (len(run["label_names"]), -run["select"]["accuracy"], run["record"]))
+    by_data: dict[str, list[dict[str, Any]]] = {}
+    for run in runs:
+        by_data.setdefault(run["data"].partition(":")[0], []).append(run)
     ceilings = {split: scores["noise_ceiling"] for run in runs for split, scores in run["splits"].items()
                 if "noise_ceiling" in scores}
     pending = records / "pending.json"
@@ -34,7 +37,7 @@ def page(records: pathlib.Path) -> str:
                                      keep_trailing_newline=True)
     environment.filters["percent"] = _percent
     text = environment.get_template("results.md").render(
-        runs=runs, ceilings=ceilings, pending=json.loads(pending.read_text()) if pending.exists() else [],
+        by_data=by_data, ceilings=ceilings, pending=json.loads(pending.read_text()) if pending.exists() else [],
         ablations=[_ablation(path) for path in sorted((records / "ablations").glob("*.json"))])
     return text.rstrip() + "\n"
 

@@ -51,6 +51,34 @@ def test_random_layers_are_not_frozen():
         configs.validate(config)
 
 
+@pytest.mark.parametrize(("key", "value", "message"), [
+    ("name", "lion", "config.optim.name 'lion': expected one of adam, adamw, sgd"),
+    ("ema_decay", 0.9, "config.optim.ema_decay 0.9: set it to 0.0"),
+    ("accumulate_steps", 2, "config.optim.accumulate_steps 2: set it to 1"),
+    ("momentum", 0.0, "config.optim.momentum 0: expected more"),
+])
+def test_what_does_not_go_with_the_schedule_free(key, value, message):
+    config = default.get_config()
+    config.optim.schedule = "free"
+    configs.validate(config)
+    config.optim[key] = value
+    with pytest.raises(UserError, match=r"config\.optim\.schedule is 'free'") as error:
+        configs.validate(config)
+    assert message in str(error.value)
+
+
+def test_a_run_of_an_older_version_has_the_keys_that_were_added(tmp_path):
+    config = default.get_config()
+    configs.save(config, tmp_path)
+    saved = json.loads((tmp_path / "config.json").read_text())
+    for key in configs.ADDED_LATER:
+        group, name = key.split(".")
+        del saved[group][name]
+    (tmp_path / "config.json").write_text(json.dumps(saved))
+    assert json.loads(configs.load(tmp_path).to_json()) == json.loads(config.to_json())
+    configs.refuse_other(config, tmp_path)
+
+
 def test_an_unknown_key_cannot_be_set():
     config = default.get_config()
     with pytest.raises((AttributeError, KeyError), match="nope"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from configs import default
-from fer_jax import distillation, labels
+from fer_jax import distillation, labels, views
 from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
 from fer_jax.run import load_run, train_and_score
@@ -40,11 +40,13 @@ def some_examples(size=16):
                     np.array(["Training"] * 6 + ["PublicTest"] * 3), labels.FER2013)
 
 
-def test_training_targets_are_mixed_with_the_opinion_on_the_face_and_its_mirror_image(teacher, taught_config):
+@pytest.mark.parametrize("view", views.VIEWS)
+def test_training_targets_are_mixed_with_the_opinion_on_a_face_s_views(teacher, taught_config, view):
     examples = some_examples()
+    taught_config.teacher.view = view
     taught = distillation.taught(taught_config, examples)
     run, faces = load_run(teacher), examples.images[:6]
-    logits = (run.logits(faces) + run.logits(faces[:, :, ::-1])) / 2
+    logits = np.mean([run.logits(shown) for shown in views.of(view, faces, 0)], axis=0)
     opinion = np.exp(logits / 2) / np.exp(logits / 2).sum(1, keepdims=True)
     np.testing.assert_allclose(taught.votes[:6], 0.75 * np.eye(7)[examples.labels[:6]] + 0.25 * opinion, rtol=1e-5)
     np.testing.assert_array_equal(taught.votes[6:], np.eye(7)[examples.labels[6:]])

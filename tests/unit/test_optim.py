@@ -1,6 +1,8 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
+import optax.contrib
 import pytest
 
 from configs import default
@@ -65,6 +67,33 @@ def test_clipping_bounds_the_global_norm():
     tx = optim.create(config_of(name="sgd", clip_norm=1.0, momentum=0.0), lambda _: 1.0)
     updates, _ = tx.update({"kernel": jnp.full((2, 2), 50.0)}, tx.init(params), params)
     assert float(jnp.sqrt(jnp.sum(updates["kernel"] ** 2))) == pytest.approx(1.0, rel=1e-5)
+
+
+def test_lookahead_restarts_half_way_from_the_slow_weights():
+    params = {"kernel": jnp.full((2, 2), 1.0)}
+    tx = optim.create(config_of(name="sgd", momentum=0.0, lookahead_steps=2), lambda _: 0.1)
+    state, gradient, path = tx.init(params), {"kernel": jnp.ones((2, 2))}, []
+    for _ in range(4):
+        updates, state = tx.update(gradient, state, params)
+        params = optax.apply_updates(params, updates)
+        path.append(float(params["kernel"][0, 0]))
+    np.testing.assert_allclose(path, [0.9, 0.9, 0.8, 0.8], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", optim.WITHOUT_MOMENTUM)
+def test_schedule_free_evaluates_the_mean_of_the_path(name):
+    """In the paper's notation: x is the mean of all z, and the gradient is taken at y = 0.1 z + 0.9 x."""
+    tx = optim.create(config_of(name=name, schedule="free"), lambda _: 0.1)
+    y = {"kernel": jnp.full((2, 2), 3.0)}
+    state, zs = tx.init(y), []
+    for _ in range(5):
+        updates, state = tx.update(y, state, y)
+        y = optax.apply_updates(y, updates)
+        zs.append(state.z["kernel"])
+        x = optax.contrib.schedule_free_eval_params(state, y)["kernel"]
+        np.testing.assert_allclose(x, np.mean(zs, axis=0), rtol=1e-5)
+        np.testing.assert_allclose(y["kernel"], 0.1 * zs[-1] + 0.9 * x, rtol=1e-5)
+    assert (x < 3).all()
 
 
 def test_plateau_reduces_after_patience_and_not_below_the_floor():

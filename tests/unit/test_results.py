@@ -14,14 +14,15 @@ from fer_jax.run import scores_of_views
 NAMES = ("happy", "disgust")
 
 
-def record(folder, name, right, **splits):
+def record(folder, name, right, data="FER2013", label_names=NAMES, **splits):
     labels = np.arange(10) % 2
     predicted = np.where(np.arange(10) < right, labels, 1 - labels)
     logits = np.eye(2)[predicted]
     scores = scores_of_views({"": logits, "flip": np.eye(2)[labels]}, labels, NAMES) | {"noise_ceiling": 0.75}
     (folder / "results").mkdir(parents=True, exist_ok=True)
     (folder / "results" / f"{name}.json").write_text(json.dumps({
-        "config": name, "seed": 1, "parameters": 58423, "best_epoch": 2, "epochs": 3, "selected_on": "PublicTest",
+        "config": name, "data": f"{data}: 10 faces", "label_names": label_names, "seed": 1,
+        "parameters": 58423, "best_epoch": 2, "epochs": 3, "selected_on": "PublicTest",
         "splits": {"PublicTest": scores, **splits}, "train_seconds": 120.0, "train_examples_per_second": 900.4,
         "calibration": {"expected_calibration_error": {"before": 0.03, "after": 0.0125, "unavoidable": 0.011}},
         "versions": {"device": "1 x cpu", "cpus": "2"},
@@ -40,6 +41,14 @@ def test_the_page_has_a_row_a_record_the_best_first(tmp_path):
     assert "--config=configs/strong.py\npython -m fer_jax.main --config=configs/weak.py\n" in text
     assert "75.0 % of PublicTest" in text
     assert "| VGG | 73.7 % | `python -m x` |" in text
+
+
+def test_other_labels_of_the_same_faces_have_a_section_of_their_own(tmp_path):
+    record(tmp_path, "votes", 10, data="FER+", label_names=[f"expression {i}" for i in range(8)])
+    record(tmp_path, "labels", 6)
+    fer2013, ferplus = results.page(tmp_path).split("## FER")[1:]
+    assert fer2013.startswith("2013\n") and "`labels`" in fer2013 and "`votes`" not in fer2013
+    assert ferplus.startswith("+\n") and "`votes`" in ferplus and "not to be compared with FER2013's" in ferplus
 
 
 def test_the_table_of_an_ablation():

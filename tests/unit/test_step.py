@@ -1,8 +1,11 @@
 """The SPMD step: the same result whatever wraps it and however many devices share the batch."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax.contrib
 import pytest
 from ml_collections import ConfigDict
 
@@ -126,3 +129,32 @@ def test_loss_and_correct_are_those_of_the_global_batch(examples):
     labels = examples.labels[rows]
     np.testing.assert_allclose(metrics["loss"], [-logp[np.arange(BATCH), labels].mean()], rtol=1e-5)
     assert metrics["correct"] == (logp.argmax(-1) == labels).sum()
+
+
+def test_sharpness_aware_descends_by_the_gradient_uphill(examples, float64):
+    """One step of plain SGD without momentum, so that the update is the gradient; the same on 1, 2 and 8 devices."""
+    radius, rate = 0.05, 0.1
+    changes = {"optim.momentum": 0.0, "optim.learning_rate": rate}
+
+    def gradient_at(params=None, devices=1, **more):
+        trainer = Trainer(config_of(**changes, **more), examples, devices, 1, jnp.float64)
+        if params is not None:
+            trainer.state = trainer.parallel.replicate(dataclasses.replace(before, params=params))
+        start = jax.device_get(trainer.state).params
+        after, _ = trainer.run()
+        return jax.tree.map(lambda a, b: (a - b) / rate, start, after.params)
+
+    before = jax.device_get(Trainer(config_of(**changes), examples, 1, 1, jnp.float64).state)
+    plain = gradient_at()
+    norm = np.sqrt(sum(np.sum(g**2) for g in jax.tree.leaves(plain)))
+    uphill = gradient_at(jax.tree.map(lambda p, g: p + radius * g / norm, before.params, plain))
+    assert differences(uphill, plain) > 1e-3
+    for devices in (1, 2, 8):
+        assert differences(gradient_at(devices=devices, **{"optim.sam_radius": radius}), uphill) < 1e-8
+
+
+def test_schedule_free_evaluates_its_averages(examples):
+    state_, _ = Trainer(config_of(**{"optim.schedule": "free"}), examples, 2, STEPS).run()
+    averaged = optax.contrib.schedule_free_eval_params(state_.opt_state, state_.params)
+    assert differences(state_.variables()["params"], averaged) < 1e-6
+    assert differences(averaged, state_.params) > 1e-5

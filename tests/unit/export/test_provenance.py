@@ -30,5 +30,5 @@ def test_a_result_is_reduced_to_what_says_how_good_it_is():
 def test_the_training_data_is_what_the_run_read():
     config = default.get_config()
     assert provenance.training_data_note(config, {"data": "FER2013, 28,709 faces"}) == (
-        "FER2013, 28,709 faces; split Training")
+        "FER2013, 28,709 faces, of which the split Training")
     assert provenance.training_data_note(config, None) == "fer2013, split Training; the run was not finished"
