@@ -26,6 +26,7 @@ class Learner:
       groups: {layer: "frozen", "backbone" or "head"}, {} when all layers are trained alike.
       learning_rate: of the step; the head's where the backbone has its own.
       optimizer: from optax.
+      sharp_from: the first step of the last `config.augment.sharp_epochs`.
     """
 
     config: ConfigDict
@@ -34,6 +35,7 @@ class Learner:
     groups: dict[str, str]
     learning_rate: optax.Schedule
     optimizer: optax.GradientTransformation
+    sharp_from: int
 
     def fresh_state(self) -> TrainState:
         """The state at step 0: random weights of `config.seed`, or `config.model.pretrained` under a random head."""
@@ -71,4 +73,5 @@ def create(config: ConfigDict, num_classes: int, total_steps: int = 1, steps_per
              "backbone": optim.create(backbone, optim.schedule(backbone, total_steps, steps_per_epoch)),
              "head": optim.create(config.optim, learning_rate)},
             lambda params: freezing.labels(params, groups))
-    return Learner(config, model, inference_model, groups, learning_rate, optimizer)
+    return Learner(config, model, inference_model, groups, learning_rate, optimizer,
+                   sharp_from=total_steps - config.augment.sharp_epochs * steps_per_epoch)

@@ -45,7 +45,8 @@ class Draws(NamedTuple):
     mix_kind: jax.Array
 
 
-def augment(config: ConfigDict, images: jax.Array, targets: jax.Array, keys: jax.Array) -> tuple[jax.Array, jax.Array]:
+def augment(config: ConfigDict, images: jax.Array, targets: jax.Array, keys: jax.Array,
+            sharp: bool | jax.Array = False) -> tuple[jax.Array, jax.Array]:
     """Images and targets as the network is trained on them, before scaling.
 
     Args:
@@ -53,6 +54,7 @@ def augment(config: ConfigDict, images: jax.Array, targets: jax.Array, keys: jax
       images: uint8 (N, H, W, C) in 0..255.
       targets: float32 (N, classes), every row a distribution.
       keys: typed PRNG keys (N,), one an example.
+      sharp: bool (), True for images without rotation, shift and zoom: nothing is interpolated.
 
     Returns:
       float32 images (N, H, W, C) in 0..255 and float32 targets (N, classes).
@@ -66,11 +68,13 @@ def augment(config: ConfigDict, images: jax.Array, targets: jax.Array, keys: jax
     draws = Draws(*jax.vmap(lambda key: jax.random.uniform(key, len(Draws._fields), jnp.float32), out_axes=1)(keys))
 
     if config.rotation or config.shift or config.zoom or config.crop_padding:
+        # At whole pixels the interpolation gives the pixels themselves, bit by bit.
+        rotation, shift, zoom = (jnp.where(sharp, 0.0, limit) for limit in (config.rotation, config.shift, config.zoom))
         images = warp(images, affine_matrices(
-            (height, width), flip=draws.flip < config.flip, degrees=_symmetric(draws.rotation, config.rotation),
-            shift_y=height * _symmetric(draws.shift_y, config.shift) + _offset(draws.crop_y, config.crop_padding),
-            shift_x=width * _symmetric(draws.shift_x, config.shift) + _offset(draws.crop_x, config.crop_padding),
-            zoom_y=1 + _symmetric(draws.zoom_y, config.zoom), zoom_x=1 + _symmetric(draws.zoom_x, config.zoom)))
+            (height, width), flip=draws.flip < config.flip, degrees=_symmetric(draws.rotation, rotation),
+            shift_y=height * _symmetric(draws.shift_y, shift) + _offset(draws.crop_y, config.crop_padding),
+            shift_x=width * _symmetric(draws.shift_x, shift) + _offset(draws.crop_x, config.crop_padding),
+            zoom_y=1 + _symmetric(draws.zoom_y, zoom), zoom_x=1 + _symmetric(draws.zoom_x, zoom)))
     else:
         images = images.astype(jnp.float32)
         if config.flip:
@@ -95,7 +99,8 @@ def augment(config: ConfigDict, images: jax.Array, targets: jax.Array, keys: jax
 
 
 def training_inputs(config: ConfigDict, images: jax.Array, targets: jax.Array, step: jax.Array,
-                    positions: jax.Array, seed: int | jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
+                    positions: jax.Array, seed: int | jax.Array | None = None,
+                    sharp: bool | jax.Array = False) -> tuple[jax.Array, jax.Array]:
     """What the network gets in a training step: augmented, cropped at random and scaled.
 
     Args:
@@ -106,6 +111,7 @@ def training_inputs(config: ConfigDict, images: jax.Array, targets: jax.Array, s
       positions: int (N,), in the global batch: the keys come from seed, step and position, so that the inputs are the
         same whatever the number of devices.
       seed: int scalar, of one of several models that are trained together; None is `config.seed`.
+      sharp: bool scalar, whether the step is in the last `config.augment.sharp_epochs`, see `augment`.
 
     Returns:
       float32 inputs (N, h, w, C) in the range of the scaling, and float32 targets (N, classes).
@@ -114,7 +120,7 @@ def training_inputs(config: ConfigDict, images: jax.Array, targets: jax.Array, s
         return jax.vmap(lambda position: jax.random.fold_in(key, position))(positions)
 
     seed = config.seed if seed is None else seed
-    images, targets = augment(config.augment, images, targets, keys_of(step_key(seed, step, "augment")))
+    images, targets = augment(config.augment, images, targets, keys_of(step_key(seed, step, "augment")), sharp)
     if config.input.crop:
         images = random_crop(images, config.input.crop, keys_of(step_key(seed, step, "crop")))
     factor, offset = scaling.factor_and_offset(config.input.scaling)

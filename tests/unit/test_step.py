@@ -131,6 +131,13 @@ def test_loss_and_correct_are_those_of_the_global_batch(examples):
     assert metrics["correct"] == (logp.argmax(-1) == labels).sum()
 
 
+def test_the_last_epochs_are_the_sharp_ones():
+    """Of 10 steps in epochs of 5, as anywhere a learner is made for a whole run."""
+    config = config_of(**{"augment.sharp_epochs": 1})
+    assert learner.create(config, 7, 10, 5).sharp_from == 5
+    assert learner.create(config_of(), 7, 10, 5).sharp_from == 10
+
+
 def test_sharpness_aware_descends_by_the_gradient_uphill(examples, float64):
     """One step of plain SGD without momentum, so that the update is the gradient; the same on 1, 2 and 8 devices."""
     radius, rate = 0.05, 0.1

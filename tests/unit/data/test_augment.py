@@ -320,22 +320,36 @@ class Remembers(nn.Module):
         return nn.Dense(3)(x.mean(axis=(1, 2)))
 
 
-def test_training_inputs_are_what_the_step_gives_the_network():
+def test_sharp_images_are_the_pixels_themselves_moved_by_whole_pixels():
+    conf = config(flip=0.5, rotation=30.0, shift=0.2, zoom=0.3, crop_padding=1)
+    sharp, _ = jax.jit(lambda *args: augment.augment(conf, *args))(RANDOM_IMAGES, TARGETS, keys(8), True)
+    padded = np.pad(RANDOM_IMAGES, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+    height, width = SIZE
+    moved = {(y, x, step): padded[:, y:y + height, x:x + width][:, :, ::step]
+             for y in range(3) for x in range(3) for step in (1, -1)}
+    for i, image in enumerate(np.asarray(sharp)):
+        assert any((image == views[i]).all() for views in moved.values()), i
+    blurred, _ = run(conf, RANDOM_IMAGES)
+    assert (blurred != np.round(blurred)).any()
+
+
+@pytest.mark.parametrize("sharp_epochs", [0, 1])
+def test_training_inputs_are_what_the_step_gives_the_network(sharp_epochs):
     conf = default.get_config()
     conf.update_from_flattened_dict({"batch_size": 8, "seed": 5, "input.crop": 8, "augment.rotation": 9.0,
-                                     "augment.mixup": 0.4})
+                                     "augment.mixup": 0.4, "augment.sharp_epochs": sharp_epochs})
     images = RANDOM_IMAGES[:, :, :12]
     examples = Examples(images, np.arange(8, dtype=np.int32) % 3, np.full(8, "Training"), ("a", "b", "c"))
     model, optimizer = Remembers(), optax.sgd(0.1)
     state = from_variables(model.init(jax.random.key(0), jnp.zeros((8, 8, 8, 3)), False), optimizer, ema=False)
     parallel = Parallel("pmap", 8, jax.devices()[:1])
     pipeline = DevicePipeline(examples, conf.seed, 8, parallel.shard)
-    chunk = parallel.compile(step.make_train_chunk(Learner(conf, model, model, {}, optax.constant_schedule(0.1),
-                                                           optimizer), pipeline.fetch), 2)
+    learner = Learner(conf, model, model, {}, optax.constant_schedule(0.1), optimizer, sharp_from=1)
+    chunk = parallel.compile(step.make_train_chunk(learner, pipeline.fetch), 2)
     state, resident = parallel.replicate(state), parallel.replicate(pipeline.resident)
     for feed in pipeline.feeds(0, 2, 1):
         state, _ = chunk(state, resident, parallel.split(feed, axis=1))
     second = sampler.indices(conf.seed, 1, 1, 8, 8)[0]
     inputs, _ = jax.jit(lambda *args: augment.training_inputs(conf, *args))(
-        images[second], examples.targets()[second], 1, np.arange(8))
+        images[second], examples.targets()[second], 1, np.arange(8), None, sharp_epochs == 1)
     np.testing.assert_allclose(state.batch_stats["seen"], inputs, atol=1e-5)
