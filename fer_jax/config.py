@@ -43,7 +43,7 @@ RANGES = {
     "augment.zoom": (0, 0.9),
     "augment.crop_padding": (0, INFINITY),
     "augment.erase": (0, 1),
-    "augment.sharp_epochs": (0, INFINITY),
+    "augment.sharp_share": (0, 1),
     "augment.brightness": (0, 1),
     "augment.contrast": (0, 1),
     "augment.mixup": (0, INFINITY),
@@ -80,7 +80,7 @@ FREE_TO_CHANGE = ("profile", "data.path", "data.cache_dir", "data.pipeline", "pa
                   "checkpoint.every_epochs", "checkpoint.every_steps", "checkpoint.every_minutes", "checkpoint.keep")
 
 # Keys that older runs do not have, with the value that means what those runs did.
-ADDED_LATER = {"augment.sharp_epochs": 0, "optim.lookahead_steps": 0, "optim.sam_radius": 0.0, "teacher.view": "flip"}
+ADDED_LATER = {"augment.sharp_share": 0.0, "optim.lookahead_steps": 0, "optim.sam_radius": 0.0, "teacher.view": "flip"}
 
 
 def validate(config: ConfigDict) -> None:
@@ -100,9 +100,9 @@ def validate(config: ConfigDict) -> None:
     if config.optim.warmup_epochs >= config.epochs:
         raise UserError(f"config.optim.warmup_epochs is {config.optim.warmup_epochs}: expected less than the "
                         f"{config.epochs} of config.epochs")
-    if config.augment.sharp_epochs and config.eval.early_stop:
-        raise UserError(f"config.augment.sharp_epochs is {config.augment.sharp_epochs} and config.eval.early_stop "
-                        f"{config.eval.early_stop}: nobody knows which epochs are the last ones; set one of them to 0")
+    if config.augment.sharp_share and config.eval.early_stop:
+        raise UserError(f"config.augment.sharp_share is {config.augment.sharp_share} and config.eval.early_stop "
+                        f"{config.eval.early_stop}: nobody knows where the end begins; set one of them to 0")
     if config.optim.schedule == "free":
         _refuse_beside_free(config.optim)
     if config.optim.trainable_from and not config.model.pretrained:

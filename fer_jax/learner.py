@@ -26,7 +26,7 @@ class Learner:
       groups: {layer: "frozen", "backbone" or "head"}, {} when all layers are trained alike.
       learning_rate: of the step; the head's where the backbone has its own.
       optimizer: from optax.
-      sharp_from: the first step of the last `config.augment.sharp_epochs`.
+      sharp_from: the first step whose images are sharp, see `config.augment.sharp_share`.
     """
 
     config: ConfigDict
@@ -74,4 +74,4 @@ def create(config: ConfigDict, num_classes: int, total_steps: int = 1, steps_per
              "head": optim.create(config.optim, learning_rate)},
             lambda params: freezing.labels(params, groups))
     return Learner(config, model, inference_model, groups, learning_rate, optimizer,
-                   sharp_from=total_steps - config.augment.sharp_epochs * steps_per_epoch)
+                   sharp_from=total_steps - round(config.augment.sharp_share * total_steps))

@@ -47,7 +47,7 @@ def make_train_chunk(learner: Learner, fetch: Callable[[Tree, Tree], tuple[jax.A
              seed: int | jax.Array) -> tuple[TrainState, dict[str, jax.Array]]:
         images, targets = fetch(resident, feed)
         positions = lax.axis_index(AXIS) * images.shape[0] + jnp.arange(images.shape[0])
-        sharp = state.step >= learner.sharp_from if config.augment.sharp_epochs else False
+        sharp = state.step >= learner.sharp_from if config.augment.sharp_share else False
         images, targets = training_inputs(config, images, targets, state.step, positions, seed, sharp)
         dropout_key = jax.random.fold_in(step_key(seed, state.step, "dropout"), lax.axis_index(AXIS))
 

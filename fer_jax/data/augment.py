@@ -111,7 +111,7 @@ def training_inputs(config: ConfigDict, images: jax.Array, targets: jax.Array, s
       positions: int (N,), in the global batch: the keys come from seed, step and position, so that the inputs are the
         same whatever the number of devices.
       seed: int scalar, of one of several models that are trained together; None is `config.seed`.
-      sharp: bool scalar, whether the step is in the last `config.augment.sharp_epochs`, see `augment`.
+      sharp: bool scalar, whether the step is in the `config.augment.sharp_share` at the end, see `augment`.
 
     Returns:
       float32 inputs (N, h, w, C) in the range of the scaling, and float32 targets (N, classes).

@@ -44,10 +44,10 @@ def test_values_that_do_not_go_together():
         configs.validate(config)
 
 
-def test_the_last_epochs_cannot_be_sharp_where_nobody_knows_which_they_are():
+def test_the_end_cannot_be_sharp_where_nobody_knows_it():
     config = default.get_config()
-    config.augment.sharp_epochs, config.eval.early_stop = 5, 10
-    with pytest.raises(UserError, match=r"sharp_epochs is 5 and config\.eval\.early_stop 10: nobody"):
+    config.augment.sharp_share, config.eval.early_stop = 0.2, 10
+    with pytest.raises(UserError, match=r"sharp_share is 0\.2 and config\.eval\.early_stop 10: nobody"):
         configs.validate(config)
 
 

@@ -131,10 +131,8 @@ def test_loss_and_correct_are_those_of_the_global_batch(examples):
     assert metrics["correct"] == (logp.argmax(-1) == labels).sum()
 
 
-def test_the_last_epochs_are_the_sharp_ones():
-    """Of 10 steps in epochs of 5, as anywhere a learner is made for a whole run."""
-    config = config_of(**{"augment.sharp_epochs": 1})
-    assert learner.create(config, 7, 10, 5).sharp_from == 5
+def test_the_end_of_the_training_is_sharp():
+    assert learner.create(config_of(**{"augment.sharp_share": 0.3}), 7, 10, 5).sharp_from == 7
     assert learner.create(config_of(), 7, 10, 5).sharp_from == 10
 
 

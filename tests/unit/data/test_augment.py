@@ -333,11 +333,11 @@ def test_sharp_images_are_the_pixels_themselves_moved_by_whole_pixels():
     assert (blurred != np.round(blurred)).any()
 
 
-@pytest.mark.parametrize("sharp_epochs", [0, 1])
-def test_training_inputs_are_what_the_step_gives_the_network(sharp_epochs):
+@pytest.mark.parametrize("sharp_share", [0.0, 0.5])
+def test_training_inputs_are_what_the_step_gives_the_network(sharp_share):
     conf = default.get_config()
     conf.update_from_flattened_dict({"batch_size": 8, "seed": 5, "input.crop": 8, "augment.rotation": 9.0,
-                                     "augment.mixup": 0.4, "augment.sharp_epochs": sharp_epochs})
+                                     "augment.mixup": 0.4, "augment.sharp_share": sharp_share})
     images = RANDOM_IMAGES[:, :, :12]
     examples = Examples(images, np.arange(8, dtype=np.int32) % 3, np.full(8, "Training"), ("a", "b", "c"))
     model, optimizer = Remembers(), optax.sgd(0.1)
@@ -351,5 +351,5 @@ def test_training_inputs_are_what_the_step_gives_the_network(sharp_epochs):
         state, _ = chunk(state, resident, parallel.split(feed, axis=1))
     second = sampler.indices(conf.seed, 1, 1, 8, 8)[0]
     inputs, _ = jax.jit(lambda *args: augment.training_inputs(conf, *args))(
-        images[second], examples.targets()[second], 1, np.arange(8), None, sharp_epochs == 1)
+        images[second], examples.targets()[second], 1, np.arange(8), None, sharp_share > 0)
     np.testing.assert_allclose(state.batch_stats["seen"], inputs, atol=1e-5)
