@@ -98,7 +98,8 @@ def _compare() -> Iterator[dict[str, Any]]:
     ours = [sys.executable, "-m", "tools.benchmark", "step", "--runs=2", f"--seconds={_SECONDS.value}", "--json"]
     ours += [f"--{flag.name}={flag.value}" for flag in (_BATCH, _STEPS) if flag.value] + _config_flags()
     config = _CONFIG.value
-    yield {"config": config.name, "model": config.model.name, "batch": _BATCH.value or config.batch_size,
+    yield {"config": config.name, "optimizer": config.optim.name, "model": config.model.name,
+           "batch": _BATCH.value or config.batch_size,
            **alternation.compare(ours, _PEER.value, _RUNS.value)}
 
 
@@ -111,7 +112,8 @@ def _scaling() -> Iterator[dict[str, Any]]:
     counts = [2**i for i in range(jax.local_device_count().bit_length())]
     for per_device in (True, False):
         for record in scaleout.measure(config, examples, counts, per_device, _SECONDS.value):
-            yield {"config": config.name, "sync_batchnorm": config.parallel.sync_batchnorm,
+            yield {"config": config.name, "optimizer": config.optim.name,
+                   "sync_batchnorm": config.parallel.sync_batchnorm,
                    "fixed": "batch per device" if per_device else "global batch", **record}
 
 

@@ -35,7 +35,8 @@ def measure(config: ConfigDict, examples: Examples) -> dict[str, Any]:
         [path] = pathlib.Path(folder).rglob("*.trace.json.gz")
         with gzip.open(path) as file:
             events = json.load(file)["traceEvents"]
-    return {"config": config.name, "model": config.model.name, "batch": config.batch_size,
+    return {"config": config.name, "optimizer": config.optim.name, "model": config.model.name,
+            "batch": config.batch_size,
             "step_ms": 1e3 * seconds / config.parallel.steps_per_dispatch, "shares": shares(events)}
 
 

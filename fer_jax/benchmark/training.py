@@ -37,7 +37,8 @@ def measure(config: ConfigDict, examples: Examples, seconds: float, runs: int,
     speed = records.spread("images_per_s", [chunk.images_per_second(seconds) for _ in range(runs)])
     steps_per_s = speed["images_per_s"] / config.batch_size
     flops, moved = chunk.flops(), chunk.bytes_accessed()
-    record = {"config": config.name, "model": config.model.name, "batch": config.batch_size, "devices": len(devices),
+    record = {"config": config.name, "optimizer": config.optim.name, "model": config.model.name,
+              "batch": config.batch_size, "devices": len(devices),
               **speed, "steps_per_dispatch": config.parallel.steps_per_dispatch, "compile_seconds": compile_seconds,
               "flops": flops, "bytes": moved, "flops_per_s": flops * steps_per_s, "bytes_per_s": moved * steps_per_s}
     peak = peaks.measure(devices[0]) if measure_peak else peaks.known(devices[0])
