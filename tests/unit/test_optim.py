@@ -69,6 +69,22 @@ def test_clipping_bounds_the_global_norm():
     assert float(jnp.sqrt(jnp.sum(updates["kernel"] ** 2))) == pytest.approx(1.0, rel=1e-5)
 
 
+def test_muon_orthogonalises_kernels_as_published_and_leaves_the_rest_to_adam():
+    params = {"kernel": jnp.ones((3, 3, 4, 8)), "depthwise": jnp.ones((3, 3, 1, 4)), "bias": jnp.ones(8)}
+    gradients = jax.tree.map(lambda p: jax.random.normal(jax.random.key(p.size), p.shape), params)
+    found, _ = (tx := optim.create(config_of(name="muon"), lambda _: 0.1)).update(gradients, tx.init(params), params)
+    x = np.asarray(gradients["kernel"], np.float64).reshape(36, 8).T
+    x /= np.linalg.norm(x)
+    for _ in range(5):
+        gram = x @ x.T
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    np.testing.assert_allclose(found["kernel"].reshape(36, 8), -0.1 * 0.2 * np.sqrt(36) * x.T, rtol=1e-4, atol=1e-6)
+    adam = optax.adam(0.1, nesterov=True)
+    expected, _ = adam.update(gradients, adam.init(params), params)
+    for name in ("depthwise", "bias"):
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-5)
+
+
 def test_lookahead_restarts_half_way_from_the_slow_weights():
     params = {"kernel": jnp.full((2, 2), 1.0)}
     tx = optim.create(config_of(name="sgd", momentum=0.0, lookahead_steps=2), lambda _: 0.1)
