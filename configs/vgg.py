@@ -18,6 +18,9 @@ them with an erased rectangle. Their 73.28 % is of PublicTest by ten crops, with
 PublicTest chooses. They train on all ten crops of an image in one step; here an image is one crop, drawn anew in every
 epoch, so that an epoch has a tenth of theirs. `:best` is this project's recipe under the honest protocol.
 
+One epoch of `:best` with a rate that falls to 0 within it takes two processor cores 5 minutes and reaches 33.7 % of
+PublicTest: it learns; all 150 are for a GPU.
+
 `:small` has half the channels and the pooled head, and trains for 24 epochs with Muon: the one for two processor cores,
 where it takes 40 minutes to 67.3 % +- 0.8 of PublicTest (68.1 % by ten crops), and the teacher of
 `configs/xception.py:taught`. SGD at 0.05 without erasing had 65.9 % after its 20 epochs and 26 minutes.
