@@ -149,7 +149,8 @@ def _ops() -> Iterator[dict[str, Any]]:
 def _startup() -> Iterator[dict[str, Any]]:
     from fer_jax.benchmark import waiting
 
-    yield {"config": _CONFIG.value.name, **waiting.startup(_config_flags(), _RUNS.value)}
+    yield {"config": _CONFIG.value.name, "optimizer": _CONFIG.value.optim.name,
+           **waiting.startup(_config_flags(), _RUNS.value)}
 
 
 def _time_to_accuracy() -> Iterator[dict[str, Any]]:
@@ -157,7 +158,7 @@ def _time_to_accuracy() -> Iterator[dict[str, Any]]:
 
     config = _CONFIG.value
     for record in waiting.time_to_accuracy(_config_flags(), config.data.select_split, _TARGET.value, _RUNS.value):
-        yield {"config": config.name, **record}
+        yield {"config": config.name, "optimizer": config.optim.name, **record}
 
 
 def _serve() -> Iterator[dict[str, Any]]:
