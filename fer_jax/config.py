@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import pathlib
 from typing import Any
@@ -154,8 +153,8 @@ def load(workdir: pathlib.Path) -> ConfigDict:
         raise UserError(f"{workdir} is no run's folder: it has no config.json; give the --workdir of a training run")
     saved = json.loads(path.read_text())
     for key, value in ADDED_LATER.items():
-        *groups, last = key.split(".")
-        functools.reduce(dict.__getitem__, groups, saved).setdefault(last, value)
+        group, name = key.split(".")
+        saved.setdefault(group, {}).setdefault(name, value)
     return ConfigDict(saved)
 
 
