@@ -50,8 +50,9 @@ def get_config() -> ConfigDict:
     c.augment.rotation = 0.0                # degrees, uniform in +-
     c.augment.shift = 0.0                   # share of the side, uniform in +-, each axis its own
     c.augment.zoom = 0.0                    # scale uniform in 1 +- zoom
-    c.augment.sharp_share = 0.0             # of the training, at its end, that does without the three above: their
-                                            # interpolation blurs, and the images of an evaluation are sharp
+    c.augment.interpolation = "bilinear"    # of the three above: bilinear, bicubic (which blurs less)
+    c.augment.sharp_share = 0.0             # of the training, at its end, that does without the three: interpolation
+                                            # blurs, and the images of an evaluation are sharp
     c.augment.crop_padding = 0              # pixels of edge padding before a random crop back to `size`
     c.augment.erase = 0.0                   # probability of random erasing
     c.augment.erase_area = (0.02, 0.33)     # share of the image erased

@@ -19,6 +19,7 @@ CHOICES = {
     "input.scaling": tuple(scaling.SCALINGS),
     "input.resize": ("area", "linear"),
     "augment.erase_fill": ("noise", "mean"),
+    "augment.interpolation": ("bilinear", "bicubic"),
     "teacher.view": views.VIEWS,
     "optim.name": optim.OPTIMIZERS,
     "optim.schedule": optim.SCHEDULES,
@@ -79,7 +80,8 @@ FREE_TO_CHANGE = ("profile", "data.path", "data.cache_dir", "data.pipeline", "pa
                   "checkpoint.every_epochs", "checkpoint.every_steps", "checkpoint.every_minutes", "checkpoint.keep")
 
 # Keys that older runs do not have, with the value that means what those runs did.
-ADDED_LATER = {"augment.sharp_share": 0.0, "optim.lookahead_steps": 0, "optim.sam_radius": 0.0, "teacher.view": "flip"}
+ADDED_LATER = {"augment.interpolation": "bilinear", "augment.sharp_share": 0.0, "optim.lookahead_steps": 0,
+               "optim.sam_radius": 0.0, "teacher.view": "flip"}
 
 
 def validate(config: ConfigDict) -> None:

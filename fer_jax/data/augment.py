@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.ndimage import map_coordinates
 from ml_collections import ConfigDict
 
 from fer_jax.data import scaling
@@ -74,7 +73,8 @@ def augment(config: ConfigDict, images: jax.Array, targets: jax.Array, keys: jax
             (height, width), flip=draws.flip < config.flip, degrees=_symmetric(draws.rotation, rotation),
             shift_y=height * _symmetric(draws.shift_y, shift) + _offset(draws.crop_y, config.crop_padding),
             shift_x=width * _symmetric(draws.shift_x, shift) + _offset(draws.crop_x, config.crop_padding),
-            zoom_y=1 + _symmetric(draws.zoom_y, zoom), zoom_x=1 + _symmetric(draws.zoom_x, zoom)))
+            zoom_y=1 + _symmetric(draws.zoom_y, zoom), zoom_x=1 + _symmetric(draws.zoom_x, zoom)), config.interpolation)
+        images = jnp.clip(images, 0.0, WHITE)
     else:
         images = images.astype(jnp.float32)
         if config.flip:
@@ -161,27 +161,54 @@ def affine_matrices(size: tuple[int, int], *, flip: jax.Array, degrees: jax.Arra
     return jnp.stack(rows, axis=1)
 
 
-def warp(images: jax.Array, matrices: jax.Array) -> jax.Array:
-    """Resample with bilinear interpolation; what lies outside the image takes its nearest edge pixel.
+def warp(images: jax.Array, matrices: jax.Array, interpolation: str = "bilinear") -> jax.Array:
+    """Resample; what lies outside the image takes its nearest edge pixel.
 
-    As `cv2.warpAffine(image, matrix, flags=INTER_LINEAR | WARP_INVERSE_MAP, borderMode=BORDER_REPLICATE)`, without
-    OpenCV's rounding of coordinates to 1/32 of a pixel.
+    As `cv2.warpAffine(image, matrix, flags=INTER_LINEAR | WARP_INVERSE_MAP, borderMode=BORDER_REPLICATE)`, or with
+    INTER_CUBIC, without OpenCV's rounding of coordinates to 1/32 of a pixel. At whole pixels both give the pixels
+    themselves, bit by bit; between them bicubic keeps more of what is fine, and may go beyond the darkest and the
+    brightest pixel.
 
     Args:
       images: (N, H, W, C) of any real dtype.
       matrices: float32 (N, 2, 3), see `affine_matrices`.
+      interpolation: "bilinear" or "bicubic".
 
     Returns:
       float32 (N, H, W, C).
     """
-    y, x = jnp.mgrid[:images.shape[1], :images.shape[2]].astype(jnp.float32)
+    height, width = images.shape[1:3]
+    y, x = jnp.mgrid[:height, :width].astype(jnp.float32)
+    first, weights = {"bilinear": (0, _linear_weights), "bicubic": (-1, _cubic_weights)}[interpolation]
 
-    def sample(pixels: jax.Array, matrix: jax.Array) -> jax.Array:
+    def taps(at: jax.Array, size: int) -> list[tuple[jax.Array, jax.Array]]:
+        """The pixels along one axis that a place between them is made of, and their weights with a channel axis."""
+        floor = jnp.floor(at)
+        return [(jnp.clip(floor.astype(jnp.int32) + first + i, 0, size - 1), weight[..., None])
+                for i, weight in enumerate(weights(at - floor))]
+
+    def sample(image: jax.Array, matrix: jax.Array) -> jax.Array:
         at_x, at_y = (row[0] * x + row[1] * y + row[2] for row in matrix)
-        return map_coordinates(pixels, [at_y, at_x], order=1, mode="nearest")
+        columns = taps(at_x, width)
+        return sum(by_y * sum(by_x * image[row, column] for column, by_x in columns)
+                   for row, by_y in taps(at_y, height))
 
-    every_channel = jax.vmap(sample, in_axes=(-1, None), out_axes=-1)
-    return jax.vmap(every_channel)(images.astype(jnp.float32), matrices)
+    return jax.vmap(sample)(images.astype(jnp.float32), matrices)
+
+
+def _linear_weights(t: jax.Array) -> tuple[jax.Array, ...]:
+    return 1 - t, t
+
+
+def _cubic_weights(t: jax.Array, a: float = -0.75) -> tuple[jax.Array, ...]:
+    """Cubic convolution of Keys (1981) at distances 1 + t, t, 1 - t and 2 - t, with the slope `a` that OpenCV takes."""
+    def near(d: jax.Array) -> jax.Array:
+        return ((a + 2) * d - (a + 3)) * d * d + 1
+
+    def far(d: jax.Array) -> jax.Array:
+        return ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+
+    return far(1 + t), near(t), near(1 - t), far(2 - t)
 
 
 def adjust(images: jax.Array, brightness: jax.Array, contrast: jax.Array) -> jax.Array:

@@ -22,7 +22,7 @@ from fer_jax.state import from_variables
 SIZE = (12, 16)  # not square, so that exchanged axes are seen
 RANDOM_IMAGES = np.random.default_rng(0).integers(0, 256, (8, *SIZE, 3), dtype=np.uint8)
 TARGETS = np.eye(8, dtype=np.float32)
-warp = jax.jit(augment.warp)
+warp = jax.jit(augment.warp, static_argnames="interpolation")
 affine_matrices = jax.jit(augment.affine_matrices, static_argnums=0)
 erase_boxes = jax.jit(augment.erase_boxes, static_argnums=(0, 1, 2))
 few = settings(deadline=None, max_examples=30)
@@ -72,20 +72,30 @@ class TestWarp:
             # the steepest pixels step by 255, and a coordinate near 30 is known to 2e-6 in float32
             np.testing.assert_allclose(ours[..., channel], scipys, atol=5e-3)
 
+    @pytest.mark.parametrize(("interpolation", "flags"), [("bilinear", cv2.INTER_LINEAR), ("bicubic", cv2.INTER_CUBIC)])
     @pytest.mark.parametrize("degrees", [-30, 8, 90])
-    def test_agrees_with_opencv(self, degrees):
+    def test_agrees_with_opencv(self, degrees, interpolation, flags):
         smooth = cv2.GaussianBlur(np.random.default_rng(1).integers(0, 256, (48, 48), dtype=np.uint8), (0, 0), 2)
         forward = cv2.getRotationMatrix2D((23.5, 23.5), degrees, 1.0)  # counter-clockwise on the screen
-        theirs = cv2.warpAffine(smooth.astype(np.float32), forward, (48, 48), flags=cv2.INTER_LINEAR,
+        theirs = cv2.warpAffine(smooth.astype(np.float32), forward, (48, 48), flags=flags,
                                 borderMode=cv2.BORDER_REPLICATE)
-        ours = warp(smooth[None, ..., None], one_matrix((48, 48), degrees=float(degrees)))[0, ..., 0]
+        ours = warp(smooth[None, ..., None], one_matrix((48, 48), degrees=float(degrees)), interpolation)[0, ..., 0]
         # OpenCV rounds coordinates to 1/32 of a pixel
         np.testing.assert_allclose(ours, theirs, atol=np.abs(np.diff(smooth.astype(float))).max() / 16)
 
+    @pytest.mark.parametrize(("interpolation", "flags"), [("bilinear", cv2.INTER_LINEAR), ("bicubic", cv2.INTER_CUBIC)])
+    def test_is_opencvs_to_rounding_where_opencv_does_not_round_places(self, interpolation, flags):
+        matrix = np.array([[1, 0.25, -3.5], [-0.125, 1, 2.75]], np.float32)
+        theirs = cv2.warpAffine(RANDOM_IMAGES[0].astype(np.float32), matrix, RANDOM_IMAGES.shape[2:0:-1],
+                                flags=flags | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE)
+        ours = warp(RANDOM_IMAGES[:1], jnp.asarray(matrix[None]), interpolation)[0]
+        np.testing.assert_allclose(ours, theirs, atol=1e-3)
+
 
 class TestAffineMatrices:
-    def test_nothing_is_the_identity(self):
-        np.testing.assert_array_equal(warp(RANDOM_IMAGES[:1], one_matrix())[0], RANDOM_IMAGES[0])
+    @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+    def test_nothing_is_the_identity(self, interpolation):
+        np.testing.assert_array_equal(warp(RANDOM_IMAGES[:1], one_matrix(), interpolation)[0], RANDOM_IMAGES[0])
 
     def test_flip_mirrors_left_and_right_exactly(self):
         np.testing.assert_array_equal(warp(RANDOM_IMAGES[:1], one_matrix(flip=True))[0],
@@ -331,6 +341,13 @@ def test_sharp_images_are_the_pixels_themselves_moved_by_whole_pixels():
         assert any((image == views[i]).all() for views in moved.values()), i
     blurred, _ = run(conf, RANDOM_IMAGES)
     assert (blurred != np.round(blurred)).any()
+
+
+def test_bicubic_keeps_more_of_what_is_fine_within_the_range_of_pixels():
+    moves = {"shift": 0.2, "rotation": 10.0}
+    bilinear, bicubic = (run(config(**moves, interpolation=name), RANDOM_IMAGES)[0] for name in ("bilinear", "bicubic"))
+    assert bilinear.std() < bicubic.std() < RANDOM_IMAGES.std()
+    assert bicubic.min() >= 0 and bicubic.max() <= 255
 
 
 @pytest.mark.parametrize("sharp_share", [0.0, 0.5])
