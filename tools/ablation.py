@@ -1,7 +1,7 @@
 """What each part of a recipe gives, over several seeds:
 
     python -m tools.ablation --config=configs/xception.py --config.data.path=fer2013.csv \\
-        --changes=configs/ablations/xception.json --seeds=3 --workdir=runs/ablation
+        --changes=configs/ablations/optimisers.json --seeds=3 --workdir=runs/optimisers
 """
 
 from __future__ import annotations
