@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.scipy.ndimage import map_coordinates
 from ml_collections import ConfigDict
 
 from fer_jax.data import scaling
@@ -177,27 +178,30 @@ def warp(images: jax.Array, matrices: jax.Array, interpolation: str = "bilinear"
     Returns:
       float32 (N, H, W, C).
     """
-    height, width = images.shape[1:3]
-    y, x = jnp.mgrid[:height, :width].astype(jnp.float32)
-    first, weights = {"bilinear": (0, _linear_weights), "bicubic": (-1, _cubic_weights)}[interpolation]
+    y, x = jnp.mgrid[:images.shape[1], :images.shape[2]].astype(jnp.float32)
+    pixels_at = {"bilinear": _bilinear, "bicubic": _bicubic}[interpolation]
 
-    def taps(at: jax.Array, size: int) -> list[tuple[jax.Array, jax.Array]]:
-        """The pixels along one axis that a place between them is made of, and their weights with a channel axis."""
-        floor = jnp.floor(at)
-        return [(jnp.clip(floor.astype(jnp.int32) + first + i, 0, size - 1), weight[..., None])
-                for i, weight in enumerate(weights(at - floor))]
-
-    def sample(image: jax.Array, matrix: jax.Array) -> jax.Array:
+    def sample(pixels: jax.Array, matrix: jax.Array) -> jax.Array:
         at_x, at_y = (row[0] * x + row[1] * y + row[2] for row in matrix)
-        columns = taps(at_x, width)
-        return sum(by_y * sum(by_x * image[row, column] for column, by_x in columns)
-                   for row, by_y in taps(at_y, height))
+        return pixels_at(pixels, at_y, at_x)
 
-    return jax.vmap(sample)(images.astype(jnp.float32), matrices)
+    every_channel = jax.vmap(sample, in_axes=(-1, None), out_axes=-1)
+    return jax.vmap(every_channel)(images.astype(jnp.float32), matrices)
 
 
-def _linear_weights(t: jax.Array) -> tuple[jax.Array, ...]:
-    return 1 - t, t
+def _bilinear(pixels: jax.Array, at_y: jax.Array, at_x: jax.Array) -> jax.Array:
+    return map_coordinates(pixels, [at_y, at_x], order=1, mode="nearest")
+
+
+def _bicubic(pixels: jax.Array, at_y: jax.Array, at_x: jax.Array) -> jax.Array:
+    def taps(at: jax.Array, size: int) -> list[tuple[jax.Array, jax.Array]]:
+        """The four pixels along one axis that a place between them is made of, and their weights."""
+        before = jnp.floor(at)
+        return [(jnp.clip(before.astype(jnp.int32) + i, 0, size - 1), weight)
+                for i, weight in enumerate(_cubic_weights(at - before), -1)]
+
+    rows, columns = taps(at_y, pixels.shape[0]), taps(at_x, pixels.shape[1])
+    return sum(by_y * sum(by_x * pixels[row, column] for column, by_x in columns) for row, by_y in rows)
 
 
 def _cubic_weights(t: jax.Array, a: float = -0.75) -> tuple[jax.Array, ...]:
