@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import importlib.metadata
 import os
 import pathlib
 
@@ -7,6 +8,9 @@ import pytest
 
 # Before JAX is imported: eight CPU devices, so that every test of the SPMD code is one on several devices.
 os.environ["XLA_FLAGS"] = (os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8").strip()
+if tuple(map(int, importlib.metadata.version("jax").split(".")[:2])) >= (0, 12):
+    # fer_jax.models.registry.WHOLE_BFLOAT16: what accelerators compute in bfloat16 is tried on the CPU.
+    os.environ["XLA_FLAGS"] += " --xla_cpu_experimental_ynn_fusion_type="
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 

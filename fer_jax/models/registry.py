@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,8 @@ from fer_jax.models.resnet18 import ResNet18
 from fer_jax.models.six_conv import SixConv
 from fer_jax.models.vgg import Vgg
 from fer_jax.models.vgg16 import Vgg16
+
+WHOLE_BFLOAT16 = "--xla_cpu_experimental_ynn_fusion_type="  # the flag that leaves YNNPACK out
 
 MODELS: dict[str, type[Network]] = {
     "ckplus_model1": ckplus.CkPlusModel1,
@@ -61,11 +64,19 @@ def from_config(config: ConfigDict, num_classes: int, axis_name: str | None = No
                 implementation: str = "auto") -> Network:
     """The network of `config.model`, computing in `config.dtype`: "auto" is bfloat16 on accelerators, float32 on CPUs.
 
-    Arguments and errors are those of `create`.
+    Arguments and errors are those of `create`; also UserError for bfloat16 where JAX computes NaN in it.
     """
+    if config.dtype == "bfloat16" and jax.default_backend() == "cpu" and _cpu_bfloat16_is_broken():
+        raise UserError(f"config.dtype is bfloat16, and JAX {jax.__version__} makes NaN of some bfloat16 convolutions "
+                        f"on CPUs: take float32, or set the environment's XLA_FLAGS to {WHOLE_BFLOAT16}")
     bfloat16 = config.dtype == "bfloat16" or (config.dtype == "auto" and jax.default_backend() != "cpu")
     return create(config.model.name, num_classes, config.model.args, dtype=jnp.bfloat16 if bfloat16 else None,
                   axis_name=axis_name, implementation=implementation)
+
+
+def _cpu_bfloat16_is_broken() -> bool:
+    # Seen with JAX 0.12.0: a convolution, ReLU and max-pooling fused for YNNPACK; not with 0.10.2, nor in float32.
+    return jax.__version_info__ >= (0, 12) and WHOLE_BFLOAT16 not in os.environ.get("XLA_FLAGS", "").split()
 
 
 def input_shape(config: ConfigDict) -> tuple[int, int, int]:

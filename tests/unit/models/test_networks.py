@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs import default
 from fer_jax.errors import UserError
 from fer_jax.models import registry
 from fer_jax.models.network import Enlarge, layers_of
@@ -156,6 +157,22 @@ def test_logits_are_float32_and_maps_are_shown(name, draw_variables):
     if "class_maps" in sown:
         assert sown["class_maps"].shape[1:] == (2, 2, 5)
         np.testing.assert_allclose(sown["class_maps"].mean(axis=(1, 2)), logits, rtol=1e-3, atol=1e-4)
+
+
+def test_bfloat16_is_refused_where_cpus_make_nan_of_it(monkeypatch):
+    config = default.get_config()
+    config.dtype = "bfloat16"
+    monkeypatch.setattr(jax, "__version_info__", (0, 12, 0))
+    monkeypatch.setenv("XLA_FLAGS", registry.WHOLE_BFLOAT16)
+    assert registry.from_config(config, 7).dtype == jnp.bfloat16
+    monkeypatch.setenv("XLA_FLAGS", "")
+    with pytest.raises(UserError, match="makes NaN of some bfloat16 convolutions on CPUs: take float32, or set"):
+        registry.from_config(config, 7)
+    config.dtype = "auto"
+    assert registry.from_config(config, 7).dtype is None
+    monkeypatch.setattr(jax, "__version_info__", (0, 10, 2))
+    config.dtype = "bfloat16"
+    assert registry.from_config(config, 7).dtype == jnp.bfloat16
 
 
 DROPOUTS = {"jaffe_dropout": 2, "jaffe_best": 2, "ckplus_model1": 1, "ckplus_model2": 1, "six_conv": 1, "vgg": 1}
