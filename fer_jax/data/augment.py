@@ -75,7 +75,8 @@ def augment(config: ConfigDict, images: jax.Array, targets: jax.Array, keys: jax
             shift_y=height * _symmetric(draws.shift_y, shift) + _offset(draws.crop_y, config.crop_padding),
             shift_x=width * _symmetric(draws.shift_x, shift) + _offset(draws.crop_x, config.crop_padding),
             zoom_y=1 + _symmetric(draws.zoom_y, zoom), zoom_x=1 + _symmetric(draws.zoom_x, zoom)), config.interpolation)
-        images = jnp.clip(images, 0.0, WHITE)
+        if config.interpolation == "bicubic":
+            images = jnp.clip(images, 0.0, WHITE)
     else:
         images = images.astype(jnp.float32)
         if config.flip:
