@@ -105,8 +105,17 @@ def main():
     for _ in range(5):
         model.train_on_batch(x, y)
     runs = [images_per_second() for _ in range(flags.runs)]
-    print(json.dumps({"peer": f"Keras {keras.__version__} on TensorFlow", "model": flags.model, "batch": flags.batch,
-                      "images_per_s": float(np.median(runs)), "runs": runs}))
+    print(
+        json.dumps(
+            {
+                "peer": f"Keras {keras.__version__} on TensorFlow",
+                "model": flags.model,
+                "batch": flags.batch,
+                "images_per_s": float(np.median(runs)),
+                "runs": runs,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -22,16 +22,23 @@ EXAMPLES = 28_709  # of FER2013's training split
 
 
 def separable(before, after):
-    return nn.Sequential(nn.Conv2d(before, before, 3, padding=1, groups=before, bias=False),
-                         nn.Conv2d(before, after, 1, bias=False))
+    return nn.Sequential(
+        nn.Conv2d(before, before, 3, padding=1, groups=before, bias=False), nn.Conv2d(before, after, 1, bias=False)
+    )
 
 
 class Block(nn.Module):
     def __init__(self, before, after):
         super().__init__()
         self.residual = nn.Sequential(nn.Conv2d(before, after, 1, 2, bias=False), nn.BatchNorm2d(after))
-        self.main = nn.Sequential(separable(before, after), nn.BatchNorm2d(after), nn.ReLU(),
-                                  separable(after, after), nn.BatchNorm2d(after), nn.MaxPool2d(3, 2, 1))
+        self.main = nn.Sequential(
+            separable(before, after),
+            nn.BatchNorm2d(after),
+            nn.ReLU(),
+            separable(after, after),
+            nn.BatchNorm2d(after),
+            nn.MaxPool2d(3, 2, 1),
+        )
 
     def forward(self, x):
         return self.main(x) + self.residual(x)
@@ -52,8 +59,17 @@ def vgg():
             layers += [nn.Conv2d(before, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
             before = width
         layers.append(nn.MaxPool2d(2))
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(512 * 4, 4096), nn.ReLU(), nn.Dropout(0.2),
-                         nn.Linear(4096, 4096), nn.ReLU(), nn.Dropout(0.2), nn.Linear(4096, 7))
+    return nn.Sequential(
+        *layers,
+        nn.Flatten(),
+        nn.Linear(512 * 4, 4096),
+        nn.ReLU(),
+        nn.Dropout(0.2),
+        nn.Linear(4096, 4096),
+        nn.ReLU(),
+        nn.Dropout(0.2),
+        nn.Linear(4096, 7),
+    )
 
 
 # Name: (network, side of its images, trained parameters), the last to be sure that it is the twin.
@@ -69,8 +85,9 @@ def augment(x):
     angle, zoom, shift = symmetric(math.radians(10)), 1 + symmetric(0.1), symmetric(0.2, 2)
     flip = torch.where(torch.rand(n, device=device) < 0.5, -1.0, 1.0)
     cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
-    theta = torch.stack([torch.stack([cos * flip, -sin, shift[:, 0]], 1),
-                         torch.stack([sin * flip, cos, shift[:, 1]], 1)], 1)
+    theta = torch.stack(
+        [torch.stack([cos * flip, -sin, shift[:, 0]], 1), torch.stack([sin * flip, cos, shift[:, 1]], 1)], 1
+    )
     grid = functional.affine_grid(theta, x.shape, align_corners=False)
     return functional.grid_sample(x, grid, padding_mode="border", align_corners=False)
 
@@ -116,8 +133,18 @@ def main():
 
     images_per_second()
     runs = [images_per_second() for _ in range(flags.runs)]
-    print(json.dumps({"peer": f"PyTorch {torch.__version__}", "device": device, "model": flags.model,
-                      "batch": flags.batch, "images_per_s": statistics.median(runs), "runs": runs}))
+    print(
+        json.dumps(
+            {
+                "peer": f"PyTorch {torch.__version__}",
+                "device": device,
+                "model": flags.model,
+                "batch": flags.batch,
+                "images_per_s": statistics.median(runs),
+                "runs": runs,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

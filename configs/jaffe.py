@@ -26,8 +26,9 @@ LEARNING_RATES = {"adam": 1e-3, "sgd": 1e-2, "nadam": 1e-3}  # Keras' defaults
 
 def get_config(variant: str = "") -> ConfigDict:
     """`:best`, `:basic` or `:dropout`, with `optimizer`=adam, sgd or nadam and `split`=subject or random."""
-    v = variants.parse(variant, ("best", "basic", "dropout"), optimizer=tuple(LEARNING_RATES),
-                       split=("subject", "random"))
+    v = variants.parse(
+        variant, ("best", "basic", "dropout"), optimizer=tuple(LEARNING_RATES), split=("subject", "random")
+    )
     c = default.get_config()
     c.name = f"jaffe_{v.label}"
     c.epochs = 100

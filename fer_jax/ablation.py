@@ -32,8 +32,9 @@ def read(path: str | os.PathLike, config: ConfigDict) -> dict[str, dict[str, Any
     except (OSError, ValueError) as error:
         raise UserError(f"--changes: {path}: {error}; configs/ablations has examples") from None
     if not isinstance(changes, dict) or not all(isinstance(change, dict) for change in changes.values()):
-        raise UserError(f"--changes: {path} holds no object of objects: expected {{name: {{key: value}}}} as in "
-                        "configs/ablations")
+        raise UserError(
+            f"--changes: {path} holds no object of objects: expected {{name: {{key: value}}}} as in configs/ablations"
+        )
     for name, change in changes.items():
         try:
             configs.validate(changed(config, change))
@@ -55,8 +56,13 @@ def changed(config: ConfigDict, change: Mapping[str, Any]) -> ConfigDict:
     return config
 
 
-def run(config: ConfigDict, changes: Mapping[str, Mapping[str, Any]], seeds: int, workdir: str | os.PathLike,
-        command: str = "") -> dict[str, Any]:
+def run(
+    config: ConfigDict,
+    changes: Mapping[str, Mapping[str, Any]],
+    seeds: int,
+    workdir: str | os.PathLike,
+    command: str = "",
+) -> dict[str, Any]:
     """Train the config as it is and with each change, with the seeds config.seed, config.seed + 1, ...
 
     Each run has its folder in `workdir` and is not trained again if it is finished, so the same call goes on where the
@@ -86,7 +92,7 @@ def difference(accuracies: Sequence[float], base: Sequence[float], examples: int
     Seeds are compared in pairs. With one seed the spread over seeds is unknown; then the error is that of two
     independent samples of `examples` faces, which is too large, since the faces are the same.
     """
-    gaps = np.subtract(accuracies, base[:len(accuracies)])
+    gaps = np.subtract(accuracies, base[: len(accuracies)])
     if len(gaps) > 1:
         error = float(np.std(gaps, ddof=1) / math.sqrt(len(gaps)))
     else:
@@ -94,19 +100,35 @@ def difference(accuracies: Sequence[float], base: Sequence[float], examples: int
     return {"mean": float(np.mean(gaps)), "standard_error": error}
 
 
-def _record(config: ConfigDict, changes: Mapping[str, Mapping[str, Any]], results: Mapping[str, list[dict[str, Any]]],
-            command: str) -> dict[str, Any]:
+def _record(
+    config: ConfigDict,
+    changes: Mapping[str, Mapping[str, Any]],
+    results: Mapping[str, list[dict[str, Any]]],
+    command: str,
+) -> dict[str, Any]:
     split, rows = config.data.select_split, []
     for name, of_seeds in results.items():
         scores = [result["splits"][split] for result in of_seeds]
         accuracies = [s["accuracy"] for s in scores]
-        rows.append({
-            "name": name, "change": dict(changes.get(name, {})), "seeds": [result["seed"] for result in of_seeds],
-            "accuracy": accuracies, "macro_f1": [s["macro_f1"] for s in scores],
-            "disgust_recall": [s["per_class"]["disgust"]["recall"] for s in scores if "disgust" in s["per_class"]],
-            "examples": scores[0]["examples"], "train_seconds": sum(result["train_seconds"] for result in of_seeds),
-        })
+        rows.append(
+            {
+                "name": name,
+                "change": dict(changes.get(name, {})),
+                "seeds": [result["seed"] for result in of_seeds],
+                "accuracy": accuracies,
+                "macro_f1": [s["macro_f1"] for s in scores],
+                "disgust_recall": [s["per_class"]["disgust"]["recall"] for s in scores if "disgust" in s["per_class"]],
+                "examples": scores[0]["examples"],
+                "train_seconds": sum(result["train_seconds"] for result in of_seeds),
+            }
+        )
         if name != BASE:
             rows[-1]["difference"] = difference(accuracies, rows[0]["accuracy"], scores[0]["examples"])
-    return {"config": config.name, "epochs": config.epochs, "selected_on": split, "command": command, "rows": rows,
-            "versions": results[BASE][0]["versions"]}
+    return {
+        "config": config.name,
+        "epochs": config.epochs,
+        "selected_on": split,
+        "command": command,
+        "rows": rows,
+        "versions": results[BASE][0]["versions"],
+    }

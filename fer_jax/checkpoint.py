@@ -42,8 +42,9 @@ FORMAT = 1  # of a checkpoint's folder and of the host's state in it
 class Policy:
     """When a checkpoint is due: after so many epochs, steps or minutes, whichever comes first."""
 
-    def __init__(self, config: ConfigDict, steps_per_epoch: int, step: int,
-                 clock: Callable[[], float] = time.monotonic):
+    def __init__(
+        self, config: ConfigDict, steps_per_epoch: int, step: int, clock: Callable[[], float] = time.monotonic
+    ):
         """`config` is the run's `config.checkpoint`, `step` that of the checkpoint the run continues from, or 0."""
         self._periods = [steps for steps in (config.every_epochs * steps_per_epoch, config.every_steps) if steps]
         self._seconds, self._clock = config.every_minutes * 60, clock
@@ -52,8 +53,9 @@ class Policy:
     def due(self, step: int) -> bool:
         """Whether to save the state of `step`."""
         # Whole periods since step 0: a resumed run saves at the same steps as one that was not interrupted.
-        return (any(step // period > self.last_step // period for period in self._periods)
-                or (bool(self._seconds) and self._clock() - self._last_time >= self._seconds))
+        return any(step // period > self.last_step // period for period in self._periods) or (
+            bool(self._seconds) and self._clock() - self._last_time >= self._seconds
+        )
 
     def saved(self, step: int) -> None:
         """Note that the state of `step` has been saved."""
@@ -112,10 +114,12 @@ class Checkpoints:
             whole = [old for old in self.steps() if self.damage(old) is None]
             kept = f"the checkpoint of step {whole[-1]} is whole" if whole else "there is no other checkpoint"
             reason = str(error).splitlines()[0].rpartition('": ')[2]  # tensorstore names its own files first
-            raise UserError(f"the checkpoint of step {step} could not be written to {self.folder} ({reason}); {kept}: "
-                            "make room and run the same command again") from error
+            raise UserError(
+                f"the checkpoint of step {step} could not be written to {self.folder} ({reason}); {kept}: "
+                "make room and run the same command again"
+            ) from error
         # Steps after this one are damaged ones that were passed over: they do not count as kept.
-        for old in [old for old in self.steps() if old <= step][:-self._keep]:
+        for old in [old for old in self.steps() if old <= step][: -self._keep]:
             if old != host.get("best_step"):
                 shutil.rmtree(self.folder / f"{old:08d}")
 
@@ -135,8 +139,9 @@ class Checkpoints:
 
     def newest(self) -> dict[str, Any] | None:
         """The json beside the newest checkpoint that is whole, in every process; None when there is none."""
-        return runtime.on_first(lambda: next((self._host(step) for step in reversed(self.steps())
-                                              if self.damage(step) is None), None))
+        return runtime.on_first(
+            lambda: next((self._host(step) for step in reversed(self.steps()) if self.damage(step) is None), None)
+        )
 
     def _restore(self, template: TrainState, step: int | None) -> tuple[Any, dict[str, Any]] | None:
         for candidate in [step] if step is not None else reversed(self.steps()):
@@ -166,8 +171,10 @@ class Checkpoints:
     def _host(self, step: int) -> dict[str, Any]:
         host = json.loads((self.folder / f"{step:08d}" / HOST).read_text())
         if (found := host.pop("format", None)) != FORMAT:
-            raise UserError(f"checkpoint {self.folder / f'{step:08d}'} has format {found}, expected {FORMAT}: use the "
-                            "version of fer_jax that wrote it, or another --workdir")
+            raise UserError(
+                f"checkpoint {self.folder / f'{step:08d}'} has format {found}, expected {FORMAT}: use the "
+                "version of fer_jax that wrote it, or another --workdir"
+            )
         return host
 
     def _read(self, step: int, template: TrainState) -> Any:
@@ -183,15 +190,18 @@ class Checkpoints:
         found = _shapes(arrays)
         if expected != found:
             name = sorted(expected.items() ^ found.items())[0][0]
-            raise UserError(f"checkpoint {self.folder / f'{step:08d}'} is of another network or optimiser: {name} is "
-                            f"{found.get(name, 'absent')}, expected {expected.get(name, 'absent')}; "
-                            "use another --workdir")
+            raise UserError(
+                f"checkpoint {self.folder / f'{step:08d}'} is of another network or optimiser: {name} is "
+                f"{found.get(name, 'absent')}, expected {expected.get(name, 'absent')}; "
+                "use another --workdir"
+            )
         return arrays
 
 
 @contextlib.contextmanager
 def _orbax_silent() -> Iterator[None]:
     """Orbax logs the traceback of what it raises, which is told in one line here."""
+
     def ours(record: standard_logging.LogRecord) -> bool:
         return "orbax" not in record.pathname
 
@@ -214,5 +224,4 @@ def _checkpointer() -> Any:
 
 def _shapes(tree: Any) -> dict[str, tuple[tuple[int, ...], str]]:
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): (x.shape, str(x.dtype))
-            for path, x in leaves}
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): (x.shape, str(x.dtype)) for path, x in leaves}

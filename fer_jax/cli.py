@@ -40,8 +40,12 @@ class Lines(logging.Handler):
 
 def define_model() -> flags.FlagHolder[str]:
     """Define --model of the tools that serve a bundle."""
-    return flags.DEFINE_string("model", str(zoo.DEFAULT), "folder of a bundle, as python -m tools.export writes it. "
-                               "Default: the mini-Xception that comes with the package")
+    return flags.DEFINE_string(
+        "model",
+        str(zoo.DEFAULT),
+        "folder of a bundle, as python -m tools.export writes it. "
+        "Default: the mini-Xception that comes with the package",
+    )
 
 
 def run(main: Callable[[list[str]], int | None]) -> None:
@@ -50,6 +54,7 @@ def run(main: Callable[[list[str]], int | None]) -> None:
     A `UserError`, also one raised while a config file is loaded, a wrong flag and a config key that does not exist are
     printed to standard error as one line, `error: ...`, and give exit code 2. `AskedToStop` gives exit code 75.
     """
+
     def guarded(argv: list[str]) -> int | None:
         logging.root.handlers[:] = [Lines()]
         absl_logging.set_verbosity(absl_logging.INFO)

@@ -76,12 +76,27 @@ RANGES = {
 }
 
 # Keys that change where a run's input lies or how fast it goes, not its result.
-FREE_TO_CHANGE = ("profile", "data.path", "data.cache_dir", "data.pipeline", "parallel.api", "eval.batch_size",
-                  "checkpoint.every_epochs", "checkpoint.every_steps", "checkpoint.every_minutes", "checkpoint.keep")
+FREE_TO_CHANGE = (
+    "profile",
+    "data.path",
+    "data.cache_dir",
+    "data.pipeline",
+    "parallel.api",
+    "eval.batch_size",
+    "checkpoint.every_epochs",
+    "checkpoint.every_steps",
+    "checkpoint.every_minutes",
+    "checkpoint.keep",
+)
 
 # Keys that older runs do not have, with the value that means what those runs did.
-ADDED_LATER = {"augment.interpolation": "bilinear", "augment.sharp_share": 0.0, "optim.lookahead_steps": 0,
-               "optim.sam_radius": 0.0, "teacher.view": "flip"}
+ADDED_LATER = {
+    "augment.interpolation": "bilinear",
+    "augment.sharp_share": 0.0,
+    "optim.lookahead_steps": 0,
+    "optim.sam_radius": 0.0,
+    "teacher.view": "flip",
+}
 
 
 def validate(config: ConfigDict) -> None:
@@ -96,34 +111,51 @@ def validate(config: ConfigDict) -> None:
     if unknown := set(config.eval.tta) - set(views.VIEWS):
         raise UserError(f"config.eval.tta has {sorted(unknown)[0]!r}: expected {' or '.join(views.VIEWS)}")
     if config.seeds > 1 and config.eval.early_stop:
-        raise UserError(f"config.eval.early_stop is {config.eval.early_stop} and config.seeds {config.seeds}: models "
-                        "that are trained together end together; set early_stop to 0, or train one seed after another")
+        raise UserError(
+            f"config.eval.early_stop is {config.eval.early_stop} and config.seeds {config.seeds}: models "
+            "that are trained together end together; set early_stop to 0, or train one seed after another"
+        )
     if config.optim.warmup_epochs >= config.epochs:
-        raise UserError(f"config.optim.warmup_epochs is {config.optim.warmup_epochs}: expected less than the "
-                        f"{config.epochs} of config.epochs")
+        raise UserError(
+            f"config.optim.warmup_epochs is {config.optim.warmup_epochs}: expected less than the "
+            f"{config.epochs} of config.epochs"
+        )
     if config.augment.sharp_share and config.eval.early_stop:
-        raise UserError(f"config.augment.sharp_share is {config.augment.sharp_share} and config.eval.early_stop "
-                        f"{config.eval.early_stop}: nobody knows where the end begins; set one of them to 0")
+        raise UserError(
+            f"config.augment.sharp_share is {config.augment.sharp_share} and config.eval.early_stop "
+            f"{config.eval.early_stop}: nobody knows where the end begins; set one of them to 0"
+        )
     if config.optim.schedule == "free":
         _refuse_beside_free(config.optim)
     if config.optim.trainable_from and not config.model.pretrained:
-        raise UserError(f"config.optim.trainable_from is {config.optim.trainable_from!r} with config.model.pretrained "
-                        "empty: that would freeze random layers; give a file of weights, or train them all")
+        raise UserError(
+            f"config.optim.trainable_from is {config.optim.trainable_from!r} with config.model.pretrained "
+            "empty: that would freeze random layers; give a file of weights, or train them all"
+        )
     if (config.augment.mixup or config.augment.cutmix) and config.batch_size % 2:
-        raise UserError(f"config.batch_size is {config.batch_size}: mixup and cutmix pair neighbours and need an even "
-                        "number")
+        raise UserError(
+            f"config.batch_size is {config.batch_size}: mixup and cutmix pair neighbours and need an even number"
+        )
 
 
 def _refuse_beside_free(chosen: ConfigDict) -> None:
     """UserError for what does not go with the averages of the schedule "free"."""
     if chosen.name not in optim.WITHOUT_MOMENTUM:
-        raise UserError(f"config.optim.schedule is 'free' and config.optim.name {chosen.name!r}: expected one of "
-                        f"{', '.join(optim.WITHOUT_MOMENTUM)}, whose momentum the averages replace")
-    for key, off in (("accumulate_steps", 1), ("ema_decay", 0.0), ("trainable_from", ""),
-                     ("backbone_learning_rate", 0.0)):
+        raise UserError(
+            f"config.optim.schedule is 'free' and config.optim.name {chosen.name!r}: expected one of "
+            f"{', '.join(optim.WITHOUT_MOMENTUM)}, whose momentum the averages replace"
+        )
+    for key, off in (
+        ("accumulate_steps", 1),
+        ("ema_decay", 0.0),
+        ("trainable_from", ""),
+        ("backbone_learning_rate", 0.0),
+    ):
         if chosen[key] != off:
-            raise UserError(f"config.optim.schedule is 'free' and config.optim.{key} {chosen[key]!r}: set it to "
-                            f"{off!r}, or take another schedule")
+            raise UserError(
+                f"config.optim.schedule is 'free' and config.optim.{key} {chosen[key]!r}: set it to "
+                f"{off!r}, or take another schedule"
+            )
     if not chosen.momentum:
         raise UserError("config.optim.schedule is 'free' and config.optim.momentum 0: expected more, such as 0.9")
 
@@ -165,8 +197,9 @@ def refuse_other(config: ConfigDict, workdir: pathlib.Path) -> None:
     if not (pathlib.Path(workdir) / "config.json").exists():
         return
     old, new = flatten(load(workdir).to_dict()), flatten(json.loads(config.to_json()))
-    differ = [key for key in sorted(old.keys() | new.keys())
-              if key not in FREE_TO_CHANGE and old.get(key) != new.get(key)]
+    differ = [
+        key for key in sorted(old.keys() | new.keys()) if key not in FREE_TO_CHANGE and old.get(key) != new.get(key)
+    ]
     if differ:
         shown = ", ".join(f"{key} was {old.get(key)!r}, is {new.get(key)!r}" for key in differ)
         raise UserError(f"{workdir} holds a run of another config: {shown}; use another --workdir or that config")

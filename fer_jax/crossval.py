@@ -63,6 +63,7 @@ def cross_validate(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, 
         "versions": runtime.versions(),
         "command": runtime.command(),
     }
+
     def conclude() -> None:
         from fer_jax import report  # matplotlib: slow to import, and of no use before this point
 
@@ -70,7 +71,13 @@ def cross_validate(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, 
         report.write(workdir)
 
     runtime.on_first(conclude)
-    logging.info("%d folds: accuracy %.4f +- %.4f (standard deviation over folds), pooled %.4f of %d examples. %s",
-                 len(folds), result["mean_accuracy"], result["std_accuracy"], result["pooled"]["accuracy"],
-                 result["pooled"]["examples"], result["split_note"])
+    logging.info(
+        "%d folds: accuracy %.4f +- %.4f (standard deviation over folds), pooled %.4f of %d examples. %s",
+        len(folds),
+        result["mean_accuracy"],
+        result["std_accuracy"],
+        result["pooled"]["accuracy"],
+        result["pooled"]["examples"],
+        result["split_note"],
+    )
     return result

@@ -37,11 +37,19 @@ def taught(config: ConfigDict, examples: Examples) -> Examples:
         return examples
     training = examples.split == config.data.train_split
     images = examples.images[training]
-    opinion = np.mean([softmax(_logits(workdir, config, examples.label_names, images) / teacher.temperature, axis=1)
-                       for workdir in teacher.runs], axis=0)
+    opinion = np.mean(
+        [
+            softmax(_logits(workdir, config, examples.label_names, images) / teacher.temperature, axis=1)
+            for workdir in teacher.runs
+        ],
+        axis=0,
+    )
     labels = examples.labels[training]
-    logging.info("taught by %s, right about %.4f of the training faces", ", ".join(map(str, teacher.runs)),
-                 np.mean(opinion.argmax(axis=1) == labels))
+    logging.info(
+        "taught by %s, right about %.4f of the training faces",
+        ", ".join(map(str, teacher.runs)),
+        np.mean(opinion.argmax(axis=1) == labels),
+    )
     targets = examples.targets()
     targets[training] = (1 - teacher.weight) * targets[training] + teacher.weight * opinion
     return dataclasses.replace(examples, votes=targets)
@@ -51,11 +59,15 @@ def _logits(workdir: str, config: ConfigDict, label_names: tuple[str, ...], imag
     theirs = configs.load(workdir)
     model, state, progress = restore_best(theirs, workdir, "best")
     if tuple(progress.label_names) != label_names:
-        raise UserError(f"config.teacher.runs: {workdir} names {', '.join(progress.label_names)}, expected "
-                        f"{', '.join(label_names)}")
+        raise UserError(
+            f"config.teacher.runs: {workdir} names {', '.join(progress.label_names)}, expected {', '.join(label_names)}"
+        )
     if (theirs.input.size, theirs.input.channels) != (config.input.size, config.input.channels):
-        raise UserError(f"config.teacher.runs: {workdir} takes {theirs.input.size} pixels and {theirs.input.channels} "
-                        f"channels, expected {config.input.size} and {config.input.channels}")
+        raise UserError(
+            f"config.teacher.runs: {workdir} takes {theirs.input.size} pixels and {theirs.input.channels} "
+            f"channels, expected {config.input.size} and {config.input.channels}"
+        )
     evaluator, variables = Evaluator(model, theirs, len(images)), state.variables()
-    return views.mean_logits(lambda shown: evaluator.logits(variables, shown), images, config.teacher.view,
-                             theirs.input.crop)
+    return views.mean_logits(
+        lambda shown: evaluator.logits(variables, shown), images, config.teacher.view, theirs.input.crop
+    )

@@ -34,7 +34,7 @@ class Evaluator:
         size = self._batch * self._batches
         placed = []
         for start in range(0, len(images), size):
-            part = images[start:start + size]
+            part = images[start : start + size]
             part = np.concatenate([part, np.zeros((size - len(part), *part.shape[1:]), np.uint8)])
             part = part.reshape(self._batches, self._batch, *part.shape[1:])
             placed.append(self._parallel.split(part[:, self._parallel.shard], axis=1))

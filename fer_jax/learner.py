@@ -48,8 +48,12 @@ class Learner:
 
     def state_shapes(self) -> TrainState:
         """What `fresh_state` would give, as `jax.ShapeDtypeStruct`s: the template for reading a checkpoint."""
-        return state.shapes(self.inference_model, self.optimizer, registry.input_shape(self.config),
-                            ema=optim.averages(self.config.optim))
+        return state.shapes(
+            self.inference_model,
+            self.optimizer,
+            registry.input_shape(self.config),
+            ema=optim.averages(self.config.optim),
+        )
 
 
 def create(config: ConfigDict, num_classes: int, total_steps: int = 1, steps_per_epoch: int = 1) -> Learner:
@@ -69,9 +73,19 @@ def create(config: ConfigDict, num_classes: int, total_steps: int = 1, steps_per
         backbone = config.optim.copy_and_resolve_references()
         backbone.learning_rate = backbone.backbone_learning_rate or backbone.learning_rate
         optimizer = optax.multi_transform(
-            {"frozen": optax.set_to_zero(),
-             "backbone": optim.create(backbone, optim.schedule(backbone, total_steps, steps_per_epoch)),
-             "head": optim.create(config.optim, learning_rate)},
-            lambda params: freezing.labels(params, groups))
-    return Learner(config, model, inference_model, groups, learning_rate, optimizer,
-                   sharp_from=total_steps - round(config.augment.sharp_share * total_steps))
+            {
+                "frozen": optax.set_to_zero(),
+                "backbone": optim.create(backbone, optim.schedule(backbone, total_steps, steps_per_epoch)),
+                "head": optim.create(config.optim, learning_rate),
+            },
+            lambda params: freezing.labels(params, groups),
+        )
+    return Learner(
+        config,
+        model,
+        inference_model,
+        groups,
+        learning_rate,
+        optimizer,
+        sharp_from=total_steps - round(config.augment.sharp_share * total_steps),
+    )

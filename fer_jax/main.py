@@ -15,20 +15,34 @@ from ml_collections import config_flags
 from fer_jax import cli, runtime
 from fer_jax.errors import UserError
 
-_CONFIG = config_flags.DEFINE_config_file("config", None,
-                                         "The config: a file of configs/, with :variant where it has one.")
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "The config: a file of configs/, with :variant where it has one."
+)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run. Default: runs/NAME, by the config's name.")
-_MODE = flags.DEFINE_enum("mode", "train", ["train", "crossval", "summary"],
-                          "train: train, score and report. crossval: the same for every fold, and the pooled scores. "
-                          "summary: print the network, layer by layer.")
-_COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, when no launcher says it: see "
-                                   "docs/scaling.md.")
+_MODE = flags.DEFINE_enum(
+    "mode",
+    "train",
+    ["train", "crossval", "summary"],
+    "train: train, score and report. crossval: the same for every fold, and the pooled scores. "
+    "summary: print the network, layer by layer.",
+)
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator", None, "host:port of process 0, when no launcher says it: see docs/scaling.md."
+)
 _NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Number of processes of the run, with --coordinator.")
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0, with --coordinator.")
-_HEARTBEAT_SECONDS = flags.DEFINE_integer("heartbeat_seconds", runtime.HEARTBEAT_SECONDS, "So long may a process give "
-                                          "no sign of life before the others give up.", lower_bound=2)
-_HANG_SECONDS = flags.DEFINE_float("hang_seconds", runtime.HANG_SECONDS, "So long may the others wait for a process "
-                                   "that does give signs of life before all end.", lower_bound=1.0)
+_HEARTBEAT_SECONDS = flags.DEFINE_integer(
+    "heartbeat_seconds",
+    runtime.HEARTBEAT_SECONDS,
+    "So long may a process give no sign of life before the others give up.",
+    lower_bound=2,
+)
+_HANG_SECONDS = flags.DEFINE_float(
+    "hang_seconds",
+    runtime.HANG_SECONDS,
+    "So long may the others wait for a process that does give signs of life before all end.",
+    lower_bound=1.0,
+)
 
 
 def main(argv: list[str]) -> int | None:
@@ -49,8 +63,9 @@ def main(argv: list[str]) -> int | None:
     workdir = _WORKDIR.value or pathlib.Path("runs") / name
     launch = runtime.launch_of(os.environ, _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
     if _MODE.value == "crossval" and config.seeds > 1:
-        raise UserError(f"config.seeds is {config.seeds} with --mode=crossval: the folds are the repetitions there; "
-                        "set it to 1")
+        raise UserError(
+            f"config.seeds is {config.seeds} with --mode=crossval: the folds are the repetitions there; set it to 1"
+        )
     with runtime.cluster(launch, _HEARTBEAT_SECONDS.value, _HANG_SECONDS.value):
         if _MODE.value == "crossval":
             from fer_jax import crossval

@@ -47,8 +47,15 @@ def scores(logits: np.ndarray, labels: np.ndarray, label_names: Sequence[str]) -
         "top2_accuracy": float(np.mean(above < 2)),
         "balanced_accuracy": float(recall[occurs].mean()),
         "macro_f1": float(f1[occurs].mean()),
-        "per_class": {name: {"examples": int(true[i]), "precision": float(precision[i]), "recall": float(recall[i]),
-                             "f1": float(f1[i])} for i, name in enumerate(label_names)},
+        "per_class": {
+            name: {
+                "examples": int(true[i]),
+                "precision": float(precision[i]),
+                "recall": float(recall[i]),
+                "f1": float(f1[i]),
+            }
+            for i, name in enumerate(label_names)
+        },
         "confusion": counts.tolist(),
     }
 

@@ -51,6 +51,7 @@ def matrices(params: Any) -> Any:
 
     Adam gets biases, BatchNorm and depthwise kernels, which have one input channel. Jordan et al., "Muon" (2024).
     """
+
     def numbers(p: Any) -> optax.contrib.MuonDimensionNumbers | None:
         if p.ndim < 2 or (p.ndim > 2 and p.shape[-2] == 1):
             return None
@@ -73,6 +74,7 @@ def lookahead(fast: optax.GradientTransformation, every: int, pull: float = 0.5)
     Zhang et al., "Lookahead Optimizer: k steps forward, 1 step back" (2019). Optax's own holds pairs of weights where
     everything else here has weights, so the slow ones are in the state.
     """
+
     def init(params: Any) -> LookaheadState:
         return LookaheadState(fast.init(params), jax.tree.map(jnp.copy, params), jnp.zeros((), jnp.int32))
 
@@ -120,8 +122,13 @@ def create(optim: ConfigDict, learning_rate: Callable[[Any], Any]) -> optax.Grad
             core = optax.lion(rate, **decoupled)
         case "muon":
             # With this scale of the updates Adam's learning rates suit both kinds of parameter (Liu et al. 2025).
-            core = optax.contrib.muon(rate, consistent_rms=0.2, weight_decay=optim.weight_decay,
-                                      adam_weight_decay=0.0, muon_weight_dimension_numbers=matrices)
+            core = optax.contrib.muon(
+                rate,
+                consistent_rms=0.2,
+                weight_decay=optim.weight_decay,
+                adam_weight_decay=0.0,
+                muon_weight_dimension_numbers=matrices,
+            )
         case other:
             raise ValueError(other)
     parts = [core]

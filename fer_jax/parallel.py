@@ -50,6 +50,7 @@ class Parallel:
     @jax.transfer_guard("allow")  # asked for, where the loop lets nothing else pass
     def replicate(self, tree: Tree) -> Tree:
         """A copy of host or device arrays on every device; every process must give the same values."""
+
         def place(x: jax.Array | np.ndarray) -> jax.Array:
             if jax.process_count() == 1:
                 return jax.device_put(x, self._replicated)
@@ -62,6 +63,7 @@ class Parallel:
     @jax.transfer_guard("allow")
     def split(self, tree: Tree, axis: int) -> Tree:
         """Host arrays whose `axis` is this host's batch, as global arrays (devices, ...) with the batch divided."""
+
         def place(x: np.ndarray) -> jax.Array:
             parts = np.stack(np.split(np.asarray(x), self._local, axis=axis))
             return jax.make_array_from_process_local_data(self._sharded, parts)
@@ -80,8 +82,14 @@ class Parallel:
 
     def _mapped(self, function: Callable, replicated: int, donate: tuple[int, ...]) -> Any:
         if self.api == "pmap":
-            return jax.pmap(function, axis_name=AXIS, in_axes=(*(None,) * replicated, 0), out_axes=None,
-                            donate_argnums=donate, devices=self._device_list)
+            return jax.pmap(
+                function,
+                axis_name=AXIS,
+                in_axes=(*(None,) * replicated, 0),
+                out_axes=None,
+                donate_argnums=donate,
+                devices=self._device_list,
+            )
 
         def local(*args: Tree) -> Tree:
             *trees, feed = args
@@ -89,8 +97,13 @@ class Parallel:
 
         whole = PartitionSpec()
         # Gradients are averaged by the function itself, as under pmap: no automatic sums over replicated inputs.
-        mapped = jax.shard_map(local, mesh=self._mesh, in_specs=(*(whole,) * replicated, PartitionSpec(AXIS)),
-                               out_specs=whole, check_vma=False)
+        mapped = jax.shard_map(
+            local,
+            mesh=self._mesh,
+            in_specs=(*(whole,) * replicated, PartitionSpec(AXIS)),
+            out_specs=whole,
+            check_vma=False,
+        )
         return jax.jit(mapped, donate_argnums=donate)
 
 

@@ -97,12 +97,16 @@ def train_and_score(config: ConfigDict, workdir: str | os.PathLike, examples: Ex
         stopwatch.enter("eval")
         model, state, best = restore_best(config, workdir, "best")
         run = Run(workdir, config, model, state.variables(), tuple(best.label_names), best)
-        logits = {name: {view: views.mean_logits(run.logits, examples.of_split(name).images, view, config.input.crop)
-                         for view in ("", *config.eval.tta)}
-                  for name in (config.data.select_split, config.data.test_split) if name in examples.split_names}
+        logits = {
+            name: {
+                view: views.mean_logits(run.logits, examples.of_split(name).images, view, config.input.crop)
+                for view in ("", *config.eval.tta)
+            }
+            for name in (config.data.select_split, config.data.test_split)
+            if name in examples.split_names
+        }
         parameters = sum(np.size(array) for array in jax.tree.leaves(run.variables))
-        result = runtime.on_first(
-            lambda: _conclude(config, workdir, examples, progress, parameters, logits, stopwatch))
+        result = runtime.on_first(lambda: _conclude(config, workdir, examples, progress, parameters, logits, stopwatch))
     logging.info("done: %s", summary(result))
     return result
 
@@ -112,9 +116,11 @@ def refuse_batch_that_does_not_divide(config: ConfigDict) -> None:
     devices = Parallel(config.parallel.api, config.batch_size).devices
     each = config.batch_size // devices
     if (config.augment.mixup or config.augment.cutmix) and each % 2:
-        raise UserError(f"config.batch_size is {config.batch_size}, {each} for each of {devices} devices: mixup and "
-                        f"cutmix pair neighbours on a device and need an even number; {config.batch_size + devices} "
-                        "would do")
+        raise UserError(
+            f"config.batch_size is {config.batch_size}, {each} for each of {devices} devices: mixup and "
+            f"cutmix pair neighbours on a device and need an even number; {config.batch_size + devices} "
+            "would do"
+        )
 
 
 def _finished(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
@@ -124,8 +130,15 @@ def _finished(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | Non
     return json.loads(path.read_text()) if path.exists() else None
 
 
-def _conclude(config: ConfigDict, workdir: pathlib.Path, examples: Examples, progress: Progress,
-              parameters: int, logits: dict[str, dict[str, np.ndarray]], stopwatch: Stopwatch) -> dict[str, Any]:
+def _conclude(
+    config: ConfigDict,
+    workdir: pathlib.Path,
+    examples: Examples,
+    progress: Progress,
+    parameters: int,
+    logits: dict[str, dict[str, np.ndarray]],
+    stopwatch: Stopwatch,
+) -> dict[str, Any]:
     """Write predictions, result.json and the report; `logits` by split and view, `parameters` with statistics."""
     splits, ceilings = {}, loading.noise_ceilings(config)
     for name, by_view in logits.items():
@@ -154,11 +167,15 @@ def scores_of_views(logits: dict[str, np.ndarray], labels: np.ndarray, label_nam
 
 def summary(result: dict[str, Any]) -> str:
     """One line for people."""
-    scores = ", ".join(f"{name} {100 * s['accuracy']:.2f} % +- {100 * s['standard_error']:.2f} of {s['examples']}"
-                       + (f" (noise ceiling {100 * s['noise_ceiling']:.1f} %)" if "noise_ceiling" in s else "")
-                       for name, s in result["splits"].items())
-    return (f"{scores} (epoch {result['best_epoch']}, chosen on {result['selected_on']}), "
-            f"{result['wall_seconds']:.0f} s, {result['train_examples_per_second']:.0f} images/s")
+    scores = ", ".join(
+        f"{name} {100 * s['accuracy']:.2f} % +- {100 * s['standard_error']:.2f} of {s['examples']}"
+        + (f" (noise ceiling {100 * s['noise_ceiling']:.1f} %)" if "noise_ceiling" in s else "")
+        for name, s in result["splits"].items()
+    )
+    return (
+        f"{scores} (epoch {result['best_epoch']}, chosen on {result['selected_on']}), "
+        f"{result['wall_seconds']:.0f} s, {result['train_examples_per_second']:.0f} images/s"
+    )
 
 
 def save_predictions(path: pathlib.Path, logits: np.ndarray, labels: np.ndarray) -> None:
@@ -167,8 +184,14 @@ def save_predictions(path: pathlib.Path, logits: np.ndarray, labels: np.ndarray)
         np.savez(aside, logits=logits.astype(np.float32), labels=labels.astype(np.int32))
 
 
-def _result(config: ConfigDict, examples: Examples, progress: Progress, parameters: int, splits: dict[str, Any],
-            stopwatch: Stopwatch) -> dict[str, Any]:
+def _result(
+    config: ConfigDict,
+    examples: Examples,
+    progress: Progress,
+    parameters: int,
+    splits: dict[str, Any],
+    stopwatch: Stopwatch,
+) -> dict[str, Any]:
     this_session = stopwatch.read()
     # progress.seconds was taken at the last evaluation; what came after it belongs to this session.
     seconds = {phase: max(progress.seconds.get(phase, 0.0), this_session[phase]) for phase in this_session}
@@ -202,6 +225,7 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
     The first process holds the lock for all. It goes when that process does, however it ends.
     """
     with contextlib.ExitStack() as stack:
+
         def lock() -> None:
             workdir.mkdir(parents=True, exist_ok=True)
             holder = stack.enter_context((workdir / "lock").open("a+"))
@@ -209,8 +233,9 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
                 fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 holder.seek(0)
-                raise UserError(f"{workdir} is in use by {holder.read().strip()}: wait for it to end, or use another "
-                                "--workdir") from None
+                raise UserError(
+                    f"{workdir} is in use by {holder.read().strip()}: wait for it to end, or use another --workdir"
+                ) from None
             holder.truncate(0)
             holder.write(f"process {os.getpid()} of {socket.gethostname()}")
             holder.flush()

@@ -27,10 +27,10 @@ from fer_jax.errors import AskedToStop, UserError
 from fer_jax.watchdog import Watchdog
 
 HEARTBEAT_SECONDS = 30  # without a sign of life from a process until the others give up
-HANG_SECONDS = 600.0    # so long may all wait for a process, which may only be slow: to download its data, say
+HANG_SECONDS = 600.0  # so long may all wait for a process, which may only be slow: to download its data, say
 LONGEST_MEETING_MS = 24 * 3600 * 1000  # before that, who does not come is found to hang
-ALONE_SECONDS = 10**7   # nobody waits for a process alone: a shell or a sleeping laptop may suspend it for months
-FAREWELL_SECONDS = 5    # to find out, after a failure, which processes still answer
+ALONE_SECONDS = 10**7  # nobody waits for a process alone: a shell or a sleeping laptop may suspend it for months
+FAREWELL_SECONDS = 5  # to find out, after a failure, which processes still answer
 EXIT_INTERRUPTED = 130  # shells' code for SIGINT
 
 # What each launcher sets in every process, and what it is told by: several processes only where a count says so.
@@ -76,8 +76,12 @@ def init() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
-def launch_of(environ: Mapping[str, str], coordinator: str | None = None, num_processes: int | None = None,
-              process_id: int | None = None) -> Launch:
+def launch_of(
+    environ: Mapping[str, str],
+    coordinator: str | None = None,
+    num_processes: int | None = None,
+    process_id: int | None = None,
+) -> Launch:
     """The launch that flags, or else the environment, speak of.
 
     Raises:
@@ -103,8 +107,10 @@ def launch_of(environ: Mapping[str, str], coordinator: str | None = None, num_pr
     if "JOB_COMPLETION_INDEX" in environ:
         _require(environ, "a Kubernetes indexed job", KUBERNETES, "see launch/jobset.yaml")
         if importlib.util.find_spec("kubernetes") is None:
-            raise UserError("this is a pod of a Kubernetes indexed job, but the package kubernetes is not installed: "
-                            "pip install 'fer_jax[kubernetes]'")
+            raise UserError(
+                "this is a pod of a Kubernetes indexed job, but the package kubernetes is not installed: "
+                "pip install 'fer_jax[kubernetes]'"
+            )
         return Launch("kubernetes")
     from jax._src import cloud_tpu_init  # no public name says "this is a TPU VM" without touching the TPU
 
@@ -113,8 +119,9 @@ def launch_of(environ: Mapping[str, str], coordinator: str | None = None, num_pr
 
 
 @contextlib.contextmanager
-def cluster(launch: Launch, heartbeat_seconds: int = HEARTBEAT_SECONDS,
-            hang_seconds: float = HANG_SECONDS) -> Iterator[None]:
+def cluster(
+    launch: Launch, heartbeat_seconds: int = HEARTBEAT_SECONDS, hang_seconds: float = HANG_SECONDS
+) -> Iterator[None]:
     """Inside, this process is one of `launch`'s: `jax.distributed` runs, and SIGTERM and SIGINT ask to stop.
 
     A single process gets its own coordination service on the loopback address, so that one machine and a thousand
@@ -137,20 +144,35 @@ def cluster(launch: Launch, heartbeat_seconds: int = HEARTBEAT_SECONDS,
     arguments: dict[str, Any] = {"heartbeat_timeout_seconds": heartbeat_seconds}
     if launch.launcher == "alone":
         address = f"127.0.0.1:{_free_port()}"
-        arguments |= {"coordinator_address": address, "coordinator_bind_address": address, "num_processes": 1,
-                      "process_id": 0, "cluster_detection_method": "deactivate",
-                      "heartbeat_timeout_seconds": ALONE_SECONDS}
+        arguments |= {
+            "coordinator_address": address,
+            "coordinator_bind_address": address,
+            "num_processes": 1,
+            "process_id": 0,
+            "cluster_detection_method": "deactivate",
+            "heartbeat_timeout_seconds": ALONE_SECONDS,
+        }
         jax.config.update("jax_cpu_collectives_implementation", None)
     elif launch.launcher == "flags":
-        arguments |= {"coordinator_address": launch.coordinator, "num_processes": launch.num_processes,
-                      "process_id": launch.process_id, "cluster_detection_method": "deactivate"}
+        arguments |= {
+            "coordinator_address": launch.coordinator,
+            "num_processes": launch.num_processes,
+            "process_id": launch.process_id,
+            "cluster_detection_method": "deactivate",
+        }
     elif launch.launcher in ("slurm", "ompi"):
         arguments["cluster_detection_method"] = launch.launcher
     jax.distributed.initialize(**arguments)
     _listen_for_sigint()
     if jax.process_count() > 1:
-        logging.info("process %d of %d: %s, pid %d, %d device(s)", jax.process_index(), jax.process_count(),
-                     socket.gethostname(), os.getpid(), jax.local_device_count())
+        logging.info(
+            "process %d of %d: %s, pid %d, %d device(s)",
+            jax.process_index(),
+            jax.process_count(),
+            socket.gethostname(),
+            os.getpid(),
+            jax.local_device_count(),
+        )
         if jax.process_index():
             logging.set_verbosity(logging.WARNING)  # the first speaks for all
     try:
@@ -234,8 +256,12 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     device = jax.devices()[0]
-    return found | {"python": platform.python_version(), "platform": platform.platform(),
-                    "device": f"{jax.device_count()} x {device.device_kind}", "cpus": str(os.cpu_count())}
+    return found | {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": f"{jax.device_count()} x {device.device_kind}",
+        "cpus": str(os.cpu_count()),
+    }
 
 
 def _found(values: Mapping[str, Any]) -> str:
@@ -249,8 +275,10 @@ def _several(environ: Mapping[str, str], count: str) -> bool:
 def _require(environ: Mapping[str, str], launcher: str, names: tuple[str, ...], fix: str) -> None:
     missing = [name for name in names if not environ.get(name)]
     if missing:
-        raise UserError(f"the environment is half that of {launcher}: {_found({n: environ.get(n) for n in names})}, "
-                        f"{', '.join(missing)} not: {fix}")
+        raise UserError(
+            f"the environment is half that of {launcher}: {_found({n: environ.get(n) for n in names})}, "
+            f"{', '.join(missing)} not: {fix}"
+        )
 
 
 def _free_port() -> int:

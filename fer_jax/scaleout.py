@@ -25,8 +25,9 @@ SHAPE = re.compile(r"\b(pred|bf16|[fsu](?:8|16|32|64))\[([\d,]*)\]")
 BYTES = {"pred": 1, "bf16": 2}
 
 
-def measure(config: ConfigDict, examples: Examples, devices: Sequence[int], per_device: bool,
-            seconds: float = 5.0) -> list[dict[str, Any]]:
+def measure(
+    config: ConfigDict, examples: Examples, devices: Sequence[int], per_device: bool, seconds: float = 5.0
+) -> list[dict[str, Any]]:
     """Training speed on the first n local devices for each n of `devices`, the set resident on the devices.
 
     Args:
@@ -48,11 +49,16 @@ def measure(config: ConfigDict, examples: Examples, devices: Sequence[int], per_
         reduces = all_reduces(chunk.compiled_text())
         rate = chunk.images_per_second(seconds)
         first = records[0] if records else {"devices": count, "images_per_second": rate}
-        records.append({
-            "devices": count, "batch_size": changed.batch_size, "images_per_second": rate,
-            "efficiency": rate / count / (first["images_per_second"] / first["devices"]),
-            "all_reduces": len(reduces), "all_reduce_bytes": sum(reduces),
-        })
+        records.append(
+            {
+                "devices": count,
+                "batch_size": changed.batch_size,
+                "images_per_second": rate,
+                "efficiency": rate / count / (first["images_per_second"] / first["devices"]),
+                "all_reduces": len(reduces),
+                "all_reduce_bytes": sum(reduces),
+            }
+        )
     return records
 
 
@@ -121,6 +127,10 @@ def all_reduces(compiled_text: str) -> list[int]:
         if found:
             # "(f32[8]{0}, /*index=5*/f32[3,3,1,8]{3,2,1,0})": the numbers in braces are layouts.
             shapes = SHAPE.findall(re.sub(r"\{[^}]*\}", "", found[1]))
-            sizes.append(sum(math.prod(map(int, filter(None, dims.split(",")))) *
-                             (BYTES.get(kind) or int(kind[1:]) // 8) for kind, dims in shapes))
+            sizes.append(
+                sum(
+                    math.prod(map(int, filter(None, dims.split(",")))) * (BYTES.get(kind) or int(kind[1:]) // 8)
+                    for kind, dims in shapes
+                )
+            )
     return sizes

@@ -51,11 +51,17 @@ def of_runs(workdirs: Sequence[str | os.PathLike], checkpoint: str = "best") -> 
     first = runs[0]
     for run in runs[1:]:
         if run.label_names != first.label_names or run.config.input != first.config.input:
-            raise UserError(f"{run.workdir} has other labels or another input than {first.workdir}: an ensemble needs "
-                            "the same")
-    return Predictor(" + ".join(str(run.workdir) for run in runs), first.config, first.label_names,
-                     first.config.data.select_split, first.progress.best_epoch if len(runs) == 1 else None,
-                     tuple(run.logits for run in runs))
+            raise UserError(
+                f"{run.workdir} has other labels or another input than {first.workdir}: an ensemble needs the same"
+            )
+    return Predictor(
+        " + ".join(str(run.workdir) for run in runs),
+        first.config,
+        first.label_names,
+        first.config.data.select_split,
+        first.progress.best_epoch if len(runs) == 1 else None,
+        tuple(run.logits for run in runs),
+    )
 
 
 def of_bundle(path: str | os.PathLike, role: str) -> Predictor:
@@ -67,8 +73,14 @@ def of_bundle(path: str | os.PathLike, role: str) -> Predictor:
     config = ConfigDict(bundle.provenance["config"])
     config.input.crop = 0  # the graph takes whole images and crops them itself
     result = bundle.provenance["result"] or {}
-    return Predictor(f"{bundle.path.name}, {role}", config, bundle.labels, config.data.select_split,
-                     result.get("best_epoch"), (lambda images: graphs.logits(graph, images),))
+    return Predictor(
+        f"{bundle.path.name}, {role}",
+        config,
+        bundle.labels,
+        config.data.select_split,
+        result.get("best_epoch"),
+        (lambda images: graphs.logits(graph, images),),
+    )
 
 
 def score(predictor: Predictor, split: str, path: str = "", tta: Sequence[str] = ()) -> dict[str, Any]:
@@ -85,6 +97,12 @@ def score(predictor: Predictor, split: str, path: str = "", tta: Sequence[str] =
 
     logits = {view: predictor.logits(examples.images, view) for view in ("", *tta)}
     scores = scores_of_views(logits, examples.labels, predictor.label_names)
-    return {"predictor": predictor.name, "data": examples.description, "label_names": list(predictor.label_names),
-            "selected_on": predictor.selected_on, "best_epoch": predictor.best_epoch, "splits": {split: scores},
-            "versions": runtime.versions()}
+    return {
+        "predictor": predictor.name,
+        "data": examples.description,
+        "label_names": list(predictor.label_names),
+        "selected_on": predictor.selected_on,
+        "best_epoch": predictor.best_epoch,
+        "splits": {split: scores},
+        "versions": runtime.versions(),
+    }

@@ -56,8 +56,13 @@ def train_and_score_seeds(config: ConfigDict, workdir: str | os.PathLike) -> dic
         results = [train_and_score(of_seed[seed], folder, examples) for seed, folder in folders.items()]
         result = runtime.on_first(lambda: _conclude(config, workdir, results))
     for name, scores in result["splits"].items():
-        logging.info("%d seeds: %s %.2f %% +- %.2f (standard deviation over seeds)", config.seeds, name,
-                     100 * scores["mean_accuracy"], 100 * scores["std_accuracy"])
+        logging.info(
+            "%d seeds: %s %.2f %% +- %.2f (standard deviation over seeds)",
+            config.seeds,
+            name,
+            100 * scores["mean_accuracy"],
+            100 * scores["std_accuracy"],
+        )
     return result
 
 
@@ -75,8 +80,10 @@ def _examples_of_all(of_seed: Mapping[int, ConfigDict]) -> Examples:
     for seed in others:
         other = loading.load(of_seed[seed])
         if not (np.array_equal(examples.split, other.split) and np.array_equal(examples.images, other.images)):
-            raise UserError(f"seeds {first} and {seed} draw other examples, by config.data.split, holdout or clean: "
-                            "models that are trained together share one set; train one seed after another")
+            raise UserError(
+                f"seeds {first} and {seed} draw other examples, by config.data.split, holdout or clean: "
+                "models that are trained together share one set; train one seed after another"
+            )
     return examples
 
 
@@ -85,8 +92,11 @@ def _conclude(config: ConfigDict, workdir: pathlib.Path, results: list[dict[str,
     last, splits = results[-1], {}
     for name in last["splits"]:
         values = {score: [result["splits"][name][score] for result in results] for score in ("accuracy", "macro_f1")}
-        splits[name] = {f"{statistic}_{score}": float(of(values[score])) for score in values
-                        for statistic, of in (("mean", np.mean), ("std", lambda x: np.std(x, ddof=1)))}
+        splits[name] = {
+            f"{statistic}_{score}": float(of(values[score]))
+            for score in values
+            for statistic, of in (("mean", np.mean), ("std", lambda x: np.std(x, ddof=1)))
+        }
     result = {
         "config": config.name,
         "seeds": [result["seed"] for result in results],

@@ -51,8 +51,9 @@ def initial_variables(model: nn.Module, input_shape: tuple[int, ...], seed: int)
     return initialise(jax.random.key(seed))
 
 
-def shapes(model: nn.Module, optimizer: optax.GradientTransformation, input_shape: tuple[int, ...],
-           ema: bool) -> TrainState:
+def shapes(
+    model: nn.Module, optimizer: optax.GradientTransformation, input_shape: tuple[int, ...], ema: bool
+) -> TrainState:
     """A state of this network and optimiser, as `jax.ShapeDtypeStruct`s: no memory, no computation."""
     images = jnp.zeros((1, *input_shape), jnp.float32)
     return jax.eval_shape(lambda: from_variables(model.init(jax.random.key(0), images, False), optimizer, ema))
@@ -63,8 +64,14 @@ def from_variables(variables: Tree, optimizer: optax.GradientTransformation, ema
     params, batch_stats = variables["params"], variables.get("batch_stats", {})
     # Copies: the state is donated to the step, and one buffer must not be donated twice.
     averaged = jax.tree.map(jnp.copy, {"params": params, "batch_stats": batch_stats}) if ema else {}
-    return TrainState(step=jnp.zeros((), jnp.int32), params=params, batch_stats=batch_stats,
-                      opt_state=jax.jit(optimizer.init)(params), lr_scale=jnp.ones((), jnp.float32), ema=averaged)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        batch_stats=batch_stats,
+        opt_state=jax.jit(optimizer.init)(params),
+        lr_scale=jnp.ones((), jnp.float32),
+        ema=averaged,
+    )
 
 
 def stacking(count: int) -> tuple[Callable[[Sequence[Tree]], Tree], Callable[[Tree], list[Tree]]]:
@@ -73,5 +80,7 @@ def stacking(count: int) -> tuple[Callable[[Sequence[Tree]], Tree], Callable[[Tr
     """
     if count == 1:
         return (lambda trees: trees[0]), (lambda tree: [tree])
-    return ((lambda trees: jax.tree.map(lambda *x: np.stack(x), *trees)),
-            jax.jit(lambda tree: [jax.tree.map(lambda x, i=i: x[i], tree) for i in range(count)]))
+    return (
+        (lambda trees: jax.tree.map(lambda *x: np.stack(x), *trees)),
+        jax.jit(lambda tree: [jax.tree.map(lambda x, i=i: x[i], tree) for i in range(count)]),
+    )

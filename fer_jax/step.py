@@ -25,8 +25,12 @@ from fer_jax.state import TrainState
 Tree = Any
 
 
-def make_train_chunk(learner: Learner, fetch: Callable[[Tree, Tree], tuple[jax.Array, jax.Array]],
-                     adjustment: np.ndarray | float = 0.0, seeds: Sequence[int] = ()) -> Callable:
+def make_train_chunk(
+    learner: Learner,
+    fetch: Callable[[Tree, Tree], tuple[jax.Array, jax.Array]],
+    adjustment: np.ndarray | float = 0.0,
+    seeds: Sequence[int] = (),
+) -> Callable:
     """Several training steps in one program: `chunk(state, resident, feed) -> (state, metrics)`.
 
     Args:
@@ -43,8 +47,9 @@ def make_train_chunk(learner: Learner, fetch: Callable[[Tree, Tree], tuple[jax.A
     config, model, optimizer = learner.config, learner.model, learner.optimizer
     ema_decay, radius, smoothing = config.optim.ema_decay, config.optim.sam_radius, config.loss.label_smoothing
 
-    def step(state: TrainState, resident: Tree, feed: Tree,
-             seed: int | jax.Array) -> tuple[TrainState, dict[str, jax.Array]]:
+    def step(
+        state: TrainState, resident: Tree, feed: Tree, seed: int | jax.Array
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
         images, targets = fetch(resident, feed)
         positions = lax.axis_index(AXIS) * images.shape[0] + jnp.arange(images.shape[0])
         sharp = state.step >= learner.sharp_from if config.augment.sharp_share else False
@@ -54,8 +59,12 @@ def make_train_chunk(learner: Learner, fetch: Callable[[Tree, Tree], tuple[jax.A
         def loss_of(params: Tree) -> tuple[jax.Array, tuple[jax.Array, Tree]]:
             with freezing.frozen_layers(learner.groups):
                 logits, updated = model.apply(
-                    {"params": params, "batch_stats": state.batch_stats}, images, True, mutable=["batch_stats"],
-                    rngs={"dropout": dropout_key})
+                    {"params": params, "batch_stats": state.batch_stats},
+                    images,
+                    True,
+                    mutable=["batch_stats"],
+                    rngs={"dropout": dropout_key},
+                )
             loss = cross_entropy(logits + adjustment, targets, smoothing).mean()
             return loss, (logits, updated.get("batch_stats", {}))
 
@@ -82,8 +91,14 @@ def make_train_chunk(learner: Learner, fetch: Callable[[Tree, Tree], tuple[jax.A
             # Early steps count more (as TensorFlow's num_updates), else the random start would linger.
             decay = jnp.minimum(ema_decay, (1 + state.step) / (10 + state.step))
             ema = optax.incremental_update({"params": params, "batch_stats": batch_stats}, ema, 1 - decay)
-        state = TrainState(step=state.step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state,
-                           lr_scale=state.lr_scale, ema=ema)
+        state = TrainState(
+            step=state.step + 1,
+            params=params,
+            batch_stats=batch_stats,
+            opt_state=opt_state,
+            lr_scale=state.lr_scale,
+            ema=ema,
+        )
         return state, {"loss": loss, "correct": correct, "gradient_norm": optax.tree.norm(grads)}
 
     def chunk(state: TrainState, resident: Tree, feed: Tree) -> tuple[TrainState, dict[str, jax.Array]]:

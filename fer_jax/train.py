@@ -85,8 +85,9 @@ def train(config: ConfigDict, workdir: pathlib.Path, examples: Examples, stopwat
     return progress
 
 
-def train_together(config: ConfigDict, workdirs: Mapping[int, pathlib.Path], examples: Examples,
-                   stopwatch: Stopwatch) -> list[Progress]:
+def train_together(
+    config: ConfigDict, workdirs: Mapping[int, pathlib.Path], examples: Examples, stopwatch: Stopwatch
+) -> list[Progress]:
     """`train` for several seeds, each in its own folder, as one program: they take their steps at the same time.
 
     Args:
@@ -99,9 +100,17 @@ def train_together(config: ConfigDict, workdirs: Mapping[int, pathlib.Path], exa
     chunks, steps = sampler.cut_epoch(len(train_set), config.batch_size, config.parallel.steps_per_dispatch)
     steps_per_epoch = chunks * steps
     total_steps = config.epochs * steps_per_epoch
-    logging.info("%d training examples in batches of %d, %d for each of %d device(s) of %d process(es); %d steps an "
-                 "epoch in %d dispatches", len(train_set), config.batch_size, config.batch_size // parallel.devices,
-                 parallel.devices, jax.process_count(), steps_per_epoch, chunks)
+    logging.info(
+        "%d training examples in batches of %d, %d for each of %d device(s) of %d process(es); %d steps an "
+        "epoch in %d dispatches",
+        len(train_set),
+        config.batch_size,
+        config.batch_size // parallel.devices,
+        parallel.devices,
+        jax.process_count(),
+        steps_per_epoch,
+        chunks,
+    )
 
     learner = learners.create(config, len(examples.label_names), total_steps, steps_per_epoch)
     evaluator = Evaluator(learner.inference_model, config, len(select_set))
@@ -126,18 +135,27 @@ def train_together(config: ConfigDict, workdirs: Mapping[int, pathlib.Path], exa
 
     stack, unstack = states.stacking(len(members))
     current = parallel.replicate(stack([member.state for member in members]))
-    sources = [pipelines.create(config.data.pipeline, train_set, seed, config.batch_size, parallel.shard)
-               for seed in workdirs]
+    sources = [
+        pipelines.create(config.data.pipeline, train_set, seed, config.batch_size, parallel.shard) for seed in workdirs
+    ]
     resident = parallel.replicate(sources[0].resident)
-    feeds = _placed([source.feeds(first.step, steps, (total_steps - first.step) // steps) for source in sources],
-                    parallel)
+    feeds = _placed(
+        [source.feeds(first.step, steps, (total_steps - first.step) // steps) for source in sources], parallel
+    )
     adjustment = losses.logit_adjustment(train_set.class_counts(), config.loss.logit_adjustment)
     chunk = step.make_train_chunk(learner, sources[0].fetch, adjustment, tuple(workdirs) if len(members) > 1 else ())
     run_chunk = parallel.compile(chunk, 2, donate=(0,))
     if config.profile and runtime.is_first():
         run_chunk = profiling.traced(run_chunk, next(iter(workdirs.values())) / "profile")
-    bar = tqdm(total=total_steps * config.batch_size, initial=first.examples, unit="img", unit_scale=True,
-               dynamic_ncols=True, disable=None if runtime.is_first() else True, file=sys.stderr)
+    bar = tqdm(
+        total=total_steps * config.batch_size,
+        initial=first.examples,
+        unit="img",
+        unit_scale=True,
+        dynamic_ncols=True,
+        disable=None if runtime.is_first() else True,
+        file=sys.stderr,
+    )
     seen = _ChunkMetrics([member.progress for member in members], config.batch_size, bar)
 
     def add_up_time() -> None:
@@ -162,8 +180,9 @@ def train_together(config: ConfigDict, workdirs: Mapping[int, pathlib.Path], exa
             if runtime.asked_to_stop():
                 if first.step != policy.last_step:
                     save()
-                raise AskedToStop(f"stopped after step {first.step} of {total_steps}, as asked; the same command "
-                                  "goes on from there")
+                raise AskedToStop(
+                    f"stopped after step {first.step} of {total_steps}, as asked; the same command goes on from there"
+                )
             stopwatch.enter("train")
             if first.step == first.epoch * steps_per_epoch:
                 for member in members:
@@ -180,8 +199,10 @@ def train_together(config: ConfigDict, workdirs: Mapping[int, pathlib.Path], exa
                 if first.epoch % config.eval.every_epochs == 0 or first.epoch == config.epochs:
                     stopwatch.enter("eval")
                     scales = [member.judge.plateau.scale for member in members]
-                    judged = [member.judge.evaluate(state, float(rates[first.epoch - 1]), steps_per_epoch)
-                              for member, state in zip(members, unstack(current), strict=True)]
+                    judged = [
+                        member.judge.evaluate(state, float(rates[first.epoch - 1]), steps_per_epoch)
+                        for member, state in zip(members, unstack(current), strict=True)
+                    ]
                     improved = any(better for _, better in judged)
                     lowered = [member.judge.plateau.scale for member in members]
                     if lowered != scales:
@@ -206,8 +227,9 @@ def restore_best(config: ConfigDict, workdir: pathlib.Path, which: str) -> tuple
     if which == "best" and progress.best_step < 0:
         raise UserError(f"{workdir} has not been evaluated yet, so no checkpoint is the best: train on, or choose last")
     learner = learners.create(config, len(progress.label_names))
-    restored, host = checkpoints.restore(learner.state_shapes(),
-                                         progress.best_step if which == "best" else progress.step)
+    restored, host = checkpoints.restore(
+        learner.state_shapes(), progress.best_step if which == "best" else progress.step
+    )
     return learner.inference_model, restored, Progress(**host)
 
 
@@ -219,8 +241,9 @@ def _placed(streams: Sequence[Iterator[dict[str, np.ndarray]]], parallel: Parall
 class _Member:
     """One of the models that are trained together: what it remembers, and what it writes in its folder."""
 
-    def __init__(self, learner: Learner, seed: int, workdir: pathlib.Path, label_names: tuple[str, ...],
-                 at: int | None = None):
+    def __init__(
+        self, learner: Learner, seed: int, workdir: pathlib.Path, label_names: tuple[str, ...], at: int | None = None
+    ):
         """From its newest checkpoint, or that of step `at`, 0 being the start; fresh when it has none."""
         config = learner.config.copy_and_resolve_references()
         config.seed = seed
@@ -234,8 +257,9 @@ class _Member:
     def start(self, select_set: Examples, evaluator: Evaluator, placed: list[jax.Array]) -> None:
         """Be ready to be evaluated, on images that `evaluator` has placed, and to write."""
         self.judge = _Judge(self._config, self.progress, select_set, evaluator, placed)
-        self.writer = (writers.MetricWriter(self._workdir, self.progress.step) if runtime.is_first()
-                       else writers.Silent())
+        self.writer = (
+            writers.MetricWriter(self._workdir, self.progress.step) if runtime.is_first() else writers.Silent()
+        )
 
     def close(self) -> None:
         """Close the files."""
@@ -246,14 +270,21 @@ class _Member:
 class _Judge:
     """Evaluates the state, and decides on the best epoch, the learning rate's plateau and early stopping."""
 
-    def __init__(self, config: ConfigDict, progress: Progress, select_set: Examples, evaluator: Evaluator,
-                 placed: list[jax.Array]):
+    def __init__(
+        self,
+        config: ConfigDict,
+        progress: Progress,
+        select_set: Examples,
+        evaluator: Evaluator,
+        placed: list[jax.Array],
+    ):
         self._config, self._progress, self._set, self._evaluator = config, progress, select_set, evaluator
         self._placed = placed
         self._of = f"seed {config.seed}, " if config.seeds > 1 else ""  # begins its lines in the log
         optim_ = config.optim
-        self.plateau = optim.Plateau(optim_.plateau_factor, optim_.plateau_patience, optim_.final_fraction,
-                                     **progress.plateau)
+        self.plateau = optim.Plateau(
+            optim_.plateau_factor, optim_.plateau_patience, optim_.final_fraction, **progress.plateau
+        )
         self._early_stop = optim.EarlyStop(config.eval.early_stop, **progress.early_stop)
 
     def evaluate(self, state: TrainState, learning_rate: float, steps_per_epoch: int) -> tuple[dict[str, Any], bool]:
@@ -265,17 +296,29 @@ class _Judge:
         logits = self._evaluator.logits(state.variables(), self._placed, len(self._set))
         scores = metrics.scores(logits, self._set.labels, self._set.label_names)
         lr_scale = self.plateau.scale
-        row = {"epoch": progress.epoch, "step": progress.step, "examples": progress.examples,
-               "learning_rate": learning_rate * lr_scale, "lr_scale": lr_scale,
-               "train_loss": progress.epoch_loss / steps_per_epoch,
-               "train_accuracy": progress.epoch_correct / (steps_per_epoch * config.batch_size),
-               **{f"{split}_{name}": scores[name] for name in ("loss", "accuracy", "macro_f1")}}
+        row = {
+            "epoch": progress.epoch,
+            "step": progress.step,
+            "examples": progress.examples,
+            "learning_rate": learning_rate * lr_scale,
+            "lr_scale": lr_scale,
+            "train_loss": progress.epoch_loss / steps_per_epoch,
+            "train_accuracy": progress.epoch_correct / (steps_per_epoch * config.batch_size),
+            **{f"{split}_{name}": scores[name] for name in ("loss", "accuracy", "macro_f1")},
+        }
         score = -scores["loss"] if config.eval.select_by == "loss" else scores[config.eval.select_by]
         improved = score > progress.best_score
         if improved:
             progress.best_score, progress.best_epoch, progress.best_step = score, progress.epoch, progress.step
-        logging.info("%sepoch %d: train %.4f, %s %.4f%s", self._of, progress.epoch, row["train_accuracy"], split,
-                     scores["accuracy"], " (best)" if improved else "")
+        logging.info(
+            "%sepoch %d: train %.4f, %s %.4f%s",
+            self._of,
+            progress.epoch,
+            row["train_accuracy"],
+            split,
+            scores["accuracy"],
+            " (best)" if improved else "",
+        )
 
         watched = config.eval.early_stop_metric
         watched_value = scores["loss"] if watched == "loss" else -scores[watched]
@@ -283,8 +326,12 @@ class _Judge:
             logging.info("%sepoch %d: learning rate times %g", self._of, progress.epoch, self.plateau.scale)
         stop_early, last = self._early_stop.observe(watched_value), progress.epoch == config.epochs
         if stop_early and not last:
-            logging.info("stopped early after epoch %d: %s has not improved for %d evaluations", progress.epoch,
-                         watched, config.eval.early_stop)
+            logging.info(
+                "stopped early after epoch %d: %s has not improved for %d evaluations",
+                progress.epoch,
+                watched,
+                config.eval.early_stop,
+            )
         progress.finished = stop_early or last
         progress.plateau = {name: getattr(self.plateau, name) for name in ("best", "waited", "scale")}
         progress.early_stop = {name: getattr(self._early_stop, name) for name in ("best", "waited")}
@@ -324,11 +371,12 @@ class _ChunkMetrics:
         bad = np.flatnonzero(~np.isfinite(values["loss"]).all(axis=1))
         if len(bad):
             steps = f"{first_step + bad[0]} to {first_step + bad[-1]}"
-            before = values["gradient_norm"][:bad[0]].max(axis=1)
+            before = values["gradient_norm"][: bad[0]].max(axis=1)
             raise NonFiniteLossError(
                 f"the loss was not finite in steps {steps} (gradient norm before: "
                 f"{before[-1] if len(before) else float('nan'):.3g}); lower config.optim.learning_rate, set "
-                "config.optim.clip_norm, or use config.dtype=float32")
+                "config.optim.clip_norm, or use config.dtype=float32"
+            )
         for i, progress in enumerate(self._progresses):
             progress.epoch_loss += float(values["loss"][:, i].astype(np.float64).sum())
             progress.epoch_correct += float(values["correct"][:, i].sum())

@@ -30,8 +30,9 @@ def of(name: str, images: np.ndarray, crop: int) -> list[np.ndarray]:
         images = np.pad(images, ((0, 0), (margin, margin), (margin, margin), (0, 0)), mode="edge")
     last = images.shape[1] - crop
     centre = last // 2
-    squares = [images[:, y:y + crop, x:x + crop]
-               for y, x in ((centre, centre), (0, 0), (0, last), (last, 0), (last, last))]
+    squares = [
+        images[:, y : y + crop, x : x + crop] for y, x in ((centre, centre), (0, 0), (0, last), (last, 0), (last, last))
+    ]
     return [view for square in squares for view in (square, square[:, :, ::-1])]
 
 

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable
 from typing import Protocol
 
-LOOKS = 10                  # within the time after which a process counts as hanging
+LOOKS = 10  # within the time after which a process counts as hanging
 LONGEST_LOOK_SECONDS = 10.0
 
 
@@ -46,8 +46,11 @@ class Watchdog:
         found = {int(name.rpartition("/")[2]): int(count) for name, count in self._store.key_value_dir_get("arrivals")}
         last, furthest = min(found.values()), max(found.values())
         # Since when each has been behind with that count: one that comes on begins anew.
-        self._behind = {(process, count): self._behind.get((process, count), now)
-                        for process, count in found.items() if count == last < furthest}
+        self._behind = {
+            (process, count): self._behind.get((process, count), now)
+            for process, count in found.items()
+            if count == last < furthest
+        }
         return [process for (process, _), since in self._behind.items() if now - since >= self._seconds]
 
     def watch(self, end: Callable[[str], None]) -> Callable[[], None]:
@@ -71,8 +74,10 @@ class Watchdog:
                 if hanging:
                     stopped.wait(2 * pause)  # for who hangs to say where: it ends when the first process does
                     names = ", ".join(map(str, hanging))
-                    end(f"process {names} hangs: the others have waited for it for {self._seconds:g} s, "
-                        "see --hang_seconds")
+                    end(
+                        f"process {names} hangs: the others have waited for it for {self._seconds:g} s, "
+                        "see --hang_seconds"
+                    )
 
         threading.Thread(target=look, name="watchdog", daemon=True).start()
         return stopped.set

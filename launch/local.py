@@ -36,13 +36,29 @@ def main() -> int:
         coordinator = f"127.0.0.1:{probe.getsockname()[1]}"
     processes, ended = [], queue.SimpleQueue()
     for number in range(options.processes):
-        device = ({"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(options.cpu_devices)} if options.cpu_devices else
-                  {"CUDA_VISIBLE_DEVICES": str(number)})
+        device = (
+            {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(options.cpu_devices)}
+            if options.cpu_devices
+            else {"CUDA_VISIBLE_DEVICES": str(number)}
+        )
         process = subprocess.Popen(
-            [sys.executable, "-u", "-m", "fer_jax.main", f"--coordinator={coordinator}",
-             f"--num_processes={options.processes}", f"--process_id={number}", *options.flags],
-            env=os.environ | device, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-            start_new_session=True)  # a Ctrl-C of the terminal reaches them through this process only
+            [
+                sys.executable,
+                "-u",
+                "-m",
+                "fer_jax.main",
+                f"--coordinator={coordinator}",
+                f"--num_processes={options.processes}",
+                f"--process_id={number}",
+                *options.flags,
+            ],
+            env=os.environ | device,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )  # a Ctrl-C of the terminal reaches them through this process only
         processes.append(process)
         threading.Thread(target=_copy, args=(number, process.stdout, ended), daemon=True).start()
 

@@ -37,7 +37,8 @@ def fer2013_csv(real_data, tmp_path_factory) -> pathlib.Path:
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "done").exists():
-            subprocess.run([sys.executable, real_data / "fer2013" / "make_csv.py", folder], check=True,
-                           stdout=subprocess.DEVNULL)
+            subprocess.run(
+                [sys.executable, real_data / "fer2013" / "make_csv.py", folder], check=True, stdout=subprocess.DEVNULL
+            )
             (folder / "done").touch()
     return folder / "fer2013.csv"

@@ -16,12 +16,14 @@ from fer_jax.data.sources import jaffe, synthetic
 def faces(names: Sequence[str], size: int, seed: int = 0) -> np.ndarray:
     """Drawn faces uint8 (N, size, size) with the named expressions; contempt looks neutral."""
     canonical = [labels.canonical(name) for name in names]
-    return synthetic.draw([labels.FER2013.index("neutral" if name == "contempt" else name) for name in canonical],
-                          size, seed=seed)[..., 0]
+    return synthetic.draw(
+        [labels.FER2013.index("neutral" if name == "contempt" else name) for name in canonical], size, seed=seed
+    )[..., 0]
 
 
-def write_fer2013(folder: pathlib.Path, counts: dict[str, int] | None = None, kaggle: bool = False,
-                  votes: bool = False) -> pathlib.Path:
+def write_fer2013(
+    folder: pathlib.Path, counts: dict[str, int] | None = None, kaggle: bool = False, votes: bool = False
+) -> pathlib.Path:
     """A csv of FER2013 with `counts` rows of each split, classes in turn.
 
     `kaggle` gives the columns of icml_face_data.csv; `votes` writes FER+'s fer2013new.csv beside it, ten votes a row of
@@ -52,8 +54,12 @@ def write_fer2013(folder: pathlib.Path, counts: dict[str, int] | None = None, ka
     return path
 
 
-def write_folder(folder: pathlib.Path, names: Sequence[str] = ("angry", "happy", "sad"),
-                 counts: dict[str, int] | None = None, size: int = 48) -> pathlib.Path:
+def write_folder(
+    folder: pathlib.Path,
+    names: Sequence[str] = ("angry", "happy", "sad"),
+    counts: dict[str, int] | None = None,
+    size: int = 48,
+) -> pathlib.Path:
     """A folder of images, one subfolder a class. `counts` are images of each class, by split folder; "" is none."""
     for seed, (split, count) in enumerate((counts or {"": 10}).items()):
         for name in names:
@@ -77,8 +83,9 @@ def write_jaffe(folder: pathlib.Path, people: int = 5, pictures: int = 1, size: 
     return folder
 
 
-def write_ckplus(folder: pathlib.Path, layout: str = "folders", people: int = 5, frames: int = 4,
-                 size: int = 64) -> pathlib.Path:
+def write_ckplus(
+    folder: pathlib.Path, layout: str = "folders", people: int = 5, frames: int = 4, size: int = 64
+) -> pathlib.Path:
     """CK+ in the layout "folders" (by expression) or "original", with a sequence of every expression and person.
 
     The original's sequences have `frames` frames, of which the folders have the last three; each person has an eighth

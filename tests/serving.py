@@ -20,26 +20,53 @@ def brightness_of(label: int, classes: int = len(FER2013)) -> int:
     return round(255 * (label + 0.5) / classes)
 
 
-def write_bundle(folder: pathlib.Path, labels=FER2013, spec=SMALL, graph=None,
-                 temperature=1.0, uncertain_below=0.0, crop=faces.CROP, maps=False) -> pathlib.Path:
+def write_bundle(
+    folder: pathlib.Path,
+    labels=FER2013,
+    spec=SMALL,
+    graph=None,
+    temperature=1.0,
+    uncertain_below=0.0,
+    crop=faces.CROP,
+    maps=False,
+) -> pathlib.Path:
     """A whole bundle whose network compares an image's mean with each label's grey value.
 
     With `maps` its class maps do so with each pixel. `graph(path)` writes another ONNX file in place of this network.
     """
     folder.mkdir(parents=True)
     (graph or (lambda path: _write_graph(path, len(labels), spec, maps)))(folder / bundle.FILES["onnx"])
-    bundle.write(folder, name="brightness", labels=labels, input=spec, crop=crop, temperature=temperature,
-                 uncertain_below=uncertain_below, model={"name": "brightness", "args": {}, "parameters": 1},
-                 provenance={"licence": "", "training_data": "none", "result": None, "config": {}, "versions": {},
-                             "created": "2000-01-01T00:00:00+00:00"})
+    bundle.write(
+        folder,
+        name="brightness",
+        labels=labels,
+        input=spec,
+        crop=crop,
+        temperature=temperature,
+        uncertain_below=uncertain_below,
+        model={"name": "brightness", "args": {}, "parameters": 1},
+        provenance={
+            "licence": "",
+            "training_data": "none",
+            "result": None,
+            "config": {},
+            "versions": {},
+            "created": "2000-01-01T00:00:00+00:00",
+        },
+    )
     return folder
 
 
 def _write_graph(path: pathlib.Path, classes: int, spec: bundle.Input, maps: bool) -> None:
     centres = (np.arange(classes, dtype=np.float32) + 0.5) / classes
-    constants = {"scale": np.float32(1 / 255), "axes": np.array([1, 2, 3], np.int64),
-                 "share": np.float32(1 / (spec.size**2 * spec.channels)), "last": np.array([1], np.int64),
-                 "slope": 2 * STEEPNESS * centres, "shift": -STEEPNESS * centres**2}
+    constants = {
+        "scale": np.float32(1 / 255),
+        "axes": np.array([1, 2, 3], np.int64),
+        "share": np.float32(1 / (spec.size**2 * spec.channels)),
+        "last": np.array([1], np.int64),
+        "slope": 2 * STEEPNESS * centres,
+        "shift": -STEEPNESS * centres**2,
+    }
     nodes = [
         helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.FLOAT),
         helper.make_node("Mul", ["pixels", "scale"], ["unit"]),
@@ -52,14 +79,19 @@ def _write_graph(path: pathlib.Path, classes: int, spec: bundle.Input, maps: boo
     shape = ["batch", spec.size, spec.size, spec.channels]
     outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", classes])]
     if maps:
-        nodes += [helper.make_node("ReduceMean", ["unit"], ["cells"], axes=[3]),
-                  helper.make_node("Mul", ["cells", "slope"], ["sloped_cells"]),
-                  helper.make_node("Add", ["sloped_cells", "shift"], ["class_maps"])]
+        nodes += [
+            helper.make_node("ReduceMean", ["unit"], ["cells"], axes=[3]),
+            helper.make_node("Mul", ["cells", "slope"], ["sloped_cells"]),
+            helper.make_node("Add", ["sloped_cells", "shift"], ["class_maps"]),
+        ]
         outputs.append(helper.make_tensor_value_info("class_maps", TensorProto.FLOAT, [*shape[:3], classes]))
     graph = helper.make_graph(
-        nodes, "brightness",
-        [helper.make_tensor_value_info("images", TensorProto.UINT8, shape)], outputs,
-        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()])
+        nodes,
+        "brightness",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, shape)],
+        outputs,
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
 
 

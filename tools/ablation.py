@@ -15,10 +15,12 @@ from fer_jax import cli
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The recipe, as for fer_jax.main.")
 _CHANGES = flags.DEFINE_string("changes", None, "JSON file of changes, {name: {config key: value}}.")
-_SEEDS = flags.DEFINE_integer("seeds", 3, "Runs of each change, with config.seed and the numbers after it.",
-                              lower_bound=1)
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the runs and of ablation.json. What is finished there is "
-                               "not trained again.")
+_SEEDS = flags.DEFINE_integer(
+    "seeds", 3, "Runs of each change, with config.seed and the numbers after it.", lower_bound=1
+)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder of the runs and of ablation.json. What is finished there is not trained again."
+)
 
 
 def main(argv: list[str]) -> None:

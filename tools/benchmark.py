@@ -38,13 +38,21 @@ if TYPE_CHECKING:
 _CONFIG = config_flags.DEFINE_config_file("config", "configs/xception.py", "The config of what is trained.")
 _BATCH = flags.DEFINE_integer("batch", None, "Batch size. Default: the config's.", lower_bound=1)
 _STEPS = flags.DEFINE_integer("steps", None, "Steps of a dispatch. Default: the config's.", lower_bound=1)
-_RUNS = flags.DEFINE_integer("runs", 3, "How often it is measured; the median is told, with all of them.",
-                             lower_bound=1)
+_RUNS = flags.DEFINE_integer(
+    "runs", 3, "How often it is measured; the median is told, with all of them.", lower_bound=1
+)
 _SECONDS = flags.DEFINE_float("seconds", 5.0, "Least duration of one measurement.", lower_bound=0.0)
-_MEASURE_PEAK = flags.DEFINE_bool("measure-peak", False, "Of step: relate to the rates that matrix products and copies "
-                                  "reach on this device, not to its data sheet.")
-_PEER = flags.DEFINE_string("peer", None, "Of compare: the peer's command, such as '.venv-keras/bin/python "
-                            "benchmarks/keras_train.py --model=mini_xception --batch=128'.")
+_MEASURE_PEAK = flags.DEFINE_bool(
+    "measure-peak",
+    False,
+    "Of step: relate to the rates that matrix products and copies reach on this device, not to its data sheet.",
+)
+_PEER = flags.DEFINE_string(
+    "peer",
+    None,
+    "Of compare: the peer's command, such as '.venv-keras/bin/python "
+    "benchmarks/keras_train.py --model=mini_xception --batch=128'.",
+)
 _TARGET = flags.DEFINE_float("target", 0.656, "Of time-to-accuracy: the accuracy, in 0..1.", 0.0, 1.0)
 _MODEL = flags.DEFINE_string("model", None, "Of serve: the bundle.")
 _SOURCE = flags.DEFINE_string("source", None, "Of serve: the video.")
@@ -62,9 +70,18 @@ def main(what: str, argv: list[str]) -> None:
     from fer_jax import runtime
 
     runtime.init()
-    measured = {"step": _step, "compare": _compare, "scaling": _scaling, "seeds": _seeds, "input": _input,
-                "profile": _profile, "ops": _ops, "startup": _startup,
-                "time-to-accuracy": _time_to_accuracy, "serve": _serve}
+    measured = {
+        "step": _step,
+        "compare": _compare,
+        "scaling": _scaling,
+        "seeds": _seeds,
+        "input": _input,
+        "profile": _profile,
+        "ops": _ops,
+        "startup": _startup,
+        "time-to-accuracy": _time_to_accuracy,
+        "serve": _serve,
+    }
     if what == "page":
         _page()
         return
@@ -98,9 +115,13 @@ def _compare() -> Iterator[dict[str, Any]]:
     ours = [sys.executable, "-m", "tools.benchmark", "step", "--runs=2", f"--seconds={_SECONDS.value}", "--json"]
     ours += [f"--{flag.name}={flag.value}" for flag in (_BATCH, _STEPS) if flag.value] + _config_flags()
     config = _CONFIG.value
-    yield {"config": config.name, "optimizer": config.optim.name, "model": config.model.name,
-           "batch": _BATCH.value or config.batch_size,
-           **alternation.compare(ours, _PEER.value, _RUNS.value)}
+    yield {
+        "config": config.name,
+        "optimizer": config.optim.name,
+        "model": config.model.name,
+        "batch": _BATCH.value or config.batch_size,
+        **alternation.compare(ours, _PEER.value, _RUNS.value),
+    }
 
 
 def _scaling() -> Iterator[dict[str, Any]]:
@@ -112,9 +133,13 @@ def _scaling() -> Iterator[dict[str, Any]]:
     counts = [2**i for i in range(jax.local_device_count().bit_length())]
     for per_device in (True, False):
         for record in scaleout.measure(config, examples, counts, per_device, _SECONDS.value):
-            yield {"config": config.name, "optimizer": config.optim.name,
-                   "sync_batchnorm": config.parallel.sync_batchnorm,
-                   "fixed": "batch per device" if per_device else "global batch", **record}
+            yield {
+                "config": config.name,
+                "optimizer": config.optim.name,
+                "sync_batchnorm": config.parallel.sync_batchnorm,
+                "fixed": "batch per device" if per_device else "global batch",
+                **record,
+            }
 
 
 def _seeds() -> Iterator[dict[str, Any]]:
@@ -149,8 +174,11 @@ def _ops() -> Iterator[dict[str, Any]]:
 def _startup() -> Iterator[dict[str, Any]]:
     from fer_jax.benchmark import waiting
 
-    yield {"config": _CONFIG.value.name, "optimizer": _CONFIG.value.optim.name,
-           **waiting.startup(_config_flags(), _RUNS.value)}
+    yield {
+        "config": _CONFIG.value.name,
+        "optimizer": _CONFIG.value.optim.name,
+        **waiting.startup(_config_flags(), _RUNS.value),
+    }
 
 
 def _time_to_accuracy() -> Iterator[dict[str, Any]]:
@@ -194,8 +222,11 @@ def _config_and_faces() -> tuple[Any, Examples]:
 def _config_flags() -> list[str]:
     """The flags of the config as they were given, for a command that is started with the same."""
     given = [argument for argument in sys.argv[1:] if argument.startswith("--config")]
-    return given if any(argument.startswith("--config=") for argument in given) else ["--config=configs/xception.py",
-                                                                                       *given]
+    return (
+        given
+        if any(argument.startswith("--config=") for argument in given)
+        else ["--config=configs/xception.py", *given]
+    )
 
 
 def _measuring(argv: list[str]) -> list[str]:

@@ -33,8 +33,11 @@ def main(argv: list[str]) -> None:
     chosen = np.unique(np.linspace(0, len(training) - 1, _IMAGES.value).round().astype(int))
     detector = faces.create("yunet" if _DETECTOR_MODEL.value else "haar", _DETECTOR_MODEL.value)
     measured = framing.calibrate(detector, training.images[chosen])
-    print(json.dumps({"detector": detector.name, "images": len(chosen), "policy": framing.policy(measured)} | measured,
-                     indent=2))
+    print(
+        json.dumps(
+            {"detector": detector.name, "images": len(chosen), "policy": framing.policy(measured)} | measured, indent=2
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -45,9 +45,11 @@ def _show(result: dict[str, Any]) -> None:
     for split, scores in result["splits"].items():
         print(f"{split}: {scores['examples']} examples, {result['predictor']}")
         for name, s in [("plain", scores), *scores.get("tta", {}).items()]:
-            print(f"  {name:9} accuracy {100 * s['accuracy']:.2f} % +- {100 * s['standard_error']:.2f}, "
-                  f"macro-F1 {s['macro_f1']:.4f}, balanced {100 * s['balanced_accuracy']:.2f} %, "
-                  f"top-2 {100 * s['top2_accuracy']:.2f} %, loss {s['loss']:.4f}")
+            print(
+                f"  {name:9} accuracy {100 * s['accuracy']:.2f} % +- {100 * s['standard_error']:.2f}, "
+                f"macro-F1 {s['macro_f1']:.4f}, balanced {100 * s['balanced_accuracy']:.2f} %, "
+                f"top-2 {100 * s['top2_accuracy']:.2f} %, loss {s['loss']:.4f}"
+            )
         width = max(map(len, scores["per_class"]))
         print(f"  {'':{width}}  examples  precision  recall      F1")
         for name, c in scores["per_class"].items():

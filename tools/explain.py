@@ -24,18 +24,28 @@ if TYPE_CHECKING:
 
 _MODEL = flags.DEFINE_string("model", None, "Folder of a bundle.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run.")
-_SOURCE = flags.DEFINE_string("source", None, "A picture, a folder or glob of pictures, a video or a camera's number; "
-                              "the faces in it are explained.")
-_DETECTOR = flags.DEFINE_enum("detector", "haar", ["haar", "none"], "Of --source: haar finds faces, none takes each "
-                              "picture as one.")
-_SPLIT = flags.DEFINE_string("split", None, "Without --source: faces of this split. Default: the one that the epoch "
-                             "was selected on.")
+_SOURCE = flags.DEFINE_string(
+    "source",
+    None,
+    "A picture, a folder or glob of pictures, a video or a camera's number; the faces in it are explained.",
+)
+_DETECTOR = flags.DEFINE_enum(
+    "detector", "haar", ["haar", "none"], "Of --source: haar finds faces, none takes each picture as one."
+)
+_SPLIT = flags.DEFINE_string(
+    "split", None, "Without --source: faces of this split. Default: the one that the epoch was selected on."
+)
 _DATA = flags.DEFINE_string("data", "", "Other data of the same labels for --split. Default: the run's own.")
-_METHODS = flags.DEFINE_list("methods", None, "Of class_activation, grad_cam, guided_backpropagation, "
-                             "integrated_gradients, occlusion. Default: all that the network allows.")
+_METHODS = flags.DEFINE_list(
+    "methods",
+    None,
+    "Of class_activation, grad_cam, guided_backpropagation, "
+    "integrated_gradients, occlusion. Default: all that the network allows.",
+)
 _FACES = flags.DEFINE_integer("faces", 12, "How many faces to show, at most.", lower_bound=1)
-_FACES_PER_CLASS = flags.DEFINE_integer("faces_per_class", 50, "Of a split, how many recognised faces of each class to "
-                                        "average, at most.", lower_bound=1)
+_FACES_PER_CLASS = flags.DEFINE_integer(
+    "faces_per_class", 50, "Of a split, how many recognised faces of each class to average, at most.", lower_bound=1
+)
 _OUT = flags.DEFINE_string("out", None, "Folder to write into.", required=True)
 
 
@@ -87,8 +97,11 @@ def _faces_of_source(config: ConfigDict) -> np.ndarray:
     source = sources.open_source(_SOURCE.value)
     detector = faces.create(_DETECTOR.value, search_side=faces.SEARCH_SIDE_STILL)
     policy = faces.CropPolicy.of(faces.CROP, _DETECTOR.value)
-    found = (cv2.cvtColor(faces.cut(frame.image, face.box, policy, face.roll), cv2.COLOR_BGR2RGB)
-             for frame in source for face in detector.detect(frame.image))
+    found = (
+        cv2.cvtColor(faces.cut(frame.image, face.box, policy, face.roll), cv2.COLOR_BGR2RGB)
+        for frame in source
+        for face in detector.detect(frame.image)
+    )
     try:
         crops = list(itertools.islice(found, _FACES.value))
     finally:

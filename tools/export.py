@@ -31,16 +31,26 @@ def main(argv: list[str]) -> None:
     exporting.refuse_other_content(_OUT.value)
     trained = run.load_run(_WORKDIR.value, _CHECKPOINT.value)
     if trained.result is None:
-        logging.warning("%s is not finished: what is exported is its %s checkpoint so far", _WORKDIR.value,
-                        _CHECKPOINT.value)
+        logging.warning(
+            "%s is not finished: what is exported is its %s checkpoint so far", _WORKDIR.value, _CHECKPOINT.value
+        )
     evaluation, calibration = exporting.run_faces(trained.config, trained.label_names, _DATA.value or "", _INT8.value)
     fitted = (trained.result or {}).get("calibration") or {"temperature": 1.0, "uncertain_below": 0.0}
     exported = exporting.export(
-        _OUT.value, config=trained.config, variables=trained.variables, label_names=trained.label_names,
-        evaluation=evaluation, calibration=calibration, float16=_FLOAT16.value, int8=_INT8.value,
-        result=trained.result, training_data=provenance.training_data_note(trained.config, trained.result),
-        temperature=fitted["temperature"], uncertain_below=fitted["uncertain_below"],
-        licence=_LICENCE.value or provenance.licence_note(trained.config.data.source))
+        _OUT.value,
+        config=trained.config,
+        variables=trained.variables,
+        label_names=trained.label_names,
+        evaluation=evaluation,
+        calibration=calibration,
+        float16=_FLOAT16.value,
+        int8=_INT8.value,
+        result=trained.result,
+        training_data=provenance.training_data_note(trained.config, trained.result),
+        temperature=fitted["temperature"],
+        uncertain_below=fitted["uncertain_below"],
+        licence=_LICENCE.value or provenance.licence_note(trained.config.data.source),
+    )
     print(comparison.table(exported.formats))
     if recall := comparison.recall_table(exported.formats):
         print(f"\n{recall}")

@@ -16,10 +16,15 @@ _SOURCE = flags.DEFINE_string("source", None, "Folder of photographs, in any fol
 _OUT = flags.DEFINE_string("out", None, "Folder for the faces; must not be there or be empty.", required=True)
 _ALIGN = flags.DEFINE_bool("align", False, "Find the eyes and turn every face so that they are level.")
 _FACES = flags.DEFINE_enum("faces", "largest", ["largest", "all"], "Which faces of a photograph.")
-_SIZE = flags.DEFINE_integer("size", 0, "Side of the written images in pixels; 0 keeps that of the photograph.",
-                             lower_bound=0)
-_DETECTOR = flags.DEFINE_enum("detector", None, ["haar", "yunet"],
-                              "What finds the faces. Default: yunet where --detector-model is given, else haar.")
+_SIZE = flags.DEFINE_integer(
+    "size", 0, "Side of the written images in pixels; 0 keeps that of the photograph.", lower_bound=0
+)
+_DETECTOR = flags.DEFINE_enum(
+    "detector",
+    None,
+    ["haar", "yunet"],
+    "What finds the faces. Default: yunet where --detector-model is given, else haar.",
+)
 _DETECTOR_MODEL = flags.DEFINE_string("detector-model", "", "YuNet's ONNX file.")
 
 _SHOWN = 10  # photographs of each kind that are named on the terminal
@@ -32,8 +37,9 @@ def main(argv: list[str]) -> None:
 
     name = _DETECTOR.value or ("yunet" if _DETECTOR_MODEL.value else "haar")
     detector = faces.create(name, _DETECTOR_MODEL.value, _ALIGN.value, faces.SEARCH_SIDE_STILL)
-    result = extraction.extract(pathlib.Path(_SOURCE.value), pathlib.Path(_OUT.value), detector,
-                                _FACES.value == "all", _SIZE.value)
+    result = extraction.extract(
+        pathlib.Path(_SOURCE.value), pathlib.Path(_OUT.value), detector, _FACES.value == "all", _SIZE.value
+    )
     print(f"{result.faces} faces of {len(result.with_face)} photographs are in {_OUT.value}")
     for names, kind in ((result.without_face, "without a face"), (result.unreadable, "that cannot be read as images")):
         if names:

@@ -38,8 +38,10 @@ def main(argv: list[str]) -> None:
     path = pathlib.Path(_WEIGHTS.value)
     imported, variables = pretrained.import_mini_xception(path)
     if imported.num_classes != len(_LABELS.value):
-        raise UserError(f"{path}: has {imported.num_classes} classes, --labels names {len(_LABELS.value)}: "
-                        "give them in the order of its training data")
+        raise UserError(
+            f"{path}: has {imported.num_classes} classes, --labels names {len(_LABELS.value)}: "
+            "give them in the order of its training data"
+        )
     config = default.get_config()
     config.name = path.stem
     config.model.name, config.model.args = _MODEL.value, imported.args
@@ -49,10 +51,15 @@ def main(argv: list[str]) -> None:
     if _DATA.value:
         evaluation = loading.load_split(config, _SPLIT.value, _DATA.value, tuple(_LABELS.value))
     exported = exporting.export(
-        _OUT.value, config=config, variables=variables, label_names=_LABELS.value, evaluation=evaluation,
+        _OUT.value,
+        config=config,
+        variables=variables,
+        label_names=_LABELS.value,
+        evaluation=evaluation,
         training_data=f"by the authors of {path.name} (sha256 {files.sha256(path)}), imported from Keras: "
-                      "of the config only model and input say something about it",
-        licence=_LICENCE.value or provenance.licence_note("fer2013"))
+        "of the config only model and input say something about it",
+        licence=_LICENCE.value or provenance.licence_note("fer2013"),
+    )
     print(comparison.table(exported.formats))
     print(f"\ndone: {exported.bundle.path}")
 

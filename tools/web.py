@@ -19,8 +19,9 @@ from fer_jax.errors import UserError
 
 _MODEL = cli.define_model()
 _DETECTOR_MODEL = flags.DEFINE_string("detector-model", "", "YuNet's ONNX file; without it Haar's cascade finds faces")
-_HOST = flags.DEFINE_string("host", "127.0.0.1", "name or address to listen on; the default can be reached from this "
-                            "machine only")
+_HOST = flags.DEFINE_string(
+    "host", "127.0.0.1", "name or address to listen on; the default can be reached from this machine only"
+)
 _PORT = flags.DEFINE_integer("port", 8765, "to listen on; 0 takes any that is free", lower_bound=0, upper_bound=65535)
 
 
@@ -31,13 +32,16 @@ def main(argv: list[str]) -> None:
         from fer_jax.serve.classifier import Classifier
         from fer_jax.web import server
     except ModuleNotFoundError as error:
-        raise UserError(f"the page needs {error.name}: pip install {error.name}, or this package with its extra "
-                        "web") from error
+        raise UserError(
+            f"the page needs {error.name}: pip install {error.name}, or this package with its extra web"
+        ) from error
     app = server.application(Classifier(_MODEL.value), _DETECTOR_MODEL.value, _HOST.value)
     if not server.is_loopback(_HOST.value):
-        logging.warning("--host=%s: others who reach this machine can open the page too, and nothing on the way is "
-                        "encrypted; their browsers give their camera only to https, so they can only choose pictures",
-                        _HOST.value)
+        logging.warning(
+            "--host=%s: others who reach this machine can open the page too, and nothing on the way is "
+            "encrypted; their browsers give their camera only to https, so they can only choose pictures",
+            _HOST.value,
+        )
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_serve(server.listening(app, _HOST.value, _PORT.value)))
 

@@ -19,31 +19,52 @@ from fer_jax import cli
 from fer_jax.errors import UserError
 
 _MODEL = cli.define_model()
-_SOURCE = flags.DEFINE_string("source", "0", "camera number, video, picture, folder or glob of pictures, or address "
-                              "(rtsp://, http://)")
+_SOURCE = flags.DEFINE_string(
+    "source", "0", "camera number, video, picture, folder or glob of pictures, or address (rtsp://, http://)"
+)
 _HEADLESS = flags.DEFINE_bool("headless", False, "open no window")
-_VIEW = flags.DEFINE_enum("view", "multi", ["multi", "single"], "multi: every face's name; single: the largest face "
-                          "with a bar for every expression")
-_EXPLAIN = flags.DEFINE_bool("explain", False, "tint what speaks for each face's name red, what speaks "
-                             "against it blue")
-_RECORD = flags.DEFINE_string("record", None, "write the annotated video (.mp4, .mkv, .avi, .webm, without sound) or, "
-                              "for a picture, .png or .jpg")
-_EVENTS = flags.DEFINE_string("events", None, "write what is seen: JSON lines, one a frame, or .csv, one row a face; - "
-                              "is standard output")
+_VIEW = flags.DEFINE_enum(
+    "view",
+    "multi",
+    ["multi", "single"],
+    "multi: every face's name; single: the largest face with a bar for every expression",
+)
+_EXPLAIN = flags.DEFINE_bool("explain", False, "tint what speaks for each face's name red, what speaks against it blue")
+_RECORD = flags.DEFINE_string(
+    "record", None, "write the annotated video (.mp4, .mkv, .avi, .webm, without sound) or, for a picture, .png or .jpg"
+)
+_EVENTS = flags.DEFINE_string(
+    "events", None, "write what is seen: JSON lines, one a frame, or .csv, one row a face; - is standard output"
+)
 _SAVE_FACES = flags.DEFINE_string("save-faces", None, "write every classified face into this folder")
-_DETECTOR = flags.DEFINE_enum("detector", None, ["haar", "yunet", "none"], "what finds faces; none takes every picture "
-                              "for a face. Default: yunet if --detector-model is given, else haar")
+_DETECTOR = flags.DEFINE_enum(
+    "detector",
+    None,
+    ["haar", "yunet", "none"],
+    "what finds faces; none takes every picture for a face. Default: yunet if --detector-model is given, else haar",
+)
 _DETECTOR_MODEL = flags.DEFINE_string("detector-model", "", "YuNet's ONNX file")
-_DETECT_EVERY = flags.DEFINE_integer("detect-every", 1, "search every so many-th frame, follow the faces in between",
-                                     lower_bound=1)
-_SEARCH_SIDE = flags.DEFINE_integer("search-side", None, "pixels of the frame's longer side when it is searched; more "
-                                    "finds smaller faces, slower. Default: 320, and 960 for pictures", lower_bound=32)
+_DETECT_EVERY = flags.DEFINE_integer(
+    "detect-every", 1, "search every so many-th frame, follow the faces in between", lower_bound=1
+)
+_SEARCH_SIDE = flags.DEFINE_integer(
+    "search-side",
+    None,
+    "pixels of the frame's longer side when it is searched; more "
+    "finds smaller faces, slower. Default: 320, and 960 for pictures",
+    lower_bound=32,
+)
 _ALIGN = flags.DEFINE_bool("align", False, "level the eyes before classifying")
-_SMOOTHING = flags.DEFINE_enum("smoothing", "average", ["average", "last10", "none"], "of each face's name: average of "
-                               "probabilities, commonest of its last ten, or none")
+_SMOOTHING = flags.DEFINE_enum(
+    "smoothing",
+    "average",
+    ["average", "last10", "none"],
+    "of each face's name: average of probabilities, commonest of its last ten, or none",
+)
 _RUNTIME = flags.DEFINE_enum("runtime", "onnx", ["onnx", "int8", "float16", "jax"], "which graph of the bundle to run")
-_THREADS = flags.DEFINE_integer("threads", 2, "over so many, at most, ONNX Runtime divides the faces of a frame",
-                                lower_bound=1)
+_THREADS = flags.DEFINE_integer(
+    "threads", 2, "over so many, at most, ONNX Runtime divides the faces of a frame", lower_bound=1
+)
 _MAX_FRAMES = flags.DEFINE_integer("max-frames", 0, "stop after so many; 0 is never", lower_bound=0)
 
 
@@ -72,14 +93,25 @@ def _play(model: str) -> int:
     detector = faces.create(name, _DETECTOR_MODEL.value, _ALIGN.value, side)
     analyser = Analyser(classifier, detector, _SMOOTHING.value, _DETECT_EVERY.value)
     if _EXPLAIN.value and not analyser.has_maps:
-        raise UserError(f"--explain: {model} has no activation map, since its network does not end in an "
-                        "average over maps: leave the flag out, or use python -m tools.explain, which knows other ways")
+        raise UserError(
+            f"--explain: {model} has no activation map, since its network does not end in an "
+            "average over maps: leave the flag out, or use python -m tools.explain, which knows other ways"
+        )
     window = None if _HEADLESS.value else Window(f"fer_jax: {source.name}")
     recording = Recording(_RECORD.value, source.rate, source.live) if _RECORD.value else None
     face_folder = FaceFolder(_SAVE_FACES.value, classifier.labels) if _SAVE_FACES.value else None
     events = Events(_EVENTS.value, classifier.labels) if _EVENTS.value else None
-    summary = Player(source, analyser, view=_VIEW.value, explain=_EXPLAIN.value, window=window, recording=recording,
-                     events=events, face_folder=face_folder, max_frames=_MAX_FRAMES.value).play()
+    summary = Player(
+        source,
+        analyser,
+        view=_VIEW.value,
+        explain=_EXPLAIN.value,
+        window=window,
+        recording=recording,
+        events=events,
+        face_folder=face_folder,
+        max_frames=_MAX_FRAMES.value,
+    ).play()
     if summary.stopped_by == signal.SIGPIPE:
         # or Python, flushing at its end, would complain about the pipe once more
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

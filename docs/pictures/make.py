@@ -43,8 +43,19 @@ def main(argv: list[str]) -> None:
             browser.get(f"file://{pathlib.Path(_WORKDIR.value).absolute()}/report/index.html")
             _save("report", _screenshot(browser, 1100, 1100))
         cv2.imwrite(str(folder / "people.png"), people[0])
-        subprocess.run([sys.executable, "-m", "tools.webcam", f"--model={_MODEL.value}", "--headless", "--explain",
-                        f"--source={folder}/people.png", f"--record={folder}/webcam.png"], check=True)
+        subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "tools.webcam",
+                f"--model={_MODEL.value}",
+                "--headless",
+                "--explain",
+                f"--source={folder}/people.png",
+                f"--record={folder}/webcam.png",
+            ],
+            check=True,
+        )
         _save("webcam", cv2.imread(str(folder / "webcam.png")))
         camera = serving.write_motion_jpeg(folder / "people.mjpeg", people)
         with _server() as address, _browser(camera) as browser:
@@ -53,8 +64,9 @@ def main(argv: list[str]) -> None:
             browser.find_element("id", "explain").click()
             time.sleep(SECONDS)
             _save("web", _screenshot(browser, 1100, 1040))
-            browser.execute_cdp_cmd("Emulation.setEmulatedMedia",
-                                    {"features": [{"name": "prefers-color-scheme", "value": "dark"}]})
+            browser.execute_cdp_cmd(
+                "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+            )
             _save("web_phone", _screenshot(browser, 390, 1040))
 
 
@@ -72,8 +84,11 @@ def _browser(camera: pathlib.Path | None = None) -> Iterator[webdriver.Chrome]:
     for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"):
         options.add_argument(flag)
     if camera:
-        for flag in ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
-                     f"--use-file-for-fake-video-capture={camera}"):
+        for flag in (
+            "--use-fake-device-for-media-stream",
+            "--use-fake-ui-for-media-stream",
+            f"--use-file-for-fake-video-capture={camera}",
+        ):
             options.add_argument(flag)
     options.binary_location = shutil.which("chromium")
     with tempfile.TemporaryDirectory() as profile:
@@ -87,8 +102,9 @@ def _browser(camera: pathlib.Path | None = None) -> Iterator[webdriver.Chrome]:
 
 
 def _screenshot(browser: webdriver.Chrome, width: int, height: int) -> np.ndarray:
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
-                            {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": True})
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": True}
+    )
     browser.execute_script("scrollTo(0, 0)")
     time.sleep(1)  # until it is drawn anew
     data = base64.b64decode(browser.execute_cdp_cmd("Page.captureScreenshot", {})["data"])

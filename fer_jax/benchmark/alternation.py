@@ -34,9 +34,14 @@ def compare(ours: Sequence[str], peer: str, rounds: int) -> dict[str, Any]:
     rates, peer_rates = ([report["images_per_s"] for report in reports] for reports in (own, others))
     ratios = [mine / theirs for mine, theirs in zip(rates, peer_rates, strict=True)]
     theirs = records.spread("images_per_s", peer_rates)
-    return {"peer": others[0].get("peer", peer), **records.spread("images_per_s", rates),
-            "peer_images_per_s": theirs["images_per_s"], "peer_runs": theirs["runs"],
-            "ratio": statistics.median(ratios), "ratios": [round(ratio, 2) for ratio in ratios]}
+    return {
+        "peer": others[0].get("peer", peer),
+        **records.spread("images_per_s", rates),
+        "peer_images_per_s": theirs["images_per_s"],
+        "peer_runs": theirs["runs"],
+        "ratio": statistics.median(ratios),
+        "ratios": [round(ratio, 2) for ratio in ratios],
+    }
 
 
 def _report_of(command: Sequence[str]) -> dict[str, Any]:

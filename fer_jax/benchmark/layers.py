@@ -46,8 +46,11 @@ CASES = (
     Case("3x3, 8 to 8", _layer(layers.Conv, 8, (3, 3), 1, "VALID", use_bias=False), (46, 46, 8)),
     Case("5x5, 16 to 120", _layer(layers.Conv, 120, (5, 5), 1, "VALID"), (32, 32, 16)),
     Case("batch normalisation", _layer(layers.BatchNorm), (44, 44, 16)),
-    Case("3x3 max-pool, stride 2", _layer(functools.partial, layers.max_pool, window=3, strides=2, padding="SAME"),
-         (44, 44, 16)),
+    Case(
+        "3x3 max-pool, stride 2",
+        _layer(functools.partial, layers.max_pool, window=3, strides=2, padding="SAME"),
+        (44, 44, 16),
+    ),
 )
 
 
@@ -64,8 +67,10 @@ def measure(batch: int, runs: int, cases: tuple[Case, ...] = CASES) -> Iterator[
         for implementation in ("auto", "plain"):
             forward, gradient = _milliseconds(case, implementation, batch, runs)
             record |= {f"{implementation}_ms": forward, f"{implementation}_gradient_ms": gradient}
-        yield record | {"gain": record["plain_ms"] / record["auto_ms"],
-                        "gradient_gain": record["plain_gradient_ms"] / record["auto_gradient_ms"]}
+        yield record | {
+            "gain": record["plain_ms"] / record["auto_ms"],
+            "gradient_gain": record["plain_gradient_ms"] / record["auto_gradient_ms"],
+        }
 
 
 def _milliseconds(case: Case, implementation: str, batch: int, runs: int) -> tuple[float, float]:

@@ -39,20 +39,33 @@ def of_records(folder: pathlib.Path) -> str:
         by_kind.setdefault(record["benchmark"], []).append(record)
     path = folder / "pending.json"
     pending = json.loads(path.read_text()) if path.exists() else []
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("fer_jax.benchmark", "."), autoescape=False,
-                                     trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
-    environment.filters |= {"number": _number, "range": _range, "percent": lambda share: f"{100 * share:.1f} %",
-                            "shares": _shares}
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("fer_jax.benchmark", "."),
+        autoescape=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "number": _number,
+        "range": _range,
+        "percent": lambda share: f"{100 * share:.1f} %",
+        "shares": _shares,
+    }
     return environment.get_template("page.md").render(
-        records=by_kind, machines=sorted({_machine(record) for record in kept}),
-        accelerator=[entry | {"measured": [_figure(r) for r in kept if r["command"] == entry["command"]]}
-                     for entry in pending])
+        records=by_kind,
+        machines=sorted({_machine(record) for record in kept}),
+        accelerator=[
+            entry | {"measured": [_figure(r) for r in kept if r["command"] == entry["command"]]} for entry in pending
+        ],
+    )
 
 
 def _which(record: Mapping[str, Any]) -> str:
     """What tells the records of one command apart."""
-    return ", ".join(str(record[key]) for key in ("op", "pipeline", "cache", "fixed", "devices", "model")
-                     if key in record)
+    return ", ".join(
+        str(record[key]) for key in ("op", "pipeline", "cache", "fixed", "devices", "model") if key in record
+    )
 
 
 def _machine(record: Mapping[str, Any]) -> str:
@@ -63,8 +76,13 @@ def _machine(record: Mapping[str, Any]) -> str:
 
 def _figure(record: Mapping[str, Any]) -> str:
     """The figures of an accelerator's record in a few words."""
-    words = {"images_per_s": "{:,.0f} images/s", "ratio": "{:.2f} times the peer", "mfu": "MFU {:.1%}",
-             "bandwidth_share": "{:.1%} of the bandwidth", "seconds": "{:.1f} s"}
+    words = {
+        "images_per_s": "{:,.0f} images/s",
+        "ratio": "{:.2f} times the peer",
+        "mfu": "MFU {:.1%}",
+        "bandwidth_share": "{:.1%} of the bandwidth",
+        "seconds": "{:.1f} s",
+    }
     told = [form.format(record[key]) for key, form in words.items() if key in record]
     return f"{', '.join(told)} ({record['versions']['device']}, {record['date'][:10]})"
 

@@ -73,8 +73,11 @@ def measure(device: jax.Device, seconds: float = 1.0, side: int | None = None) -
             nonlocal array
             array = jax.block_until_ready(increment(array))
 
-        return Peak(flops=8 * 2 * side**3 / _seconds_of(product, seconds),
-                    bytes=2 * array.nbytes / _seconds_of(copy, seconds), source="measured")
+        return Peak(
+            flops=8 * 2 * side**3 / _seconds_of(product, seconds),
+            bytes=2 * array.nbytes / _seconds_of(copy, seconds),
+            source="measured",
+        )
 
 
 def _seconds_of(call: Callable[[], None], seconds: float) -> float:

@@ -57,5 +57,9 @@ def measure(name: str, config: ConfigDict, examples: Examples, seconds: float, r
 
     dispatch()
     speed = records.spread("images_per_s", [images_per_second() for _ in range(runs)])
-    return {"pipeline": name, "batch": config.batch_size, **speed,
-            "megabytes_per_s": speed["images_per_s"] * examples.images[0].nbytes / 1e6}
+    return {
+        "pipeline": name,
+        "batch": config.batch_size,
+        **speed,
+        "megabytes_per_s": speed["images_per_s"] * examples.images[0].nbytes / 1e6,
+    }

@@ -18,9 +18,12 @@ def spread(name: str, values: Sequence[float]) -> dict[str, Any]:
 
 
 def stamp() -> dict[str, Any]:
-    """"date" (UTC), "processor" and "versions", these with the device."""
-    return {"date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "processor": processor(),
-            "versions": runtime.versions()}
+    """ "date" (UTC), "processor" and "versions", these with the device."""
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "processor": processor(),
+        "versions": runtime.versions(),
+    }
 
 
 def processor() -> str:
@@ -33,5 +36,6 @@ def processor() -> str:
 
 def line(record: Mapping[str, Any]) -> str:
     """A record for people."""
-    return "  ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
-                     for key, value in record.items())
+    return "  ".join(
+        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in record.items()
+    )

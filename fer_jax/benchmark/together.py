@@ -25,8 +25,14 @@ def measure(config: ConfigDict, examples: Examples, seconds: float, runs: int) -
     chunks = [scaleout.Chunk(each, examples, jax.local_devices()) for each in (config, alone)]
     together, single = zip(*[[chunk.images_per_second(seconds) for chunk in chunks] for _ in range(runs)], strict=True)
     of_one = records.spread("images_per_s", single)
-    return {"config": config.name, "optimizer": config.optim.name, "model": config.model.name,
-            "batch": config.batch_size, "seeds": config.seeds,
-            **records.spread("images_per_s", together), "single_images_per_s": of_one["images_per_s"],
-            "single_runs": of_one["runs"],
-            "gain": statistics.median(a / b for a, b in zip(together, single, strict=True))}
+    return {
+        "config": config.name,
+        "optimizer": config.optim.name,
+        "model": config.model.name,
+        "batch": config.batch_size,
+        "seeds": config.seeds,
+        **records.spread("images_per_s", together),
+        "single_images_per_s": of_one["images_per_s"],
+        "single_runs": of_one["runs"],
+        "gain": statistics.median(a / b for a, b in zip(together, single, strict=True)),
+    }

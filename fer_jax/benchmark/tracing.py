@@ -35,9 +35,14 @@ def measure(config: ConfigDict, examples: Examples) -> dict[str, Any]:
         [path] = pathlib.Path(folder).rglob("*.trace.json.gz")
         with gzip.open(path) as file:
             events = json.load(file)["traceEvents"]
-    return {"config": config.name, "optimizer": config.optim.name, "model": config.model.name,
-            "batch": config.batch_size,
-            "step_ms": 1e3 * seconds / config.parallel.steps_per_dispatch, "shares": shares(events)}
+    return {
+        "config": config.name,
+        "optimizer": config.optim.name,
+        "model": config.model.name,
+        "batch": config.batch_size,
+        "step_ms": 1e3 * seconds / config.parallel.steps_per_dispatch,
+        "shares": shares(events),
+    }
 
 
 def shares(events: Iterable[Mapping[str, Any]]) -> dict[str, float]:
@@ -45,8 +50,11 @@ def shares(events: Iterable[Mapping[str, Any]]) -> dict[str, float]:
 
     An operation within another, as in a function that is called, counts as the outer one, unless that is a loop.
     """
-    timed = [event for event in events if event.get("ph") == "X" and "hlo_op" in event.get("args", {})
-             and not AROUND.match(event["name"])]
+    timed = [
+        event
+        for event in events
+        if event.get("ph") == "X" and "hlo_op" in event.get("args", {}) and not AROUND.match(event["name"])
+    ]
     spent: collections.Counter[str] = collections.Counter()
     ends: dict[tuple[int, int], float] = {}  # by process and thread: of the outermost operation seen last
     for event in sorted(timed, key=lambda event: (event["ts"], -event["dur"])):

@@ -13,8 +13,9 @@ from fer_jax.benchmark import peaks, records
 from fer_jax.data.examples import Examples
 
 
-def measure(config: ConfigDict, examples: Examples, seconds: float, runs: int,
-            measure_peak: bool = False) -> dict[str, Any]:
+def measure(
+    config: ConfigDict, examples: Examples, seconds: float, runs: int, measure_peak: bool = False
+) -> dict[str, Any]:
     """Training speed on all local devices, the set resident on them, with the config's augmentation.
 
     Args:
@@ -37,12 +38,27 @@ def measure(config: ConfigDict, examples: Examples, seconds: float, runs: int,
     speed = records.spread("images_per_s", [chunk.images_per_second(seconds) for _ in range(runs)])
     steps_per_s = speed["images_per_s"] / config.batch_size
     flops, moved = chunk.flops(), chunk.bytes_accessed()
-    record = {"config": config.name, "optimizer": config.optim.name, "model": config.model.name,
-              "batch": config.batch_size, "devices": len(devices),
-              **speed, "steps_per_dispatch": config.parallel.steps_per_dispatch, "compile_seconds": compile_seconds,
-              "flops": flops, "bytes": moved, "flops_per_s": flops * steps_per_s, "bytes_per_s": moved * steps_per_s}
+    record = {
+        "config": config.name,
+        "optimizer": config.optim.name,
+        "model": config.model.name,
+        "batch": config.batch_size,
+        "devices": len(devices),
+        **speed,
+        "steps_per_dispatch": config.parallel.steps_per_dispatch,
+        "compile_seconds": compile_seconds,
+        "flops": flops,
+        "bytes": moved,
+        "flops_per_s": flops * steps_per_s,
+        "bytes_per_s": moved * steps_per_s,
+    }
     peak = peaks.measure(devices[0]) if measure_peak else peaks.known(devices[0])
     if peak is not None:
-        record |= {"mfu": flops * steps_per_s / peak.flops, "bandwidth_share": moved * steps_per_s / peak.bytes,
-                   "peak_flops_per_s": peak.flops, "peak_bytes_per_s": peak.bytes, "peak_source": peak.source}
+        record |= {
+            "mfu": flops * steps_per_s / peak.flops,
+            "bandwidth_share": moved * steps_per_s / peak.bytes,
+            "peak_flops_per_s": peak.flops,
+            "peak_bytes_per_s": peak.bytes,
+            "peak_source": peak.source,
+        }
     return record

@@ -36,8 +36,13 @@ def startup(flags: Sequence[str], runs: int) -> dict[str, Any]:
     helps = [_seconds_of_help() for _ in range(runs)]
     with tempfile.TemporaryDirectory() as cache:
         cold, *warm = [_seconds_to_first_step(flags, cache) for _ in range(1 + runs)]
-    return {"help_seconds": statistics.median(helps), "first_step_seconds": statistics.median(warm),
-            "cold_first_step_seconds": cold, "help_runs": _rounded(helps), "runs": _rounded(warm)}
+    return {
+        "help_seconds": statistics.median(helps),
+        "first_step_seconds": statistics.median(warm),
+        "cold_first_step_seconds": cold,
+        "help_runs": _rounded(helps),
+        "runs": _rounded(warm),
+    }
 
 
 def time_to_accuracy(flags: Sequence[str], split: str, accuracy: float, runs: int) -> Iterator[dict[str, Any]]:
@@ -65,9 +70,16 @@ def time_to_accuracy(flags: Sequence[str], split: str, accuracy: float, runs: in
                 row = row or (run.rows() or [None])[-1]
                 if row is None:
                     raise UserError(f"the run ended before its first evaluation: {run.last_line()}")
-            yield {"cache": "warm" if number else "cold", "split": split, "target": accuracy, "reached": reached,
-                   "seconds": seconds, "accuracy": row[f"{split}_accuracy"], "epoch": row["epoch"],
-                   "train_share": row["train_share"]}
+            yield {
+                "cache": "warm" if number else "cold",
+                "split": split,
+                "target": accuracy,
+                "reached": reached,
+                "seconds": seconds,
+                "accuracy": row[f"{split}_accuracy"],
+                "epoch": row["epoch"],
+                "train_share": row["train_share"],
+            }
 
 
 class _Run:
@@ -78,8 +90,9 @@ class _Run:
         environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": cache}
         self.start = time.perf_counter()
         with self._log.open("w") as log:
-            self.process = subprocess.Popen([*MAIN, *flags, f"--workdir={self._workdir}"], cwd=REPOSITORY,
-                                            env=environment, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                [*MAIN, *flags, f"--workdir={self._workdir}"], cwd=REPOSITORY, env=environment, stdout=log, stderr=log
+            )
 
     def until(self, look: Callable[[_Run], Any]) -> Any:
         """What `look(run)` gives as soon as it is something, or None when the run has ended without."""

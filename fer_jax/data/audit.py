@@ -15,8 +15,8 @@ from fer_jax import files
 from fer_jax.data import duplicates
 from fer_jax.data.examples import Examples
 
-FEW_TONES = 64              # grey values; photographs have more
-LARGEST_TONE = 0.4          # share of the pixels in one grey value; photographs of faces have less
+FEW_TONES = 64  # grey values; photographs have more
+LARGEST_TONE = 0.4  # share of the pixels in one grey value; photographs of faces have less
 
 FINDINGS = ("exact_duplicate", "near_duplicate", "contradicting", "across_splits", "blank", "few_toned")
 _TILE, _CAPTION, _COLUMNS, _ROWS = 96, 14, 12, 12  # pixels, pixels, tiles, tiles
@@ -58,24 +58,44 @@ def audit(examples: Examples) -> Audit:
     blank = deviation < duplicates.BLANK_DEVIATION
     largest = tones.max(axis=1) / grey[0].size
     few = (((tones > 0).sum(axis=1) < FEW_TONES) | (largest > LARGEST_TONE)) & ~blank
-    found = dict(zip(FINDINGS, (_repeated(exact), _repeated(near) & ~_repeated(exact), _differ(near, examples.labels),
-                                _differ(near, examples.split), blank, few), strict=True))
+    found = dict(
+        zip(
+            FINDINGS,
+            (
+                _repeated(exact),
+                _repeated(near) & ~_repeated(exact),
+                _differ(near, examples.labels),
+                _differ(near, examples.split),
+                blank,
+                few,
+            ),
+            strict=True,
+        )
+    )
 
     def of_groups(group: np.ndarray) -> dict[str, int]:
-        return {"groups": _count(group, _repeated(group)), "images": int(_repeated(group).sum()),
-                "groups_with_contradicting_labels": _count(group, _differ(group, examples.labels)),
-                "groups_across_splits": _count(group, _differ(group, examples.split))}
+        return {
+            "groups": _count(group, _repeated(group)),
+            "images": int(_repeated(group).sum()),
+            "groups_with_contradicting_labels": _count(group, _differ(group, examples.labels)),
+            "groups_across_splits": _count(group, _differ(group, examples.split)),
+        }
 
     summary = {
         "description": examples.description,
         "examples": n,
-        "classes": {split: dict(zip(examples.label_names, examples.of_split(split).class_counts().tolist(),
-                                    strict=True)) for split in examples.split_names},
+        "classes": {
+            split: dict(zip(examples.label_names, examples.of_split(split).class_counts().tolist(), strict=True))
+            for split in examples.split_names
+        },
         "exact_duplicates": of_groups(exact),
         "exact_and_near_duplicates": of_groups(near),
         "images_with_a_duplicate_in": {
             f"{one} of {other}": int(_leaks(pairs, exact, examples.split == one, examples.split == other).sum())
-            for one in examples.split_names for other in examples.split_names if one != other},
+            for one in examples.split_names
+            for other in examples.split_names
+            if one != other
+        },
         "blank": int(blank.sum()),
         "few_toned": int(few.sum()),
     }
@@ -92,9 +112,18 @@ def write(result: Audit, examples: Examples, folder: pathlib.Path) -> None:
         writer = csv.writer(file)
         writer.writerow(("index", "split", "label", "exact_group", "near_group", "tones", "largest_tone", *FINDINGS))
         for i in np.flatnonzero(np.any(list(result.found.values()), axis=0)):
-            writer.writerow((i, examples.split[i], examples.label_names[examples.labels[i]], result.exact_group[i],
-                             result.near_group[i], result.tones[i], f"{result.largest_tone[i]:.3f}",
-                             *(int(result.found[name][i]) for name in FINDINGS)))
+            writer.writerow(
+                (
+                    i,
+                    examples.split[i],
+                    examples.label_names[examples.labels[i]],
+                    result.exact_group[i],
+                    result.near_group[i],
+                    result.tones[i],
+                    f"{result.largest_tone[i]:.3f}",
+                    *(int(result.found[name][i]) for name in FINDINGS),
+                )
+            )
     files.write_json(folder / "summary.json", result.summary)
     with files.atomic_path(folder / "summary.txt") as aside:
         aside.write_text(text(result.summary))
@@ -114,11 +143,16 @@ def text(summary: dict[str, Any]) -> str:
         lines.append("".join(str(value).rjust(width) for value in (split, *counts.values(), sum(counts.values()))))
     for kind in ("exact_duplicates", "exact_and_near_duplicates"):
         counts = summary[kind]
-        lines += ["", f"{kind.replace('_', ' ')}: {counts['groups']} groups of {counts['images']} images, "
-                  f"{counts['groups_with_contradicting_labels']} with contradicting labels, "
-                  f"{counts['groups_across_splits']} across splits"]
-    lines += ["", *(f"{count} images of {pair} (exact or near)"
-                    for pair, count in summary["images_with_a_duplicate_in"].items())]
+        lines += [
+            "",
+            f"{kind.replace('_', ' ')}: {counts['groups']} groups of {counts['images']} images, "
+            f"{counts['groups_with_contradicting_labels']} with contradicting labels, "
+            f"{counts['groups_across_splits']} across splits",
+        ]
+    lines += [
+        "",
+        *(f"{count} images of {pair} (exact or near)" for pair, count in summary["images_with_a_duplicate_in"].items()),
+    ]
     lines += ["", f"{summary['blank']} blank images, {summary['few_toned']} of few tones", ""]
     return "\n".join(lines)
 
@@ -132,21 +166,30 @@ def sheet(examples: Examples, order: Sequence[int], group: Sequence[int]) -> np.
     rows = min(-(-len(order) // _COLUMNS), _ROWS)
     page = np.full((rows * (_TILE + _CAPTION), _COLUMNS * _TILE), 255, np.uint8)
     shade = 255
-    for place, i in enumerate(order[:rows * _COLUMNS]):
+    for place, i in enumerate(order[: rows * _COLUMNS]):
         if place and group[place] != group[place - 1]:
             shade = 440 - shade  # 255, 185, 255, ...
         top, left = place // _COLUMNS * (_TILE + _CAPTION), place % _COLUMNS * _TILE
-        image = cv2.resize(duplicates.grey(examples.images[i:i + 1])[0], (_TILE, _TILE))
-        page[top:top + _TILE, left:left + _TILE] = image
-        page[top + _TILE:top + _TILE + _CAPTION, left:left + _TILE] = shade
+        image = cv2.resize(duplicates.grey(examples.images[i : i + 1])[0], (_TILE, _TILE))
+        page[top : top + _TILE, left : left + _TILE] = image
+        page[top + _TILE : top + _TILE + _CAPTION, left : left + _TILE] = shade
         split = examples.split[i] if len(examples.split[i]) <= 6 else f"{examples.split[i][:5]}."
-        cv2.putText(page, f"{split} {examples.label_names[examples.labels[i]]}", (left + 1, top + _TILE + 10),
-                    cv2.FONT_HERSHEY_SIMPLEX, 0.32, 0, 1, cv2.LINE_AA)
+        cv2.putText(
+            page,
+            f"{split} {examples.label_names[examples.labels[i]]}",
+            (left + 1, top + _TILE + 10),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            0.32,
+            0,
+            1,
+            cv2.LINE_AA,
+        )
     return page
 
 
 def _sheets(result: Audit, examples: Examples) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Name of a contact sheet -> the images on it and their groups."""
+
     def by_group(group: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """All members of the groups of the chosen, in a shuffled but fixed order: the page is a sample."""
         members = np.flatnonzero(np.isin(group, group[chosen]))

@@ -45,8 +45,9 @@ class Draws(NamedTuple):
     mix_kind: jax.Array
 
 
-def augment(config: ConfigDict, images: jax.Array, targets: jax.Array, keys: jax.Array,
-            sharp: bool | jax.Array = False) -> tuple[jax.Array, jax.Array]:
+def augment(
+    config: ConfigDict, images: jax.Array, targets: jax.Array, keys: jax.Array, sharp: bool | jax.Array = False
+) -> tuple[jax.Array, jax.Array]:
     """Images and targets as the network is trained on them, before scaling.
 
     Args:
@@ -70,11 +71,19 @@ def augment(config: ConfigDict, images: jax.Array, targets: jax.Array, keys: jax
     if config.rotation or config.shift or config.zoom or config.crop_padding:
         # At whole pixels the interpolation gives the pixels themselves, bit by bit.
         rotation, shift, zoom = (jnp.where(sharp, 0.0, limit) for limit in (config.rotation, config.shift, config.zoom))
-        images = warp(images, affine_matrices(
-            (height, width), flip=draws.flip < config.flip, degrees=_symmetric(draws.rotation, rotation),
-            shift_y=height * _symmetric(draws.shift_y, shift) + _offset(draws.crop_y, config.crop_padding),
-            shift_x=width * _symmetric(draws.shift_x, shift) + _offset(draws.crop_x, config.crop_padding),
-            zoom_y=1 + _symmetric(draws.zoom_y, zoom), zoom_x=1 + _symmetric(draws.zoom_x, zoom)), config.interpolation)
+        images = warp(
+            images,
+            affine_matrices(
+                (height, width),
+                flip=draws.flip < config.flip,
+                degrees=_symmetric(draws.rotation, rotation),
+                shift_y=height * _symmetric(draws.shift_y, shift) + _offset(draws.crop_y, config.crop_padding),
+                shift_x=width * _symmetric(draws.shift_x, shift) + _offset(draws.crop_x, config.crop_padding),
+                zoom_y=1 + _symmetric(draws.zoom_y, zoom),
+                zoom_x=1 + _symmetric(draws.zoom_x, zoom),
+            ),
+            config.interpolation,
+        )
         if config.interpolation == "bicubic":
             images = jnp.clip(images, 0.0, WHITE)
     else:
@@ -82,8 +91,11 @@ def augment(config: ConfigDict, images: jax.Array, targets: jax.Array, keys: jax
         if config.flip:
             images = jnp.where(_per_image(draws.flip < config.flip), images[:, :, ::-1], images)
     if config.brightness or config.contrast:
-        images = adjust(images, WHITE * _symmetric(draws.brightness, config.brightness),
-                        1 + _symmetric(draws.contrast, config.contrast))
+        images = adjust(
+            images,
+            WHITE * _symmetric(draws.brightness, config.brightness),
+            1 + _symmetric(draws.contrast, config.contrast),
+        )
     if config.erase:
         boxes = erase_boxes((height, width), config.erase_area, config.erase_aspect, draws)
         if config.erase_fill == "noise":
@@ -100,9 +112,15 @@ def augment(config: ConfigDict, images: jax.Array, targets: jax.Array, keys: jax
     return images, targets
 
 
-def training_inputs(config: ConfigDict, images: jax.Array, targets: jax.Array, step: jax.Array,
-                    positions: jax.Array, seed: int | jax.Array | None = None,
-                    sharp: bool | jax.Array = False) -> tuple[jax.Array, jax.Array]:
+def training_inputs(
+    config: ConfigDict,
+    images: jax.Array,
+    targets: jax.Array,
+    step: jax.Array,
+    positions: jax.Array,
+    seed: int | jax.Array | None = None,
+    sharp: bool | jax.Array = False,
+) -> tuple[jax.Array, jax.Array]:
     """What the network gets in a training step: augmented, cropped at random and scaled.
 
     Args:
@@ -118,6 +136,7 @@ def training_inputs(config: ConfigDict, images: jax.Array, targets: jax.Array, s
     Returns:
       float32 inputs (N, h, w, C) in the range of the scaling, and float32 targets (N, classes).
     """
+
     def keys_of(key: jax.Array) -> jax.Array:
         return jax.vmap(lambda position: jax.random.fold_in(key, position))(positions)
 
@@ -135,8 +154,16 @@ def step_key(seed: int | jax.Array, step: jax.Array, purpose: str) -> jax.Array:
     return keys[PURPOSES.index(purpose)]
 
 
-def affine_matrices(size: tuple[int, int], *, flip: jax.Array, degrees: jax.Array, shift_y: jax.Array,
-                    shift_x: jax.Array, zoom_y: jax.Array, zoom_x: jax.Array) -> jax.Array:
+def affine_matrices(
+    size: tuple[int, int],
+    *,
+    flip: jax.Array,
+    degrees: jax.Array,
+    shift_y: jax.Array,
+    shift_x: jax.Array,
+    zoom_y: jax.Array,
+    zoom_x: jax.Array,
+) -> jax.Array:
     """float32 (N, 2, 3): from (x, y, 1) of an output pixel to (x, y) of the input pixel, about the image's centre.
 
     The convention of Keras' ImageDataGenerator: the matrices take output to input, so a zoom above 1 makes the face
@@ -158,8 +185,10 @@ def affine_matrices(size: tuple[int, int], *, flip: jax.Array, degrees: jax.Arra
     # with u = zoom_x * (x - centre) + shift_x and v = zoom_y * (y - centre) + shift_y
     to_x = mirror * cos * zoom_x, -mirror * sin * zoom_y, mirror * (cos * shift_x - sin * shift_y)
     to_y = sin * zoom_x, cos * zoom_y, sin * shift_x + cos * shift_y
-    rows = [jnp.stack([a, b, centre + c - a * centre_x - b * centre_y], -1)
-            for (a, b, c), centre in ((to_x, centre_x), (to_y, centre_y))]
+    rows = [
+        jnp.stack([a, b, centre + c - a * centre_x - b * centre_y], -1)
+        for (a, b, c), centre in ((to_x, centre_x), (to_y, centre_y))
+    ]
     return jnp.stack(rows, axis=1)
 
 
@@ -179,7 +208,7 @@ def warp(images: jax.Array, matrices: jax.Array, interpolation: str = "bilinear"
     Returns:
       float32 (N, H, W, C).
     """
-    y, x = jnp.mgrid[:images.shape[1], :images.shape[2]].astype(jnp.float32)
+    y, x = jnp.mgrid[: images.shape[1], : images.shape[2]].astype(jnp.float32)
     pixels_at = {"bilinear": _bilinear, "bicubic": _bicubic}[interpolation]
 
     def sample(pixels: jax.Array, matrix: jax.Array) -> jax.Array:
@@ -198,8 +227,10 @@ def _bicubic(pixels: jax.Array, at_y: jax.Array, at_x: jax.Array) -> jax.Array:
     def taps(at: jax.Array, size: int) -> list[tuple[jax.Array, jax.Array]]:
         """The four pixels along one axis that a place between them is made of, and their weights."""
         before = jnp.floor(at)
-        return [(jnp.clip(before.astype(jnp.int32) + i, 0, size - 1), weight)
-                for i, weight in enumerate(_cubic_weights(at - before), -1)]
+        return [
+            (jnp.clip(before.astype(jnp.int32) + i, 0, size - 1), weight)
+            for i, weight in enumerate(_cubic_weights(at - before), -1)
+        ]
 
     rows, columns = taps(at_y, pixels.shape[0]), taps(at_x, pixels.shape[1])
     return sum(by_y * sum(by_x * pixels[row, column] for column, by_x in columns) for row, by_y in rows)
@@ -207,6 +238,7 @@ def _bicubic(pixels: jax.Array, at_y: jax.Array, at_x: jax.Array) -> jax.Array:
 
 def _cubic_weights(t: jax.Array, a: float = -0.75) -> tuple[jax.Array, ...]:
     """Cubic convolution of Keys (1981) at distances 1 + t, t, 1 - t and 2 - t, with the slope `a` that OpenCV takes."""
+
     def near(d: jax.Array) -> jax.Array:
         return ((a + 2) * d - (a + 3)) * d * d + 1
 
@@ -222,8 +254,9 @@ def adjust(images: jax.Array, brightness: jax.Array, contrast: jax.Array) -> jax
     return jnp.clip((images - mean) * _per_image(contrast) + mean + _per_image(brightness), 0, WHITE)
 
 
-def erase_boxes(size: tuple[int, int], area: tuple[float, float], aspect: tuple[float, float],
-                draws: Draws) -> jax.Array:
+def erase_boxes(
+    size: tuple[int, int], area: tuple[float, float], aspect: tuple[float, float], draws: Draws
+) -> jax.Array:
     """int32 (N, 4): top, left, height, width of the rectangles of random erasing, always inside the image.
 
     Zhong et al., "Random Erasing Data Augmentation" (2017): a uniform share of the area, an aspect ratio (height over
@@ -282,13 +315,15 @@ def mix(images: jax.Array, targets: jax.Array, share: jax.Array) -> tuple[jax.Ar
     if len(images) % 2:
         raise ValueError(f"mixup and cutmix mix neighbours: the batch of a device must be even, got {len(images)}")
     partner_images, partner_targets = (
-        value.reshape(-1, 2, *value.shape[1:])[:, ::-1].reshape(value.shape) for value in (images, targets))
+        value.reshape(-1, 2, *value.shape[1:])[:, ::-1].reshape(value.shape) for value in (images, targets)
+    )
     of_targets = share.mean(axis=(1, 2, 3))[:, None]
     return images + share * (partner_images - images), targets + of_targets * (partner_targets - targets)
 
 
 def random_crop(images: jax.Array, size: int, keys: jax.Array) -> jax.Array:
     """Squares of `size` pixels, (N, size, size, C), at uniform places of (N, H, W, C), by typed PRNG keys (N,)."""
+
     def crop(image: jax.Array, key: jax.Array) -> jax.Array:
         rows, columns = image.shape[0] - size + 1, image.shape[1] - size + 1
         y, x = jax.random.randint(key, (2,), 0, jnp.array([rows, columns]))
@@ -300,7 +335,7 @@ def random_crop(images: jax.Array, size: int, keys: jax.Array) -> jax.Array:
 def central_crop(images: jax.Array, size: int) -> jax.Array:
     """The central square of `size` pixels of (N, H, W, C)."""
     top, left = (images.shape[1] - size) // 2, (images.shape[2] - size) // 2
-    return images[:, top:top + size, left:left + size]
+    return images[:, top : top + size, left : left + size]
 
 
 def _symmetric(uniform: jax.Array, limit: float) -> jax.Array:

@@ -77,15 +77,18 @@ def merge_angry_disgust(examples: Examples, data: ConfigDict, seed: int) -> Exam
         examples,
         labels=merged.argmax(axis=1).astype(np.int32)[examples.labels],
         label_names=tuple(np.delete(examples.label_names, disgust).tolist()),
-        votes=None if examples.votes is None else examples.votes @ merged)
+        votes=None if examples.votes is None else examples.votes @ merged,
+    )
 
 
 def thin_happy(examples: Examples, data: ConfigDict, seed: int) -> Examples:
     """See `steps`."""
     happy = np.flatnonzero((examples.labels == _class(examples, "happy")) & (examples.split == data.train_split))
     if data.thin_happy_by >= len(happy):
-        raise UserError(f"thin_happy would remove {data.thin_happy_by} of the {len(happy)} happy images of "
-                        f"{data.train_split}: lower config.data.thin_happy_by")
+        raise UserError(
+            f"thin_happy would remove {data.thin_happy_by} of the {len(happy)} happy images of "
+            f"{data.train_split}: lower config.data.thin_happy_by"
+        )
     removed = np.random.default_rng((seed, len(happy))).choice(happy, data.thin_happy_by, replace=False)
     return examples.take(np.setdiff1d(np.arange(len(examples)), removed))
 
@@ -113,8 +116,10 @@ def _class(examples: Examples, name: str) -> int:
     for number, known in enumerate(examples.label_names):
         if labels.canonical(known) == name:
             return number
-    raise UserError(f"config.data.clean asks for the class {name}, but the data has {', '.join(examples.label_names)}: "
-                    "leave the step out")
+    raise UserError(
+        f"config.data.clean asks for the class {name}, but the data has {', '.join(examples.label_names)}: "
+        "leave the step out"
+    )
 
 
 def _removed(before: Examples, after: Examples) -> Removed:
@@ -130,6 +135,10 @@ def _removed(before: Examples, after: Examples) -> Removed:
 
 
 def _told(removed: Removed) -> str:
-    return "; ".join(f"{sum(classes.values())} of {split} ("
-                     + ", ".join(f"{n} {name}" for name, n in classes.items()) + ")"
-                     for split, classes in removed.items()) or "none"
+    return (
+        "; ".join(
+            f"{sum(classes.values())} of {split} (" + ", ".join(f"{n} {name}" for name, n in classes.items()) + ")"
+            for split, classes in removed.items()
+        )
+        or "none"
+    )

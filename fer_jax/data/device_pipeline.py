@@ -34,5 +34,7 @@ class DevicePipeline:
     def fetch(resident: Mapping[str, jax.Array], feed: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
         """Inside the compiled step: uint8 images (b, H, W, C) and float32 targets (b, classes) of one step's feed."""
         rows = feed["indices"]
-        return (jnp.take(resident["images"], rows, axis=0, mode="clip"),
-                jnp.take(resident["targets"], rows, axis=0, mode="clip"))
+        return (
+            jnp.take(resident["images"], rows, axis=0, mode="clip"),
+            jnp.take(resident["targets"], rows, axis=0, mode="clip"),
+        )

@@ -15,14 +15,14 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-SMALL_SIZE = 12                 # pixels, of the copies that are correlated all with all
+SMALL_SIZE = 12  # pixels, of the copies that are correlated all with all
 CANDIDATE_CORRELATION = 0.8
-COMPARED_SIZE = 48              # pixels
-MARGIN = 4                      # pixels of COMPARED_SIZE
+COMPARED_SIZE = 48  # pixels
+MARGIN = 4  # pixels of COMPARED_SIZE
 NEAR_CORRELATION = 0.92
-BLANK_DEVIATION = 4.0           # grey levels; an image of a smaller standard deviation has nothing to compare
+BLANK_DEVIATION = 4.0  # grey levels; an image of a smaller standard deviation has nothing to compare
 
-_ROWS_AT_ONCE = 1024            # of the matrix of correlations
+_ROWS_AT_ONCE = 1024  # of the matrix of correlations
 
 
 def grey(images: np.ndarray) -> np.ndarray:
@@ -62,7 +62,7 @@ def near_pairs(images: np.ndarray, others: np.ndarray | None = None) -> tuple[np
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             # within one set only pairs to the right of the diagonal
             skipped = start if others is None else 0
-            close = rows[start:start + _ROWS_AT_ONCE] @ other_small[skipped:].T > CANDIDATE_CORRELATION
+            close = rows[start : start + _ROWS_AT_ONCE] @ other_small[skipped:].T > CANDIDATE_CORRELATION
             for i, j in np.argwhere(close) + np.array((start, skipped)):
                 if others is None and i >= j:
                     continue
@@ -87,8 +87,9 @@ def _compared(images: np.ndarray) -> np.ndarray:
     images = grey(images)
     if images.shape[1:] == (COMPARED_SIZE, COMPARED_SIZE):
         return np.ascontiguousarray(images)
-    return np.stack([cv2.resize(image, (COMPARED_SIZE, COMPARED_SIZE), interpolation=cv2.INTER_AREA)
-                     for image in images])
+    return np.stack(
+        [cv2.resize(image, (COMPARED_SIZE, COMPARED_SIZE), interpolation=cv2.INTER_AREA) for image in images]
+    )
 
 
 def _small(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

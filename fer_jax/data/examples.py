@@ -44,8 +44,9 @@ class Examples:
             if value is not None and len(value) != n:
                 raise ValueError(f"{field} has {len(value)} rows for {n} images")
         if n and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(self.label_names):
-            raise ValueError(f"labels reach from {self.labels.min()} to {self.labels.max()} "
-                             f"for {len(self.label_names)} names")
+            raise ValueError(
+                f"labels reach from {self.labels.min()} to {self.labels.max()} for {len(self.label_names)} names"
+            )
 
     def __len__(self) -> int:
         return len(self.images)
@@ -58,11 +59,18 @@ class Examples:
 
     def take(self, indices: np.ndarray) -> Examples:
         """The examples at `indices` (integer or boolean mask (N,)), in that order."""
+
         def rows(value: np.ndarray | None) -> np.ndarray | None:
             return None if value is None else value[indices]
 
-        return dataclasses.replace(self, images=rows(self.images), labels=rows(self.labels), split=rows(self.split),
-                                   subjects=rows(self.subjects), votes=rows(self.votes))
+        return dataclasses.replace(
+            self,
+            images=rows(self.images),
+            labels=rows(self.labels),
+            split=rows(self.split),
+            subjects=rows(self.subjects),
+            votes=rows(self.votes),
+        )
 
     def of_split(self, name: str) -> Examples:
         """The examples of one split; UserError names the splits there are when it is absent."""
@@ -94,11 +102,16 @@ class Examples:
             return self
         numbers = {labels.canonical(name): number for number, name in enumerate(label_names)}
         new = np.array([numbers.get(labels.canonical(name), -1) for name in self.label_names], np.int32)
-        unknown = [name for name, count, number in zip(self.label_names, self.class_counts(), new, strict=True)
-                   if count and number < 0]
+        unknown = [
+            name
+            for name, count, number in zip(self.label_names, self.class_counts(), new, strict=True)
+            if count and number < 0
+        ]
         if unknown:
-            raise UserError(f"the data has examples of {', '.join(unknown)}, expected only {', '.join(label_names)}: "
-                            "remove the others or rename them")
+            raise UserError(
+                f"the data has examples of {', '.join(unknown)}, expected only {', '.join(label_names)}: "
+                "remove the others or rename them"
+            )
         return dataclasses.replace(self, labels=new[self.labels], label_names=tuple(label_names), votes=None)
 
     def targets(self) -> np.ndarray:

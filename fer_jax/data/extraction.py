@@ -16,7 +16,7 @@ from fer_jax.data import images
 from fer_jax.errors import UserError
 from fer_jax.serve import faces
 
-LISTING = "extracted.csv"   # in the folder of faces
+LISTING = "extracted.csv"  # in the folder of faces
 COLUMNS = ("photograph", "finding", "face", "left", "top", "width", "height", "roll_degrees")
 
 
@@ -30,8 +30,9 @@ class Extraction:
     faces: int
 
 
-def extract(source: pathlib.Path, out: pathlib.Path, detector: faces.Detector, every_face: bool = False,
-            size: int = 0) -> Extraction:
+def extract(
+    source: pathlib.Path, out: pathlib.Path, detector: faces.Detector, every_face: bool = False, size: int = 0
+) -> Extraction:
     """Cut the faces out of all images below `source` into the same folders below `out`, which appears whole at the end.
 
     The square that is cut is `faces.CROP`'s for the detector, as in serving, straightened by the roll the detector
@@ -78,13 +79,15 @@ def extract(source: pathlib.Path, out: pathlib.Path, detector: faces.Detector, e
                     square = faces.cut(photograph, face.box, policy, face.roll)
                     if size:
                         shrinks = size < len(square)
-                        square = cv2.resize(square, (size, size),
-                                            interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+                        square = cv2.resize(
+                            square, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+                        )
                     target = _target(path.relative_to(source), number, written)
                     (aside / target).parent.mkdir(parents=True, exist_ok=True)
                     (aside / target).write_bytes(cv2.imencode(".png", square)[1].tobytes())
-                    rows.writerow((name, finding, target.as_posix(), *(f"{value:.1f}" for value in face.box),
-                                   f"{face.roll:.1f}"))
+                    rows.writerow(
+                        (name, finding, target.as_posix(), *(f"{value:.1f}" for value in face.box), f"{face.roll:.1f}")
+                    )
     return Extraction(tuple(found["face"]), tuple(found["no face"]), tuple(found["unreadable"]), len(written))
 
 

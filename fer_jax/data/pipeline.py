@@ -27,8 +27,13 @@ def create(name: str, examples: Examples, seed: int, batch_size: int, shard: sli
         memory = (device.memory_stats() or {}).get("bytes_limit", 0) if device.platform != "cpu" else 0
         fits = examples.images.nbytes <= RESIDENT_SHARE_OF_MEMORY * memory
         name = "device" if fits else "tf"
-        logging.info("data pipeline: %s (the set has %.0f MB, %s %.0f MB of memory)", name,
-                     examples.images.nbytes / 1e6, device.platform, memory / 1e6)
+        logging.info(
+            "data pipeline: %s (the set has %.0f MB, %s %.0f MB of memory)",
+            name,
+            examples.images.nbytes / 1e6,
+            device.platform,
+            memory / 1e6,
+        )
     pipelines = {"tf": TfPipeline, "device": DevicePipeline}
     if name not in pipelines:
         raise UserError(f"config.data.pipeline is {name!r}: expected tf, device or auto")

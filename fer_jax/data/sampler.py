@@ -30,7 +30,7 @@ def indices(seed: int, step: int, steps: int, batch_size: int, examples: int) ->
     while start < stop:
         epoch, offset = divmod(start, examples)
         count = min(stop - start, examples - offset)
-        pieces.append(permutation(seed, epoch, examples)[offset:offset + count])
+        pieces.append(permutation(seed, epoch, examples)[offset : offset + count])
         start += count
     return np.concatenate(pieces).reshape(steps, batch_size)
 

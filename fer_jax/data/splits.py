@@ -35,8 +35,10 @@ def assign(examples: Examples, data: ConfigDict, seed: int) -> Examples:
     if data.split not in SPLITS:
         raise UserError(f"config.data.split is {data.split!r}: expected one of {', '.join(SPLITS)}")
     if data.train_split in (data.select_split, data.test_split):
-        raise UserError(f"config.data.train_split is {data.train_split!r}, the name of the select or test split too: "
-                        "give the training split a name of its own")
+        raise UserError(
+            f"config.data.train_split is {data.train_split!r}, the name of the select or test split too: "
+            "give the training split a name of its own"
+        )
     split = examples.split.astype(object)
     how = data.split if data.split != "given" else "holdout" if examples.subjects is None else "subject"
     everything = np.arange(len(examples))
@@ -58,8 +60,9 @@ def assign(examples: Examples, data: ConfigDict, seed: int) -> Examples:
             left = everything[split == data.train_split]
             split[_held_out(examples, left, data.holdout, how, seed)] = data.select_split
     examples = dataclasses.replace(examples, split=split.astype(str))
-    logging.info("%s", ", ".join(f"{(examples.split == name).sum()} examples of {name}"
-                                 for name in examples.split_names))
+    logging.info(
+        "%s", ", ".join(f"{(examples.split == name).sum()} examples of {name}" for name in examples.split_names)
+    )
     return examples
 
 
@@ -91,10 +94,15 @@ def folds(examples: Examples, data: ConfigDict, seed: int) -> list[tuple[np.ndar
         if not 2 <= data.folds <= count:
             raise UserError(f"config.data.folds is {data.folds}: expected 2 to {count}, the number of {kind}")
         if by == "stratified" and (classes := _rarest(examples))[1] < data.folds:
-            raise UserError(f"class {classes[0]} has {classes[1]} examples for {data.folds} folds and would be missing "
-                            "from some: lower config.data.folds")
-        splitter = {"subject": model_selection.StratifiedGroupKFold, "stratified": model_selection.StratifiedKFold,
-                    "random": model_selection.KFold}[by](data.folds, shuffle=True, random_state=seed)
+            raise UserError(
+                f"class {classes[0]} has {classes[1]} examples for {data.folds} folds and would be missing "
+                "from some: lower config.data.folds"
+            )
+        splitter = {
+            "subject": model_selection.StratifiedGroupKFold,
+            "stratified": model_selection.StratifiedKFold,
+            "random": model_selection.KFold,
+        }[by](data.folds, shuffle=True, random_state=seed)
     groups = examples.subjects if by in ("subject", "leave_one_subject_out") else None
     pairs = list(splitter.split(examples.labels, examples.labels, groups))
     for number, (train, test) in enumerate(pairs, 1):
@@ -103,8 +111,10 @@ def folds(examples: Examples, data: ConfigDict, seed: int) -> list[tuple[np.ndar
                 continue  # one person need not show every expression
             missing = np.flatnonzero((examples.class_counts() > 0) & (examples.take(indices).class_counts() == 0))
             if missing.size:
-                raise UserError(f"class {examples.label_names[missing[0]]} is missing from the {part} part of fold "
-                                f"{number} of {len(pairs)}: lower config.data.folds or change config.seed")
+                raise UserError(
+                    f"class {examples.label_names[missing[0]]} is missing from the {part} part of fold "
+                    f"{number} of {len(pairs)}: lower config.data.folds or change config.seed"
+                )
     return pairs
 
 
@@ -126,14 +136,18 @@ def note(data: ConfigDict, examples: Examples, crossval: bool = False) -> str:
     how = data.fold_by if crossval else data.split
     random = "Split at random. " if how == "random" else ""
     if examples.subjects is None:
-        return (f"{random}The data does not say who is on which image: where one person is on both sides of a split, "
-                "the score overstates how well new people are recognised.")
+        return (
+            f"{random}The data does not say who is on which image: where one person is on both sides of a split, "
+            "the score overstates how well new people are recognised."
+        )
     trained = examples.split == data.train_split
     people = set(examples.subjects[~trained])
     seen = people & set(examples.subjects[trained])
     if seen:
-        return (f"{random}{len(seen)} of the {len(people)} people held out are also trained on: the score overstates "
-                "how well new people are recognised.")
+        return (
+            f"{random}{len(seen)} of the {len(people)} people held out are also trained on: the score overstates "
+            "how well new people are recognised."
+        )
     return f"{random}No person is both trained on and held out."
 
 
@@ -143,8 +157,10 @@ def _held_out(examples: Examples, indices: np.ndarray, share: float, how: str, s
 
     count = round(share * len(indices))
     if not 0 < count < len(indices):
-        raise UserError(f"{share:.3g} of {len(indices)} examples leaves {len(indices) - count} to train and {count} "
-                        "held out: add data or change config.data.holdout and config.data.holdout_test")
+        raise UserError(
+            f"{share:.3g} of {len(indices)} examples leaves {len(indices) - count} to train and {count} "
+            "held out: add data or change config.data.holdout and config.data.holdout_test"
+        )
     labels = examples.labels[indices]
     if how == "random":
         return model_selection.train_test_split(indices, test_size=count, random_state=seed)[1]
@@ -152,20 +168,25 @@ def _held_out(examples: Examples, indices: np.ndarray, share: float, how: str, s
         name, rarest = _rarest(examples.take(indices))
         classes = len(np.unique(labels))
         if rarest < 2 or count < classes:
-            raise UserError(f"holding out {count} of {len(indices)} examples of {classes} classes, of which {name} has "
-                            f"{rarest}, leaves a class out: add data, raise config.data.holdout or take "
-                            "config.data.split=random")
+            raise UserError(
+                f"holding out {count} of {len(indices)} examples of {classes} classes, of which {name} has "
+                f"{rarest}, leaves a class out: add data, raise config.data.holdout or take "
+                "config.data.split=random"
+            )
         return model_selection.train_test_split(indices, test_size=count, stratify=labels, random_state=seed)[1]
     subjects = _subjects(examples, "config.data.split=subject")[indices]
     people = len(np.unique(subjects))
     if people < 2:
-        raise UserError(f"{people} person to split between training and held-out examples: expected at least 2; take "
-                        "config.data.split=holdout")
-    draws = model_selection.GroupShuffleSplit(SUBJECT_DRAWS, test_size=max(1, round(share * people)),
-                                              random_state=seed)
+        raise UserError(
+            f"{people} person to split between training and held-out examples: expected at least 2; take "
+            "config.data.split=holdout"
+        )
+    draws = model_selection.GroupShuffleSplit(SUBJECT_DRAWS, test_size=max(1, round(share * people)), random_state=seed)
     wanted = share * np.bincount(labels)
-    held = min((held for _, held in draws.split(labels, groups=subjects)),
-               key=lambda held: np.abs(np.bincount(labels[held], minlength=len(wanted)) - wanted).sum())
+    held = min(
+        (held for _, held in draws.split(labels, groups=subjects)),
+        key=lambda held: np.abs(np.bincount(labels[held], minlength=len(wanted)) - wanted).sum(),
+    )
     return indices[held]
 
 

@@ -73,8 +73,9 @@ def of_bundle(path: str | os.PathLike) -> Subject:
     """The network of a bundle, rebuilt from its weights; UserError for a bundle that is not whole or has none."""
     bundle = bundles.read(path)
     model = registry.create(bundle.model["name"], len(bundle.labels), bundle.model["args"])
-    return Subject(Network(model, weights.load(bundle)), ConfigDict(bundle.provenance["config"]), bundle.labels,
-                   bundle.temperature)
+    return Subject(
+        Network(model, weights.load(bundle)), ConfigDict(bundle.provenance["config"]), bundle.labels, bundle.temperature
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,16 +97,19 @@ class Explained:
     maps: dict[str, np.ndarray]
 
 
-def explain(subject: Subject, images: np.ndarray, methods: Sequence[str],
-            labels: np.ndarray | None = None) -> Explained:
+def explain(
+    subject: Subject, images: np.ndarray, methods: Sequence[str], labels: np.ndarray | None = None
+) -> Explained:
     """Explain what each face of uint8 (N, size, size, C) was taken for, by `methods`, names of `METHODS`.
 
     UserError for a method that there is not or that the network does not allow.
     """
     for method in methods:
         if method not in subject.methods:
-            raise UserError(f"method {method!r}: expected some of {', '.join(subject.methods)}"
-                            + (" (the network does not pool maps into logits)" if method in METHODS else ""))
+            raise UserError(
+                f"method {method!r}: expected some of {', '.join(subject.methods)}"
+                + (" (the network does not pool maps into logits)" if method in METHODS else "")
+            )
     logits = subject.logits(images).astype(np.float64)
     predicted = logits.argmax(axis=1)
     seen = np.asarray(subject.seen(images))
@@ -128,8 +132,9 @@ def agreement_with_occlusion(explained: Explained) -> dict[str, float]:
         return np.stack([cv2.blur(one, (window, window), borderType=cv2.BORDER_REFLECT) for one in maps])
 
     reference = smooth("occlusion")
-    return {method: attribution.agreement(smooth(method), reference) for method in explained.maps
-            if method != "occlusion"}
+    return {
+        method: attribution.agreement(smooth(method), reference) for method in explained.maps if method != "occlusion"
+    }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,8 +191,9 @@ def _attributed(subject: Subject, method: str, images: np.ndarray, classes: np.n
     return maps.sum(axis=-1) if maps.ndim == 4 else maps
 
 
-def _in_batches(function: Callable[[jax.Array, jax.Array], jax.Array], subject: Subject, images: np.ndarray,
-                classes: np.ndarray) -> np.ndarray:
+def _in_batches(
+    function: Callable[[jax.Array, jax.Array], jax.Array], subject: Subject, images: np.ndarray, classes: np.ndarray
+) -> np.ndarray:
     """`function(inputs, classes)` of all images, compiled once: the last batch is filled up."""
     compiled = jax.jit(function)
     batch = min(FACES_AT_ONCE, len(images))
@@ -195,7 +201,7 @@ def _in_batches(function: Callable[[jax.Array, jax.Array], jax.Array], subject: 
     for start in range(0, len(images), batch):
         rows = np.arange(start, start + batch).clip(max=len(images) - 1)
         parts.append(np.asarray(compiled(subject.inputs(images[rows]), jnp.asarray(classes[rows]))))
-    return np.concatenate(parts)[:len(images)]
+    return np.concatenate(parts)[: len(images)]
 
 
 def _to_size(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:

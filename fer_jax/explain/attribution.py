@@ -52,8 +52,10 @@ def class_activation(network: Network, inputs: jax.Array, classes: jax.Array) ->
     """
     maps = network.sown(inputs).get("class_maps")
     if maps is None:
-        raise UserError(f"{type(network.model).__name__} does not pool maps into logits and has no class activation "
-                        "maps: use grad_cam")
+        raise UserError(
+            f"{type(network.model).__name__} does not pool maps into logits and has no class activation "
+            "maps: use grad_cam"
+        )
     return _score(maps, classes)
 
 
@@ -86,8 +88,9 @@ def guided_backpropagation(network: Network, inputs: jax.Array, classes: jax.Arr
     return jax.grad(lambda x: _score(guided(x), classes).sum())(inputs)
 
 
-def integrated_gradients(network: Network, inputs: jax.Array, classes: jax.Array,
-                         steps: int = INTEGRATION_STEPS) -> jax.Array:
+def integrated_gradients(
+    network: Network, inputs: jax.Array, classes: jax.Array, steps: int = INTEGRATION_STEPS
+) -> jax.Array:
     """Input less baseline, times the mean gradient on the straight way between them: (N, H, W, C).
 
     Sundararajan et al., "Axiomatic Attribution for Deep Networks" (2017). The sum over a face is the difference of the
@@ -151,8 +154,10 @@ def methods_of(network: Network, inputs: jax.Array | jax.ShapeDtypeStruct) -> tu
 
 def agreement(maps: np.ndarray, others: np.ndarray) -> float:
     """Mean over faces of Spearman's rank correlation of two sets of maps (N, H, W), -1..1; a constant map counts 0."""
-    correlations = [spearmanr(a, b, axis=None).statistic if np.ptp(a) > 0 and np.ptp(b) > 0 else 0.0
-                    for a, b in zip(maps, others, strict=True)]
+    correlations = [
+        spearmanr(a, b, axis=None).statistic if np.ptp(a) > 0 and np.ptp(b) > 0 else 0.0
+        for a, b in zip(maps, others, strict=True)
+    ]
     return float(np.mean(correlations))
 
 

@@ -27,6 +27,7 @@ def with_guided_relu(function: Callable[[jax.Array], Any]) -> Callable[[jax.Arra
 
     Works on the traced program, so that no network needs to know of it.
     """
+
     def replaced(x: jax.Array) -> Any:
         closed, shape = jax.make_jaxpr(function, return_shape=True)(x)
         leaves = _evaluate(closed.jaxpr, closed.consts, [x])

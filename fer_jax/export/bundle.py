@@ -92,9 +92,18 @@ def is_bundle(path: str | os.PathLike) -> bool:
     return (pathlib.Path(path) / MANIFEST).is_file()
 
 
-def write(folder: str | os.PathLike, *, name: str, labels: Sequence[str], input: Input, crop: Mapping[str, Any],
-          temperature: float, uncertain_below: float, model: Mapping[str, Any],
-          provenance: Mapping[str, Any]) -> Bundle:
+def write(
+    folder: str | os.PathLike,
+    *,
+    name: str,
+    labels: Sequence[str],
+    input: Input,
+    crop: Mapping[str, Any],
+    temperature: float,
+    uncertain_below: float,
+    model: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+) -> Bundle:
     """Write bundle.json for the files of `FILES` that lie in `folder`, and read the bundle back.
 
     Give a folder made by `fer_jax.files.atomic_path`, so that the bundle appears whole. The arguments are the
@@ -106,16 +115,25 @@ def write(folder: str | os.PathLike, *, name: str, labels: Sequence[str], input:
         "format_version": FORMAT_VERSION,
         "name": name,
         "labels": list(labels),
-        "input": {"size": input.size, "channels": input.channels, "dtype": "uint8", "layout": "NHWC",
-                  "scaling": {"name": input.scaling, "factor": factor, "offset": offset}, "resize": input.resize}
-                 | ({"seen": input.seen} if input.seen else {}),
+        "input": {
+            "size": input.size,
+            "channels": input.channels,
+            "dtype": "uint8",
+            "layout": "NHWC",
+            "scaling": {"name": input.scaling, "factor": factor, "offset": offset},
+            "resize": input.resize,
+        }
+        | ({"seen": input.seen} if input.seen else {}),
         "crop": crop,
         "temperature": temperature,
         "uncertain_below": uncertain_below,
         "model": model,
         "provenance": provenance,
-        "files": {file: {"sha256": files.sha256(folder / file), "bytes": (folder / file).stat().st_size, "role": role}
-                  for role, file in FILES.items() if (folder / file).is_file()},
+        "files": {
+            file: {"sha256": files.sha256(folder / file), "bytes": (folder / file).stat().st_size, "role": role}
+            for role, file in FILES.items()
+            if (folder / file).is_file()
+        },
     }
     manifest = json.loads(json.dumps(manifest))  # tuples become lists, which is what the schema knows as arrays
     if problem := _schema_problem(manifest):
@@ -139,8 +157,9 @@ def read(path: str | os.PathLike) -> Bundle:
         raise UserError(f"{path / MANIFEST}: not JSON ({error}): copy the bundle again or export it again") from error
     version = manifest.get("format_version") if isinstance(manifest, dict) else None
     if isinstance(version, int) and version > FORMAT_VERSION:
-        raise UserError(f"{path}: bundle of format {version}, this fer_jax reads up to {FORMAT_VERSION}: "
-                        "install a newer fer_jax")
+        raise UserError(
+            f"{path}: bundle of format {version}, this fer_jax reads up to {FORMAT_VERSION}: install a newer fer_jax"
+        )
     if problem := _schema_problem(manifest):
         raise UserError(f"{path / MANIFEST}: {problem}: copy the bundle again or export it again")
     for name, entry in manifest["files"].items():

@@ -62,8 +62,15 @@ def measure(path: pathlib.Path, role: str, images: np.ndarray, labelled: Example
     logits = scoring.logits(scoring.open_graph(path, role, os.cpu_count()), images)
     timed = scoring.open_graph(path, role)
     latency = {n: _latency(timed, np.resize(images, (n, *images.shape[1:]))) for n in BATCHES}
-    return Format(role, path.name, path.stat().st_size, logits, float(np.abs(logits - flax.logits).max()),
-                  _scores(logits, labelled), latency)
+    return Format(
+        role,
+        path.name,
+        path.stat().st_size,
+        logits,
+        float(np.abs(logits - flax.logits).max()),
+        _scores(logits, labelled),
+        latency,
+    )
 
 
 def table(formats: Sequence[Format]) -> str:
@@ -72,8 +79,16 @@ def table(formats: Sequence[Format]) -> str:
     for f in formats:
         accuracy = f"{f.scores['accuracy']:.4f}" if f.scores else ""
         if f.latency:
-            rows.append((f.role, f.file, f"{f.bytes:,}", f"{f.largest_difference:.1e}", accuracy,
-                         *(f"{f.latency[n]:.2f}" for n in BATCHES)))
+            rows.append(
+                (
+                    f.role,
+                    f.file,
+                    f"{f.bytes:,}",
+                    f"{f.largest_difference:.1e}",
+                    accuracy,
+                    *(f"{f.latency[n]:.2f}" for n in BATCHES),
+                )
+            )
         else:
             rows.append((f.role, "", "", "", accuracy, *("" for _ in BATCHES)))
     return f"{_aligned(rows)}\nms: ONNX Runtime on {scoring.THREADS} threads, StableHLO as JAX runs it here"
@@ -85,18 +100,28 @@ def recall_table(formats: Sequence[Format]) -> str:
     if not scored:
         return ""
     classes = scored[0].scores["per_class"]
-    return _aligned([("recall", "examples", *(f.role for f in scored)), *(
-        (name, str(entry["examples"]), *(f"{f.scores['per_class'][name]['recall']:.4f}" for f in scored))
-        for name, entry in classes.items())])
+    return _aligned(
+        [
+            ("recall", "examples", *(f.role for f in scored)),
+            *(
+                (name, str(entry["examples"]), *(f"{f.scores['per_class'][name]['recall']:.4f}" for f in scored))
+                for name, entry in classes.items()
+            ),
+        ]
+    )
 
 
 def record(formats: Sequence[Format]) -> dict[str, Any]:
     """What of it is kept in bundle.json: not the latency, which is this machine's."""
-    return {f.role: {"largest_difference": f.largest_difference,
-                     "accuracy": f.scores["accuracy"] if f.scores else None,
-                     "recall": {name: entry["recall"] for name, entry in f.scores["per_class"].items()}
-                     if f.scores else None}
-            for f in formats if f.file}
+    return {
+        f.role: {
+            "largest_difference": f.largest_difference,
+            "accuracy": f.scores["accuracy"] if f.scores else None,
+            "recall": {name: entry["recall"] for name, entry in f.scores["per_class"].items()} if f.scores else None,
+        }
+        for f in formats
+        if f.file
+    }
 
 
 def int8_remarks(formats: Sequence[Format], int8: pathlib.Path) -> list[str]:
@@ -107,17 +132,25 @@ def int8_remarks(formats: Sequence[Format], int8: pathlib.Path) -> list[str]:
     remarks = []
     if full.scores and (loss := full.scores["accuracy"] - small.scores["accuracy"]) > INT8_LOSS:
         changed = np.mean(full.logits.argmax(1) != small.logits.argmax(1))
-        why = (f"each of the {depthwise} depthwise convolutions puts channels of very different ranges on one scale"
-               if depthwise else "one scale a tensor is coarse where few activations are far larger than the rest")
-        remarks.append(f"int8 loses {100 * loss:.2f} points of accuracy, more than {100 * INT8_LOSS}, and changes "
-                       f"{100 * changed:.1f} % of the answers: {why}")
+        why = (
+            f"each of the {depthwise} depthwise convolutions puts channels of very different ranges on one scale"
+            if depthwise
+            else "one scale a tensor is coarse where few activations are far larger than the rest"
+        )
+        remarks.append(
+            f"int8 loses {100 * loss:.2f} points of accuracy, more than {100 * INT8_LOSS}, and changes "
+            f"{100 * changed:.1f} % of the answers: {why}"
+        )
     if (share := small.bytes / full.bytes) > INT8_SIZE:
-        remarks.append(f"int8 has {share:.2f} of the float32 size, more than {INT8_SIZE}: {weight_bytes:,} of its "
-                       f"{small.bytes:,} bytes are weights, the rest is biases, scales and the graph itself, which do "
-                       "not shrink")
+        remarks.append(
+            f"int8 has {share:.2f} of the float32 size, more than {INT8_SIZE}: {weight_bytes:,} of its "
+            f"{small.bytes:,} bytes are weights, the rest is biases, scales and the graph itself, which do "
+            "not shrink"
+        )
     if (slower := small.latency[8] / full.latency[8]) > 1:
-        remarks.append(f"int8 takes {slower:.1f} times as long as float32 for 8 faces on this machine: it saves space, "
-                       "not time")
+        remarks.append(
+            f"int8 takes {slower:.1f} times as long as float32 for 8 faces on this machine: it saves space, not time"
+        )
     return remarks
 
 
@@ -140,6 +173,10 @@ def _scores(logits: np.ndarray, labelled: Examples | None) -> dict[str, Any] | N
 def _aligned(rows: Sequence[Sequence[str]]) -> str:
     """Columns of equal width, the first two to the left."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(cell.ljust(width) if i < 2 else cell.rjust(width)
-                               for i, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
-                     for row in rows)
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i < 2 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )

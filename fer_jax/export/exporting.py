@@ -39,10 +39,22 @@ class Exported:
     remarks: tuple[str, ...]
 
 
-def export(out: str | os.PathLike, *, config: ConfigDict, variables: Any, label_names: Sequence[str],
-           evaluation: Examples | None, calibration: Examples | None = None, float16: bool = False, int8: bool = False,
-           result: Mapping[str, Any] | None = None, training_data: str, licence: str, temperature: float = 1.0,
-           uncertain_below: float = 0.0) -> Exported:
+def export(
+    out: str | os.PathLike,
+    *,
+    config: ConfigDict,
+    variables: Any,
+    label_names: Sequence[str],
+    evaluation: Examples | None,
+    calibration: Examples | None = None,
+    float16: bool = False,
+    int8: bool = False,
+    result: Mapping[str, Any] | None = None,
+    training_data: str,
+    licence: str,
+    temperature: float = 1.0,
+    uncertain_below: float = 0.0,
+) -> Exported:
     """Write a bundle, whole or not at all.
 
     Args:
@@ -68,8 +80,9 @@ def export(out: str | os.PathLike, *, config: ConfigDict, variables: Any, label_
     refuse_other_content(out)
     if int8 and calibration is None:
         raise UserError("int8 fits its ranges to training faces and there are none: give the run's data by --data")
-    spec = bundle.Input(config.input.size, config.input.channels, config.input.scaling, config.input.resize,
-                        config.input.crop or None)
+    spec = bundle.Input(
+        config.input.size, config.input.channels, config.input.scaling, config.input.resize, config.input.crop or None
+    )
     images = _drawn(spec) if evaluation is None else evaluation.images
     formats = [comparison.reference(_flax_logits(config, variables, len(label_names), images), evaluation)]
     with files.atomic_path(out) as aside:
@@ -81,21 +94,42 @@ def export(out: str | os.PathLike, *, config: ConfigDict, variables: Any, label_
                 logging.info("running %s over %d faces", path.name, len(images))
                 formats.append(comparison.measure(path, role, images, evaluation, formats[0]))
         _refuse_disagreement(formats)
-        model = {"name": config.model.name, "args": config.model.args.to_dict(),
-                 "parameters": sum(array.size for array in jax.tree.leaves(variables))}
-        (aside / bundle.FILES["card"]).write_text(card.text(
-            name=config.name, labels=label_names, input=spec, model=model, config=config, result=result,
-            training_data=training_data, licence=licence))
-        bundle.write(aside, name=config.name, labels=label_names, input=spec, crop=faces.CROP,
-                     temperature=temperature, uncertain_below=uncertain_below, model=model,
-                     provenance=provenance.of_run(config, result, training_data, licence)
-                     | {"formats": comparison.record(formats)})
+        model = {
+            "name": config.model.name,
+            "args": config.model.args.to_dict(),
+            "parameters": sum(array.size for array in jax.tree.leaves(variables)),
+        }
+        (aside / bundle.FILES["card"]).write_text(
+            card.text(
+                name=config.name,
+                labels=label_names,
+                input=spec,
+                model=model,
+                config=config,
+                result=result,
+                training_data=training_data,
+                licence=licence,
+            )
+        )
+        bundle.write(
+            aside,
+            name=config.name,
+            labels=label_names,
+            input=spec,
+            crop=faces.CROP,
+            temperature=temperature,
+            uncertain_below=uncertain_below,
+            model=model,
+            provenance=provenance.of_run(config, result, training_data, licence)
+            | {"formats": comparison.record(formats)},
+        )
         remarks = comparison.int8_remarks(formats, aside / bundle.FILES["int8"]) if int8 else ()
     return Exported(bundle.read(out), tuple(formats), tuple(remarks))
 
 
-def run_faces(config: ConfigDict, label_names: Sequence[str], path: str = "",
-              training: bool = False) -> tuple[Examples | None, Examples | None]:
+def run_faces(
+    config: ConfigDict, label_names: Sequence[str], path: str = "", training: bool = False
+) -> tuple[Examples | None, Examples | None]:
     """What `export` takes as evaluation and calibration: a run's selection split, and its training split if asked.
 
     Args:
@@ -120,8 +154,10 @@ def run_faces(config: ConfigDict, label_names: Sequence[str], path: str = "",
             raise
         logging.warning("the run's data is not at hand (%s): drawn faces stand in and nothing is scored", error)
         return None, None
-    return (examples.of_split(config.data.select_split),
-            examples.of_split(config.data.train_split) if training else None)
+    return (
+        examples.of_split(config.data.select_split),
+        examples.of_split(config.data.train_split) if training else None,
+    )
 
 
 def refuse_other_content(out: str | os.PathLike) -> None:
@@ -133,19 +169,36 @@ def refuse_other_content(out: str | os.PathLike) -> None:
         raise UserError(f"{out} is a file: give --out a folder that is new or holds a bundle")
     other = sorted({entry.name for entry in out.iterdir()} - {bundle.MANIFEST, *bundle.FILES.values()})
     if other:
-        raise UserError(f"{out} holds {other[0]}, which is no part of a bundle and would be lost: give --out a folder "
-                        "that is new or holds a bundle alone")
+        raise UserError(
+            f"{out} holds {other[0]}, which is no part of a bundle and would be lost: give --out a folder "
+            "that is new or holds a bundle alone"
+        )
 
 
-def _write_graphs(folder: pathlib.Path, config: ConfigDict, spec: bundle.Input, variables: Any,
-                  label_names: Sequence[str], float16: bool, calibration: np.ndarray | None) -> None:
+def _write_graphs(
+    folder: pathlib.Path,
+    config: ConfigDict,
+    spec: bundle.Input,
+    variables: Any,
+    label_names: Sequence[str],
+    float16: bool,
+    calibration: np.ndarray | None,
+) -> None:
     path = {role: folder / file for role, file in bundle.FILES.items()}
     model = registry.create(config.model.name, len(label_names), config.model.args, implementation="plain")
     infer = graph.inference(model, variables, spec)
     logging.info("writing StableHLO and ONNX")
     stablehlo.save(path["stablehlo"], infer, spec)
-    onnx.save(path["onnx"], infer, spec, {"labels": json.dumps(list(label_names)), "name": config.name,
-                                          "input": "uint8 (batch, height, width, channels), raw pixels"})
+    onnx.save(
+        path["onnx"],
+        infer,
+        spec,
+        {
+            "labels": json.dumps(list(label_names)),
+            "name": config.name,
+            "input": "uint8 (batch, height, width, channels), raw pixels",
+        },
+    )
     if float16:
         quantize.float16(path["onnx"], path["float16"])
     if calibration is not None:
@@ -174,5 +227,7 @@ def _refuse_disagreement(formats: Sequence[comparison.Format]) -> None:
     by_role = {f.role: f for f in formats}
     for role in ("onnx", "stablehlo"):
         if not np.allclose(by_role[role].logits, by_role["flax"].logits, RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE):
-            raise RuntimeError(f"{by_role[role].file} differs from Flax by {by_role[role].largest_difference:.1e} in a "
-                               "logit: no bundle was written")
+            raise RuntimeError(
+                f"{by_role[role].file} differs from Flax by {by_role[role].largest_difference:.1e} in a "
+                "logit: no bundle was written"
+            )

@@ -35,8 +35,9 @@ def save(path: str | os.PathLike, infer: Callable[[jax.Array], dict], spec: Inpu
         outputs = infer(images)
         return tuple(outputs[name] for name in names)
 
-    model = to_onnx(outputs_in_order, [images], model_name="fer_jax", opset=OPSET, input_names=["images"],
-                    output_names=names)
+    model = to_onnx(
+        outputs_in_order, [images], model_name="fer_jax", opset=OPSET, input_names=["images"], output_names=names
+    )
     write(path, _fold(model), metadata)
 
 

@@ -12,20 +12,25 @@ from ml_collections import ConfigDict
 
 from fer_jax import runtime
 
-RESEARCH_FACES = ("The code that made this bundle is Apache-2.0. The weights come from faces of real people that were "
-                  "published for research: {data}. Use them for research and teaching; anything else needs the "
-                  "agreement of those who hold rights in the faces.")
+RESEARCH_FACES = (
+    "The code that made this bundle is Apache-2.0. The weights come from faces of real people that were "
+    "published for research: {data}. Use them for research and teaching; anything else needs the "
+    "agreement of those who hold rights in the faces."
+)
 # by config.data.source
 LICENCES = {
     "fer2013": RESEARCH_FACES.format(data="FER2013 was gathered by web search for the ICML 2013 challenges"),
-    "ferplus": RESEARCH_FACES.format(data="FER2013 was gathered by web search for the ICML 2013 challenges, FER+ (MIT) "
-                                          "labelled it anew"),
+    "ferplus": RESEARCH_FACES.format(
+        data="FER2013 was gathered by web search for the ICML 2013 challenges, FER+ (MIT) labelled it anew"
+    ),
     "jaffe": RESEARCH_FACES.format(data="JAFFE is for non-commercial research, by its terms"),
     "ckplus": RESEARCH_FACES.format(data="CK+ is for non-commercial research, under a signed agreement"),
     "synthetic": "Apache-2.0, code and weights: trained on drawn faces, which show nobody.",
 }
-UNKNOWN_LICENCE = ("The code that made this bundle is Apache-2.0. The terms of the weights are not known to it: those "
-                   "of the training data apply.")
+UNKNOWN_LICENCE = (
+    "The code that made this bundle is Apache-2.0. The terms of the weights are not known to it: those "
+    "of the training data apply."
+)
 
 
 def licence_note(source: str) -> str:
@@ -52,8 +57,8 @@ def of_run(config: ConfigDict, result: Mapping[str, Any] | None, training_data: 
         "training_data": training_data,
         "result": essentials(result),
         "config": kept,
-        "versions": runtime.versions() | {name: importlib.metadata.version(name)
-                                          for name in ("jax2onnx", "onnx", "onnxruntime", "safetensors")},
+        "versions": runtime.versions()
+        | {name: importlib.metadata.version(name) for name in ("jax2onnx", "onnx", "onnxruntime", "safetensors")},
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 

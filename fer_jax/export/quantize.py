@@ -29,8 +29,9 @@ def float16(source: str | os.PathLike, path: str | os.PathLike) -> None:
     model = onnx.load(source)
     metadata = onnx_export.metadata(model)
     before_first_convolution = itertools.takewhile(lambda node: node.op_type != "Conv", model.graph.node)
-    model = convert_float_to_float16(model, keep_io_types=True,
-                                     node_block_list=[node.name for node in before_first_convolution])
+    model = convert_float_to_float16(
+        model, keep_io_types=True, node_block_list=[node.name for node in before_first_convolution]
+    )
     OnnxModel(model).topological_sort()  # the converter appends its casts at the end
     onnx_export.write(path, model, metadata)
 
@@ -50,26 +51,37 @@ def int8(source: str | os.PathLike, path: str | os.PathLike, faces: np.ndarray) 
     model = onnx.shape_inference.infer_shapes(model)
     quant_utils.add_pre_process_metadata(model)  # already folded: without the mark it warns that it should be
     quantization.quantize_static(
-        model, path, _Faces(faces), quant_format=quantization.QuantFormat.QDQ, per_channel=True, reduce_range=True,
-        activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QInt8,
+        model,
+        path,
+        _Faces(faces),
+        quant_format=quantization.QuantFormat.QDQ,
+        per_channel=True,
+        reduce_range=True,
+        activation_type=quantization.QuantType.QUInt8,
+        weight_type=quantization.QuantType.QInt8,
         # biases as integers would need a scale and a zero point each: a tenth of mini-Xception's file, the same results
-        extra_options={"QuantizeBias": False})
+        extra_options={"QuantizeBias": False},
+    )
     onnx_export.write(path, onnx.load(path), metadata)
 
 
 def composition(path: str | os.PathLike) -> tuple[int, int]:
     """Of an int8 file: how many of its bytes are 8-bit weights, and how many of its convolutions are depthwise."""
     graph = onnx.load(path).graph
-    weight_bytes = sum(math.prod(tensor.dims) for tensor in graph.initializer
-                       if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) > 1)
+    weight_bytes = sum(
+        math.prod(tensor.dims)
+        for tensor in graph.initializer
+        if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) > 1
+    )
     groups = [attribute.i for node in graph.node for attribute in node.attribute if attribute.name == "group"]
     return weight_bytes, sum(group > 1 for group in groups)
 
 
 class _Faces(quantization.CalibrationDataReader):
     def __init__(self, faces: np.ndarray):
-        self._batches: Iterator[np.ndarray] = (faces[start:start + CALIBRATION_BATCH]
-                                               for start in range(0, len(faces), CALIBRATION_BATCH))
+        self._batches: Iterator[np.ndarray] = (
+            faces[start : start + CALIBRATION_BATCH] for start in range(0, len(faces), CALIBRATION_BATCH)
+        )
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         batch = next(self._batches, None)

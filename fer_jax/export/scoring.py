@@ -58,7 +58,7 @@ def open_graph(path: str | os.PathLike, role: str, threads: int = THREADS) -> Gr
 def logits(graph: Graph, images: np.ndarray) -> np.ndarray:
     """float32 (N, classes) for uint8 images (N, size, size, channels), N at least 1, in their order."""
     starts = tqdm(range(0, len(images), BATCH), unit="batch", leave=False, disable=None)
-    return np.concatenate([graph(images[start:start + BATCH])["logits"] for start in starts])
+    return np.concatenate([graph(images[start : start + BATCH])["logits"] for start in starts])
 
 
 def _onnx(path: str | os.PathLike) -> Graph:
@@ -71,7 +71,9 @@ def _onnx(path: str | os.PathLike) -> Graph:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions share no base class but this one
         reason = " ".join(str(error).split())
-        raise UserError(f"{path}: ONNX Runtime {onnxruntime.__version__} cannot load it ({reason}): "
-                        "install a newer onnxruntime or export the bundle again") from error
+        raise UserError(
+            f"{path}: ONNX Runtime {onnxruntime.__version__} cannot load it ({reason}): "
+            "install a newer onnxruntime or export the bundle again"
+        ) from error
     names = [output.name for output in session.get_outputs()]
     return lambda images: dict(zip(names, session.run(names, {"images": images}), strict=True))

@@ -39,8 +39,9 @@ def load(path: str | os.PathLike) -> Callable[[np.ndarray], dict[str, np.ndarray
         exported = export.deserialize(bytearray(pathlib.Path(path).read_bytes()))
     except Exception as error:  # a parser of bytes that may be anything raises anything
         reason = " ".join(str(error).split())
-        raise UserError(f"{path}: JAX {jax.__version__} cannot read it ({reason}): use the bundle's ONNX graph, "
-                        "or export it again") from error
+        raise UserError(
+            f"{path}: JAX {jax.__version__} cannot read it ({reason}): use the bundle's ONNX graph, or export it again"
+        ) from error
     call = jax.jit(exported.call)
 
     def run(images: np.ndarray) -> dict[str, np.ndarray]:

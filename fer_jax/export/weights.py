@@ -19,7 +19,8 @@ def save(path: str | os.PathLike, variables: Mapping[str, Any]) -> None:
     flat = traverse_util.flatten_dict(variables, sep="/")
     # not save_file, which lets nobody but its maker read the file
     pathlib.Path(path).write_bytes(
-        safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in flat.items()}))
+        safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in flat.items()})
+    )
 
 
 def load(bundle: Bundle) -> dict[str, Any]:

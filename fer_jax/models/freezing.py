@@ -30,8 +30,9 @@ def layer_groups(model: Network, input_shape: tuple[int, ...], trainable_from: s
     names = [layer.name for layer in layers_of(model, input_shape) if layer.trained]
     first = next((i for i, name in enumerate(names) if name.startswith(trainable_from)), None)
     if first is None:
-        raise UserError(f"config.optim.trainable_from is {trainable_from!r}: expected the beginning of one of "
-                        f"{', '.join(names)}")
+        raise UserError(
+            f"config.optim.trainable_from is {trainable_from!r}: expected the beginning of one of {', '.join(names)}"
+        )
     return {name: "frozen" if i < first else "head" if is_head(name) else "backbone" for i, name in enumerate(names)}
 
 
@@ -46,6 +47,7 @@ def frozen_layers(groups: Groups) -> contextlib.AbstractContextManager[None]:
     Their BatchNorm normalises with its running statistics and does not update them, and no gradient passes their
     outputs, so that the backward pass ends where the trained layers begin. The gradients of their parameters are 0.
     """
+
     def intercept(call: Any, args: tuple, kwargs: dict, context: nn.module.InterceptorContext) -> Any:
         path = context.module.path
         if len(path) != 1 or groups.get(path[0]) != "frozen":

@@ -34,8 +34,10 @@ class KerasFile:
     def layers(self) -> dict[str, dict[str, Any]]:
         """{name: {"class_name", "config", ...}} of the architecture; UserError when the file has none."""
         if self.config is None:
-            raise UserError(f"{self.path}: holds weights without the architecture (model_config): "
-                            "save the whole model in Keras, model.save('model.h5')")
+            raise UserError(
+                f"{self.path}: holds weights without the architecture (model_config): "
+                "save the whole model in Keras, model.save('model.h5')"
+            )
         return {layer["config"]["name"]: layer for layer in self.config["config"]["layers"]}
 
     def inputs(self, layer: str) -> list[str]:
@@ -82,8 +84,10 @@ def read(path: str | os.PathLike) -> KerasFile:
                 if name.endswith("/vars") and len(group):
                     layer = _text(group.attrs.get("name", name.split("/")[-2]))
                     roles = ("kernel", "bias") if len(group) <= 2 else sorted(group, key=int)
-                    weights[layer] = {role: np.asarray(group[str(i)], np.float32) for i, role
-                                      in zip(range(len(group)), roles, strict=False)}
+                    weights[layer] = {
+                        role: np.asarray(group[str(i)], np.float32)
+                        for i, role in zip(range(len(group)), roles, strict=False)
+                    }
 
             root.visititems(visit)
     except (OSError, KeyError) as error:

@@ -25,8 +25,9 @@ def _fast(implementation: str) -> bool:
 
 
 def _convolve(x: jax.Array, kernel: jax.Array, strides: int, padding: str, groups: int = 1) -> jax.Array:
-    return lax.conv_general_dilated(x, kernel, (strides, strides), padding, feature_group_count=groups,
-                                    dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    return lax.conv_general_dilated(
+        x, kernel, (strides, strides), padding, feature_group_count=groups, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
 
 
 class Conv(nn.Module):
@@ -42,8 +43,9 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        kernel = self.param("kernel", nn.initializers.glorot_uniform(),
-                            (*self.kernel_size, x.shape[-1], self.features), jnp.float32)
+        kernel = self.param(
+            "kernel", nn.initializers.glorot_uniform(), (*self.kernel_size, x.shape[-1], self.features), jnp.float32
+        )
         bias = None
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros_init(), (self.features,), jnp.float32)
@@ -74,10 +76,15 @@ class SeparableConv(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         channels = x.shape[-1]
-        depthwise = self.param("depthwise_kernel", nn.initializers.glorot_uniform(in_axis=(0, 1), out_axis=-1),
-                               (*self.kernel_size, 1, channels), jnp.float32)
-        pointwise = self.param("pointwise_kernel", nn.initializers.glorot_uniform(),
-                               (1, 1, channels, self.features), jnp.float32)
+        depthwise = self.param(
+            "depthwise_kernel",
+            nn.initializers.glorot_uniform(in_axis=(0, 1), out_axis=-1),
+            (*self.kernel_size, 1, channels),
+            jnp.float32,
+        )
+        pointwise = self.param(
+            "pointwise_kernel", nn.initializers.glorot_uniform(), (1, 1, channels, self.features), jnp.float32
+        )
         x, depthwise, pointwise = nn.dtypes.promote_dtype(x, depthwise, pointwise, dtype=self.dtype)
         if _fast(self.implementation):
             return convolution.pointwise(convolution.depthwise(x, depthwise, 1, self.padding), pointwise)
@@ -105,7 +112,7 @@ class BatchNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros_init(), shape, jnp.float32)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
         running_var = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
-        x, = nn.dtypes.promote_dtype(x, dtype=self.dtype)
+        (x,) = nn.dtypes.promote_dtype(x, dtype=self.dtype)
         axis_name = None if self.is_initializing() else self.axis_name
         if not train:
             return _normalize(x, running_mean.value, running_var.value, scale, bias, self.epsilon)
@@ -128,14 +135,16 @@ def _moments(x: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array]
     return mean, jnp.maximum(square - mean * mean, 0)
 
 
-def _normalize(x: jax.Array, mean: jax.Array, var: jax.Array, scale: jax.Array, bias: jax.Array,
-               epsilon: float) -> jax.Array:
+def _normalize(
+    x: jax.Array, mean: jax.Array, var: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float
+) -> jax.Array:
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     return ((wide - mean) * (lax.rsqrt(var + epsilon) * scale) + bias).astype(x.dtype)
 
 
-def max_pool(x: jax.Array, window: int, strides: int | None = None, padding: str = "VALID",
-             implementation: str = "auto") -> jax.Array:
+def max_pool(
+    x: jax.Array, window: int, strides: int | None = None, padding: str = "VALID", implementation: str = "auto"
+) -> jax.Array:
     """Maximum over `window` x `window` of (N, H, W, C); stride `window` unless given."""
     strides = window if strides is None else strides
     if _fast(implementation):

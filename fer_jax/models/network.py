@@ -39,14 +39,16 @@ class Network(nn.Module):
     @nn.nowrap
     def conv(self, features: int, kernel: int = 3, *, name: str, **options: Any) -> layers.Conv:
         """A convolution with a square kernel; `options` are those of `layers.Conv`."""
-        return layers.Conv(features, (kernel, kernel), dtype=self.dtype, implementation=self.implementation, name=name,
-                           **options)
+        return layers.Conv(
+            features, (kernel, kernel), dtype=self.dtype, implementation=self.implementation, name=name, **options
+        )
 
     @nn.nowrap
     def norm(self, *, name: str, **options: Any) -> layers.BatchNorm:
         """BatchNorm over the global batch; `options` are those of `layers.BatchNorm`."""
-        return layers.BatchNorm(axis_name=self.axis_name, dtype=self.dtype, implementation=self.implementation,
-                                name=name, **options)
+        return layers.BatchNorm(
+            axis_name=self.axis_name, dtype=self.dtype, implementation=self.implementation, name=name, **options
+        )
 
     @nn.nowrap
     def max_pool(self, window: int, strides: int | None = None, padding: str = "VALID", *, name: str) -> MaxPool:
@@ -163,14 +165,23 @@ class Layer(NamedTuple):
 def layers_of(model: Network, input_shape: tuple[int, ...]) -> list[Layer]:
     """The layers of `model` for images of `input_shape` (H, W, C), in the order they are called. Allocates nothing."""
     rows = _get_module_table(model, depth=1, show_repeated=False, compute_flops=False, compute_vjp_flops=False)(
-        jax.random.key(0), jnp.zeros((1, *input_shape)), False)
+        jax.random.key(0), jnp.zeros((1, *input_shape)), False
+    )
 
     def count(variables: dict) -> int:
         return sum(leaf.size for leaf in jax.tree.leaves(variables))
 
-    return [Layer(row.path[0], type(row.module_copy).__name__, tuple(row.outputs.shape[1:]),
-                  count(row.counted_variables.get("params", {})), count(row.counted_variables.get("batch_stats", {})))
-            for row in rows if row.path]
+    return [
+        Layer(
+            row.path[0],
+            type(row.module_copy).__name__,
+            tuple(row.outputs.shape[1:]),
+            count(row.counted_variables.get("params", {})),
+            count(row.counted_variables.get("batch_stats", {})),
+        )
+        for row in rows
+        if row.path
+    ]
 
 
 def is_head(layer: str) -> bool:

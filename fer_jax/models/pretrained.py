@@ -23,9 +23,9 @@ from fer_jax.models.network import Arrays, is_head
 
 OFFICIAL = {
     "vgg16": "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5 of Keras (md5 6d6bbae143d832006294945121d1f1fc) or "
-             "vgg16-397923af.pth of torchvision (its sha256 begins with 397923af)",
+    "vgg16-397923af.pth of torchvision (its sha256 begins with 397923af)",
     "mini_xception": "fer2013_mini_XCEPTION.107-0.66.hdf5 of github.com/oarriaga/face_classification (sha256 "
-                     "e3699ec0bc5d531e135571fe2f7c31fd8711c0d4858c0969dc052603810053b5)",
+    "e3699ec0bc5d531e135571fe2f7c31fd8711c0d4858c0969dc052603810053b5)",
 }
 
 
@@ -73,27 +73,35 @@ def _read(path: pathlib.Path, model_name: str) -> Arrays:
             raise UserError(f"{path}: a bundle of {found.model['name']}, and config.model.name is {model_name!r}")
         return traverse_util.flatten_dict(weights.load(found))
     match path.suffix, model_name:
-        case (".h5" | ".hdf5"), "vgg16":
+        case ((".h5" | ".hdf5"), "vgg16"):
             return _vgg16_from_keras(keras_hdf5.read(path))
-        case (".h5" | ".hdf5"), "mini_xception":
+        case ((".h5" | ".hdf5"), "mini_xception"):
             return keras_mini_xception.read(path).arrays
-        case (".safetensors" | ".npz" | ".pth" | ".pt"), "vgg16":
+        case ((".safetensors" | ".npz" | ".pth" | ".pt"), "vgg16"):
             return _vgg16_from_torchvision(_read_state_dict(path))
-    formats = {"vgg16": "Keras' .h5, torchvision's state dict as .safetensors, .npz or .pth, or a bundle",
-               "mini_xception": "Keras' .hdf5 or a bundle"}
-    raise UserError(f"{path}: not a file of weights that is read for {model_name}: "
-                    f"expected {formats.get(model_name, 'a bundle')}")
+    formats = {
+        "vgg16": "Keras' .h5, torchvision's state dict as .safetensors, .npz or .pth, or a bundle",
+        "mini_xception": "Keras' .hdf5 or a bundle",
+    }
+    raise UserError(
+        f"{path}: not a file of weights that is read for {model_name}: expected {formats.get(model_name, 'a bundle')}"
+    )
 
 
 def _refuse_missing(path: pathlib.Path, model_name: str) -> None:
     if not path.exists():
-        raise UserError(f"no weights at {path}: expected {OFFICIAL.get(model_name, 'a bundle of this project')}; "
-                        "download it yourself and give its path")
+        raise UserError(
+            f"no weights at {path}: expected {OFFICIAL.get(model_name, 'a bundle of this project')}; "
+            "download it yourself and give its path"
+        )
 
 
 def _vgg16_layers() -> list[str]:
-    return [f"block{block}_conv{i}" for block, (convolutions, _) in enumerate(vgg16.BLOCKS, 1)
-            for i in range(1, convolutions + 1)]
+    return [
+        f"block{block}_conv{i}"
+        for block, (convolutions, _) in enumerate(vgg16.BLOCKS, 1)
+        for i in range(1, convolutions + 1)
+    ]
 
 
 def _vgg16_from_keras(file: keras_hdf5.KerasFile) -> Arrays:
@@ -102,8 +110,7 @@ def _vgg16_from_keras(file: keras_hdf5.KerasFile) -> Arrays:
         # Early Keras 3 wrote automatic names in place of the layers' own; their numbers are the order of creation.
         automatic = sorted((name for name in found if name.startswith("conv2d")), key=keras_hdf5.numbered)
         found = {name: found[other] for name, other in zip(names, automatic, strict=False)}
-    return {("params", layer, parameter): array for layer in names
-            for parameter, array in found.get(layer, {}).items()}
+    return {("params", layer, parameter): array for layer in names for parameter, array in found.get(layer, {}).items()}
 
 
 def _vgg16_from_torchvision(state: Mapping[str, np.ndarray]) -> Arrays:
@@ -135,14 +142,16 @@ def _read_state_dict(path: pathlib.Path) -> dict[str, np.ndarray]:
     try:
         import torch
     except ImportError:
-        raise UserError(f"{path}: a pickle of PyTorch, which is not installed here: install torch, or save the state "
-                        "dict where it is: safetensors.torch.save_file(state, 'vgg16.safetensors')") from None
-    return {name: tensor.numpy() for name, tensor
-            in torch.load(path, map_location="cpu", weights_only=True).items()}
+        raise UserError(
+            f"{path}: a pickle of PyTorch, which is not installed here: install torch, or save the state "
+            "dict where it is: safetensors.torch.save_file(state, 'vgg16.safetensors')"
+        ) from None
+    return {name: tensor.numpy() for name, tensor in torch.load(path, map_location="cpu", weights_only=True).items()}
 
 
-def _fill(variables: Mapping[str, Any], arrays: Arrays, path: pathlib.Path,
-         model_name: str) -> tuple[dict[str, Any], list[str]]:
+def _fill(
+    variables: Mapping[str, Any], arrays: Arrays, path: pathlib.Path, model_name: str
+) -> tuple[dict[str, Any], list[str]]:
     fresh, missing, wrong, filled = [], [], [], {}
     for key, value in traverse_util.flatten_dict(variables).items():
         _, layer, parameter = key
@@ -158,6 +167,8 @@ def _fill(variables: Mapping[str, Any], arrays: Arrays, path: pathlib.Path,
             filled[key] = np.asarray(array, value.dtype)
     if missing or wrong:
         problems = ([f"missing {', '.join(missing)}"] if missing else []) + wrong
-        raise UserError(f"{path}: not the weights of this {model_name}: {'; '.join(problems)}; expected "
-                        f"{OFFICIAL.get(model_name, 'a bundle of the same network and arguments')}")
+        raise UserError(
+            f"{path}: not the weights of this {model_name}: {'; '.join(problems)}; expected "
+            f"{OFFICIAL.get(model_name, 'a bundle of the same network and arguments')}"
+        )
     return traverse_util.unflatten_dict(filled), sorted(set(fresh))

@@ -35,8 +35,15 @@ MODELS: dict[str, type[Network]] = {
 }
 
 
-def create(name: str, num_classes: int, args: Mapping[str, Any] | None = None, *, dtype: Any = None,
-           axis_name: str | None = None, implementation: str = "auto") -> Network:
+def create(
+    name: str,
+    num_classes: int,
+    args: Mapping[str, Any] | None = None,
+    *,
+    dtype: Any = None,
+    axis_name: str | None = None,
+    implementation: str = "auto",
+) -> Network:
     """The network `name` for `num_classes`, called as `model.apply(variables, images, train)`.
 
     Args:
@@ -54,24 +61,35 @@ def create(name: str, num_classes: int, args: Mapping[str, Any] | None = None, *
     fields = set(MODELS[name].__dataclass_fields__) - set(Network.__dataclass_fields__)
     unknown = sorted(set(args) - fields)
     if unknown:
-        raise UserError(f"config.model.args has {', '.join(unknown)}: "
-                        f"{name} takes {', '.join(sorted(fields)) or 'none'}")
-    return MODELS[name](num_classes=num_classes, dtype=dtype, axis_name=axis_name,
-                        implementation=implementation, **args)
+        raise UserError(
+            f"config.model.args has {', '.join(unknown)}: {name} takes {', '.join(sorted(fields)) or 'none'}"
+        )
+    return MODELS[name](
+        num_classes=num_classes, dtype=dtype, axis_name=axis_name, implementation=implementation, **args
+    )
 
 
-def from_config(config: ConfigDict, num_classes: int, axis_name: str | None = None,
-                implementation: str = "auto") -> Network:
+def from_config(
+    config: ConfigDict, num_classes: int, axis_name: str | None = None, implementation: str = "auto"
+) -> Network:
     """The network of `config.model`, computing in `config.dtype`: "auto" is bfloat16 on accelerators, float32 on CPUs.
 
     Arguments and errors are those of `create`; also UserError for bfloat16 where JAX computes NaN in it.
     """
     if config.dtype == "bfloat16" and jax.default_backend() == "cpu" and _cpu_bfloat16_is_broken():
-        raise UserError(f"config.dtype is bfloat16, and JAX {jax.__version__} makes NaN of some bfloat16 convolutions "
-                        f"on CPUs: take float32, or set the environment's XLA_FLAGS to {WHOLE_BFLOAT16}")
+        raise UserError(
+            f"config.dtype is bfloat16, and JAX {jax.__version__} makes NaN of some bfloat16 convolutions "
+            f"on CPUs: take float32, or set the environment's XLA_FLAGS to {WHOLE_BFLOAT16}"
+        )
     bfloat16 = config.dtype == "bfloat16" or (config.dtype == "auto" and jax.default_backend() != "cpu")
-    return create(config.model.name, num_classes, config.model.args, dtype=jnp.bfloat16 if bfloat16 else None,
-                  axis_name=axis_name, implementation=implementation)
+    return create(
+        config.model.name,
+        num_classes,
+        config.model.args,
+        dtype=jnp.bfloat16 if bfloat16 else None,
+        axis_name=axis_name,
+        implementation=implementation,
+    )
 
 
 def _cpu_bfloat16_is_broken() -> bool:

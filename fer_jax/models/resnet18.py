@@ -42,7 +42,8 @@ class ResNet18(Network):
         return nn.relu(y + x)
 
     @nn.nowrap
-    def _conv_norm(self, x: jax.Array, train: bool, features: int, name: str, kernel: int = 3,
-                   strides: int = 1) -> jax.Array:
+    def _conv_norm(
+        self, x: jax.Array, train: bool, features: int, name: str, kernel: int = 3, strides: int = 1
+    ) -> jax.Array:
         x = self.conv(features, kernel, strides=strides, use_bias=False, name=f"{name}_conv")(x)
         return self.norm(name=f"{name}_norm", momentum=0.9, epsilon=1e-5)(x, train)  # PyTorch's defaults

@@ -12,8 +12,13 @@ from fer_jax.models.network import Network, layers_of
 
 WIDTH = 100  # columns
 # Where the data's labels are known before it is read
-LABEL_NAMES = {"fer2013": labels.FER2013, "synthetic": labels.FER2013, "ferplus": labels.FERPLUS,
-               "jaffe": labels.JAFFE, "ckplus": labels.CKPLUS}
+LABEL_NAMES = {
+    "fer2013": labels.FER2013,
+    "synthetic": labels.FER2013,
+    "ferplus": labels.FERPLUS,
+    "jaffe": labels.JAFFE,
+    "ckplus": labels.CKPLUS,
+}
 
 
 def of_config(config: ConfigDict) -> str:
@@ -32,18 +37,30 @@ def table(model: Network, input_shape: tuple[int, ...], groups: Mapping[str, str
     """
     rows = layers_of(model, input_shape)
     frozen = {name for name, group in (groups or {}).items() if group == "frozen"}
-    lines = [f"{type(model).__name__}, input {input_shape}, {model.num_classes} classes",
-             _line("Layer (type)", "Output shape", "Parameters", ""), "-" * WIDTH]
-    lines += [_line(f"{row.name} ({row.kind})", str((None, *row.output_shape)), f"{row.trained + row.statistics:,}",
-                    "frozen" if row.name in frozen else "") for row in rows]
+    lines = [
+        f"{type(model).__name__}, input {input_shape}, {model.num_classes} classes",
+        _line("Layer (type)", "Output shape", "Parameters", ""),
+        "-" * WIDTH,
+    ]
+    lines += [
+        _line(
+            f"{row.name} ({row.kind})",
+            str((None, *row.output_shape)),
+            f"{row.trained + row.statistics:,}",
+            "frozen" if row.name in frozen else "",
+        )
+        for row in rows
+    ]
     total = sum(row.trained + row.statistics for row in rows)
     trainable = sum(row.trained for row in rows if row.name not in frozen)
     statistics = sum(row.statistics for row in rows if row.name not in frozen)
-    lines += ["-" * WIDTH,
-              f"Parameters: {total:,} ({total * 4 / 2**20:,.1f} MiB in float32)",
-              f"Trainable: {trainable:,}",
-              f"Not trainable: {total - trainable:,} ({statistics:,} statistics of BatchNorm, "
-              f"{total - trainable - statistics:,} frozen)"]
+    lines += [
+        "-" * WIDTH,
+        f"Parameters: {total:,} ({total * 4 / 2**20:,.1f} MiB in float32)",
+        f"Trainable: {trainable:,}",
+        f"Not trainable: {total - trainable:,} ({statistics:,} statistics of BatchNorm, "
+        f"{total - trainable - statistics:,} frozen)",
+    ]
     return "\n".join(lines)
 
 

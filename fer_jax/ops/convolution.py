@@ -67,8 +67,9 @@ def _depthwise_backward(strides: int, pads: Pads, residuals: tuple, dy: jax.Arra
     h, w = kernel.shape[:2]
     # What the strides never reached, at the far end, has no gradient.
     rest = [padded.shape[axis] - strides * (dy.shape[axis] - 1) - k for axis, k in ((HEIGHT, h), (WIDTH, w))]
-    spread = pad(dy, ((h - 1 - top, h - 1 - bottom + rest[0]), (w - 1 - left, w - 1 - right + rest[1])),
-                 interior=strides - 1)
+    spread = pad(
+        dy, ((h - 1 - top, h - 1 - bottom + rest[0]), (w - 1 - left, w - 1 - right + rest[1])), interior=strides - 1
+    )
     return _shifted_sum(spread, kernel[::-1, ::-1], 1), _shifted_products(padded, dy, kernel.shape, strides)
 
 
@@ -89,8 +90,12 @@ def _shifted_products(padded: jax.Array, dy: jax.Array, shape: tuple[int, ...], 
     dtype = jnp.promote_types(dy.dtype, jnp.float32)
     size = dy.shape[HEIGHT], dy.shape[WIDTH]
     products = [(window(padded, i, j, size, strides) * dy).astype(dtype) for i in range(h) for j in range(w)]
-    sums = lax.reduce(products, [jnp.zeros((), dtype)] * len(products),
-                      lambda a, b: [p + q for p, q in zip(a, b, strict=True)], (HEIGHT, WIDTH, BATCH))
+    sums = lax.reduce(
+        products,
+        [jnp.zeros((), dtype)] * len(products),
+        lambda a, b: [p + q for p, q in zip(a, b, strict=True)],
+        (HEIGHT, WIDTH, BATCH),
+    )
     return jnp.stack(sums).reshape(shape).astype(dy.dtype)
 
 
@@ -185,8 +190,9 @@ def _sum_windows(x: jax.Array, rows: int, columns: int) -> jax.Array:
 @isolated(static_argnums=(1,))
 def _sum_rows(x: jax.Array, count: int) -> jax.Array:
     height = x.shape[HEIGHT] - count + 1
-    return sum(lax.slice_in_dim(part, i, i + height, axis=HEIGHT)
-               for i, part in enumerate(jnp.split(x, count, CHANNEL)))
+    return sum(
+        lax.slice_in_dim(part, i, i + height, axis=HEIGHT) for i, part in enumerate(jnp.split(x, count, CHANNEL))
+    )
 
 
 @isolated(static_argnums=(1,))

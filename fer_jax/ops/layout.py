@@ -38,9 +38,12 @@ def window(x: jax.Array, row: int, column: int, size: tuple[int, int], strides: 
     """The elements at (row + strides * i, column + strides * j) for i, j below `size`."""
     height, width = size
     channels, _, _, batch = x.shape
-    return lax.slice(x, (0, row, column, 0),
-                     (channels, row + strides * (height - 1) + 1, column + strides * (width - 1) + 1, batch),
-                     (1, strides, strides, 1))
+    return lax.slice(
+        x,
+        (0, row, column, 0),
+        (channels, row + strides * (height - 1) + 1, column + strides * (width - 1) + 1, batch),
+        (1, strides, strides, 1),
+    )
 
 
 def per_channel(vector: jax.Array) -> jax.Array:

@@ -15,8 +15,9 @@ from fer_jax.ops.layout import BATCH, CHANNEL, HEIGHT, WIDTH, per_channel, swap
 PLACES = (HEIGHT, WIDTH, BATCH)
 
 
-def batch_norm(x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float,
-               axis_name: str | None = None) -> tuple[jax.Array, jax.Array, jax.Array]:
+def batch_norm(
+    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, axis_name: str | None = None
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """(N, H, W, C) normalised with the statistics of the batch, these averaged over `axis_name` if given.
 
     Returns:
@@ -69,7 +70,8 @@ def _backward(epsilon: float, axis_name: str | None, residuals: tuple, cotangent
     # everybody's statistics and needs everybody's sums.
     dbias_mean, dscale_mean = _average([dbias, dscale], x, axis_name)
     dx = per_channel(scale * inverse) * (
-        dy - per_channel(dbias_mean) - (wide - per_channel(mean)) * per_channel(inverse * dscale_mean))
+        dy - per_channel(dbias_mean) - (wide - per_channel(mean)) * per_channel(inverse * dscale_mean)
+    )
     return dx.astype(x.dtype), dscale.astype(scale.dtype), dbias.astype(scale.dtype)
 
 

@@ -32,15 +32,31 @@ def _backward(strides: int, padding: str, residuals: tuple, dy: jax.Array) -> tu
     reached = [strides * (size - 1) + 1 for size in dy.shape[1:3]]  # by the strides, beyond which x has no influence
 
     # Every place of x takes part in h x w outputs: dy spread by the strides, convolved with the kernel turned around.
-    around = [(h - 1 - low, size - reach + low) for h, low, size, reach
-              in zip(kernel.shape[:2], before, x.shape[1:3], reached, strict=True)]
-    dx = lax.conv_general_dilated(dy, kernel[::-1, ::-1].swapaxes(2, 3), (1, 1), around,
-                                  lhs_dilation=(strides, strides), dimension_numbers=CHANNELS_LAST)
+    around = [
+        (h - 1 - low, size - reach + low)
+        for h, low, size, reach in zip(kernel.shape[:2], before, x.shape[1:3], reached, strict=True)
+    ]
+    dx = lax.conv_general_dilated(
+        dy,
+        kernel[::-1, ::-1].swapaxes(2, 3),
+        (1, 1),
+        around,
+        lhs_dilation=(strides, strides),
+        dimension_numbers=CHANNELS_LAST,
+    )
     # Every weight has met one place of x an output: x convolved with dy, the batch in the place of the channels.
-    within = [(low, reach + h - 1 - size - low) for h, low, size, reach
-              in zip(kernel.shape[:2], before, x.shape[1:3], reached, strict=True)]
-    dkernel = lax.conv_general_dilated(x.transpose(3, 1, 2, 0), dy.transpose(1, 2, 0, 3), (1, 1), within,
-                                       rhs_dilation=(strides, strides), dimension_numbers=CHANNELS_LAST)
+    within = [
+        (low, reach + h - 1 - size - low)
+        for h, low, size, reach in zip(kernel.shape[:2], before, x.shape[1:3], reached, strict=True)
+    ]
+    dkernel = lax.conv_general_dilated(
+        x.transpose(3, 1, 2, 0),
+        dy.transpose(1, 2, 0, 3),
+        (1, 1),
+        within,
+        rhs_dilation=(strides, strides),
+        dimension_numbers=CHANNELS_LAST,
+    )
     return dx, dkernel.transpose(1, 2, 0, 3)
 
 

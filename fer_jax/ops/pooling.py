@@ -76,7 +76,7 @@ def _spread(first: jax.Array, dy: jax.Array, axis: int, window: int, strides: in
         return lax.pad(x, jnp.zeros((), x.dtype), config)
 
     groups = _to_first(reach(first), reach(dy), axis, overlap, strides)
-    dx = groups.reshape(*dy.shape[:axis], -1, *dy.shape[axis + 1:])
+    dx = groups.reshape(*dy.shape[:axis], -1, *dy.shape[axis + 1 :])
     return lax.slice_in_dim(dx, places.start - begin * strides, places.stop - begin * strides, axis=axis)
 
 
@@ -84,13 +84,14 @@ def _spread(first: jax.Array, dy: jax.Array, axis: int, window: int, strides: in
 def _to_first(first: jax.Array, dy: jax.Array, axis: int, overlap: int, strides: int) -> jax.Array:
     """`dy` where `first` points. A new axis counts the places of a group, all of which the same windows see."""
     count = dy.shape[axis] - overlap
-    places = lax.broadcasted_iota(jnp.int8, (strides, *dy.shape[axis + 1:]), 0)
+    places = lax.broadcasted_iota(jnp.int8, (strides, *dy.shape[axis + 1 :]), 0)
 
     def before(x: jax.Array, windows: int) -> jax.Array:
         return jnp.expand_dims(lax.slice_in_dim(x, overlap - windows, overlap - windows + count, axis=axis), axis + 1)
 
-    return sum(jnp.where(before(first, i) == places + jnp.int8(i * strides), before(dy, i), 0)
-               for i in range(overlap + 1))
+    return sum(
+        jnp.where(before(first, i) == places + jnp.int8(i * strides), before(dy, i), 0) for i in range(overlap + 1)
+    )
 
 
 _max_pool.defvjp(_forward, _backward)

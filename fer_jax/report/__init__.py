@@ -22,8 +22,9 @@ from fer_jax.report import faces, plots, records
 PAGE = "index.html"
 
 
-def write(workdir: str | os.PathLike, examples: Examples | None = None,
-          out: str | os.PathLike | None = None) -> pathlib.Path:
+def write(
+    workdir: str | os.PathLike, examples: Examples | None = None, out: str | os.PathLike | None = None
+) -> pathlib.Path:
     """Write the report of one run: index.html and its pictures as PNG files; returns the page's path.
 
     What the run has not recorded yet (predictions, a result, an epoch) is left out of the page.
@@ -47,9 +48,17 @@ def write(workdir: str | os.PathLike, examples: Examples | None = None,
     seconds = _seconds(run)
     ceilings = {name: s["noise_ceiling"] for name, s in run.splits.items() if "noise_ceiling" in s}
     page: dict[str, Any] = {
-        "title": f"{run.name}: report", "config": run.config, "model": run.config.model.name, "rows": run.rows,
-        "result": run.result, "splits": run.splits, "split": run.split, "folds": run.folds,
-        "ceilings": ceilings, "seconds": seconds, "total_seconds": sum(seconds.values()),
+        "title": f"{run.name}: report",
+        "config": run.config,
+        "model": run.config.model.name,
+        "rows": run.rows,
+        "result": run.result,
+        "splits": run.splits,
+        "split": run.split,
+        "folds": run.folds,
+        "ceilings": ceilings,
+        "seconds": seconds,
+        "total_seconds": sum(seconds.values()),
         "flat_config": configs.flatten(run.config.to_dict()),
         "train_faces": int(np.sum(examples.split == run.config.data.train_split)) if examples else None,
     }
@@ -64,7 +73,8 @@ def write(workdir: str | os.PathLike, examples: Examples | None = None,
     if predictions:
         draw = plots.reliability(
             metrics.reliability(predictions.probabilities, predictions.labels),
-            metrics.expected_calibration_error(predictions.probabilities, predictions.labels))
+            metrics.expected_calibration_error(predictions.probabilities, predictions.labels),
+        )
         page["reliability"] = plots.svg(draw)
         plots.png(out / "reliability.png", [draw])
     page["sheets"] = _sheets(run, predictions, examples, out) if examples is not None else []
@@ -83,11 +93,22 @@ def compare(workdirs: Sequence[str | os.PathLike], out: str | os.PathLike) -> pa
     flat = [configs.flatten(run.config.to_dict()) for run in runs]
     keys = sorted(set().union(*flat))
     absent = object()
-    differences = [(key, ["" if (value := one.get(key, absent)) is absent else value for one in flat])
-                   for key in keys if len({repr(one.get(key, absent)) for one in flat}) > 1]
-    return _render("comparison.html", pathlib.Path(out) / PAGE, {
-        "title": f"{len(runs)} runs compared", "runs": runs, "differences": differences,
-        "table": _comparison_table(runs), "plots": [plots.svg(draw) for draw in _comparison_plots(runs)]})
+    differences = [
+        (key, ["" if (value := one.get(key, absent)) is absent else value for one in flat])
+        for key in keys
+        if len({repr(one.get(key, absent)) for one in flat}) > 1
+    ]
+    return _render(
+        "comparison.html",
+        pathlib.Path(out) / PAGE,
+        {
+            "title": f"{len(runs)} runs compared",
+            "runs": runs,
+            "differences": differences,
+            "table": _comparison_table(runs),
+            "plots": [plots.svg(draw) for draw in _comparison_plots(runs)],
+        },
+    )
 
 
 def _seconds(run: records.Records) -> dict[str, float]:
@@ -95,26 +116,34 @@ def _seconds(run: records.Records) -> dict[str, float]:
     if run.result and not run.folds:
         return run.result["seconds"]
     prefix = "seconds_"
-    return {key.removeprefix(prefix): value for key, value in run.rows[-1].items() if key.startswith(prefix)} \
-        if run.rows else {}
+    return (
+        {key.removeprefix(prefix): value for key, value in run.rows[-1].items() if key.startswith(prefix)}
+        if run.rows
+        else {}
+    )
 
 
 def _learning_curves(run: records.Records, ceilings: dict[str, float]) -> list[plots.Draw]:
     select, epochs = run.config.data.select_split, [row["epoch"] for row in run.rows]
 
     def of(metric: str) -> dict[str, Any]:
-        return {name: (epochs, [row[f"{prefix}_{metric}"] for row in run.rows])
-                for name, prefix in (("training", "train"), (select, select))}
+        return {
+            name: (epochs, [row[f"{prefix}_{metric}"] for row in run.rows])
+            for name, prefix in (("training", "train"), (select, select))
+        }
 
     best = run.result["best_epoch"] if run.result else None
     rate = {"learning rate": (epochs, [row["learning_rate"] for row in run.rows])}
-    return [plots.curves("Accuracy", of("accuracy"), share=True, best=best, ceiling=ceilings.get(select)),
-            plots.curves("Loss", of("loss"), best=best),
-            plots.curves("Learning rate", rate, log=min(rate["learning rate"][1]) > 0)]
+    return [
+        plots.curves("Accuracy", of("accuracy"), share=True, best=best, ceiling=ceilings.get(select)),
+        plots.curves("Loss", of("loss"), best=best),
+        plots.curves("Learning rate", rate, log=min(rate["learning rate"][1]) > 0),
+    ]
 
 
-def _sheets(run: records.Records, predictions: records.Predictions | None, examples: Examples,
-            out: pathlib.Path) -> list[tuple[str, str, list[faces.Face]]]:
+def _sheets(
+    run: records.Records, predictions: records.Predictions | None, examples: Examples, out: pathlib.Path
+) -> list[tuple[str, str, list[faces.Face]]]:
     """The pages of faces as (heading, words, faces); the sample and the training faces also as picture files."""
     sheets = []
     if predictions:
@@ -126,22 +155,42 @@ def _sheets(run: records.Records, predictions: records.Predictions | None, examp
         sample = faces_at(faces.sample(predictions))
         _save_sheet(out / "faces.png", sample)
         sheets = [
-            (f"Faces of {run.split}", "At even distances through the split. ✓: the true name and its probability; "
-             "✗: the name given, and below it the true one.", sample),
-            ("Most confident mistakes", "The wrong answers the network was surest of: its own errors, and the labels'.",
-             faces_at(faces.confident_mistakes(predictions))),
-            ("Least certain", "The faces whose best guess has the lowest probability.",
-             faces_at(faces.least_certain(predictions)))]
+            (
+                f"Faces of {run.split}",
+                "At even distances through the split. ✓: the true name and its probability; "
+                "✗: the name given, and below it the true one.",
+                sample,
+            ),
+            (
+                "Most confident mistakes",
+                "The wrong answers the network was surest of: its own errors, and the labels'.",
+                faces_at(faces.confident_mistakes(predictions)),
+            ),
+            (
+                "Least certain",
+                "The faces whose best guess has the lowest probability.",
+                faces_at(faces.least_certain(predictions)),
+            ),
+        ]
     trained, values = faces.as_trained(run.config, examples)
     _save_sheet(out / "augmented.png", trained)
-    return [*sheets, ("Training faces as the network sees them",
-                      f"The beginning of the first batch, augmented and scaled: {values}.", trained)]
+    return [
+        *sheets,
+        (
+            "Training faces as the network sees them",
+            f"The beginning of the first batch, augmented and scaled: {values}.",
+            trained,
+        ),
+    ]
 
 
 def _save_sheet(path: pathlib.Path, shown: Sequence[faces.Face]) -> None:
     colours = {True: plots.COLOURS[2], False: plots.COLOURS[5], None: plots.INK}
-    plots.sheet(path, np.stack([face.image for face in shown]),
-                [("\n".join(face.lines), colours[face.correct]) for face in shown])
+    plots.sheet(
+        path,
+        np.stack([face.image for face in shown]),
+        [("\n".join(face.lines), colours[face.correct]) for face in shown],
+    )
 
 
 def _comparison_table(runs: Sequence[records.Records]) -> list[tuple[str, list[str]]]:
@@ -154,11 +203,17 @@ def _comparison_table(runs: Sequence[records.Records]) -> list[tuple[str, list[s
         def row(label: str, text: str, scores: Sequence[Any] = scores) -> tuple[str, list[str]]:
             return label, [text.format(**s) if s else "" for s in scores]
 
-        table += [row(f"{split} accuracy", "{accuracy:.2%} ± {standard_error:.2%}"),
-                  (f"{split} against {runs[0].name}", ["", *(_paired(runs[0], run, split) for run in runs[1:])]),
-                  row(f"{split} macro-F1", "{macro_f1:.2%}"), row(f"{split} loss", "{loss:.4f}")]
-    for label, text in (("best epoch", "{best_epoch} of {epochs}"), ("selected on", "{selected_on}"),
-                        ("training images/s", "{train_examples_per_second:,.0f}")):
+        table += [
+            row(f"{split} accuracy", "{accuracy:.2%} ± {standard_error:.2%}"),
+            (f"{split} against {runs[0].name}", ["", *(_paired(runs[0], run, split) for run in runs[1:])]),
+            row(f"{split} macro-F1", "{macro_f1:.2%}"),
+            row(f"{split} loss", "{loss:.4f}"),
+        ]
+    for label, text in (
+        ("best epoch", "{best_epoch} of {epochs}"),
+        ("selected on", "{selected_on}"),
+        ("training images/s", "{train_examples_per_second:,.0f}"),
+    ):
         table.append((label, [text.format(**run.result) if run.result and not run.folds else "" for run in runs]))
     for label, text in (("training seconds", "{train_seconds:,.0f}"), ("all seconds", "{wall_seconds:,.0f}")):
         table.append((label, [text.format(**run.result) if run.result else "not finished" for run in runs]))
@@ -189,8 +244,9 @@ def _comparison_plots(runs: Sequence[records.Records]) -> list[plots.Draw]:
 
 
 def _render(template: str, path: pathlib.Path, page: dict[str, Any]) -> pathlib.Path:
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("fer_jax.report", "."), autoescape=True,
-                                     trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("fer_jax.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters["percent"] = lambda value, digits=1: f"{100 * value:.{digits}f}"
     with files.atomic_path(path) as aside:
         aside.write_text(environment.get_template(template).render(page))

@@ -79,8 +79,9 @@ def as_trained(config: ConfigDict, examples: Examples) -> tuple[list[Face], str]
     factor, offset = scaling.factor_and_offset(config.input.scaling)
     words = f"values from {inputs.min():z.2f} to {inputs.max():z.2f}, mean {inputs.mean():z.2f}"
     shown = np.clip(np.round((inputs - offset) / factor), 0, 255).astype(np.uint8)
-    return [Face(image, _target_lines(target, examples.label_names))
-            for image, target in zip(shown, targets, strict=True)], words
+    return [
+        Face(image, _target_lines(target, examples.label_names)) for image, target in zip(shown, targets, strict=True)
+    ], words
 
 
 def _target_lines(target: np.ndarray, label_names: Sequence[str]) -> tuple[str, ...]:

@@ -22,10 +22,23 @@ from fer_jax.metrics import Reliability
 INK = "#23272e"  # text and lines; becomes the page's text colour in SVG
 COLOURS = ("#2f7ed8", "#e0763a", "#2e9e6b", "#b35cc4", "#c9a227", "#d1495b", "#5f7d95")
 STYLE = {
-    "font.size": 9, "axes.titlesize": 10, "axes.edgecolor": INK, "axes.labelcolor": INK, "text.color": INK,
-    "xtick.color": INK, "ytick.color": INK, "axes.spines.top": False, "axes.spines.right": False,
-    "axes.grid": True, "grid.color": INK, "grid.alpha": 0.13, "grid.linewidth": 0.8, "lines.linewidth": 1.8,
-    "legend.frameon": False, "svg.fonttype": "none", "svg.hashsalt": "fer_jax",
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": INK,
+    "grid.alpha": 0.13,
+    "grid.linewidth": 0.8,
+    "lines.linewidth": 1.8,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "fer_jax",
 }
 PANEL_INCHES = (4.6, 3.3)  # as wide as a phone at the font's own size
 
@@ -40,7 +53,7 @@ def svg(draw: Draw, inches: tuple[float, float] = PANEL_INCHES) -> Markup:
         draw(figure.add_subplot())
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
-    text = re.sub(r' id="\w+_\d+"', "", text[text.index("<svg"):])  # the same in every plot of the page
+    text = re.sub(r' id="\w+_\d+"', "", text[text.index("<svg") :])  # the same in every plot of the page
     return Markup(text.replace(INK, "currentColor"))
 
 
@@ -53,8 +66,16 @@ def png(path: str | os.PathLike, draws: Sequence[Draw], inches: tuple[float, flo
         figure.savefig(aside, dpi=144)
 
 
-def curves(title: str, series: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, xlabel: str = "epoch",
-           share: bool = False, log: bool = False, best: float | None = None, ceiling: float | None = None) -> Draw:
+def curves(
+    title: str,
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    xlabel: str = "epoch",
+    share: bool = False,
+    log: bool = False,
+    best: float | None = None,
+    ceiling: float | None = None,
+) -> Draw:
     """Lines by name, each (x, y).
 
     Args:
@@ -63,6 +84,7 @@ def curves(title: str, series: Mapping[str, tuple[Sequence[float], Sequence[floa
       best: where a vertical line marks the chosen epoch.
       ceiling: where a horizontal line marks the noise ceiling.
     """
+
     def draw(axes: Axes) -> None:
         for (name, (x, y)), colour in zip(series.items(), _colours(len(series)), strict=True):
             axes.plot(x, y, label=name, color=colour, marker="o" if len(x) < 15 else None, markersize=3.5)
@@ -95,8 +117,15 @@ def confusion(counts: Sequence[Sequence[int]], label_names: Sequence[str]) -> Dr
         axes.pcolormesh(colours, edgecolors="none")
         for (i, j), count in np.ndenumerate(counts):
             weight = "bold" if i == j else "normal"
-            axes.text(j + 0.5, i + 0.44, f"{100 * rows[i, j]:.0f} %", ha="center", va="center", fontsize=8.5,
-                      fontweight=weight)
+            axes.text(
+                j + 0.5,
+                i + 0.44,
+                f"{100 * rows[i, j]:.0f} %",
+                ha="center",
+                va="center",
+                fontsize=8.5,
+                fontweight=weight,
+            )
             axes.text(j + 0.5, i + 0.76, f"{count}", ha="center", va="center", fontsize=6.5)
         ticks = np.arange(len(label_names)) + 0.5
         axes.set_xticks(ticks, label_names, rotation=40, ha="right")
@@ -112,13 +141,29 @@ def confusion(counts: Sequence[Sequence[int]], label_names: Sequence[str]) -> Dr
 
 def reliability(diagram: Reliability, error: float) -> Draw:
     """Accuracy in bins of confidence against the diagonal, and how many examples each bin has."""
+
     def draw(axes: Axes) -> None:
         width = np.diff(diagram.edges)
-        axes.bar(diagram.edges[:-1], diagram.examples / diagram.examples.sum(), width, align="edge", color=INK,
-                 alpha=0.15, label="share of the faces")
+        axes.bar(
+            diagram.edges[:-1],
+            diagram.examples / diagram.examples.sum(),
+            width,
+            align="edge",
+            color=INK,
+            alpha=0.15,
+            label="share of the faces",
+        )
         filled = diagram.examples > 0
-        axes.bar(diagram.edges[:-1][filled], diagram.accuracy[filled], width[filled], align="edge", color=COLOURS[0],
-                 alpha=0.55, edgecolor=COLOURS[0], label="accuracy")
+        axes.bar(
+            diagram.edges[:-1][filled],
+            diagram.accuracy[filled],
+            width[filled],
+            align="edge",
+            color=COLOURS[0],
+            alpha=0.55,
+            edgecolor=COLOURS[0],
+            label="accuracy",
+        )
         axes.plot([0, 1], [0, 1], color=INK, linestyle="--", linewidth=1, label="calibrated")
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", title=f"Calibration error {100 * error:.1f} %")
         for axis in (axes.xaxis, axes.yaxis):
@@ -130,6 +175,7 @@ def reliability(diagram: Reliability, error: float) -> Draw:
 
 def bars(title: str, groups: Sequence[str], series: Mapping[str, Sequence[float]]) -> Draw:
     """Shares in 0..1 by group, one bar a series beside the other."""
+
     def draw(axes: Axes) -> None:
         width = 0.8 / len(series)
         for i, ((name, values), colour) in enumerate(zip(series.items(), _colours(len(series)), strict=True)):

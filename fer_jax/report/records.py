@@ -87,13 +87,20 @@ class Predictions:
     def require_same(self, examples: Examples) -> None:
         """UserError when these are not the predictions of `examples`."""
         if not np.array_equal(self.labels, examples.labels):
-            raise UserError(f"the data has {len(examples)} labels that are not those of the run's {len(self.labels)} "
-                            "predictions: give the data of the run, or report without faces (--nofaces)")
+            raise UserError(
+                f"the data has {len(examples)} labels that are not those of the run's {len(self.labels)} "
+                "predictions: give the data of the run, or report without faces (--nofaces)"
+            )
 
 
 def read(workdir: str | os.PathLike) -> Records:
     """The records in `workdir`; UserError when it is no run's folder."""
     workdir = pathlib.Path(workdir)
     result = workdir / "result.json"
-    return Records(workdir, workdir.resolve().name, configs.load(workdir),
-                   writers.read_metrics(workdir), json.loads(result.read_text()) if result.exists() else None)
+    return Records(
+        workdir,
+        workdir.resolve().name,
+        configs.load(workdir),
+        writers.read_metrics(workdir),
+        json.loads(result.read_text()) if result.exists() else None,
+    )

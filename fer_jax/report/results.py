@@ -30,15 +30,23 @@ def page(records: pathlib.Path) -> str:
     by_data: dict[str, list[dict[str, Any]]] = {}
     for run in runs:
         by_data.setdefault(run["data"].partition(":")[0], []).append(run)
-    ceilings = {split: scores["noise_ceiling"] for run in runs for split, scores in run["splits"].items()
-                if "noise_ceiling" in scores}
+    ceilings = {
+        split: scores["noise_ceiling"]
+        for run in runs
+        for split, scores in run["splits"].items()
+        if "noise_ceiling" in scores
+    }
     pending = records / "pending.json"
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("fer_jax.report", "."), autoescape=False,
-                                     keep_trailing_newline=True)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("fer_jax.report", "."), autoescape=False, keep_trailing_newline=True
+    )
     environment.filters["percent"] = _percent
     text = environment.get_template("results.md").render(
-        by_data=by_data, ceilings=ceilings, pending=json.loads(pending.read_text()) if pending.exists() else [],
-        ablations=[_ablation(path) for path in sorted((records / "ablations").glob("*.json"))])
+        by_data=by_data,
+        ceilings=ceilings,
+        pending=json.loads(pending.read_text()) if pending.exists() else [],
+        ablations=[_ablation(path) for path in sorted((records / "ablations").glob("*.json"))],
+    )
     return text.rstrip() + "\n"
 
 
@@ -46,8 +54,10 @@ def ablation_table(record: Mapping[str, Any]) -> str:
     """A Markdown table of what `fer_jax.ablation.run` returned, the best first under the recipe as it is."""
     base, *others = record["rows"]
     others = sorted(others, key=lambda row: -row["difference"]["mean"])
-    lines = ["| change | seeds | accuracy % | difference, points | macro-F1 | disgust recall % |",
-             "|---|---|---|---|---|---|"]
+    lines = [
+        "| change | seeds | accuracy % | difference, points | macro-F1 | disgust recall % |",
+        "|---|---|---|---|---|---|",
+    ]
     for row in [base, *others]:
         gap = ""
         if found := row.get("difference"):
@@ -58,7 +68,8 @@ def ablation_table(record: Mapping[str, Any]) -> str:
             f"{_percent(np.mean(row['accuracy']), 2)} | "
             f"{gap} | "
             f"{np.mean(row['macro_f1']):.3f} | "
-            f"{_percent(np.mean(row['disgust_recall'])) if row['disgust_recall'] else ''} |")
+            f"{_percent(np.mean(row['disgust_recall'])) if row['disgust_recall'] else ''} |"
+        )
     return "\n".join(lines)
 
 
@@ -69,12 +80,15 @@ def _run(path: pathlib.Path) -> dict[str, Any]:
         tests = [scores for name, scores in result["splits"].items() if name != result["selected_on"]]
         views, disgust = select.get("tta", {}), select["per_class"].get("disgust")
         return result | {
-            "record": path.stem, "select": select, "device": _device(result["versions"]),
+            "record": path.stem,
+            "select": select,
+            "device": _device(result["versions"]),
             "flip": _percent(views["flip"]["accuracy"], 2) if "flip" in views else "",
             "ten_crop": _percent(views["ten_crop"]["accuracy"], 2) if "ten_crop" in views else "",
             "disgust": f"{_percent(disgust['recall'])}" if disgust else "",
-            "test": f"{_percent(tests[0]['accuracy'], 2)} ± {_percent(tests[0]['standard_error'], 2)}" if tests else
-                    MISSING,
+            "test": f"{_percent(tests[0]['accuracy'], 2)} ± {_percent(tests[0]['standard_error'], 2)}"
+            if tests
+            else MISSING,
         }
     except KeyError as error:
         raise UserError(f"{path}: no {error} in it: expected the result.json of a run") from None
@@ -82,8 +96,11 @@ def _run(path: pathlib.Path) -> dict[str, Any]:
 
 def _ablation(path: pathlib.Path) -> dict[str, Any]:
     record = json.loads(path.read_text())
-    return record | {"table": ablation_table(record), "device": _device(record["versions"]),
-                     "note": record.get("note", "")}
+    return record | {
+        "table": ablation_table(record),
+        "device": _device(record["versions"]),
+        "note": record.get("note", ""),
+    }
 
 
 def _device(versions: Mapping[str, str]) -> str:

@@ -86,8 +86,9 @@ class Analyser:
       has_maps: whether readings of faces that were found have an activation.
     """
 
-    def __init__(self, classifier: Classifier, detector: faces.Detector, smoothing: str = "average",
-                 search_every: int = 1):
+    def __init__(
+        self, classifier: Classifier, detector: faces.Detector, smoothing: str = "average", search_every: int = 1
+    ):
         """Args:
           classifier: of the faces.
           detector: finds them; its crop policy is the one in the classifier's bundle.
@@ -124,22 +125,37 @@ class Analyser:
         height, width = frame.image.shape[:2]
         self._tracker.update(searched.found, frame.time, (width, height), searched.motion)
         tracks = self._tracker.tracks
-        crops = {track.id: faces.cut(frame.image, track.box, self._policy, track.roll)
-                 for track in tracks if track.found}
+        crops = {
+            track.id: faces.cut(frame.image, track.box, self._policy, track.roll) for track in tracks if track.found
+        }
         probabilities, maps = self._classifier.classify(list(crops.values()))
         rows = {track: i for i, track in enumerate(crops)}
         for track in tracks:
             if track.found:  # one that is missed keeps what it last showed
                 track.history.update(probabilities[rows[track.id]], frame.time)
-        return Scene(frame, [
-            self._reading(track, crops.get(track.id),
-                          maps[rows[track.id]] if maps is not None and track.found else None) for track in tracks])
+        return Scene(
+            frame,
+            [
+                self._reading(
+                    track, crops.get(track.id), maps[rows[track.id]] if maps is not None and track.found else None
+                )
+                for track in tracks
+            ],
+        )
 
     def _reading(self, track: Track, crop: np.ndarray | None, maps: np.ndarray | None) -> Reading:
         history = track.history
-        return Reading(track.id, track.box, history.label, history.latest, history.probabilities,
-                       self._classifier.is_uncertain(history.probabilities), track.found, crop,
-                       None if maps is None else self._activation(track, maps))
+        return Reading(
+            track.id,
+            track.box,
+            history.label,
+            history.latest,
+            history.probabilities,
+            self._classifier.is_uncertain(history.probabilities),
+            track.found,
+            crop,
+            None if maps is None else self._activation(track, maps),
+        )
 
     def _activation(self, track: Track, maps: np.ndarray) -> Activation:
         values = maps[..., track.history.label] - maps.mean(axis=-1)

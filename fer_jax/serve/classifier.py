@@ -66,8 +66,10 @@ class Classifier:
 
     def __call__(self, crops: Sequence[np.ndarray]) -> list[Prediction]:
         """What each crop shows; see `prepare` for what a crop may be. All go through the network as one batch."""
-        return [Prediction(self.labels, row, self.labels[row.argmax()], self.is_uncertain(row))
-                for row in self.probabilities(crops)]
+        return [
+            Prediction(self.labels, row, self.labels[row.argmax()], self.is_uncertain(row))
+            for row in self.probabilities(crops)
+        ]
 
     def probabilities(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         """float32 (N, classes), rows summing to 1: softmax(logits / temperature) of N crops."""
@@ -104,11 +106,18 @@ class Classifier:
         """
         spec = self.bundle.input
         for crop in crops:
-            if crop.dtype != np.uint8 or crop.size == 0 or crop.ndim not in (2, 3) or crop.shape[2:] not in (
-                    (), (1,), (3,)):
+            if (
+                crop.dtype != np.uint8
+                or crop.size == 0
+                or crop.ndim not in (2, 3)
+                or crop.shape[2:] not in ((), (1,), (3,))
+            ):
                 raise ValueError(f"a crop must be uint8 (H, W), (H, W, 1) or (H, W, 3), got {crop.dtype} {crop.shape}")
-        return image_files.fit_all((cv2.cvtColor(crop, cv2.COLOR_BGR2RGB) if crop.shape[2:] == (3,) else crop
-                                    for crop in crops), len(crops), spec)
+        return image_files.fit_all(
+            (cv2.cvtColor(crop, cv2.COLOR_BGR2RGB) if crop.shape[2:] == (3,) else crop for crop in crops),
+            len(crops),
+            spec,
+        )
 
     def logits(self, pixels: np.ndarray) -> np.ndarray:
         """float32 (N, classes) before temperature and softmax, of uint8 (N, size, size, channels)."""
@@ -120,4 +129,3 @@ class Classifier:
         if not pieces:
             return {"logits": np.empty((0, len(self.labels)), np.float32)}
         return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
-

@@ -23,16 +23,16 @@ CROP = {
     },
 }
 
-SEARCH_SIDE_MOVING = 320    # pixels of the longer side a frame is brought to before the search, in a video
-SEARCH_SIDE_STILL = 960     # and in a picture, where nobody waits and crowds are common
-SMALLEST_FACE = 20          # pixels after that; the cascade's own window
-BEYOND_EDGE = 0.15          # of the shorter side is added around what Haar searches, for faces the frame cuts off
+SEARCH_SIDE_MOVING = 320  # pixels of the longer side a frame is brought to before the search, in a video
+SEARCH_SIDE_STILL = 960  # and in a picture, where nobody waits and crowds are common
+SMALLEST_FACE = 20  # pixels after that; the cascade's own window
+BEYOND_EDGE = 0.15  # of the shorter side is added around what Haar searches, for faces the frame cuts off
 
-YUNET_SCORE = 0.6           # on the group video: 0.5 finds 1 % more faces and false ones in every tenth frame
-YUNET_OVERLAP = 0.3         # boxes that overlap more are one face
-YUNET_CANDIDATES = 5000     # before that; enough for crowds
+YUNET_SCORE = 0.6  # on the group video: 0.5 finds 1 % more faces and false ones in every tenth frame
+YUNET_OVERLAP = 0.3  # boxes that overlap more are one face
+YUNET_CANDIDATES = 5000  # before that; enough for crowds
 
-LARGEST_ROLL_DEGREES = 45   # eyes that slope more are not a pair
+LARGEST_ROLL_DEGREES = 45  # eyes that slope more are not a pair
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,8 +99,12 @@ class Haar:
         grey = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
         small, scale = shrink(grey, self._side)
         rim = round(BEYOND_EDGE * min(small.shape))
-        boxes = self._faces.detectMultiScale(cv2.copyMakeBorder(small, rim, rim, rim, rim, cv2.BORDER_REPLICATE),
-                                             scaleFactor=1.15, minNeighbors=2, minSize=(SMALLEST_FACE, SMALLEST_FACE))
+        boxes = self._faces.detectMultiScale(
+            cv2.copyMakeBorder(small, rim, rim, rim, rim, cv2.BORDER_REPLICATE),
+            scaleFactor=1.15,
+            minNeighbors=2,
+            minSize=(SMALLEST_FACE, SMALLEST_FACE),
+        )
         boxes = [(np.asarray(box, np.float64) - (rim, rim, 0, 0)) * scale for box in boxes]
         return [Face(box, self._roll(grey, box) if self._eyes else 0.0) for box in boxes]
 
@@ -108,8 +112,9 @@ class Haar:
         """Slope of the best pair of eyes in the upper part of a face."""
         side = 192  # pixels, for every face: in smaller ones fewer eyes are found
         upper = cv2.resize(cut(grey, box), (side, side), interpolation=cv2.INTER_AREA)[: side * 5 // 8]
-        boxes = self._eyes.detectMultiScale(upper, scaleFactor=1.1, minNeighbors=3, minSize=(side // 8, side // 8),
-                                            maxSize=(side // 2, side // 2))
+        boxes = self._eyes.detectMultiScale(
+            upper, scaleFactor=1.1, minNeighbors=3, minSize=(side // 8, side // 8), maxSize=(side // 2, side // 2)
+        )
         eyes = [(x + w / 2, y + h / 2) for x, y, w, h in boxes]
         pairs = [(a, b) for a in eyes for b in eyes if a[0] < side / 2 < b[0] and b[0] - a[0] > side / 5]
         if not pairs:
@@ -144,8 +149,9 @@ class YuNet:
         if rows is None:
             return []
         # a row: box, then x and y of right eye, left eye, nose, corners of the mouth, then the score
-        return [Face(row[:4].astype(np.float64) * scale, _slope(row[4:6], row[6:8]) if self._align else 0.0)
-                for row in rows]
+        return [
+            Face(row[:4].astype(np.float64) * scale, _slope(row[4:6], row[6:8]) if self._align else 0.0) for row in rows
+        ]
 
 
 class WholeImage:
@@ -178,8 +184,10 @@ class CropPolicy:
             return None
         known = crop["detectors"]
         if detector not in known:
-            raise UserError(f"the bundle has no crop policy for the detector {detector}, only for "
-                            f"{', '.join(known) or 'none'}: use one of these or export the bundle again")
+            raise UserError(
+                f"the bundle has no crop policy for the detector {detector}, only for "
+                f"{', '.join(known) or 'none'}: use one of these or export the bundle again"
+            )
         return cls(known[detector]["enlarge"], tuple(known[detector]["offset"]))
 
 
@@ -214,12 +222,16 @@ def region(box: np.ndarray, policy: CropPolicy | None, roll: float = 0.0) -> Reg
     side = max(round(larger * policy.enlarge), 1)
     radians = math.radians(roll)
     dx, dy = (value * larger for value in policy.offset)
-    return Region(x + dx * math.cos(radians) - dy * math.sin(radians),
-                  y + dx * math.sin(radians) + dy * math.cos(radians), side, side, roll)
+    return Region(
+        x + dx * math.cos(radians) - dy * math.sin(radians),
+        y + dx * math.sin(radians) + dy * math.cos(radians),
+        side,
+        side,
+        roll,
+    )
 
 
-def cut(frame: np.ndarray, box: np.ndarray, policy: CropPolicy | None = CropPolicy(),
-        roll: float = 0.0) -> np.ndarray:
+def cut(frame: np.ndarray, box: np.ndarray, policy: CropPolicy | None = CropPolicy(), roll: float = 0.0) -> np.ndarray:
     """The square around a face, completed with the frame's edge pixels where it reaches beyond.
 
     Args:

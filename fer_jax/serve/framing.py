@@ -11,9 +11,9 @@ import numpy as np
 from fer_jax.errors import UserError
 from fer_jax.serve.faces import Detector
 
-FACE_SIDES = (64, 96, 192)   # pixels the images are brought to: about what faces measure in searched frames
-SURROUNDINGS = 0.5           # of the side, repeated edge pixels around them: detectors want to see some
-SMALLEST_SHARE = 0.4         # of the side; a smaller box is not the face the image shows
+FACE_SIDES = (64, 96, 192)  # pixels the images are brought to: about what faces measure in searched frames
+SURROUNDINGS = 0.5  # of the side, repeated edge pixels around them: detectors want to see some
+SMALLEST_SHARE = 0.4  # of the side; a smaller box is not the face the image shows
 
 
 def calibrate(detector: Detector, images: np.ndarray) -> dict[str, Any]:
@@ -48,7 +48,8 @@ def calibrate(detector: Detector, images: np.ndarray) -> dict[str, Any]:
     quartiles = np.percentile(measured, [25, 50, 75], axis=0).T
     return {"found": len(measured) / (len(images) * len(FACE_SIDES))} | {
         name: {"median": float(median), "quartiles": [float(low), float(high)]}
-        for name, (low, median, high) in zip(("enlarge", "right", "down"), quartiles, strict=True)}
+        for name, (low, median, high) in zip(("enlarge", "right", "down"), quartiles, strict=True)
+    }
 
 
 def policy(measured: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,13 +21,18 @@ from fer_jax.serve.player import Player
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 FACES = 8
-FACE_SIDE = 100         # pixels of the crops that are classified
+FACE_SIDE = 100  # pixels of the crops that are classified
 REPETITIONS = 200
 STARTS = 3
 
 
-def measure(model: str | os.PathLike, video: str | os.PathLike, detector_model: str = "", runtime: str = "onnx",
-            threads: int = scoring.THREADS) -> dict[str, Any]:
+def measure(
+    model: str | os.PathLike,
+    video: str | os.PathLike,
+    detector_model: str = "",
+    runtime: str = "onnx",
+    threads: int = scoring.THREADS,
+) -> dict[str, Any]:
     """All that is measured of one bundle and one video.
 
     Returns:
@@ -36,11 +41,18 @@ def measure(model: str | os.PathLike, video: str | os.PathLike, detector_model: 
     """
     names = ("haar", "yunet") if detector_model else ("haar",)
     return {"classification": classification(model, runtime, threads), "startup": startup(model, video)} | {
-        name: throughput(model, video, name, detector_model, runtime, threads) for name in names}
+        name: throughput(model, video, name, detector_model, runtime, threads) for name in names
+    }
 
 
-def throughput(model: str | os.PathLike, video: str | os.PathLike, detector: str = "haar", detector_model: str = "",
-               runtime: str = "onnx", threads: int = scoring.THREADS) -> dict[str, float]:
+def throughput(
+    model: str | os.PathLike,
+    video: str | os.PathLike,
+    detector: str = "haar",
+    detector_model: str = "",
+    runtime: str = "onnx",
+    threads: int = scoring.THREADS,
+) -> dict[str, float]:
     """The tool over a whole video, headless and with its default settings, in this process.
 
     Returns:
@@ -53,8 +65,12 @@ def throughput(model: str | os.PathLike, video: str | os.PathLike, detector: str
     before = time.process_time()
     summary = Player(source, analyser, events=counter).play()
     cpu = time.process_time() - before
-    return {"frames_per_second": (summary.frames - 1) / summary.seconds, "cpu_ms_per_frame": 1e3 * cpu / summary.frames,
-            "faces_per_frame": counter.faces / summary.frames, "frames": summary.frames}
+    return {
+        "frames_per_second": (summary.frames - 1) / summary.seconds,
+        "cpu_ms_per_frame": 1e3 * cpu / summary.frames,
+        "faces_per_frame": counter.faces / summary.frames,
+        "frames": summary.frames,
+    }
 
 
 class _Counter:
@@ -100,10 +116,23 @@ def startup(model: str | os.PathLike, video: str | os.PathLike, flags: Sequence[
         for _ in range(STARTS):
             begun = time.perf_counter()
             tool = subprocess.Popen(
-                [sys.executable, "-m", "tools.webcam", f"--model={pathlib.Path(model).absolute()}",
-                 f"--source={pathlib.Path(video).absolute()}", "--headless", "--max-frames=1",
-                 f"--record={folder}/out.mp4", "--events=-", *flags],
-                cwd=REPOSITORY, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                [
+                    sys.executable,
+                    "-m",
+                    "tools.webcam",
+                    f"--model={pathlib.Path(model).absolute()}",
+                    f"--source={pathlib.Path(video).absolute()}",
+                    "--headless",
+                    "--max-frames=1",
+                    f"--record={folder}/out.mp4",
+                    "--events=-",
+                    *flags,
+                ],
+                cwd=REPOSITORY,
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
             line = tool.stdout.readline()
             spent.append(time.perf_counter() - begun)
             _, errors = tool.communicate()

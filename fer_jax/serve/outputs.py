@@ -47,8 +47,10 @@ class Recording:
         self.path = pathlib.Path(path)
         suffix = self.path.suffix.lower()
         if suffix not in VIDEO_CODECS and suffix not in PICTURE_SUFFIXES:
-            raise UserError(f"--record={path}: cannot record {suffix or 'a file without suffix'}: expected a name "
-                            f"ending in {', '.join((*VIDEO_CODECS, *PICTURE_SUFFIXES))}")
+            raise UserError(
+                f"--record={path}: cannot record {suffix or 'a file without suffix'}: expected a name "
+                f"ending in {', '.join((*VIDEO_CODECS, *PICTURE_SUFFIXES))}"
+            )
         self._rate = rate
         self._live = live
         self._written = 0
@@ -86,8 +88,10 @@ class Recording:
         self._video = cv2.VideoWriter(str(aside), cv2.CAP_FFMPEG, codec, self._rate, self._size)
         if not self._video.isOpened():
             self._stack.pop_all()
-            raise UserError(f"--record={self.path}: FFmpeg cannot write {self._size[0]}x{self._size[1]} pixels at "
-                            f"{self._rate:g} frames/s there: try another suffix, such as .avi")
+            raise UserError(
+                f"--record={self.path}: FFmpeg cannot write {self._size[0]}x{self._size[1]} pixels at "
+                f"{self._rate:g} frames/s there: try another suffix, such as .avi"
+            )
 
     def close(self) -> None:
         """Finish the file and give it its name; without a frame there is none."""
@@ -120,8 +124,22 @@ class Events:
         self._csv = None
         if path.lower().endswith(".csv"):
             self._csv = csv.writer(self._file)
-            self._csv.writerow(["frame", "time", "source", "track", "left", "top", "width", "height", "found", "label",
-                                "uncertain", *self._labels])
+            self._csv.writerow(
+                [
+                    "frame",
+                    "time",
+                    "source",
+                    "track",
+                    "left",
+                    "top",
+                    "width",
+                    "height",
+                    "found",
+                    "label",
+                    "uncertain",
+                    *self._labels,
+                ]
+            )
 
     def write(self, scene: Scene) -> None:
         """Write the frame's line, or its faces' rows. `BrokenPipeError` when nobody reads standard output any more."""
@@ -130,8 +148,19 @@ class Events:
             self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
         else:
             for face in record["faces"]:
-                self._csv.writerow([record["frame"], record["time"], record["source"], face["track"], *face["box"],
-                                    face["found"], face["label"], face["uncertain"], *face["probabilities"].values()])
+                self._csv.writerow(
+                    [
+                        record["frame"],
+                        record["time"],
+                        record["source"],
+                        face["track"],
+                        *face["box"],
+                        face["found"],
+                        face["label"],
+                        face["uncertain"],
+                        *face["probabilities"].values(),
+                    ]
+                )
         self._file.flush()
 
     def _record(self, scene: Scene) -> dict[str, Any]:
@@ -139,15 +168,20 @@ class Events:
             "frame": scene.frame.index,
             "time": round(scene.frame.time, 4),
             "source": scene.frame.name,
-            "faces": [{
-                "track": reading.track,
-                "box": [round(float(value), 1) for value in reading.box],
-                "found": reading.found,
-                "label": self._labels[reading.label],
-                "uncertain": reading.uncertain,
-                "probabilities": {name: round(float(value), 6) for name, value in
-                                  zip(self._labels, reading.probabilities, strict=True)},
-            } for reading in scene.readings],
+            "faces": [
+                {
+                    "track": reading.track,
+                    "box": [round(float(value), 1) for value in reading.box],
+                    "found": reading.found,
+                    "label": self._labels[reading.label],
+                    "uncertain": reading.uncertain,
+                    "probabilities": {
+                        name: round(float(value), 6)
+                        for name, value in zip(self._labels, reading.probabilities, strict=True)
+                    },
+                }
+                for reading in scene.readings
+            ],
         }
 
     def close(self) -> None:
@@ -185,8 +219,9 @@ def _fitted(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     inner_size = max(round(width * scale), 1), max(round(height * scale), 1)
     inner = cv2.resize(image, inner_size, interpolation=cv2.INTER_AREA)
     left, top = (size[0] - inner.shape[1]) // 2, (size[1] - inner.shape[0]) // 2
-    return cv2.copyMakeBorder(inner, top, size[1] - inner.shape[0] - top, left, size[0] - inner.shape[1] - left,
-                              cv2.BORDER_CONSTANT)
+    return cv2.copyMakeBorder(
+        inner, top, size[1] - inner.shape[0] - top, left, size[0] - inner.shape[1] - left, cv2.BORDER_CONSTANT
+    )
 
 
 def _save(path: pathlib.Path, image: np.ndarray) -> None:

@@ -17,8 +17,16 @@ VIEWS = ("multi", "single")
 # BGR of Okabe and Ito's palette, which colour-blind eyes can tell apart; the name is always written beside
 _ORANGE, _SKY, _GREEN, _YELLOW = (0, 159, 230), (233, 180, 86), (115, 158, 0), (66, 228, 240)
 _BLUE, _VERMILLION, _PURPLE, _GREY = (178, 114, 0), (0, 94, 213), (167, 121, 204), (200, 200, 200)
-COLOURS = {"angry": _VERMILLION, "disgust": _GREEN, "fear": _PURPLE, "happy": _YELLOW, "sad": _BLUE,
-           "surprise": _ORANGE, "neutral": _GREY, "contempt": _SKY}
+COLOURS = {
+    "angry": _VERMILLION,
+    "disgust": _GREEN,
+    "fear": _PURPLE,
+    "happy": _YELLOW,
+    "sad": _BLUE,
+    "surprise": _ORANGE,
+    "neutral": _GREY,
+    "contempt": _SKY,
+}
 OTHER_COLOURS = (_SKY, _ORANGE, _GREEN, _YELLOW, _PURPLE, _VERMILLION, _BLUE, _GREY)
 
 _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
@@ -76,8 +84,10 @@ class Overlay:
     def _names_over(self, pen: _Pen, readings: Sequence[Reading]) -> None:
         """Each face's name beside its box, in smaller letters where a crowd leaves no room for large ones."""
         boxes = np.array([reading.box for reading in readings]).reshape(-1, 4)
-        texts = [f"{self._names[reading.label]}{'?' if reading.uncertain else ''} "
-                 f"{reading.smoothed[reading.label]:.0%}" for reading in readings]
+        texts = [
+            f"{self._names[reading.label]}{'?' if reading.uncertain else ''} {reading.smoothed[reading.label]:.0%}"
+            for reading in readings
+        ]
         for size in _NAME_SIZES:
             pen = _Pen(pen.image, max(size * pen.scale, min(_SMALLEST_SCALE, pen.scale)))
             places, covering = _arrange(pen, boxes, texts)
@@ -118,8 +128,9 @@ def _arrange(pen: _Pen, boxes: np.ndarray, texts: Sequence[str]) -> tuple[np.nda
 
 def colours(labels: Sequence[str]) -> list[tuple[int, int, int]]:
     """BGR of each name: the same expression has the same colour whatever a data set calls it."""
-    return [COLOURS.get(label_names.canonical(name), OTHER_COLOURS[i % len(OTHER_COLOURS)])
-            for i, name in enumerate(labels)]
+    return [
+        COLOURS.get(label_names.canonical(name), OTHER_COLOURS[i % len(OTHER_COLOURS)]) for i, name in enumerate(labels)
+    ]
 
 
 def status(image: np.ndarray, text: str) -> None:
@@ -198,16 +209,22 @@ class _Pen:
         matrix *= np.array((columns / region.width, rows / region.height))[:, None]
         matrix[:, 2] -= 0.5
         levels = np.round(127.5 * (activation.values + 1)).astype(np.uint8)
-        levels = cv2.warpAffine(levels, matrix, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                                borderMode=cv2.BORDER_REPLICATE)
+        levels = cv2.warpAffine(
+            levels,
+            matrix,
+            (x1 - x0, y1 - y0),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
         kept = cv2.multiply(part, cv2.applyColorMap(levels, _KEPT), scale=1 / 255)
         part[:] = cv2.add(kept, cv2.applyColorMap(levels, _TINTS))
 
     def box(self, box: np.ndarray, colour: tuple[int, int, int], whole: bool) -> None:
         """A rectangle with a dark rim, to be seen on any ground; only its corners unless `whole`."""
         limits = np.array(self.image.shape[1::-1]) - 1
-        (x0, y0), (x1, y1) = (np.clip(corner, 0, limits).round().astype(int).tolist()
-                              for corner in (box[:2], box[:2] + box[2:]))
+        (x0, y0), (x1, y1) = (
+            np.clip(corner, 0, limits).round().astype(int).tolist() for corner in (box[:2], box[:2] + box[2:])
+        )
         length = max(min(x1 - x0, y1 - y0) // 4, 1)
         line = max(min(self._thick, min(x1 - x0, y1 - y0) // 12), 1)  # or it would hide a small face
         for ink, thick in ((_BLACK, line + 2), (colour, line)):
@@ -225,8 +242,16 @@ class _Pen:
         width, height = extent
         rim = self._thick
         right, below = x + w - width, y + h
-        corners = np.array([(x - rim, y - height), (right + rim, y - height), (x - rim, below), (right + rim, below),
-                            (x, y + rim), (x, below - height - rim)])
+        corners = np.array(
+            [
+                (x - rim, y - height),
+                (right + rim, y - height),
+                (x - rim, below),
+                (right + rim, below),
+                (x, y + rim),
+                (x, below - height - rim),
+            ]
+        )
         limits = np.maximum(np.array(self.image.shape[1::-1]) - extent, 0)
         corners = np.clip(corners, 0, limits)
         return np.concatenate([corners, np.broadcast_to(extent, (len(corners), 2))], axis=1)

@@ -22,9 +22,9 @@ from fer_jax.serve.outputs import Events, FaceFolder, Recording
 from fer_jax.serve.sources import Source
 from fer_jax.serve.window import KEYS, Window
 
-POLL_SECONDS = 0.05         # a key or a signal waits no longer for an answer
-RATE_WINDOW_SECONDS = 2.0   # frames a second are counted over
-NOTE_SECONDS = 2.0          # a message stays in the window
+POLL_SECONDS = 0.05  # a key or a signal waits no longer for an answer
+RATE_WINDOW_SECONDS = 2.0  # frames a second are counted over
+NOTE_SECONDS = 2.0  # a message stays in the window
 
 
 @dataclasses.dataclass
@@ -47,16 +47,26 @@ class Summary:
 class Player:
     """Plays one source."""
 
-    def __init__(self, source: Source, analyser: Analyser, *, view: str = "multi", explain: bool = False,
-                 window: Window | None = None, recording: Recording | None = None, events: Events | None = None,
-                 face_folder: FaceFolder | None = None, max_frames: int = 0):
+    def __init__(
+        self,
+        source: Source,
+        analyser: Analyser,
+        *,
+        view: str = "multi",
+        explain: bool = False,
+        window: Window | None = None,
+        recording: Recording | None = None,
+        events: Events | None = None,
+        face_folder: FaceFolder | None = None,
+        max_frames: int = 0,
+    ):
         """Args:
-          source: of the frames; closed at the end, like all that follows.
-          analyser: of the faces.
-          view: at the start, a name in `overlay.VIEWS`.
-          explain: at the start, whether to show what speaks for each name.
-          window, recording, events, face_folder: outputs, None for none.
-          max_frames: end after so many; 0 is all of them.
+        source: of the frames; closed at the end, like all that follows.
+        analyser: of the faces.
+        view: at the start, a name in `overlay.VIEWS`.
+        explain: at the start, whether to show what speaks for each name.
+        window, recording, events, face_folder: outputs, None for none.
+        max_frames: end after so many; 0 is all of them.
         """
         self._source = source
         self._analyser = analyser
@@ -92,8 +102,14 @@ class Player:
             stop = stack.enter_context(_stopping_signals())
             pipeline = Pipeline(self._source, self._analyser, self._source.live)
             stack.callback(pipeline.close)
-            progress = stack.enter_context(tqdm(total=self._source.length or None, unit=" frames", leave=False,
-                                                disable=True if self._window else None))
+            progress = stack.enter_context(
+                tqdm(
+                    total=self._source.length or None,
+                    unit=" frames",
+                    leave=False,
+                    disable=True if self._window else None,
+                )
+            )
             try:
                 for scene in self._scenes(pipeline, stop):
                     self._put(scene)

@@ -16,7 +16,7 @@ TIME_CONSTANT_SECONDS = 0.5  # of the average: a change of expression shows afte
 MARGIN = 0.15
 # One that leads by less takes over when it has led so long, lest a name stay that nothing speaks for any more.
 LASTING_MARGIN, LASTING_SECONDS = 0.08, 1.0
-LAST_LABELS = 10             # what the reports this project follows take the commonest of
+LAST_LABELS = 10  # what the reports this project follows take the commonest of
 
 METHODS = ("average", "last10", "none")
 

@@ -20,11 +20,11 @@ from fer_jax.data import images
 from fer_jax.errors import UserError
 
 PICTURE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".avif"))
-PICTURES_PER_SECOND = 1.0      # in a window or a recording
-USUAL_FRAMES_PER_SECOND = 30.0 # where a camera or stream does not tell
+PICTURES_PER_SECOND = 1.0  # in a window or a recording
+USUAL_FRAMES_PER_SECOND = 30.0  # where a camera or stream does not tell
 OPEN_TIMEOUT_MS = READ_TIMEOUT_MS = 10_000
 CAMERAS_LOOKED_FOR = 10
-MISSING_SHARE = 0.1            # of the frames a file promises, that may be missing: some formats only estimate them
+MISSING_SHARE = 0.1  # of the frames a file promises, that may be missing: some formats only estimate them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,13 +87,17 @@ class Video:
             yield Frame(as_bgr(image), index, seconds, captured, self.name, not index)
             index += 1
         if self.live:
-            raise UserError(f"{self.name} gave no frame after {index}: it was unplugged, or the connection broke; "
-                            "what came until then is kept")
+            raise UserError(
+                f"{self.name} gave no frame after {index}: it was unplugged, or the connection broke; "
+                "what came until then is kept"
+            )
         if not index:
             raise UserError(f"{self.name}: no frame can be read: the file is empty, damaged or no video")
         if index < self.length * (1 - MISSING_SHARE):
-            raise UserError(f"{self.name}: ends after {index} of {self.length} frames: the file is truncated or "
-                            "damaged, copy it again; what came until then is kept")
+            raise UserError(
+                f"{self.name}: ends after {index} of {self.length} frames: the file is truncated or "
+                "damaged, copy it again; what came until then is kept"
+            )
 
     def close(self) -> None:
         """Let go of the device or file, unless a read hangs in its driver; then the end of the process does."""
@@ -125,8 +129,9 @@ class Pictures:
                     raise
                 logging.warning("%s; skipped", error)
                 continue
-            yield Frame(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), index, index / self.rate, time.perf_counter(),
-                        str(path), True)
+            yield Frame(
+                cv2.cvtColor(image, cv2.COLOR_RGB2BGR), index, index / self.rate, time.perf_counter(), str(path), True
+            )
 
     def close(self) -> None:
         """Nothing is held."""
@@ -155,8 +160,10 @@ def open_source(spec: str) -> Source:
         found = sorted(pathlib.Path(p) for p in glob.glob(str(path), recursive=True))  # noqa: PTH207 takes absolute ones
         return _pictures([p for p in found if p.suffix.lower() in PICTURE_SUFFIXES], spec)
     if not path.exists():
-        raise UserError(f"{spec}: no such file or folder: --source takes a camera's number, a video, a picture, a "
-                        "folder or glob of pictures, or an address")
+        raise UserError(
+            f"{spec}: no such file or folder: --source takes a camera's number, a video, a picture, a "
+            "folder or glob of pictures, or an address"
+        )
     if path.suffix.lower() in PICTURE_SUFFIXES:
         return Pictures([path], spec)
     if not path.stat().st_size:
@@ -181,8 +188,10 @@ def _camera(number: int) -> Video:
         return Video(capture, f"camera {number}", live=True)
     if others := cameras(other_than=number):
         raise UserError(f"camera {number} does not open; cameras that do: {', '.join(map(str, others))}")
-    raise UserError(f"camera {number} does not open and no other does: is one connected, free and allowed? "
-                    "A video or a picture can be given instead")
+    raise UserError(
+        f"camera {number} does not open and no other does: is one connected, free and allowed? "
+        "A video or a picture can be given instead"
+    )
 
 
 def cameras(other_than: int) -> list[int]:
@@ -202,8 +211,11 @@ def cameras(other_than: int) -> list[int]:
 
 
 def _stream(address: str) -> Video:
-    capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG, [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS,
-                                                        cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_MS])
+    capture = cv2.VideoCapture(
+        address,
+        cv2.CAP_FFMPEG,
+        [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_MS],
+    )
     if not capture.isOpened():
         raise UserError(f"{address}: no video comes from there: check the address and that it can be reached")
     # a video file on a web server says how long it is; what does not is live

@@ -18,9 +18,9 @@ class Stage(Iterator[Item], Generic[Item]):
 
     def __init__(self, items: Iterable[Item], depth: int = 2, drop: bool = False):
         """Args:
-          items: what to draw from.
-          depth: how many items wait at most; memory is bounded by it.
-          drop: when as many wait, give up the oldest instead of waiting: what is live is never late.
+        items: what to draw from.
+        depth: how many items wait at most; memory is bounded by it.
+        drop: when as many wait, give up the oldest instead of waiting: what is live is never late.
         """
         self._items = items
         self._depth = depth

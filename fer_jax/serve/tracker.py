@@ -16,13 +16,13 @@ from fer_jax.serve.smoothing import History
 # own width still meets itself: Yang et al., "Hard to Track Objects with Irregular Motions and Similar Appearances? Make
 # It Easier by Buffering the Matching Space", WACV 2023
 BUFFER = 0.3
-LEAST_OVERLAP = 0.2          # intersection over union of the grown boxes
-HITS_TO_SHOW = 2             # a face found in one frame only is mostly none
-SURVIVES_SECONDS = 0.8       # without being found
-LEAST_VISIBLE = 0.3          # share of a box that was not found again and lies within the frame
+LEAST_OVERLAP = 0.2  # intersection over union of the grown boxes
+HITS_TO_SHOW = 2  # a face found in one frame only is mostly none
+SURVIVES_SECONDS = 0.8  # without being found
+LEAST_VISIBLE = 0.3  # share of a box that was not found again and lies within the frame
 # least gains of the alpha-beta filter, for position and speed: a box trembles half as much as what is found
 ALPHA, BETA = 0.6, 0.15
-FLOW_POINTS = 5              # a side of the grid of points that are followed between detections
+FLOW_POINTS = 5  # a side of the grid of points that are followed between detections
 
 
 @dataclasses.dataclass
@@ -74,8 +74,12 @@ class Motion:
         moved, good, _ = cv2.calcOpticalFlowPyrLK(self.before, self.now, points, None, winSize=(11, 11), maxLevel=2)
         shifts = ((moved - points) * self.scale).reshape(len(boxes), -1, 2)
         good = good.reshape(len(boxes), -1).astype(bool)
-        return np.array([np.median(shift[ok], axis=0) if ok.sum() >= len(grid) / 2 else (np.nan, np.nan)
-                         for shift, ok in zip(shifts, good, strict=True)])
+        return np.array(
+            [
+                np.median(shift[ok], axis=0) if ok.sum() >= len(grid) / 2 else (np.nan, np.nan)
+                for shift, ok in zip(shifts, good, strict=True)
+            ]
+        )
 
 
 class Tracker:
@@ -101,8 +105,9 @@ class Tracker:
         self._all = []
         self._time = None
 
-    def update(self, faces: Sequence[Face] | None, time: float, size: tuple[int, int],
-               motion: Motion | None = None) -> None:
+    def update(
+        self, faces: Sequence[Face] | None, time: float, size: tuple[int, int], motion: Motion | None = None
+    ) -> None:
         """Take in a frame.
 
         Args:
@@ -138,8 +143,17 @@ class Tracker:
         if faces is not None:
             for f in sorted(set(range(len(faces))) - {f for _, f in pairs}):
                 # nobody was there before the first frame to doubt what it shows
-                self._all.append(Track(next(self._ids), boxes[f], np.zeros(4), faces[f].roll,
-                                       History(self._smoothing), time, HITS_TO_SHOW if first else 1))
+                self._all.append(
+                    Track(
+                        next(self._ids),
+                        boxes[f],
+                        np.zeros(4),
+                        faces[f].roll,
+                        History(self._smoothing),
+                        time,
+                        HITS_TO_SHOW if first else 1,
+                    )
+                )
 
     @staticmethod
     def _lives(track: Track, time: float, size: tuple[int, int]) -> bool:

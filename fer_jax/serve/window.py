@@ -39,8 +39,10 @@ class Window:
         try:
             cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
         except cv2.error as error:
-            raise UserError("this OpenCV cannot open windows: install opencv-python in place of "
-                            "opencv-python-headless, or say --headless") from error
+            raise UserError(
+                "this OpenCV cannot open windows: install opencv-python in place of "
+                "opencv-python-headless, or say --headless"
+            ) from error
         self._sized = False
 
     def show(self, image: np.ndarray) -> None:
@@ -69,8 +71,9 @@ def _x_display_answers(display: str) -> bool:
     if not number.isdecimal():
         return False
     local = _X_SOCKETS / f"X{number}"
-    candidates = [] if host and not host.startswith("unix") else [(socket.AF_UNIX, str(local)),
-                                                                  (socket.AF_UNIX, f"\0{local}")]
+    candidates = (
+        [] if host and not host.startswith("unix") else [(socket.AF_UNIX, str(local)), (socket.AF_UNIX, f"\0{local}")]
+    )
     if host and not host.startswith("unix"):
         candidates.append((socket.AF_INET, (host, _X_FIRST_PORT + int(number))))
     for family, address in candidates:

@@ -21,10 +21,10 @@ from fer_jax.serve import overlay, smoothing
 from fer_jax.serve.analysis import Activation, Reading, Scene
 from fer_jax.serve.classifier import Classifier
 
-MOST_BYTES = 4 * 2**20      # of a message; the page sends a tenth of it
-MOST_PIXELS = 4_000_000     # of a frame, told by its header before memory is asked for
-LONGER_SIDE_MOVING = 640    # pixels to which the page brings the camera's frames
-LONGER_SIDE_STILL = 1920    # and pictures
+MOST_BYTES = 4 * 2**20  # of a message; the page sends a tenth of it
+MOST_PIXELS = 4_000_000  # of a frame, told by its header before memory is asked for
+LONGER_SIDE_MOVING = 640  # pixels to which the page brings the camera's frames
+LONGER_SIDE_STILL = 1920  # and pictures
 
 _HEADER = struct.Struct(">BI")
 _MOVING, _STILL = 0, 1
@@ -70,7 +70,7 @@ def parse_frame(message: bytes) -> Sent:
     kind, number = _HEADER.unpack_from(message)
     if kind not in (_MOVING, _STILL):
         raise UserError(f"a frame of kind {kind}: expected {_MOVING} of a camera or {_STILL} of a picture")
-    return Sent(number, kind == _STILL, message[_HEADER.size:])
+    return Sent(number, kind == _STILL, message[_HEADER.size :])
 
 
 def parse_settings(message: str, detectors: Sequence[str]) -> Settings:
@@ -120,29 +120,35 @@ def jpeg_size(data: bytes) -> tuple[int, int]:
 def hello(classifier: Classifier, detectors: Sequence[str]) -> str:
     """What the page must know of the model and the server."""
     bundle = classifier.bundle
-    return _text("hello", {
-        "model": bundle.name,
-        "labels": bundle.labels,
-        "colours": ["#{2:02x}{1:02x}{0:02x}".format(*colour) for colour in overlay.colours(bundle.labels)],
-        "uncertain_below": bundle.uncertain_below,
-        "detectors": detectors,
-        "smoothing": smoothing.METHODS,
-        "has_maps": classifier.has_maps,
-        "longer_side": {"moving": LONGER_SIDE_MOVING, "still": LONGER_SIDE_STILL},
-    })
+    return _text(
+        "hello",
+        {
+            "model": bundle.name,
+            "labels": bundle.labels,
+            "colours": ["#{2:02x}{1:02x}{0:02x}".format(*colour) for colour in overlay.colours(bundle.labels)],
+            "uncertain_below": bundle.uncertain_below,
+            "detectors": detectors,
+            "smoothing": smoothing.METHODS,
+            "has_maps": classifier.has_maps,
+            "longer_side": {"moving": LONGER_SIDE_MOVING, "still": LONGER_SIDE_STILL},
+        },
+    )
 
 
 def scene(sent: Sent, scene: Scene, explain: bool, dropped: int) -> str:
     """The answer to a frame; `dropped` is how many of the client's frames newer ones took the place of so far."""
     height, width = scene.frame.image.shape[:2]
-    return _text("scene", {
-        "frame": sent.number,
-        "still": sent.still,
-        "width": width,
-        "height": height,
-        "dropped": dropped,
-        "faces": [_face(reading, explain) for reading in scene.readings],
-    })
+    return _text(
+        "scene",
+        {
+            "frame": sent.number,
+            "still": sent.still,
+            "width": width,
+            "height": height,
+            "dropped": dropped,
+            "faces": [_face(reading, explain) for reading in scene.readings],
+        },
+    )
 
 
 def refused(error: UserError, sent: Sent | None = None) -> str:
@@ -164,8 +170,11 @@ def _face(reading: Reading, explain: bool) -> dict[str, Any]:
 def _activation(activation: Activation) -> dict[str, Any]:
     rows, columns = activation.values.shape
     region = {key: round(value, 1) for key, value in dataclasses.asdict(activation.region).items()}
-    return {"rows": rows, "columns": columns,
-            "values": [round(100 * float(value)) for value in activation.values.flat]} | region
+    return {
+        "rows": rows,
+        "columns": columns,
+        "values": [round(100 * float(value)) for value in activation.values.flat],
+    } | region
 
 
 def _text(kind: str, content: dict[str, Any]) -> str:

@@ -23,7 +23,7 @@ HEARTBEAT_SECONDS = 20.0  # a client that does not answer one is gone
 HEADERS = {
     # scripts, styles and connections of this server only, and no other page around it
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-                               "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Permissions-Policy": "camera=(self)",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -35,8 +35,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 mimetypes.add_type("text/javascript", ".js")  # some Windows registries say otherwise, and browsers then refuse it
 
 
-def application(classifier: Classifier, detector_model: str = "", host: str = "localhost",
-                turns: int | None = None) -> web.Application:
+def application(
+    classifier: Classifier, detector_model: str = "", host: str = "localhost", turns: int | None = None
+) -> web.Application:
     """The server's application.
 
     Args:
@@ -67,8 +68,10 @@ async def listening(app: web.Application, host: str, port: int):  # noqa: ANN201
         try:
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
-            raise UserError(f"cannot listen on port {port} of {host} ({error.strerror}): give another --port, or 0 "
-                            "for any that is free, or another --host") from error
+            raise UserError(
+                f"cannot listen on port {port} of {host} ({error.strerror}): give another --port, or 0 "
+                "for any that is free, or another --host"
+            ) from error
         yield f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}/"
     finally:
         await runner.cleanup()
@@ -141,8 +144,9 @@ class _Server:
 class _Client:
     """Takes a client's messages as they come, and answers its newest frame whenever it is its turn."""
 
-    def __init__(self, socket: web.WebSocketResponse, session: Session, detectors: tuple[str, ...],
-                 turns: asyncio.Semaphore):
+    def __init__(
+        self, socket: web.WebSocketResponse, session: Session, detectors: tuple[str, ...], turns: asyncio.Semaphore
+    ):
         self._socket = socket
         self._session = session
         self._detectors = detectors

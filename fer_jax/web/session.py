@@ -45,8 +45,9 @@ class Session:
             wanted = settings.detector, settings.smoothing, image.shape
             starts = wanted != self._analyses
             if starts:
-                self._analyser = Analyser(self._classifier, self._detector(settings, faces.SEARCH_SIDE_MOVING),
-                                          settings.smoothing)
+                self._analyser = Analyser(
+                    self._classifier, self._detector(settings, faces.SEARCH_SIDE_MOVING), settings.smoothing
+                )
                 self._analyses = wanted
             analyser = self._analyser
         frame = Frame(image, self._frames, now, now, "", starts)

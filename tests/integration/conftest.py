@@ -16,10 +16,18 @@ import numpy as np
 import pytest
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
-TINY = ("--config=configs/default.py", "--config.data.source=synthetic", "--config.data.examples=140",
-        "--config.data.pipeline=device", "--config.input.size=16", "--config.model.args={'block_features': (8,)}",
-        "--config.batch_size=8", "--config.epochs=6", "--config.parallel.steps_per_dispatch=2",
-        "--config.checkpoint.keep=3")
+TINY = (
+    "--config=configs/default.py",
+    "--config.data.source=synthetic",
+    "--config.data.examples=140",
+    "--config.data.pipeline=device",
+    "--config.input.size=16",
+    "--config.model.args={'block_features': (8,)}",
+    "--config.batch_size=8",
+    "--config.epochs=6",
+    "--config.parallel.steps_per_dispatch=2",
+    "--config.checkpoint.keep=3",
+)
 SLOWLY = "--config.checkpoint.every_steps=2"  # a checkpoint a chunk: time to be interrupted, and the same result
 PATIENCE = 240  # seconds before a wait counts as failed: a loaded machine is no mistake
 
@@ -30,8 +38,9 @@ class Process:
     def __init__(self, command, log, env):
         self.log = log
         with log.open("w") as file:
-            self._popen = subprocess.Popen(command, cwd=REPOSITORY, env=env, stdout=file, stderr=subprocess.STDOUT,
-                                           start_new_session=True)
+            self._popen = subprocess.Popen(
+                command, cwd=REPOSITORY, env=env, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+            )
         self.pid, self.poll = self._popen.pid, self._popen.poll
 
     @property
@@ -73,8 +82,15 @@ class Runs:
     def command(self, *command, devices=1, **env):
         """Start any command; `devices` is the number of CPU devices JAX shows it."""
         clean = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
-        env = clean | {"JAX_COMPILATION_CACHE_DIR": str(self.cache / "compiled"), "JAX_NUM_CPU_DEVICES": str(devices),
-                       "PYTHONUNBUFFERED": "1"} | env
+        env = (
+            clean
+            | {
+                "JAX_COMPILATION_CACHE_DIR": str(self.cache / "compiled"),
+                "JAX_NUM_CPU_DEVICES": str(devices),
+                "PYTHONUNBUFFERED": "1",
+            }
+            | env
+        )
         process = Process([str(part) for part in command], self.folder / f"log{len(self._started)}.txt", env)
         self._started.append(process)
         return process
@@ -89,8 +105,17 @@ class Runs:
     def cluster(self, workdir, *flags, processes=2, devices=2):
         """Start a run of several processes."""
         port = free_port()
-        return [self.train(workdir, f"--coordinator=127.0.0.1:{port}", f"--num_processes={processes}",
-                           f"--process_id={i}", *flags, devices=devices) for i in range(processes)]
+        return [
+            self.train(
+                workdir,
+                f"--coordinator=127.0.0.1:{port}",
+                f"--num_processes={processes}",
+                f"--process_id={i}",
+                *flags,
+                devices=devices,
+            )
+            for i in range(processes)
+        ]
 
     def end(self):
         for process in self._started:
@@ -109,8 +134,9 @@ def free_port():
 def rows(workdir):
     """What a run wrote down, without the times."""
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if not k.startswith(("seconds", "train_share"))}
-            for line in lines]
+    return [
+        {k: v for k, v in json.loads(line).items() if not k.startswith(("seconds", "train_share"))} for line in lines
+    ]
 
 
 def checkpoints(workdir):
@@ -121,6 +147,7 @@ def checkpoints(workdir):
     with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
         for folder in sorted((workdir / "checkpoints").glob("[0-9]*")):
             import jax
+
             leaves = jax.tree_util.tree_leaves_with_path(checkpointer.restore(folder.absolute() / "arrays"))
             digest = hashlib.sha256()
             for path, leaf in leaves:
@@ -136,8 +163,9 @@ def same_end(a, b):
     assert checkpoints(a)[last] == checkpoints(b)[last], "the last weights differ"
     assert rows(a) == rows(b)
     for name in ("PublicTest", "PrivateTest"):
-        assert np.array_equal(np.load(a / f"predictions/{name}.npz")["logits"],
-                              np.load(b / f"predictions/{name}.npz")["logits"])
+        assert np.array_equal(
+            np.load(a / f"predictions/{name}.npz")["logits"], np.load(b / f"predictions/{name}.npz")["logits"]
+        )
     return True
 
 
@@ -151,9 +179,17 @@ def user_environment(tmp_path_factory):
 @pytest.fixture(scope="session")
 def command(user_environment):
     """`command("fer_jax.main", "--config=...")` runs `python -m` to its end and returns the completed process."""
+
     def run(module, *args, check=True, env=None, **kwargs):
-        done = subprocess.run([sys.executable, "-m", module, *map(str, args)], cwd=REPOSITORY, text=True,
-                              capture_output=True, env=user_environment | (env or {}), timeout=560, **kwargs)
+        done = subprocess.run(
+            [sys.executable, "-m", module, *map(str, args)],
+            cwd=REPOSITORY,
+            text=True,
+            capture_output=True,
+            env=user_environment | (env or {}),
+            timeout=560,
+            **kwargs,
+        )
         assert not check or done.returncode == 0, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 

@@ -5,8 +5,15 @@ import sys
 
 import pytest
 
-SMALL = ("--config=configs/quickstart.py", "--batch=16", "--steps=2", "--seconds=0.1", "--config.data.examples=70",
-         "--config.input.size=16", "--config.model.args={'block_features': (8,)}")
+SMALL = (
+    "--config=configs/quickstart.py",
+    "--batch=16",
+    "--steps=2",
+    "--seconds=0.1",
+    "--config.data.examples=70",
+    "--config.input.size=16",
+    "--config.model.args={'block_features': (8,)}",
+)
 
 
 def test_training_steps_are_measured_and_kept(command, tmp_path):
@@ -20,8 +27,10 @@ def test_training_steps_are_measured_and_kept(command, tmp_path):
     assert record["flops_per_s"] == pytest.approx(record["flops"] * record["images_per_s"] / 16)
     assert 0 < record["mfu"] < 1 and record["peak_source"] == "measured"
     assert {"jax", "device"} <= set(record["versions"]) and record["processor"]
-    assert record["command"] == f"python -m tools.benchmark step {' '.join(SMALL[:-1])} " \
-                                "'--config.model.args={'\"'\"'block_features'\"'\"': (8,)}' --runs=2 --measure-peak"
+    assert (
+        record["command"] == f"python -m tools.benchmark step {' '.join(SMALL[:-1])} "
+        "'--config.model.args={'\"'\"'block_features'\"'\"': (8,)}' --runs=2 --measure-peak"
+    )
 
 
 def test_a_peer_is_measured_in_turns(command, tmp_path):
@@ -46,8 +55,16 @@ def test_several_seeds_and_a_profile(command):
 
 
 def test_time_to_an_accuracy(command):
-    done = command("tools.benchmark", "time-to-accuracy", *SMALL, "--runs=1", "--json", "--target=0.05",
-                   "--config.batch_size=8", "--config.epochs=1")
+    done = command(
+        "tools.benchmark",
+        "time-to-accuracy",
+        *SMALL,
+        "--runs=1",
+        "--json",
+        "--target=0.05",
+        "--config.batch_size=8",
+        "--config.epochs=1",
+    )
     record = json.loads(done.stdout)
     assert record["reached"] and record["accuracy"] >= 0.05 and record["cache"] == "cold"
     assert record["seconds"] > 0 and 0 < record["train_share"] < 1
@@ -56,5 +73,7 @@ def test_time_to_an_accuracy(command):
 def test_what_cannot_be_measured_is_one_line(command):
     done = command("tools.benchmark", "speed", check=False)
     assert done.returncode == 2
-    assert done.stderr == ("error: 'speed' cannot be measured: expected step, compare, scaling, seeds, input, profile, "
-                           "ops, startup, time-to-accuracy, serve\n")
+    assert done.stderr == (
+        "error: 'speed' cannot be measured: expected step, compare, scaling, seeds, input, profile, "
+        "ops, startup, time-to-accuracy, serve\n"
+    )

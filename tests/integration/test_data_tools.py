@@ -21,8 +21,9 @@ def test_audit_of_a_folder_with_a_leak(command, tmp_path):
 
 def test_audit_of_a_configs_data_as_it_is_split_there(command, tmp_path):
     root = datasets.write_ckplus(tmp_path / "ckplus")
-    done = command("tools.audit_data", "--config=configs/ckplus.py", f"--config.data.path={root}",
-                   f"--out={tmp_path / 'audit'}")
+    done = command(
+        "tools.audit_data", "--config=configs/ckplus.py", f"--config.data.path={root}", f"--out={tmp_path / 'audit'}"
+    )
     splits = json.loads((tmp_path / "audit" / "summary.json").read_text())["classes"]
     assert len(splits) == 3 and sum(map(sum, (counts.values() for counts in splits.values()))) == 105
     assert "exact duplicates: 0 groups" in done.stdout
@@ -42,12 +43,21 @@ def test_extracted_faces_and_what_is_said_of_the_others(command, tmp_path):
         picture = synthetic.draw([number * 3], 200, 3, zoom=0.75)[0]
         cv2.imwrite(str(tmp_path / "photographs" / name / "1.jpg"), picture)
     cv2.imwrite(str(tmp_path / "photographs" / "happy" / "2.jpg"), picture[:60, :60] // 8)
-    done = command("tools.extract_faces", f"--source={tmp_path / 'photographs'}", f"--out={tmp_path / 'faces'}",
-                   "--align", "--size=48")
+    done = command(
+        "tools.extract_faces",
+        f"--source={tmp_path / 'photographs'}",
+        f"--out={tmp_path / 'faces'}",
+        "--align",
+        "--size=48",
+    )
     assert "2 faces of 2 photographs are in" in done.stdout
     assert "1 files without a face: happy/2.jpg; see extracted.csv" in done.stdout
-    assert sorted(path.relative_to(tmp_path / "faces").as_posix() for path in (tmp_path / "faces").rglob("*.*")) == \
-        ["angry/1.png", "extracted.csv", "happy/1.png"]
-    done = command("tools.extract_faces", f"--source={tmp_path / 'photographs'}", f"--out={tmp_path / 'faces'}",
-                   check=False)
+    assert sorted(path.relative_to(tmp_path / "faces").as_posix() for path in (tmp_path / "faces").rglob("*.*")) == [
+        "angry/1.png",
+        "extracted.csv",
+        "happy/1.png",
+    ]
+    done = command(
+        "tools.extract_faces", f"--source={tmp_path / 'photographs'}", f"--out={tmp_path / 'faces'}", check=False
+    )
     assert done.returncode == 2 and "is there already and not empty" in done.stderr

@@ -139,8 +139,12 @@ runpy.run_module("fer_jax.main", run_name="__main__")
 
 def test_a_process_that_hangs_but_answers_is_named_and_ends_the_others(runs):
     # Compiling may take one of them longer than the other: not 30 s.
-    flags = (*runs.flags(runs.folder / "run"), f"--coordinator=127.0.0.1:{free_port()}", "--num_processes=2",
-             "--hang_seconds=30")
+    flags = (
+        *runs.flags(runs.folder / "run"),
+        f"--coordinator=127.0.0.1:{free_port()}",
+        "--num_processes=2",
+        "--hang_seconds=30",
+    )
     waiting = runs.command(sys.executable, "-m", "fer_jax.main", *flags, "--process_id=0")
     hanging = runs.command(sys.executable, "-c", HANGS, *flags, "--process_id=1")
     assert waiting.wait() == 1

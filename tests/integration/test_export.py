@@ -39,7 +39,8 @@ def test_the_bundle_carries_the_run(exported, finished):
     assert read.provenance["result"]["splits"]["PublicTest"]["accuracy"] == result["splits"]["PublicTest"]["accuracy"]
     assert read.provenance["training_data"].startswith(result["data"])
     assert read.provenance["formats"]["onnx"]["accuracy"] == pytest.approx(
-        result["splits"]["PublicTest"]["accuracy"], abs=0.05)  # one face of 21: bfloat16 on accelerators
+        result["splits"]["PublicTest"]["accuracy"], abs=0.05
+    )  # one face of 21: bfloat16 on accelerators
     assert read.provenance["licence"].startswith("Apache-2.0, code and weights")
 
 
@@ -51,10 +52,13 @@ def test_an_exported_file_is_scored_as_it_runs(command, exported, tmp_path):
     assert scores["accuracy"] == bundle.read(out).provenance["formats"]["int8"]["accuracy"]
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (("--workdir={run}", "--out={run}"), "which is no part of a bundle and would be lost: give --out a folder"),
-    (("--workdir={run}/nothing", "--out={run}/new"), "is no run's folder: it has no config.json"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--workdir={run}", "--out={run}"), "which is no part of a bundle and would be lost: give --out a folder"),
+        (("--workdir={run}/nothing", "--out={run}/new"), "is no run's folder: it has no config.json"),
+    ],
+)
 def test_bad_input_is_one_line(command, finished, arguments, message):
     before = sorted(finished.iterdir())
     done = command("tools.export", *(argument.format(run=finished) for argument in arguments), check=False)

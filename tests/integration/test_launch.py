@@ -15,8 +15,9 @@ STOPPED = 75
 
 
 def local(runs, workdir, *flags):
-    return runs.command(sys.executable, LAUNCH / "local.py", "--processes=2", "--cpu_devices=2", "--",
-                        *runs.flags(workdir), *flags)
+    return runs.command(
+        sys.executable, LAUNCH / "local.py", "--processes=2", "--cpu_devices=2", "--", *runs.flags(workdir), *flags
+    )
 
 
 def test_processes_of_one_machine_stop_together_and_finish(runs):
@@ -78,12 +79,25 @@ def test_the_tpu_script_quotes_what_it_passes_on(tmp_path):
     stand_in = tmp_path / "gcloud"
     stand_in.write_text(f'#!/bin/bash\nprintf "%s\\n" "$@" > {seen}\n')
     stand_in.chmod(0o755)
-    subprocess.run([LAUNCH / "tpu_vm.sh", "my-tpu", "us-east5-b", "--config=configs/xception.py",
-                    "--config.model.args={'a': (8,)}"], check=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    subprocess.run(
+        [
+            LAUNCH / "tpu_vm.sh",
+            "my-tpu",
+            "us-east5-b",
+            "--config=configs/xception.py",
+            "--config.model.args={'a': (8,)}",
+        ],
+        check=True,
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+    )
     *_, command = seen.read_text().splitlines()
     assert command.startswith("--command=cd fer_jax && python3 -u -m fer_jax.main ")
-    words = subprocess.run(["bash", "-c", command.partition("fer_jax.main ")[2].join(["printf '%s\\n' ", ""])],
-                           capture_output=True, text=True, check=True).stdout.splitlines()
+    words = subprocess.run(
+        ["bash", "-c", command.partition("fer_jax.main ")[2].join(["printf '%s\\n' ", ""])],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
     assert words == ["--workdir=runs/tpu", "--config=configs/xception.py", "--config.model.args={'a': (8,)}"]
 
 

@@ -13,6 +13,7 @@ from fer_jax.data.sources import synthetic
 @pytest.fixture(scope="module")
 def look(command, run_cache):
     """`command` with the compiled programs of the other runs."""
+
     def run(module, *args, **kwargs):
         return command(module, *args, env={"JAX_COMPILATION_CACHE_DIR": str(run_cache / "compiled")}, **kwargs)
 
@@ -23,10 +24,17 @@ class TestReport:
     def test_a_finished_run_with_its_faces(self, look, whole, tmp_path):
         done = look("tools.report", f"--workdir={whole}", f"--out={tmp_path / 'again'}")
         assert done.stdout.strip() == str(tmp_path / "again" / "index.html")
-        for name in ("index.html", "learning_curves.png", "confusion.png", "reliability.png", "faces.png",
-                     "augmented.png"):
+        for name in (
+            "index.html",
+            "learning_curves.png",
+            "confusion.png",
+            "reliability.png",
+            "faces.png",
+            "augmented.png",
+        ):
             assert (tmp_path / "again" / name).stat().st_size == pytest.approx(
-                (whole / "report" / name).stat().st_size, rel=0.01)  # as the run itself left them
+                (whole / "report" / name).stat().st_size, rel=0.01
+            )  # as the run itself left them
 
     def test_without_its_data_there_are_no_faces(self, look, whole, tmp_path):
         config = configs.load(whole)
@@ -40,10 +48,13 @@ class TestReport:
         look("tools.report", f"--workdir={whole}", f"--workdir={whole}", f"--out={tmp_path}")
         assert "2 runs compared" in (tmp_path / "index.html").read_text()
 
-    @pytest.mark.parametrize(("flags", "message"), [
-        (("--workdir={run}", "--workdir={run}"), "give --out=FOLDER"),
-        (("--workdir={run}/nothing",), "no run's folder"),
-    ])
+    @pytest.mark.parametrize(
+        ("flags", "message"),
+        [
+            (("--workdir={run}", "--workdir={run}"), "give --out=FOLDER"),
+            (("--workdir={run}/nothing",), "no run's folder"),
+        ],
+    )
     def test_mistakes_are_one_line(self, look, whole, flags, message):
         done = look("tools.report", *(flag.format(run=whole) for flag in flags), check=False)
         assert done.returncode == 2
@@ -58,31 +69,50 @@ class TestExplain:
             assert cv2.imread(str(tmp_path / name)) is not None
         agreement = json.loads((tmp_path / "agreement.json").read_text())
         assert agreement["faces"] == 3
-        assert set(agreement["spearman_with_occlusion"]) == {"class_activation", "grad_cam", "guided_backpropagation",
-                                                             "integrated_gradients"}
+        assert set(agreement["spearman_with_occlusion"]) == {
+            "class_activation",
+            "grad_cam",
+            "guided_backpropagation",
+            "integrated_gradients",
+        }
 
     def test_faces_of_a_picture(self, look, whole, tmp_path):
         faces = synthetic.draw(np.arange(7, dtype=np.int32), 160)[..., 0]
         cv2.imwrite(str(tmp_path / "crowd.png"), np.hstack([np.pad(face, 40, mode="edge") for face in faces]))
-        look("tools.explain", f"--workdir={whole}", f"--source={tmp_path / 'crowd.png'}", "--faces=2",
-             "--methods=class_activation", f"--out={tmp_path / 'out'}")
+        look(
+            "tools.explain",
+            f"--workdir={whole}",
+            f"--source={tmp_path / 'crowd.png'}",
+            "--faces=2",
+            "--methods=class_activation",
+            f"--out={tmp_path / 'out'}",
+        )
         assert [path.name for path in (tmp_path / "out").iterdir()] == ["faces.png"]
 
     def test_a_picture_without_faces(self, look, whole, tmp_path):
         cv2.imwrite(str(tmp_path / "grey.png"), np.full((200, 200), 128, np.uint8))
-        done = look("tools.explain", f"--workdir={whole}", f"--source={tmp_path / 'grey.png'}",
-                    f"--out={tmp_path / 'out'}", check=False)
+        done = look(
+            "tools.explain",
+            f"--workdir={whole}",
+            f"--source={tmp_path / 'grey.png'}",
+            f"--out={tmp_path / 'out'}",
+            check=False,
+        )
         assert done.returncode == 2
         assert "grey.png: no face found; --detector=none takes each picture as one" in done.stderr
 
-    @pytest.mark.parametrize(("flags", "message"), [
-        ((), "Give either --model=BUNDLE or --workdir=RUN"),
-        (("--workdir={run}", "--source=0", "--split=PublicTest"), "two places to take faces from"),
-        (("--workdir={run}", "--split=Nowhere"), "no examples of split 'Nowhere'"),
-    ])
+    @pytest.mark.parametrize(
+        ("flags", "message"),
+        [
+            ((), "Give either --model=BUNDLE or --workdir=RUN"),
+            (("--workdir={run}", "--source=0", "--split=PublicTest"), "two places to take faces from"),
+            (("--workdir={run}", "--split=Nowhere"), "no examples of split 'Nowhere'"),
+        ],
+    )
     def test_mistakes_are_one_line(self, look, whole, tmp_path, flags, message):
-        done = look("tools.explain", *(flag.format(run=whole) for flag in flags), f"--out={tmp_path / 'out'}",
-                    check=False)
+        done = look(
+            "tools.explain", *(flag.format(run=whole) for flag in flags), f"--out={tmp_path / 'out'}", check=False
+        )
         assert done.returncode == 2
         assert message in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
         assert not (tmp_path / "out").exists()

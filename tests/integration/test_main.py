@@ -9,8 +9,13 @@ import pytest
 
 # Small enough for seconds: the command is what is tested here, not the network.
 TINY_NET = "--config.model.args={'block_features': (8,)}"
-SMALL = ("--config.epochs=2", "--config.batch_size=56", "--config.data.examples=700", TINY_NET,
-         "--config.eval.tta=('flip',)")
+SMALL = (
+    "--config.epochs=2",
+    "--config.batch_size=56",
+    "--config.data.examples=700",
+    TINY_NET,
+    "--config.eval.tta=('flip',)",
+)
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +61,14 @@ def test_the_same_command_again_says_that_it_is_finished(command, finished):
 
 
 def test_another_config_is_refused_with_the_differing_keys(command, finished):
-    done = command("fer_jax.main", "--config=configs/quickstart.py", f"--workdir={finished}", *SMALL,
-                   "--config.optim.learning_rate=0.5", check=False)
+    done = command(
+        "fer_jax.main",
+        "--config=configs/quickstart.py",
+        f"--workdir={finished}",
+        *SMALL,
+        "--config.optim.learning_rate=0.5",
+        check=False,
+    )
     assert done.returncode == 2
     assert "optim.learning_rate was" in done.stderr
     assert "is 0.5" in done.stderr
@@ -92,22 +103,32 @@ def test_a_run_cut_off_before_its_result_goes_on_to_the_same_result(command, fin
     assert again["train_examples"] == once["train_examples"]
 
 
-@pytest.mark.parametrize(("args", "message"), [
-    (["--config=configs/nope.py"], "No such file or directory: 'configs/nope.py'"),
-    (["--config=configs/quickstart.py", "--config.optim.lr=1"], "the config has no key 'lr'"),
-    (["--config=configs/quickstart.py", "--config.epochs=x"], "invalid literal for int"),
-    (["--config=configs/quickstart.py", "--config.optim.name=adagrad"], "expected one of adam, adamw"),
-    (["--config=configs/quickstart.py", "stray"], "unexpected argument 'stray'"),
-    (["--config=configs/xception.py"], "configs/quickstart.py needs no data"),
-    (["--config=configs/xception.py", "--config.data.path=/nowhere/fer2013.csv"], "/nowhere/fer2013.csv"),
-    (["--config=configs/quickstart.py", "--config.batch_size=57", "--config.data.pipeline=device"],
-     "batch size 57 does not divide over 2 devices: use 56 or 58"),
-    ([], "--config must have a value"),
-])
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--config=configs/nope.py"], "No such file or directory: 'configs/nope.py'"),
+        (["--config=configs/quickstart.py", "--config.optim.lr=1"], "the config has no key 'lr'"),
+        (["--config=configs/quickstart.py", "--config.epochs=x"], "invalid literal for int"),
+        (["--config=configs/quickstart.py", "--config.optim.name=adagrad"], "expected one of adam, adamw"),
+        (["--config=configs/quickstart.py", "stray"], "unexpected argument 'stray'"),
+        (["--config=configs/xception.py"], "configs/quickstart.py needs no data"),
+        (["--config=configs/xception.py", "--config.data.path=/nowhere/fer2013.csv"], "/nowhere/fer2013.csv"),
+        (
+            ["--config=configs/quickstart.py", "--config.batch_size=57", "--config.data.pipeline=device"],
+            "batch size 57 does not divide over 2 devices: use 56 or 58",
+        ),
+        ([], "--config must have a value"),
+    ],
+)
 def test_bad_input_is_one_line_exit_2_and_leaves_nothing(command, tmp_path, args, message):
     workdir = tmp_path / "run"
-    done = command("fer_jax.main", *args, f"--workdir={workdir}", check=False,
-                   env={"XLA_FLAGS": "--xla_force_host_platform_device_count=2"})
+    done = command(
+        "fer_jax.main",
+        *args,
+        f"--workdir={workdir}",
+        check=False,
+        env={"XLA_FLAGS": "--xla_force_host_platform_device_count=2"},
+    )
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
@@ -117,8 +138,15 @@ def test_bad_input_is_one_line_exit_2_and_leaves_nothing(command, tmp_path, args
 
 
 def test_a_loss_that_explodes_stops_the_run_and_names_the_steps(command, tmp_path):
-    done = command("fer_jax.main", "--config=configs/quickstart.py", f"--workdir={tmp_path / 'run'}", *SMALL,
-                   "--config.optim.name=sgd", "--config.optim.learning_rate=1e30", check=False)
+    done = command(
+        "fer_jax.main",
+        "--config=configs/quickstart.py",
+        f"--workdir={tmp_path / 'run'}",
+        *SMALL,
+        "--config.optim.name=sgd",
+        "--config.optim.learning_rate=1e30",
+        check=False,
+    )
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert "error: the loss was not finite in steps 1 to" in done.stderr
@@ -140,9 +168,18 @@ def test_summary_prints_the_network(command):
 
 
 def test_cross_validation_scores_every_example_once(command, tmp_path):
-    args = ("fer_jax.main", "--config=configs/quickstart.py", "--mode=crossval", f"--workdir={tmp_path / 'cv'}",
-            "--config.epochs=1", "--config.batch_size=28", "--config.data.examples=140", "--config.data.folds=2",
-            TINY_NET, "--config.data.holdout=0.2")
+    args = (
+        "fer_jax.main",
+        "--config=configs/quickstart.py",
+        "--mode=crossval",
+        f"--workdir={tmp_path / 'cv'}",
+        "--config.epochs=1",
+        "--config.batch_size=28",
+        "--config.data.examples=140",
+        "--config.data.folds=2",
+        TINY_NET,
+        "--config.data.holdout=0.2",
+    )
     command(*args)
     result = json.loads((tmp_path / "cv" / "result.json").read_text())
     assert result["folds"] == 2

@@ -5,14 +5,27 @@ import sys
 
 import pytest
 
-pytestmark = [pytest.mark.slow,
-              pytest.mark.skipif(shutil.which("mpirun") is None, reason="no mpirun: install openmpi-bin")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("mpirun") is None, reason="no mpirun: install openmpi-bin"),
+]
 
 
 def test_two_processes_of_mpirun_are_one_run(runs):
     workdir = runs.folder / "run"
-    process = runs.command("mpirun", "--allow-run-as-root", "--oversubscribe", "-n", "2", sys.executable, "-m",
-                           "fer_jax.main", *runs.flags(workdir), "--config.epochs=1", devices=2)
+    process = runs.command(
+        "mpirun",
+        "--allow-run-as-root",
+        "--oversubscribe",
+        "-n",
+        "2",
+        sys.executable,
+        "-m",
+        "fer_jax.main",
+        *runs.flags(workdir),
+        "--config.epochs=1",
+        devices=2,
+    )
     assert process.wait() == 0, process.output
     assert "2 for each of 4 device(s) of 2 process(es)" in process.output
     assert (workdir / "result.json").exists()

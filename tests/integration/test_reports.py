@@ -35,17 +35,25 @@ def data(tmp_path_factory):
         channels = width
     np.savez(weights, **state)
     path = "--config.data.path={}".format
-    return {"fer2013": (path(csv),),
-            "vgg16": (path(csv), f"--config.model.pretrained={weights}"),
-            "jaffe": (path(datasets.write_jaffe(folder / "jaffe", people=10)),),
-            "ckplus": (path(datasets.write_ckplus(folder / "ckplus", "original", people=6)),)}
+    return {
+        "fer2013": (path(csv),),
+        "vgg16": (path(csv), f"--config.model.pretrained={weights}"),
+        "jaffe": (path(datasets.write_jaffe(folder / "jaffe", people=10)),),
+        "ckplus": (path(datasets.write_ckplus(folder / "ckplus", "original", people=6)),),
+    }
 
 
 @pytest.mark.parametrize("config", CASES)
 def test_a_shortened_training_gives_a_scored_result(command, data, tmp_path, config):
     source, flags, classes = CASES[config]
-    command("fer_jax.main", f"--config=configs/{config}", f"--workdir={tmp_path}", *data[source], *flags,
-            "--config.data.pipeline=device")
+    command(
+        "fer_jax.main",
+        f"--config=configs/{config}",
+        f"--workdir={tmp_path}",
+        *data[source],
+        *flags,
+        "--config.data.pipeline=device",
+    )
     result = json.loads((tmp_path / "result.json").read_text())
     assert len(result["label_names"]) == classes
     for scores in result["splits"].values():

@@ -70,9 +70,18 @@ def test_killed_at_twenty_random_moments(runs, whole):
 @pytest.mark.slow
 def test_fer2013_killed_three_times_ends_with_the_accuracy_of_the_run_that_was_not(runs, fer2013_csv):
     def train(workdir):
-        return runs.command(sys.executable, "-m", "fer_jax.main", "--config=configs/xception.py", "--config.epochs=1",
-                            f"--config.data.path={fer2013_csv}", f"--config.data.cache_dir={runs.cache / 'data'}",
-                            "--config.eval.tta=()", "--config.checkpoint.every_steps=28", f"--workdir={workdir}")
+        return runs.command(
+            sys.executable,
+            "-m",
+            "fer_jax.main",
+            "--config=configs/xception.py",
+            "--config.epochs=1",
+            f"--config.data.path={fer2013_csv}",
+            f"--config.data.cache_dir={runs.cache / 'data'}",
+            "--config.eval.tta=()",
+            "--config.checkpoint.every_steps=28",
+            f"--workdir={workdir}",
+        )
 
     def steps(workdir):
         return [int(folder.name) for folder in (workdir / "checkpoints").glob("[0-9]*")]
@@ -114,8 +123,10 @@ def test_a_full_disk_ends_the_run_in_one_line_and_spares_the_last_checkpoint(run
     assert runs.train(workdir, SLOWLY).until("epoch 1:").send(signal.SIGTERM).wait() == STOPPED
     before = checkpoints(workdir)
     # A limit of the size of a file fails as a full disk does, in the midst of the checkpoint's largest file.
-    limited = ("import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (12288, 12288)); "
-               "os.execv(sys.executable, [sys.executable, '-m', 'fer_jax.main', *sys.argv[1:]])")
+    limited = (
+        "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (12288, 12288)); "
+        "os.execv(sys.executable, [sys.executable, '-m', 'fer_jax.main', *sys.argv[1:]])"
+    )
     process = runs.command(sys.executable, "-c", limited, *runs.flags(workdir))
     assert process.wait() == 2, process.output
     last = process.output.splitlines()[-1]

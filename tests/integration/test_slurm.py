@@ -40,13 +40,32 @@ def state(job):
 
 def test_two_tasks_are_warned_go_back_into_the_queue_and_finish(runs, slurm):
     workdir, log = runs.folder / "run", runs.folder / "job.log"
-    environment = {"PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}", "JAX_NUM_CPU_DEVICES": "2",
-                   "JAX_COMPILATION_CACHE_DIR": str(runs.cache / "compiled")}
+    environment = {
+        "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",
+        "JAX_NUM_CPU_DEVICES": "2",
+        "JAX_COMPILATION_CACHE_DIR": str(runs.cache / "compiled"),
+    }
     job = subprocess.run(
-        ["sbatch", "--parsable", "--nodes=1", "--ntasks-per-node=2", "--gpus-per-node=0", "--cpus-per-task=1",
-         "--time=30", f"--output={log}", REPOSITORY / "launch" / "slurm.sbatch", *runs.flags(workdir),
-         SLOWLY, "--config.epochs=8"],
-        env=os.environ | environment, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.strip()
+        [
+            "sbatch",
+            "--parsable",
+            "--nodes=1",
+            "--ntasks-per-node=2",
+            "--gpus-per-node=0",
+            "--cpus-per-task=1",
+            "--time=30",
+            f"--output={log}",
+            REPOSITORY / "launch" / "slurm.sbatch",
+            *runs.flags(workdir),
+            SLOWLY,
+            "--config.epochs=8",
+        ],
+        env=os.environ | environment,
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
     try:
         # The test's own patience and messages, on the job's log.
         watched = runs.command("tail", "-n", "+1", "-F", log)

@@ -18,8 +18,16 @@ from tests.integration.conftest import REPOSITORY, free_port
 
 PATIENCE_SECONDS = 120
 EXPRESSIONS = ("happy", "surprise", "angry")
-CHROMIUM_FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-                  "--disable-background-networking", "--disable-component-update", "--disable-sync")
+CHROMIUM_FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +41,13 @@ def start(bundle):
     started = []
 
     def start(*flags, port=0, model=bundle):
-        tool = subprocess.Popen([sys.executable, "-m", "tools.web", f"--model={model}", f"--port={port}", *flags],
-                                cwd=REPOSITORY, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        tool = subprocess.Popen(
+            [sys.executable, "-m", "tools.web", f"--model={model}", f"--port={port}", *flags],
+            cwd=REPOSITORY,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
         started.append(tool)
         tool.address = tool.stdout.readline().partition(" ")[0]
         assert tool.address, tool.stderr.read()
@@ -135,8 +148,9 @@ class Page:
 @pytest.fixture(scope="module")
 def camera(tmp_path_factory):
     """Three drawn people, who sway for two seconds, again and again."""
-    return serving.write_motion_jpeg(tmp_path_factory.mktemp("camera") / "drawn.mjpeg",
-                                     serving.drawn_people(EXPRESSIONS, 60))
+    return serving.write_motion_jpeg(
+        tmp_path_factory.mktemp("camera") / "drawn.mjpeg", serving.drawn_people(EXPRESSIONS, 60)
+    )
 
 
 def test_the_camera_s_faces_appear_with_names_bars_and_history(browse, server, camera):
@@ -182,12 +196,15 @@ def test_pictures_chosen_and_dropped(browse, server, camera, tmp_path):
     assert page.text("#camera") == "Back to the camera"
     page.find("#file").send_keys(str(tmp_path / "no.png"))
     page.until_says("no.png is not a picture that this browser can read.")
-    page.run("""
+    page.run(
+        """
         const bytes = Uint8Array.from(atob(arguments[0]), (letter) => letter.charCodeAt());
         const dataTransfer = new DataTransfer();
         dataTransfer.items.add(new File([bytes], "four.png", {type: "image/png"}));
         document.body.dispatchEvent(new DragEvent("drop", {dataTransfer, bubbles: true, cancelable: true}));
-        """, base64.b64encode(pictures[1].read_bytes()).decode())
+        """,
+        base64.b64encode(pictures[1].read_bytes()).decode(),
+    )
     page.until(lambda: page.faces() == 4, "the dropped picture's faces")
     page.find("#camera").click()
     page.until(lambda: page.faces() == 3, "the camera's faces again")

@@ -68,8 +68,12 @@ def _closure(requirements):
 
 def _start(*args, python=sys.executable, **kwargs):
     """The tool, started: a process with pipes."""
-    return subprocess.Popen([python, "-m", "tools.webcam", *map(str, args)], cwd=REPOSITORY, text=True,
-                            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | kwargs)
+    return subprocess.Popen(
+        [python, "-m", "tools.webcam", *map(str, args)],
+        cwd=REPOSITORY,
+        text=True,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | kwargs,
+    )
 
 
 def _events(path):
@@ -79,8 +83,15 @@ def _events(path):
 def test_it_runs_with_the_packages_of_its_requirements_alone(laptop, brightness_bundle, clip, tmp_path):
     for absent in ("jax", "flax", "tensorflow", "ml_collections", "matplotlib", "onnx"):
         assert subprocess.run([laptop, "-c", f"import {absent}"], capture_output=True).returncode != 0, absent
-    tool = _start(f"--model={brightness_bundle}", f"--source={clip}", "--headless", "--detector=none",
-                  f"--record={tmp_path}/out.mp4", f"--events={tmp_path}/out.jsonl", python=laptop)
+    tool = _start(
+        f"--model={brightness_bundle}",
+        f"--source={clip}",
+        "--headless",
+        "--detector=none",
+        f"--record={tmp_path}/out.mp4",
+        f"--events={tmp_path}/out.jsonl",
+        python=laptop,
+    )
     output, errors = tool.communicate(timeout=PATIENCE_SECONDS)
     assert tool.returncode == 0, errors
     assert output == ""
@@ -89,8 +100,9 @@ def test_it_runs_with_the_packages_of_its_requirements_alone(laptop, brightness_
     lines = _events(tmp_path / "out.jsonl")
     labels = [line["faces"][0]["label"] for line in lines]
     assert [line["frame"] for line in lines] == list(range(40))
-    assert [max(face["probabilities"], key=face["probabilities"].get) for line in lines for face in line["faces"]] == \
-        ["happy"] * 20 + ["sad"] * 20
+    assert [max(face["probabilities"], key=face["probabilities"].get) for line in lines for face in line["faces"]] == [
+        "happy"
+    ] * 20 + ["sad"] * 20
     assert labels == sorted(labels), "the shown name changes once"
     assert len(serving.frames_of(tmp_path / "out.mp4")) == 40
 
@@ -98,9 +110,18 @@ def test_it_runs_with_the_packages_of_its_requirements_alone(laptop, brightness_
 @pytest.mark.parametrize("detector", ["haar", "yunet"])
 def test_the_group_video(real_data, laptop, brightness_bundle, tmp_path, detector):
     model = real_data / "models" / "face_detection_yunet_2023mar.onnx"
-    tool = _start(f"--model={brightness_bundle}", f"--source={real_data}/video/group_pan.mp4", "--headless",
-                  f"--detector={detector}", f"--detector-model={model}", f"--events={tmp_path}/out.csv",
-                  f"--record={tmp_path}/out.mp4", "--max-frames=60", f"--save-faces={tmp_path}/faces", python=laptop)
+    tool = _start(
+        f"--model={brightness_bundle}",
+        f"--source={real_data}/video/group_pan.mp4",
+        "--headless",
+        f"--detector={detector}",
+        f"--detector-model={model}",
+        f"--events={tmp_path}/out.csv",
+        f"--record={tmp_path}/out.mp4",
+        "--max-frames=60",
+        f"--save-faces={tmp_path}/faces",
+        python=laptop,
+    )
     _, errors = tool.communicate(timeout=PATIENCE_SECONDS)
     assert tool.returncode == 0, errors
     with (tmp_path / "out.csv").open(newline="") as file:
@@ -119,8 +140,14 @@ def test_the_group_video(real_data, laptop, brightness_bundle, tmp_path, detecto
 
 
 def test_a_reader_that_goes_away(brightness_bundle, clip, tmp_path):
-    tool = _start(f"--model={brightness_bundle}", f"--source={clip}", "--headless", "--detector=none", "--events=-",
-                  f"--record={tmp_path}/out.mp4")
+    tool = _start(
+        f"--model={brightness_bundle}",
+        f"--source={clip}",
+        "--headless",
+        "--detector=none",
+        "--events=-",
+        f"--record={tmp_path}/out.mp4",
+    )
     first = json.loads(tool.stdout.readline())
     tool.stdout.close()
     errors = tool.stderr.read()
@@ -133,10 +160,20 @@ def test_a_reader_that_goes_away(brightness_bundle, clip, tmp_path):
 
 
 def test_closed_standard_streams(brightness_bundle, clip, tmp_path):
-    command = [sys.executable, "-m", "tools.webcam", f"--model={brightness_bundle}", f"--source={clip}", "--headless",
-               "--detector=none", f"--events={tmp_path}/out.jsonl", f"--record={tmp_path}/out.mp4"]
-    subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command], cwd=REPOSITORY, check=True,
-                   timeout=PATIENCE_SECONDS)
+    command = [
+        sys.executable,
+        "-m",
+        "tools.webcam",
+        f"--model={brightness_bundle}",
+        f"--source={clip}",
+        "--headless",
+        "--detector=none",
+        f"--events={tmp_path}/out.jsonl",
+        f"--record={tmp_path}/out.mp4",
+    ]
+    subprocess.run(
+        ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command], cwd=REPOSITORY, check=True, timeout=PATIENCE_SECONDS
+    )
     assert len(_events(tmp_path / "out.jsonl")) == len(serving.frames_of(tmp_path / "out.mp4")) == 40
 
 
@@ -155,8 +192,13 @@ def stream():
                 data = cv2.imencode(".jpg", image)[1].tobytes()
                 for _ in range(count) if count else itertools.count():
                     try:
-                        self.wfile.write(b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: "
-                                         + str(len(data)).encode() + b"\r\n\r\n" + data + b"\r\n")
+                        self.wfile.write(
+                            b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: "
+                            + str(len(data)).encode()
+                            + b"\r\n\r\n"
+                            + data
+                            + b"\r\n"
+                        )
                     except OSError:
                         return
 
@@ -176,12 +218,19 @@ def stream():
 
 
 def test_a_camera_that_disappears(brightness_bundle, stream, tmp_path):
-    tool = _start(f"--model={brightness_bundle}", f"--source={stream(200)}", "--headless", "--detector=none",
-                  f"--events={tmp_path}/out.jsonl", f"--record={tmp_path}/out.mp4")
+    tool = _start(
+        f"--model={brightness_bundle}",
+        f"--source={stream(200)}",
+        "--headless",
+        "--detector=none",
+        f"--events={tmp_path}/out.jsonl",
+        f"--record={tmp_path}/out.mp4",
+    )
     _, errors = tool.communicate(timeout=PATIENCE_SECONDS)
     assert tool.returncode == 2, errors
-    assert re.search(r"^error: http://127.* gave no frame after \d+: it was unplugged, or the connection broke", errors,
-                     re.MULTILINE)
+    assert re.search(
+        r"^error: http://127.* gave no frame after \d+: it was unplugged, or the connection broke", errors, re.MULTILINE
+    )
     assert "Traceback" not in errors
     lines = _events(tmp_path / "out.jsonl")
     assert lines
@@ -190,8 +239,14 @@ def test_a_camera_that_disappears(brightness_bundle, stream, tmp_path):
 
 
 def test_control_c(brightness_bundle, stream, tmp_path):
-    tool = _start(f"--model={brightness_bundle}", f"--source={stream(0)}", "--headless", "--detector=none",
-                  f"--events={tmp_path}/out.jsonl", f"--record={tmp_path}/out.avi")
+    tool = _start(
+        f"--model={brightness_bundle}",
+        f"--source={stream(0)}",
+        "--headless",
+        "--detector=none",
+        f"--events={tmp_path}/out.jsonl",
+        f"--record={tmp_path}/out.avi",
+    )
     _wait_for(lambda: (tmp_path / "out.jsonl").exists() and len(_whole_lines(tmp_path / "out.jsonl")) > 5)
     tool.send_signal(signal.SIGINT)
     _, errors = tool.communicate(timeout=PATIENCE_SECONDS)
@@ -215,16 +270,24 @@ def _wait_for(happened):
     return result
 
 
-@pytest.mark.parametrize(("flags", "message"), [
-    (["--model={tmp}", "--source={clip}", "--headless"], "no bundle at "),
-    (["--model={bundle}", "--source={tmp}/none.mp4", "--headless"], "none.mp4: no such file or folder"),
-    (["--model={bundle}", "--source={clip}", "--record=/proc/out.mp4", "--headless"],
-     "--record: /proc cannot be written"),
-    (["--model={bundle}", "--source={clip}"], "no display to open a window on: say --headless"),
-    (["--model={bundle}", "--source={clip}", "--headless", "--detector=yunet"], "the detector yunet has no model file"),
-    (["--model={bundle}", "--source={clip}", "--headless", "--view=both"], "--view=both"),
-    (["--model={bundle}", "--source={clip}", "--headless", "--explain"], "has no activation map"),
-])
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--model={tmp}", "--source={clip}", "--headless"], "no bundle at "),
+        (["--model={bundle}", "--source={tmp}/none.mp4", "--headless"], "none.mp4: no such file or folder"),
+        (
+            ["--model={bundle}", "--source={clip}", "--record=/proc/out.mp4", "--headless"],
+            "--record: /proc cannot be written",
+        ),
+        (["--model={bundle}", "--source={clip}"], "no display to open a window on: say --headless"),
+        (
+            ["--model={bundle}", "--source={clip}", "--headless", "--detector=yunet"],
+            "the detector yunet has no model file",
+        ),
+        (["--model={bundle}", "--source={clip}", "--headless", "--view=both"], "--view=both"),
+        (["--model={bundle}", "--source={clip}", "--headless", "--explain"], "has no activation map"),
+    ],
+)
 def test_mistakes_get_one_line(command, brightness_bundle, clip, tmp_path, flags, message):
     flags = [flag.format(clip=clip, bundle=brightness_bundle, tmp=tmp_path) for flag in flags]
     done = command("tools.webcam", *flags, f"--events={tmp_path}/out.jsonl", check=False, env={"DISPLAY": ""})
@@ -237,8 +300,15 @@ def test_mistakes_get_one_line(command, brightness_bundle, clip, tmp_path, flags
 
 def test_a_picture_gives_an_annotated_picture(command, brightness_bundle, tmp_path):
     cv2.imwrite(str(tmp_path / "in.png"), np.full((200, 300, 3), serving.brightness_of(3), np.uint8))
-    done = command("tools.webcam", f"--model={brightness_bundle}", f"--source={tmp_path}/in.png", "--headless",
-                   "--detector=none", f"--record={tmp_path}/out.png", "--events=-")
+    done = command(
+        "tools.webcam",
+        f"--model={brightness_bundle}",
+        f"--source={tmp_path}/in.png",
+        "--headless",
+        "--detector=none",
+        f"--record={tmp_path}/out.png",
+        "--events=-",
+    )
     (line,) = map(json.loads, done.stdout.splitlines())
     assert line["source"] == f"{tmp_path}/in.png"
     assert [face["label"] for face in line["faces"]] == ["happy"]
@@ -252,8 +322,11 @@ def display(tmp_path):
         if not shutil.which(program):
             pytest.skip(f"{program} is not installed")
     read, write = os.pipe()
-    server = subprocess.Popen(["Xvfb", "-displayfd", str(write), "-screen", "0", "800x600x24", "-nolisten", "tcp",
-                               "-fbdir", str(tmp_path)], pass_fds=[write], stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(write), "-screen", "0", "800x600x24", "-nolisten", "tcp", "-fbdir", str(tmp_path)],
+        pass_fds=[write],
+        stderr=subprocess.DEVNULL,
+    )
     os.close(write)
     with os.fdopen(read) as answer:
         number = answer.readline().strip()
@@ -280,9 +353,21 @@ def test_the_window(display, brightness_bundle, tmp_path):
     cv2.imwrite(str(tmp_path / "face.png"), image)
     environment["PYTHONPATH"] = str(REPOSITORY)
     (tmp_path / "stills").mkdir()
-    tool = subprocess.Popen([sys.executable, "-m", "tools.webcam", f"--model={brightness_bundle}", "--detector=none",
-                             f"--source={tmp_path}/face.png"], cwd=tmp_path / "stills", env=environment, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    tool = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "tools.webcam",
+            f"--model={brightness_bundle}",
+            "--detector=none",
+            f"--source={tmp_path}/face.png",
+        ],
+        cwd=tmp_path / "stills",
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
     def press(key):
         subprocess.run(["xdotool", "key", key], env=environment, check=True)
@@ -335,13 +420,18 @@ def test_the_same_pixels_give_the_same_probabilities_in_training_s_evaluation_an
 
     config = default.get_config()
     config.model.args = {"block_features": (8, 16)}
-    model, plain = (registry.create("mini_xception", 7, config.model.args, **kwargs)
-                    for kwargs in ({}, {"implementation": "plain"}))
+    model, plain = (
+        registry.create("mini_xception", 7, config.model.args, **kwargs) for kwargs in ({}, {"implementation": "plain"})
+    )
     rng = np.random.default_rng(0)
-    variables = jax.tree.map(lambda leaf: rng.uniform(0.5, 1, leaf.shape).astype(np.float32) if leaf.ndim == 1 else
-                             rng.normal(0, np.prod(leaf.shape[:-1]) ** -0.5, leaf.shape).astype(np.float32),
-                             jax.eval_shape(lambda x: model.init(jax.random.key(0), x, False),
-                                            np.zeros((1, 48, 48, 1), np.float32)))
+    variables = jax.tree.map(
+        lambda leaf: (
+            rng.uniform(0.5, 1, leaf.shape).astype(np.float32)
+            if leaf.ndim == 1
+            else rng.normal(0, np.prod(leaf.shape[:-1]) ** -0.5, leaf.shape).astype(np.float32)
+        ),
+        jax.eval_shape(lambda x: model.init(jax.random.key(0), x, False), np.zeros((1, 48, 48, 1), np.float32)),
+    )
     faces = synthetic.draw(np.arange(14, dtype=np.int32) % 7, 48)
     evaluator = Evaluator(model, config, len(faces), jax.devices()[:1])
     # no class likelier than another, and sharp: what differs between the faces shows
@@ -353,12 +443,17 @@ def test_the_same_pixels_give_the_same_probabilities_in_training_s_evaluation_an
 
     spec = bundle.Input(config.input.size, config.input.channels, config.input.scaling, config.input.resize)
     infer = graph.inference(plain, variables, spec)
-    folder = serving.write_bundle(tmp_path / "bundle", spec=spec, temperature=temperature,
-                                  graph=lambda path: onnx.save(path, infer, spec, {}))
+    folder = serving.write_bundle(
+        tmp_path / "bundle", spec=spec, temperature=temperature, graph=lambda path: onnx.save(path, infer, spec, {})
+    )
     for i, image in enumerate(faces):
         cv2.imwrite(str(tmp_path / f"{i:02d}.png"), image)
-    done = command("tools.webcam", f"--model={folder}", f"--source={tmp_path}/*.png", "--detector=none", "--headless",
-                   "--events=-")
-    found = [list(face["probabilities"].values()) for line in map(json.loads, done.stdout.splitlines())
-             for face in line["faces"]]
+    done = command(
+        "tools.webcam", f"--model={folder}", f"--source={tmp_path}/*.png", "--detector=none", "--headless", "--events=-"
+    )
+    found = [
+        list(face["probabilities"].values())
+        for line in map(json.loads, done.stdout.splitlines())
+        for face in line["faces"]
+    ]
     np.testing.assert_allclose(found, expected, atol=1e-4)

@@ -12,10 +12,18 @@ from fer_jax.errors import UserError
 
 
 def result(config, accuracy):
-    scores = {"accuracy": accuracy, "macro_f1": accuracy - 0.1, "examples": 400,
-              "per_class": {"disgust": {"recall": accuracy / 2}}}
-    return {"seed": config.seed, "splits": {"PublicTest": scores}, "train_seconds": 10.0,
-            "versions": {"device": "1 x cpu", "cpus": "2"}}
+    scores = {
+        "accuracy": accuracy,
+        "macro_f1": accuracy - 0.1,
+        "examples": 400,
+        "per_class": {"disgust": {"recall": accuracy / 2}},
+    }
+    return {
+        "seed": config.seed,
+        "splits": {"PublicTest": scores},
+        "train_seconds": 10.0,
+        "versions": {"device": "1 x cpu", "cpus": "2"},
+    }
 
 
 def test_every_change_is_trained_with_every_seed_in_a_folder_of_its_own(tmp_path, monkeypatch):
@@ -29,8 +37,12 @@ def test_every_change_is_trained_with_every_seed_in_a_folder_of_its_own(tmp_path
     config = default.get_config()
     config.seed = 5
     record = ablation.run(config, {"more erasing": {"augment.erase": 0.5}}, 2, tmp_path, "the command")
-    assert trained == [("as_it_is_seed5", 5, 0.0), ("more_erasing_seed5", 5, 0.5),
-                       ("as_it_is_seed6", 6, 0.0), ("more_erasing_seed6", 6, 0.5)]
+    assert trained == [
+        ("as_it_is_seed5", 5, 0.0),
+        ("more_erasing_seed5", 5, 0.5),
+        ("as_it_is_seed6", 6, 0.0),
+        ("more_erasing_seed6", 6, 0.5),
+    ]
     assert json.loads((tmp_path / "ablation.json").read_text()) == record
     base, erasing = record["rows"]
     assert (base["name"], base["seeds"], base["accuracy"]) == (ablation.BASE, [5, 6], [0.5, 0.5])
@@ -44,14 +56,17 @@ def test_the_error_of_one_seed_is_that_of_two_samples_of_faces():
     assert found == pytest.approx({"mean": 0.1, "standard_error": math.sqrt((0.24 + 0.25) / 400)})
 
 
-@pytest.mark.parametrize(("content", "message"), [
-    ("{", "Expecting property name"),
-    ("[]", "holds no object of objects"),
-    ('{"a": 1}', "holds no object of objects"),
-    ('{"long": {"epoch": 3}}', "long: the config has no key 'epoch'"),
-    ('{"long": {"epochs": "x"}}', "long: config.epochs cannot be 'x'"),
-    ('{"long": {"epochs": 0}}', "long: config.epochs is 0: expected at least 1"),
-])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "Expecting property name"),
+        ("[]", "holds no object of objects"),
+        ('{"a": 1}', "holds no object of objects"),
+        ('{"long": {"epoch": 3}}', "long: the config has no key 'epoch'"),
+        ('{"long": {"epochs": "x"}}', "long: config.epochs cannot be 'x'"),
+        ('{"long": {"epochs": 0}}', "long: config.epochs is 0: expected at least 1"),
+    ],
+)
 def test_bad_changes_are_refused_before_anything_is_trained(tmp_path, content, message):
     path = tmp_path / "changes.json"
     path.write_text(content)

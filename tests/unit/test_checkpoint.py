@@ -69,7 +69,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(checkpoints, sta
     if harm == "flip":
         victim.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     elif harm == "truncate":
-        victim.write_bytes(content[:len(content) // 2])
+        victim.write_bytes(content[: len(content) // 2])
     elif harm == "delete":
         victim.unlink()
     else:
@@ -102,8 +102,11 @@ def test_a_checkpoint_cut_off_in_writing_is_no_checkpoint(checkpoints, start, mo
 
     monkeypatch.setattr(files, "sha256", full_disk)
     checkpoints.save(at(start, 2), {"best_step": 1})
-    with pytest.raises(UserError, match=r"step 2 could not be written .*No space left.*; the checkpoint of step 1 is "
-                                        "whole: make room"):
+    with pytest.raises(
+        UserError,
+        match=r"step 2 could not be written .*No space left.*; the checkpoint of step 1 is "
+        "whole: make room",
+    ):
         checkpoints.wait()
     assert checkpoints.steps() == [1]
     assert [p.name for p in checkpoints.folder.iterdir()] == ["00000001"], "nothing half written is left"

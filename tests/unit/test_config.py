@@ -14,16 +14,22 @@ def test_the_defaults_are_valid_and_every_rule_names_a_key():
         configs.get(config, key)
 
 
-@pytest.mark.parametrize(("key", "value", "message"), [
-    ("optim.name", "adagrad",
-     "config.optim.name is 'adagrad': expected one of adam, adamw, lion, muon, nadam, radam, sgd"),
-    ("data.pipeline", "torch", "config.data.pipeline is 'torch': expected one of tf, device, auto"),
-    ("eval.tta", ("flip", "zoom"), "config.eval.tta has 'zoom': expected flip or ten_crop"),
-    ("epochs", 0, "config.epochs is 0: expected at least 1"),
-    ("augment.flip", 1.5, "config.augment.flip is 1.5: expected between 0 and 1"),
-    ("optim.learning_rate", float("nan"), "config.optim.learning_rate is nan: expected at least"),
-    ("input.channels", 2, "config.input.channels is 2: expected one of 1, 3"),
-])
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (
+            "optim.name",
+            "adagrad",
+            "config.optim.name is 'adagrad': expected one of adam, adamw, lion, muon, nadam, radam, sgd",
+        ),
+        ("data.pipeline", "torch", "config.data.pipeline is 'torch': expected one of tf, device, auto"),
+        ("eval.tta", ("flip", "zoom"), "config.eval.tta has 'zoom': expected flip or ten_crop"),
+        ("epochs", 0, "config.epochs is 0: expected at least 1"),
+        ("augment.flip", 1.5, "config.augment.flip is 1.5: expected between 0 and 1"),
+        ("optim.learning_rate", float("nan"), "config.optim.learning_rate is nan: expected at least"),
+        ("input.channels", 2, "config.input.channels is 2: expected one of 1, 3"),
+    ],
+)
 def test_a_bad_value_is_refused_with_what_was_expected(key, value, message):
     config = default.get_config()
     config.update_from_flattened_dict({key: value})
@@ -58,12 +64,15 @@ def test_random_layers_are_not_frozen():
         configs.validate(config)
 
 
-@pytest.mark.parametrize(("key", "value", "message"), [
-    ("name", "lion", "config.optim.name 'lion': expected one of adam, adamw, sgd"),
-    ("ema_decay", 0.9, "config.optim.ema_decay 0.9: set it to 0.0"),
-    ("accumulate_steps", 2, "config.optim.accumulate_steps 2: set it to 1"),
-    ("momentum", 0.0, "config.optim.momentum 0: expected more"),
-])
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("name", "lion", "config.optim.name 'lion': expected one of adam, adamw, sgd"),
+        ("ema_decay", 0.9, "config.optim.ema_decay 0.9: set it to 0.0"),
+        ("accumulate_steps", 2, "config.optim.accumulate_steps 2: set it to 1"),
+        ("momentum", 0.0, "config.optim.momentum 0: expected more"),
+    ],
+)
 def test_what_does_not_go_with_the_schedule_free(key, value, message):
     config = default.get_config()
     config.optim.schedule = "free"

@@ -110,12 +110,15 @@ def test_subjects_stay_apart_unless_asked_otherwise():
 
 
 def test_vgg16_trains_from_the_named_block_on():
-    for variant, groups in (("frozen", {"frozen": 13, "head": 1}),
-                            ("finetune", {"frozen": 10, "backbone": 3, "head": 1}),
-                            ("finetune,block=block1", {"backbone": 13, "head": 1})):
+    for variant, groups in (
+        ("frozen", {"frozen": 13, "head": 1}),
+        ("finetune", {"frozen": 10, "backbone": 3, "head": 1}),
+        ("finetune,block=block1", {"backbone": 13, "head": 1}),
+    ):
         config = load("vgg16", variant)
-        found = list(freezing.layer_groups(registry.from_config(config, 7), (48, 48, 3),
-                                           config.optim.trainable_from).values())
+        found = list(
+            freezing.layer_groups(registry.from_config(config, 7), (48, 48, 3), config.optim.trainable_from).values()
+        )
         assert {group: found.count(group) for group in found} == groups
     assert config.optim.backbone_learning_rate < config.optim.learning_rate
 
@@ -125,24 +128,35 @@ OPTIONS = {"optimizer": ("adam", "sgd"), "split": ("subject", "random")}
 
 def test_variants_and_options_in_any_order():
     parsed = variants.parse("split=random,basic", ("best", "basic"), **OPTIONS)
-    assert (parsed.name, parsed.optimizer, parsed.split, parsed.label) == ("basic", "adam", "random",
-                                                                          "basic_split-random")
+    assert (parsed.name, parsed.optimizer, parsed.split, parsed.label) == (
+        "basic",
+        "adam",
+        "random",
+        "basic_split-random",
+    )
     assert variants.parse("", ("best", "basic"), **OPTIONS).label == "best"
     assert variants.parse("", ("only",)).label == ""
 
 
 def test_labels_tell_all_variants_apart():
-    labels = [variants.parse(",".join(parts), ("best", "basic"), **OPTIONS).label for parts in itertools.product(
-        ("best", "basic"), *([f"{key}={value}" for value in values] for key, values in OPTIONS.items()))]
+    labels = [
+        variants.parse(",".join(parts), ("best", "basic"), **OPTIONS).label
+        for parts in itertools.product(
+            ("best", "basic"), *([f"{key}={value}" for value in values] for key, values in OPTIONS.items())
+        )
+    ]
     assert len(set(labels)) == 8
 
 
-@pytest.mark.parametrize(("variant", "message"), [
-    ("worst", "the config has no variant 'worst': expected best or basic"),
-    ("best,optimizer=lion", "the config has no optimizer 'lion': expected adam or sgd"),
-    ("best,speed=9", r"no option 'speed': expected optimizer=adam\|sgd, split=subject\|random"),
-    ("best,basic", "the config's variant 'best,basic' says name twice: say it once"),
-])
+@pytest.mark.parametrize(
+    ("variant", "message"),
+    [
+        ("worst", "the config has no variant 'worst': expected best or basic"),
+        ("best,optimizer=lion", "the config has no optimizer 'lion': expected adam or sgd"),
+        ("best,speed=9", r"no option 'speed': expected optimizer=adam\|sgd, split=subject\|random"),
+        ("best,basic", "the config's variant 'best,basic' says name twice: say it once"),
+    ],
+)
 def test_what_there_is_not_is_refused(variant, message):
     with pytest.raises(UserError, match=message):
         variants.parse(variant, ("best", "basic"), **OPTIONS)

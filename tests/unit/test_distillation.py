@@ -36,8 +36,12 @@ def taught_config(teacher):
 
 def some_examples(size=16):
     rng = np.random.default_rng(0)
-    return Examples(rng.integers(0, 256, (9, size, size, 1), np.uint8), np.arange(9, dtype=np.int32) % 7,
-                    np.array(["Training"] * 6 + ["PublicTest"] * 3), labels.FER2013)
+    return Examples(
+        rng.integers(0, 256, (9, size, size, 1), np.uint8),
+        np.arange(9, dtype=np.int32) % 7,
+        np.array(["Training"] * 6 + ["PublicTest"] * 3),
+        labels.FER2013,
+    )
 
 
 @pytest.mark.parametrize("view", views.VIEWS)

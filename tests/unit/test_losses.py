@@ -20,6 +20,7 @@ def test_label_smoothing_spreads_its_share_over_all_classes():
 
 
 def test_logits_are_adjusted_by_the_log_of_the_shares():
-    np.testing.assert_allclose(logit_adjustment(np.array([30, 10, 0]), 2.0), 2 * np.log([30 / 40, 10 / 40, 1 / 40]),
-                               rtol=1e-6)
+    np.testing.assert_allclose(
+        logit_adjustment(np.array([30, 10, 0]), 2.0), 2 * np.log([30 / 40, 10 / 40, 1 / 40]), rtol=1e-6
+    )
     assert not logit_adjustment(np.array([30, 10]), 0.0).any()

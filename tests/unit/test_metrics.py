@@ -27,18 +27,25 @@ def test_agrees_with_scikit_learn(skill, missing):
     ours = metrics.scores(logits, truth, NAMES)
     occurring = np.unique(truth)
     precision, recall, f1, support = sklearn.metrics.precision_recall_fscore_support(
-        truth, guess, labels=range(7), zero_division=0)
+        truth, guess, labels=range(7), zero_division=0
+    )
     assert ours["accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(truth, guess))
-    assert ours["loss"] == pytest.approx(sklearn.metrics.log_loss(truth, softmax(logits.astype(np.float64), axis=1),
-                                                                  labels=range(7)))
-    assert ours["top2_accuracy"] == pytest.approx(sklearn.metrics.top_k_accuracy_score(truth, logits, k=2,
-                                                                                       labels=range(7)))
+    assert ours["loss"] == pytest.approx(
+        sklearn.metrics.log_loss(truth, softmax(logits.astype(np.float64), axis=1), labels=range(7))
+    )
+    assert ours["top2_accuracy"] == pytest.approx(
+        sklearn.metrics.top_k_accuracy_score(truth, logits, k=2, labels=range(7))
+    )
     assert ours["balanced_accuracy"] == pytest.approx(recall[occurring].mean())
     assert ours["macro_f1"] == pytest.approx(f1[occurring].mean())
     assert ours["confusion"] == sklearn.metrics.confusion_matrix(truth, guess, labels=range(7)).tolist()
     for i, name in enumerate(NAMES):
-        assert ours["per_class"][name] == {"examples": support[i], "precision": pytest.approx(precision[i]),
-                                           "recall": pytest.approx(recall[i]), "f1": pytest.approx(f1[i])}
+        assert ours["per_class"][name] == {
+            "examples": support[i],
+            "precision": pytest.approx(precision[i]),
+            "recall": pytest.approx(recall[i]),
+            "f1": pytest.approx(f1[i]),
+        }
     assert ours["examples"] == len(truth)
     assert json.loads(json.dumps(ours)) == ours
 

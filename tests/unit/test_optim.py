@@ -18,8 +18,9 @@ def config_of(**changes):
 def test_cosine_with_warm_up():
     cosine = config_of(schedule="cosine", learning_rate=0.4, warmup_epochs=2.0, final_fraction=0.1)
     rate = optim.schedule(cosine, 100, 10)
-    np.testing.assert_allclose([rate(0), rate(10), rate(20), rate(60), rate(100)],
-                               [0, 0.2, 0.4, 0.4 * (0.1 + 0.9 * 0.5), 0.04], rtol=1e-6)
+    np.testing.assert_allclose(
+        [rate(0), rate(10), rate(20), rate(60), rate(100)], [0, 0.2, 0.4, 0.4 * (0.1 + 0.9 * 0.5), 0.04], rtol=1e-6
+    )
 
 
 def test_exponential_decays_once_an_epoch():

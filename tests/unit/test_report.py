@@ -22,9 +22,13 @@ SPLITS = {"Training": 64, "PublicTest": 90, "PrivateTest": 80}
 def made_examples(channels=1, size=48):
     rng = np.random.default_rng(0)
     n = sum(SPLITS.values())
-    return Examples(rng.integers(0, 256, (n, size, size, channels), dtype=np.uint8),
-                    (np.arange(n) % 7).astype(np.int32), np.repeat(list(SPLITS), list(SPLITS.values())), NAMES,
-                    description="234 made-up faces")
+    return Examples(
+        rng.integers(0, 256, (n, size, size, channels), dtype=np.uint8),
+        (np.arange(n) % 7).astype(np.int32),
+        np.repeat(list(SPLITS), list(SPLITS.values())),
+        NAMES,
+        description="234 made-up faces",
+    )
 
 
 def made_run(workdir, examples, *, epochs=3, finished=True, predictions=True, skill=2.0, **changes):
@@ -33,10 +37,20 @@ def made_run(workdir, examples, *, epochs=3, finished=True, predictions=True, sk
     config.update_from_flattened_dict({"epochs": epochs, "name": "made", **changes})
     configs.save(config, workdir)
     for epoch in range(1, epochs + 1):
-        row = {"epoch": epoch, "step": 10 * epoch, "examples": 640 * epoch, "learning_rate": 0.001 / epoch,
-               "train_loss": 2 / epoch, "train_accuracy": 1 - 0.7 / epoch, "PublicTest_loss": 2.1 / epoch,
-               "PublicTest_accuracy": 0.9 - 0.6 / epoch, "PublicTest_macro_f1": 0.8 - 0.6 / epoch,
-               "seconds_startup": 4.5, "seconds_train": 10.25 * epoch, "seconds_eval": 1.0 * epoch}
+        row = {
+            "epoch": epoch,
+            "step": 10 * epoch,
+            "examples": 640 * epoch,
+            "learning_rate": 0.001 / epoch,
+            "train_loss": 2 / epoch,
+            "train_accuracy": 1 - 0.7 / epoch,
+            "PublicTest_loss": 2.1 / epoch,
+            "PublicTest_accuracy": 0.9 - 0.6 / epoch,
+            "PublicTest_macro_f1": 0.8 - 0.6 / epoch,
+            "seconds_startup": 4.5,
+            "seconds_train": 10.25 * epoch,
+            "seconds_eval": 1.0 * epoch,
+        }
         with (workdir / writers.JSONL).open("a") as file:
             file.write(json.dumps(row) + "\n")
     if not finished:
@@ -50,12 +64,27 @@ def made_run(workdir, examples, *, epochs=3, finished=True, predictions=True, sk
         if predictions:
             (workdir / "predictions").mkdir(exist_ok=True)
             np.savez(workdir / "predictions" / f"{name}.npz", logits=logits, labels=split.labels)
-    files.write_json(workdir / "result.json", {
-        "config": "made", "seed": 0, "data": examples.description,
-        "split_note": "Nobody is on both sides.", "label_names": NAMES, "selected_on": "PublicTest",
-        "selected_by": "accuracy", "best_epoch": 2, "epochs": epochs, "splits": splits, "train_examples": 640 * epochs,
-        "train_examples_per_second": 62.4, "train_seconds": 10.25 * epochs, "wall_seconds": 50.0,
-        "seconds": {"startup": 4.5, "train": 30.5, "eval": 3.0}, "versions": {"jax": "0.0.1", "device": "1 x tree"}})
+    files.write_json(
+        workdir / "result.json",
+        {
+            "config": "made",
+            "seed": 0,
+            "data": examples.description,
+            "split_note": "Nobody is on both sides.",
+            "label_names": NAMES,
+            "selected_on": "PublicTest",
+            "selected_by": "accuracy",
+            "best_epoch": 2,
+            "epochs": epochs,
+            "splits": splits,
+            "train_examples": 640 * epochs,
+            "train_examples_per_second": 62.4,
+            "train_seconds": 10.25 * epochs,
+            "wall_seconds": 50.0,
+            "seconds": {"startup": 4.5, "train": 30.5, "eval": 3.0},
+            "versions": {"jax": "0.0.1", "device": "1 x tree"},
+        },
+    )
 
 
 class Page(html.parser.HTMLParser):
@@ -122,10 +151,17 @@ class TestWrite:
         result = json.loads((finished / "result.json").read_text())
         private = result["splits"]["PrivateTest"]
         assert f"{100 * private['accuracy']:.1f} % ± {100 * private['standard_error']:.1f} on PrivateTest" in page.text
-        for words in ("Trained on Training (64 faces) of 234 made-up faces",
-                      "Epoch 2 of 3 was chosen by accuracy on PublicTest", "PrivateTest was scored once",
-                      "Nobody is on both sides.", "train 30.5 80.3", "62 training images/s", "jax 0.0.1",
-                      "optim.learning_rate 0.001", "1 x tree"):
+        for words in (
+            "Trained on Training (64 faces) of 234 made-up faces",
+            "Epoch 2 of 3 was chosen by accuracy on PublicTest",
+            "PrivateTest was scored once",
+            "Nobody is on both sides.",
+            "train 30.5 80.3",
+            "62 training images/s",
+            "jax 0.0.1",
+            "optim.learning_rate 0.001",
+            "1 x tree",
+        ):
             assert words in page.text
         fear = private["per_class"]["fear"]
         assert f"fear {fear['examples']} {100 * fear['precision']:.1f} {100 * fear['recall']:.1f}" in page.text
@@ -149,9 +185,14 @@ class TestWrite:
     def test_calibration_where_recorded(self, tmp_path):
         made_run(tmp_path, made_examples())
         result = json.loads((tmp_path / "result.json").read_text())
-        result["calibration"] = {"temperature": 1.437, "fitted_on": "PublicTest", "uncertain_below": 0.41,
-                                 "coverage": 0.9, "accuracy_when_certain": 0.777,
-                                 "expected_calibration_error": {"before": 0.143, "after": 0.021}}
+        result["calibration"] = {
+            "temperature": 1.437,
+            "fitted_on": "PublicTest",
+            "uncertain_below": 0.41,
+            "coverage": 0.9,
+            "accuracy_when_certain": 0.777,
+            "expected_calibration_error": {"before": 0.143, "after": 0.021},
+        }
         files.write_json(tmp_path / "result.json", result)
         text = Page(report.write(tmp_path)).text
         assert "A temperature of 1.44, fitted on PublicTest, brings it from 14.3 % to 2.1 % there" in text
@@ -194,11 +235,24 @@ def made_crossval(workdir, examples):
     configs.save(default.get_config(), workdir)
     mistaken = np.arange(len(examples)) % 4 == 0
     pooled = metrics.scores(np.eye(7)[(examples.labels + mistaken) % 7], examples.labels, NAMES)
-    files.write_json(workdir / "result.json", {
-        "config": "made", "seed": 0, "data": examples.description, "split_note": "No person is both.",
-        "label_names": NAMES, "folds": 2, "mean_accuracy": 0.751, "std_accuracy": 0.032, "pooled": pooled,
-        "per_fold": [pooled | {"best_epoch": epoch} for epoch in (11, 12)], "train_seconds": 70.0, "wall_seconds": 99.0,
-        "versions": {"jax": "0.0.1"}})
+    files.write_json(
+        workdir / "result.json",
+        {
+            "config": "made",
+            "seed": 0,
+            "data": examples.description,
+            "split_note": "No person is both.",
+            "label_names": NAMES,
+            "folds": 2,
+            "mean_accuracy": 0.751,
+            "std_accuracy": 0.032,
+            "pooled": pooled,
+            "per_fold": [pooled | {"best_epoch": epoch} for epoch in (11, 12)],
+            "train_seconds": 70.0,
+            "wall_seconds": 99.0,
+            "versions": {"jax": "0.0.1"},
+        },
+    )
 
 
 class TestCrossValidation:
@@ -228,10 +282,15 @@ class TestCompare:
         started.mkdir()
         made_run(started, made_examples(), epochs=1, finished=False)
         page = Page(report.compare([finished, better, started], tmp_path / "out"))
-        accuracy = [json.loads((run / "result.json").read_text())["splits"]["PrivateTest"]["accuracy"]
-                    for run in (finished, better)]
-        row = re.search(r"PrivateTest accuracy ([\d.]+)% ± [\d.]+% ([\d.]+)% ± [\d.]+%"
-                        r" PrivateTest against finished \+([\d.]+)% ± ([\d.]+)%", page.text)
+        accuracy = [
+            json.loads((run / "result.json").read_text())["splits"]["PrivateTest"]["accuracy"]
+            for run in (finished, better)
+        ]
+        row = re.search(
+            r"PrivateTest accuracy ([\d.]+)% ± [\d.]+% ([\d.]+)% ± [\d.]+%"
+            r" PrivateTest against finished \+([\d.]+)% ± ([\d.]+)%",
+            page.text,
+        )
         shown = [float(value) / 100 for value in row.groups()]
         assert shown[:2] == pytest.approx(accuracy, abs=1e-4)
         assert shown[2] == pytest.approx(accuracy[1] - accuracy[0], abs=1e-4)
@@ -252,7 +311,8 @@ class TestCompare:
 
 class TestChoiceOfFaces:
     predictions = records.Predictions(
-        np.array([[0.9, 0.1], [0.8, 0.2], [0.51, 0.49], [0.3, 0.7], [0.05, 0.95]]), np.array([0, 1, 0, 0, 0]))
+        np.array([[0.9, 0.1], [0.8, 0.2], [0.51, 0.49], [0.3, 0.7], [0.05, 0.95]]), np.array([0, 1, 0, 0, 0])
+    )
 
     def test_mistakes_by_confidence(self):
         assert faces.confident_mistakes(self.predictions).tolist() == [4, 1, 3]
@@ -268,8 +328,9 @@ class TestChoiceOfFaces:
         assert np.ptp(np.diff(chosen)) <= 1
 
     def test_what_is_written_below_a_face(self):
-        examples = Examples(np.zeros((5, 8, 8, 1), np.uint8), np.array([0, 1, 0, 0, 0], np.int32),
-                            np.full(5, "test"), ("sad", "happy"))
+        examples = Examples(
+            np.zeros((5, 8, 8, 1), np.uint8), np.array([0, 1, 0, 0, 0], np.int32), np.full(5, "test"), ("sad", "happy")
+        )
         right, wrong = faces.predicted(examples, self.predictions, [0, 4])
         assert (right.lines, right.correct) == (("✓ sad 90 %",), True)
         assert (wrong.lines, wrong.correct) == (("✗ happy 95 %", "is sad"), False)

@@ -20,13 +20,26 @@ def record(folder, name, right, data="FER2013", label_names=NAMES, **splits):
     logits = np.eye(2)[predicted]
     scores = scores_of_views({"": logits, "flip": np.eye(2)[labels]}, labels, NAMES) | {"noise_ceiling": 0.75}
     (folder / "results").mkdir(parents=True, exist_ok=True)
-    (folder / "results" / f"{name}.json").write_text(json.dumps({
-        "config": name, "data": f"{data}: 10 faces", "label_names": label_names, "seed": 1,
-        "parameters": 58423, "best_epoch": 2, "epochs": 3, "selected_on": "PublicTest",
-        "splits": {"PublicTest": scores, **splits}, "train_seconds": 120.0, "train_examples_per_second": 900.4,
-        "calibration": {"expected_calibration_error": {"before": 0.03, "after": 0.0125, "unavoidable": 0.011}},
-        "versions": {"device": "1 x cpu", "cpus": "2"},
-        "command": f"python -m fer_jax.main --config=configs/{name}.py"}))
+    (folder / "results" / f"{name}.json").write_text(
+        json.dumps(
+            {
+                "config": name,
+                "data": f"{data}: 10 faces",
+                "label_names": label_names,
+                "seed": 1,
+                "parameters": 58423,
+                "best_epoch": 2,
+                "epochs": 3,
+                "selected_on": "PublicTest",
+                "splits": {"PublicTest": scores, **splits},
+                "train_seconds": 120.0,
+                "train_examples_per_second": 900.4,
+                "calibration": {"expected_calibration_error": {"before": 0.03, "after": 0.0125, "unavoidable": 0.011}},
+                "versions": {"device": "1 x cpu", "cpus": "2"},
+                "command": f"python -m fer_jax.main --config=configs/{name}.py",
+            }
+        )
+    )
 
 
 def test_the_page_has_a_row_a_record_the_best_first(tmp_path):
@@ -53,16 +66,32 @@ def test_other_labels_of_the_same_faces_have_a_section_of_their_own(tmp_path):
 
 def test_the_table_of_an_ablation():
     def row(name, accuracies, **more):
-        return {"name": name, "change": {}, "seeds": [0, 1], "accuracy": accuracies, "macro_f1": [0.5, 0.6],
-                "disgust_recall": [0.25, 0.75], **more}
+        return {
+            "name": name,
+            "change": {},
+            "seeds": [0, 1],
+            "accuracy": accuracies,
+            "macro_f1": [0.5, 0.6],
+            "disgust_recall": [0.25, 0.75],
+            **more,
+        }
 
     worse = {"change": {"augment.erase": 0.5}, "difference": {"mean": -0.01, "standard_error": 0.004}}
     better = {"change": {"epochs": 9}, "difference": {"mean": 0.02, "standard_error": 0.003}}
-    lines = results.ablation_table({"rows": [row(ablation.BASE, [0.6, 0.61]), row("erasing", [0.59, 0.6], **worse),
-                                             row("longer", [0.62, 0.63], **better)]}).splitlines()
-    assert lines[2:] == ["| as it is | 2 | 60.50 |  | 0.550 | 50.0 |",
-                         "| longer (`epochs=9`) | 2 | 62.50 | +2.00 ± 0.30 | 0.550 | 50.0 |",
-                         "| erasing (`augment.erase=0.5`) | 2 | 59.50 | -1.00 ± 0.40 | 0.550 | 50.0 |"]
+    lines = results.ablation_table(
+        {
+            "rows": [
+                row(ablation.BASE, [0.6, 0.61]),
+                row("erasing", [0.59, 0.6], **worse),
+                row("longer", [0.62, 0.63], **better),
+            ]
+        }
+    ).splitlines()
+    assert lines[2:] == [
+        "| as it is | 2 | 60.50 |  | 0.550 | 50.0 |",
+        "| longer (`epochs=9`) | 2 | 62.50 | +2.00 ± 0.30 | 0.550 | 50.0 |",
+        "| erasing (`augment.erase=0.5`) | 2 | 59.50 | -1.00 ± 0.40 | 0.550 | 50.0 |",
+    ]
 
 
 def test_a_folder_without_records_and_a_file_that_is_none(tmp_path):

@@ -14,9 +14,12 @@ from fer_jax.learner import create
 @pytest.fixture(scope="module")
 def examples():
     rng = np.random.default_rng(0)
-    return Examples(images=rng.integers(0, 256, (40, 16, 16, 1), dtype=np.uint8),
-                    labels=rng.integers(0, 7, 40, dtype=np.int32), split=np.full(40, "Training"),
-                    label_names=tuple("abcdefg"))
+    return Examples(
+        images=rng.integers(0, 256, (40, 16, 16, 1), dtype=np.uint8),
+        labels=rng.integers(0, 7, 40, dtype=np.int32),
+        split=np.full(40, "Training"),
+        label_names=tuple("abcdefg"),
+    )
 
 
 def config_of(**changes):

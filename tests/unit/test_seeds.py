@@ -32,8 +32,12 @@ def config():
 
 def test_one_step_of_all_is_one_step_of_each_in_float64(config):
     rng = np.random.default_rng(0)
-    examples = Examples(images=rng.integers(0, 256, (24, 16, 16, 1), dtype=np.uint8), split=np.full(24, "Training"),
-                        labels=rng.integers(0, 7, 24, dtype=np.int32), label_names=tuple("abcdefg"))
+    examples = Examples(
+        images=rng.integers(0, 256, (24, 16, 16, 1), dtype=np.uint8),
+        split=np.full(24, "Training"),
+        labels=rng.integers(0, 7, 24, dtype=np.int32),
+        label_names=tuple("abcdefg"),
+    )
     parallel = Parallel("pmap", 8, jax.devices()[:2])
 
     def made(seed):
@@ -43,24 +47,31 @@ def test_one_step_of_all_is_one_step_of_each_in_float64(config):
 
     def stepped(made_learner, pipeline, state, feed, axis, *more):
         chunk = parallel.compile(step.make_train_chunk(made_learner, pipeline.fetch, 0.0, *more), 2)
-        state, metrics = chunk(parallel.replicate(state), parallel.replicate(pipeline.resident),
-                               parallel.split(feed, axis))
+        state, metrics = chunk(
+            parallel.replicate(state), parallel.replicate(pipeline.resident), parallel.split(feed, axis)
+        )
         return jax.device_get((state, metrics))
 
     with jax.enable_x64(True):
         states, feeds, alone = [], [], []
         for seed in SEEDS:
             own, pipeline = made(seed)
-            states.append(jax.tree.map(lambda x: np.asarray(x, np.float64) if x.dtype == jnp.float32 else np.asarray(x),
-                                       own.fresh_state()))
+            states.append(
+                jax.tree.map(
+                    lambda x: np.asarray(x, np.float64) if x.dtype == jnp.float32 else np.asarray(x), own.fresh_state()
+                )
+            )
             feeds += pipeline.feeds(0, 1, 1)
             alone.append(stepped(own, pipeline, states[-1], feeds[-1], 1))
         stacked = jax.tree.map(lambda *x: np.stack(x), *states)
         feed = {"indices": np.stack([feed["indices"] for feed in feeds], axis=1)}
         state, metrics = stepped(own, pipeline, stacked, feed, 2, SEEDS)
         for i, (own_state, own_metrics) in enumerate(alone):
-            for ours, expected in zip(jax.tree.leaves((state, metrics["loss"][:, i])),
-                                      jax.tree.leaves((own_state, own_metrics["loss"])), strict=True):
+            for ours, expected in zip(
+                jax.tree.leaves((state, metrics["loss"][:, i])),
+                jax.tree.leaves((own_state, own_metrics["loss"])),
+                strict=True,
+            ):
                 ours = ours if ours.shape == expected.shape else ours[i]
                 np.testing.assert_allclose(ours, expected, rtol=1e-12, atol=1e-12)
     assert not np.array_equal(state.params["stem1_conv"]["kernel"][0], state.params["stem1_conv"]["kernel"][1])

@@ -29,9 +29,12 @@ def float64():
 @pytest.fixture(scope="module")
 def examples():
     rng = np.random.default_rng(0)
-    return Examples(images=rng.integers(0, 256, (40, SIZE, SIZE, 1), dtype=np.uint8),
-                    labels=rng.integers(0, 7, 40, dtype=np.int32), split=np.full(40, "Training"),
-                    label_names=tuple("abcdefg"))
+    return Examples(
+        images=rng.integers(0, 256, (40, SIZE, SIZE, 1), dtype=np.uint8),
+        labels=rng.integers(0, 7, 40, dtype=np.int32),
+        split=np.full(40, "Training"),
+        label_names=tuple("abcdefg"),
+    )
 
 
 def config_of(**changes):
@@ -57,8 +60,7 @@ class Trainer:
         fresh = jax.tree.map(lambda x: x.astype(dtype) if x.dtype == jnp.float32 else x, made.fresh_state())
         self.state = self.parallel.replicate(fresh)
         self.resident = self.parallel.replicate(self.pipeline.resident)
-        self.chunk = self.parallel.compile(step.make_train_chunk(made, self.pipeline.fetch), 2,
-                                           donate=(0,))
+        self.chunk = self.parallel.compile(step.make_train_chunk(made, self.pipeline.fetch), 2, donate=(0,))
         self.steps = steps
 
     def run(self, chunks=1):
@@ -68,14 +70,18 @@ class Trainer:
 
 
 def differences(a, b):
-    return max(float(np.max(np.abs(np.asarray(x, np.float64) - np.asarray(y, np.float64)), initial=0))
-               for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+    return max(
+        float(np.max(np.abs(np.asarray(x, np.float64) - np.asarray(y, np.float64)), initial=0))
+        for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    )
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.9])
 def test_pmap_and_shard_map_agree(examples, ema):
-    (a, ma), (b, mb) = (Trainer(config_of(**{"parallel.api": api, "optim.ema_decay": ema}), examples, 8, STEPS).run()
-                        for api in ("pmap", "shard_map"))
+    (a, ma), (b, mb) = (
+        Trainer(config_of(**{"parallel.api": api, "optim.ema_decay": ema}), examples, 8, STEPS).run()
+        for api in ("pmap", "shard_map")
+    )
     assert differences(a, b) == 0
     assert differences(ma, mb) == 0
     assert a.step == STEPS
@@ -117,14 +123,29 @@ def test_two_chunks_of_one_step_are_one_chunk_of_two(examples):
 
 
 def test_loss_and_correct_are_those_of_the_global_batch(examples):
-    trainer = Trainer(config_of(**{"augment.rotation": 0.0, "augment.shift": 0.0, "augment.mixup": 0.0,
-                                   "augment.flip": 0.0, "optim.learning_rate": 1e-9}), examples, 8, 1)
+    trainer = Trainer(
+        config_of(
+            **{
+                "augment.rotation": 0.0,
+                "augment.shift": 0.0,
+                "augment.mixup": 0.0,
+                "augment.flip": 0.0,
+                "optim.learning_rate": 1e-9,
+            }
+        ),
+        examples,
+        8,
+        1,
+    )
     before = jax.device_get(trainer.state)
     _, metrics = trainer.run()
     rows = sampler.indices(0, 0, 1, BATCH, 40)[0]
     logits, _ = registry.from_config(config_of(), 7).apply(
         {"params": before.params, "batch_stats": before.batch_stats},
-        examples.images[rows].astype(np.float32) / 127.5 - 1, True, mutable=["batch_stats"])
+        examples.images[rows].astype(np.float32) / 127.5 - 1,
+        True,
+        mutable=["batch_stats"],
+    )
     logp = np.asarray(jax.nn.log_softmax(logits), np.float64)
     labels = examples.labels[rows]
     np.testing.assert_allclose(metrics["loss"], [-logp[np.arange(BATCH), labels].mean()], rtol=1e-5)

@@ -17,9 +17,12 @@ from fer_jax.stopwatch import Stopwatch
 @pytest.fixture(scope="module")
 def examples():
     rng = np.random.default_rng(0)
-    return Examples(images=rng.integers(0, 256, (59, 16, 16, 1), dtype=np.uint8),
-                    labels=rng.integers(0, 7, 59, dtype=np.int32),
-                    split=np.array(["Training"] * 40 + ["PublicTest"] * 19), label_names=tuple("abcdefg"))
+    return Examples(
+        images=rng.integers(0, 256, (59, 16, 16, 1), dtype=np.uint8),
+        labels=rng.integers(0, 7, 59, dtype=np.int32),
+        split=np.array(["Training"] * 40 + ["PublicTest"] * 19),
+        label_names=tuple("abcdefg"),
+    )
 
 
 @pytest.fixture
@@ -37,8 +40,9 @@ def test_nothing_compiles_twice_and_the_second_dispatch_is_traced(config, exampl
     with jax.log_compiles(), caplog.at_level(logging.WARNING):
         train.train(config, tmp_path, examples, Stopwatch())
     # A message names the function, its shapes and their places; pmap calls every function "_fun".
-    compiled = collections.Counter(record.getMessage() for record in caplog.records
-                                   if record.getMessage().startswith("Compiling "))
+    compiled = collections.Counter(
+        record.getMessage() for record in caplog.records if record.getMessage().startswith("Compiling ")
+    )
     assert set(compiled.values()) == {1}, compiled.most_common(3)
     assert sum(message.startswith("Compiling jit(_fun)") for message in compiled) == 2, "the chunk and the evaluation"
     assert list((tmp_path / "profile").rglob("*.xplane.pb"))

@@ -40,5 +40,9 @@ def test_a_run_begun_by_an_older_version_gets_the_new_columns(tmp_path):
     writer.write({"step": 3, "loss": 0.5, "share": 0.8})
     writer.close()
     with (tmp_path / "metrics.csv").open() as file:
-        assert list(csv.reader(file)) == [["step", "loss", "share"], ["1", "2.0", ""], ["2", "1.0", "0.9"],
-                                          ["3", "0.5", "0.8"]]
+        assert list(csv.reader(file)) == [
+            ["step", "loss", "share"],
+            ["1", "2.0", ""],
+            ["2", "1.0", "0.9"],
+            ["3", "0.5", "0.8"],
+        ]

@@ -28,10 +28,12 @@ from fer_jax.errors import UserError
 
 VERSION = 1
 
-FRAMES = 3                  # of the end of a sequence, where the expression is at its height
+FRAMES = 3  # of the end of a sequence, where the expression is at its height
 FRAMES_FOLDER, LABELS_FOLDER = "cohn-kanade-images", "Emotion"
-LAYOUT = (f"expected CK+ as {FRAMES_FOLDER}/ beside {LABELS_FOLDER}/, or a folder for each of "
-          f"{', '.join(labels.CKPLUS)} (https://www.jeffcohn.net/Resources)")
+LAYOUT = (
+    f"expected CK+ as {FRAMES_FOLDER}/ beside {LABELS_FOLDER}/, or a folder for each of "
+    f"{', '.join(labels.CKPLUS)} (https://www.jeffcohn.net/Resources)"
+)
 
 _NAME = re.compile(r"(?P<person>S\d+)_\d+_\d+", re.IGNORECASE)
 
@@ -54,8 +56,14 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
     description = f"CK+: {len(paths)} images of {len(set(people))} people from {data.path}"
     if skipped:
         description += f"; {skipped} sequences without a label are skipped"
-    return Examples(images=faces, labels=np.array(numbers, np.int32), split=np.full(len(paths), UNSPLIT),
-                    label_names=labels.CKPLUS, subjects=np.array(people), description=description)
+    return Examples(
+        images=faces,
+        labels=np.array(numbers, np.int32),
+        split=np.full(len(paths), UNSPLIT),
+        label_names=labels.CKPLUS,
+        subjects=np.array(people),
+        description=description,
+    )
 
 
 def _listing(data: ConfigDict) -> tuple[list[tuple[pathlib.Path, int, str]], int]:
@@ -78,8 +86,10 @@ def _by_expression(root: pathlib.Path) -> list[tuple[pathlib.Path, int, str]]:
         for path in images.visible(folder):
             match = _NAME.match(path.name)
             if not match:
-                raise UserError(f"{path}: the name does not begin with person, sequence and frame, expected one as "
-                                "S010_004_00000017.png; config.data.source=folder reads images of any name")
+                raise UserError(
+                    f"{path}: the name does not begin with person, sequence and frame, expected one as "
+                    "S010_004_00000017.png; config.data.source=folder reads images of any name"
+                )
             listing.append((path, numbers[labels.canonical(folder.name)], match["person"].upper()))
     return listing
 
@@ -113,6 +123,8 @@ def _label(path: pathlib.Path) -> int:
     except ValueError:
         number = 0.0
     if number not in range(1, len(labels.CKPLUS) + 1):
-        raise UserError(f"{path}: {text[:40]!r}, expected a number from 1 ({labels.CKPLUS[0]}) to {len(labels.CKPLUS)} "
-                        f"({labels.CKPLUS[-1]})")
+        raise UserError(
+            f"{path}: {text[:40]!r}, expected a number from 1 ({labels.CKPLUS[0]}) to {len(labels.CKPLUS)} "
+            f"({labels.CKPLUS[-1]})"
+        )
     return int(number) - 1

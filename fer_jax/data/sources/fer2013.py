@@ -29,8 +29,9 @@ SIDE = 48  # pixels
 PIXELS = SIDE * SIDE
 
 WHERE_TO_GET_IT = (
-    'get fer2013.csv or icml_face_data.csv from Kaggle\'s "Challenges in Representation Learning: Facial Expression '
-    'Recognition Challenge" and give its path as --config.data.path; configs/quickstart.py needs no data')
+    "get fer2013.csv or icml_face_data.csv from Kaggle's \"Challenges in Representation Learning: Facial Expression "
+    'Recognition Challenge" and give its path as --config.data.path; configs/quickstart.py needs no data'
+)
 
 
 def locate(path: str) -> pathlib.Path:
@@ -49,8 +50,10 @@ def locate(path: str) -> pathlib.Path:
     known = [entry for entry in found if entry.name in FILE_NAMES]
     if known or len(found) == 1:
         return (known or found)[0]
-    raise UserError(f"{where}: {len(found)} csv files, none of them {' or '.join(FILE_NAMES)}: "
-                    + ("give the path of the one to read" if found else WHERE_TO_GET_IT))
+    raise UserError(
+        f"{where}: {len(found)} csv files, none of them {' or '.join(FILE_NAMES)}: "
+        + ("give the path of the one to read" if found else WHERE_TO_GET_IT)
+    )
 
 
 def fingerprint(data: ConfigDict) -> list:
@@ -65,8 +68,13 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
     """
     path = locate(data.path)
     faces, emotions, usage = parse(path)
-    return Examples(images=images.fit_all(faces, len(faces), input), labels=emotions, split=usage,
-                    label_names=labels.FER2013, description=f"FER2013: {len(faces)} faces from {path}")
+    return Examples(
+        images=images.fit_all(faces, len(faces), input),
+        labels=emotions,
+        split=usage,
+        label_names=labels.FER2013,
+        description=f"FER2013: {len(faces)} faces from {path}",
+    )
 
 
 def parse(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -88,8 +96,11 @@ def parse(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
                 emotions.append(emotion)
                 usage.append(use)
         except (ValueError, csv.Error) as error:
-            advice = "correct or remove this line" if file.read(1) else \
-                "the file ends here and may be cut off, download or copy it again"
+            advice = (
+                "correct or remove this line"
+                if file.read(1)
+                else "the file ends here and may be cut off, download or copy it again"
+            )
             raise UserError(f"{path}, line {rows.line_num}: {error}: {advice}") from None
     if not faces:
         raise UserError(f"{path}: no rows below the header, expected one a face: download the file again")
@@ -100,8 +111,10 @@ def _columns(path: pathlib.Path, header: list[str]) -> list[int]:
     """The positions of emotion, pixels and Usage."""
     names = [name.strip() for name in header]
     if missing := [name for name in COLUMNS if name not in names]:
-        raise UserError(f"{path}: no column {', '.join(missing)}: found {', '.join(names) or 'nothing'}, expected "
-                        f"{', '.join(COLUMNS)} in any order: {WHERE_TO_GET_IT}")
+        raise UserError(
+            f"{path}: no column {', '.join(missing)}: found {', '.join(names) or 'nothing'}, expected "
+            f"{', '.join(COLUMNS)} in any order: {WHERE_TO_GET_IT}"
+        )
     return [names.index(name) for name in COLUMNS]
 
 

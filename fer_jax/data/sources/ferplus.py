@@ -62,10 +62,14 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
             targets[row] = target
     kept = targets.any(axis=1)
     count, votes = int(kept.sum()), targets[kept]
-    return Examples(images=images.fit_all(faces[kept], count, input), labels=votes.argmax(axis=1).astype(np.int32),
-                    split=usage[kept], label_names=labels.FERPLUS, votes=votes if data.votes else None,
-                    description=f"FER+: {count} faces from {votes_path}, {len(faces) - count} others dropped by the "
-                                "authors' rule")
+    return Examples(
+        images=images.fit_all(faces[kept], count, input),
+        labels=votes.argmax(axis=1).astype(np.int32),
+        split=usage[kept],
+        label_names=labels.FERPLUS,
+        votes=votes if data.votes else None,
+        description=f"FER+: {count} faces from {votes_path}, {len(faces) - count} others dropped by the authors' rule",
+    )
 
 
 def agreement(data: ConfigDict, faces: Examples) -> dict[str, float]:
@@ -83,10 +87,16 @@ def agreement(data: ConfigDict, faces: Examples) -> dict[str, float]:
     faces_path, votes_path = _locate(data.path)
     majorities = (majority(counts) for _, counts in _votes(votes_path, faces.split, faces_path))
     known = {name: number for number, name in enumerate(faces.label_names)}
-    voted = np.array([-1 if target is None else known.get(labels.canonical(labels.FERPLUS[np.argmax(target)]), -1)
-                      for target in majorities])
-    return {name: float(np.mean((voted == faces.labels)[(faces.split == name) & (voted >= 0)]))
-            for name in faces.split_names}
+    voted = np.array(
+        [
+            -1 if target is None else known.get(labels.canonical(labels.FERPLUS[np.argmax(target)]), -1)
+            for target in majorities
+        ]
+    )
+    return {
+        name: float(np.mean((voted == faces.labels)[(faces.split == name) & (voted >= 0)]))
+        for name in faces.split_names
+    }
 
 
 def has_votes(path: str) -> bool:
@@ -140,18 +150,23 @@ def _votes(path: pathlib.Path, usage: np.ndarray, faces_path: pathlib.Path) -> l
         rows = csv.reader(file)
         header = tuple(name.strip() for name in next(rows, []))
         if header != COLUMNS:
-            raise UserError(f"{path}: columns {', '.join(header) or 'none'}, expected {', '.join(COLUMNS)}: "
-                            "download the file again")
+            raise UserError(
+                f"{path}: columns {', '.join(header) or 'none'}, expected {', '.join(COLUMNS)}: download the file again"
+            )
         votes = []
         for row in filter(None, rows):
             row = [field.strip() for field in row]
             if len(row) != len(COLUMNS) or not all(count.isdecimal() for count in row[2:]):
-                raise UserError(f"{path}, line {rows.line_num}: {','.join(row)}; expected Usage, a name and "
-                                f"{len(COLUMNS) - 2} whole numbers: download the file again")
+                raise UserError(
+                    f"{path}, line {rows.line_num}: {','.join(row)}; expected Usage, a name and "
+                    f"{len(COLUMNS) - 2} whole numbers: download the file again"
+                )
             use, name, *counts = row
             if len(votes) < len(usage) and use != usage[len(votes)]:
-                raise UserError(f"{path}, line {rows.line_num}: Usage {use}, expected {usage[len(votes)]} as in this "
-                                f"row of {faces_path}: {SAME_ROWS}")
+                raise UserError(
+                    f"{path}, line {rows.line_num}: Usage {use}, expected {usage[len(votes)]} as in this "
+                    f"row of {faces_path}: {SAME_ROWS}"
+                )
             votes.append((use, [int(count) if name else 0 for count in counts]))
     if len(votes) != len(usage):
         raise UserError(f"{path}: {len(votes)} rows, expected the {len(usage)} of {faces_path}: {SAME_ROWS}")

@@ -24,17 +24,27 @@ VERSION = 1
 
 # the role in the config (`data.<role>`) of each name a split's folder may have, in lower case
 SPLIT_FOLDERS = {
-    "train": "train_split", "training": "train_split",
-    "val": "select_split", "valid": "select_split", "validation": "select_split", "publictest": "select_split",
-    "test": "test_split", "testing": "test_split", "privatetest": "test_split",
+    "train": "train_split",
+    "training": "train_split",
+    "val": "select_split",
+    "valid": "select_split",
+    "validation": "select_split",
+    "publictest": "select_split",
+    "test": "test_split",
+    "testing": "test_split",
+    "privatetest": "test_split",
 }
 LAYOUT = "expected one folder a class, each with its images, or such folders under train/ and test/"
 
 
 def fingerprint(data: ConfigDict) -> list:
     """Path, size and modification time of each image, and the config's names of the splits."""
-    return [data.train_split, data.select_split, data.test_split,
-            *(cache.stamp(path) for _, _, path in _listing(data)[1])]
+    return [
+        data.train_split,
+        data.select_split,
+        data.test_split,
+        *(cache.stamp(path) for _, _, path in _listing(data)[1]),
+    ]
 
 
 def read(data: ConfigDict, input: ConfigDict) -> Examples:
@@ -47,8 +57,13 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
     names, files = _listing(data)
     splits, labels, paths = zip(*files, strict=True)
     faces = images.fit_all(map(images.read, paths), len(paths), input)
-    return Examples(images=faces, labels=np.array(labels, np.int32), split=np.array(splits), label_names=names,
-                    description=f"{len(paths)} images from {data.path}")
+    return Examples(
+        images=faces,
+        labels=np.array(labels, np.int32),
+        split=np.array(splits),
+        label_names=names,
+        description=f"{len(paths)} images from {data.path}",
+    )
 
 
 def _listing(data: ConfigDict) -> tuple[tuple[str, ...], list[tuple[str, int, pathlib.Path]]]:
@@ -63,8 +78,10 @@ def _listing(data: ConfigDict) -> tuple[tuple[str, ...], list[tuple[str, int, pa
         classes = _folders(folder)
         found = tuple(entry.name for entry in classes)
         if names and found != names:
-            raise UserError(f"{folder}: classes {', '.join(found) or 'none'}, expected those of {parts[0][1]}, "
-                            f"{', '.join(names)}: give every split the same class folders")
+            raise UserError(
+                f"{folder}: classes {', '.join(found) or 'none'}, expected those of {parts[0][1]}, "
+                f"{', '.join(names)}: give every split the same class folders"
+            )
         names = found
         if len(names) < 2:
             raise UserError(f"{folder}: {len(names)} class folders ({', '.join(names) or 'none'}): {LAYOUT}")
@@ -85,8 +102,10 @@ def _splits(root: pathlib.Path, data: ConfigDict) -> list[tuple[str, pathlib.Pat
     if not all(roles):
         raise UserError(f"{root}: folders {', '.join(entry.name for entry in folders)}, splits beside others: {LAYOUT}")
     order = list(dict.fromkeys(SPLIT_FOLDERS.values()))
-    return sorted(((data[role], folder) for role, folder in zip(roles, folders, strict=True)),
-                  key=lambda part: order.index(SPLIT_FOLDERS[part[1].name.lower()]))
+    return sorted(
+        ((data[role], folder) for role, folder in zip(roles, folders, strict=True)),
+        key=lambda part: order.index(SPLIT_FOLDERS[part[1].name.lower()]),
+    )
 
 
 def _folders(folder: pathlib.Path) -> list[pathlib.Path]:

@@ -40,9 +40,14 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
     names = [_parse(path) for path in files]
     subjects = np.array([person for person, _ in names])
     faces = images.fit_all(map(images.read, files), len(files), input)
-    return Examples(images=faces, labels=np.array([labels.JAFFE.index(name) for _, name in names], np.int32),
-                    split=np.full(len(files), UNSPLIT), label_names=labels.JAFFE, subjects=subjects,
-                    description=f"JAFFE: {len(files)} images of {len(set(subjects))} people from {data.path}")
+    return Examples(
+        images=faces,
+        labels=np.array([labels.JAFFE.index(name) for _, name in names], np.int32),
+        split=np.full(len(files), UNSPLIT),
+        label_names=labels.JAFFE,
+        subjects=subjects,
+        description=f"JAFFE: {len(files)} images of {len(set(subjects))} people from {data.path}",
+    )
 
 
 def _files(data: ConfigDict) -> list[pathlib.Path]:

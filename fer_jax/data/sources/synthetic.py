@@ -27,56 +27,130 @@ SPLIT_SHARES = (("Training", 0.8), ("PublicTest", 0.1), ("PrivateTest", 0.1))
 # heights of the head: ends of the brows up, lids apart, lips apart, mouth's corners up.
 _ACTIONS = {
     "angry": {
-        "inner_brow": (-0.15, -0.09), "outer_brow": (-0.02, 0.06), "brows_together": (0.04, 0.07),
-        "furrow": (0.5, 1.0), "upper_lid": (-0.05, 0.0), "lower_lid": (-0.03, 0.0), "lid_slant": (-0.17, -0.09),
-        "corners": (-0.08, -0.01), "mouth_width": (-0.05, 0.04), "gritted": (-0.05, 0.06)},
+        "inner_brow": (-0.15, -0.09),
+        "outer_brow": (-0.02, 0.06),
+        "brows_together": (0.04, 0.07),
+        "furrow": (0.5, 1.0),
+        "upper_lid": (-0.05, 0.0),
+        "lower_lid": (-0.03, 0.0),
+        "lid_slant": (-0.17, -0.09),
+        "corners": (-0.08, -0.01),
+        "mouth_width": (-0.05, 0.04),
+        "gritted": (-0.05, 0.06),
+    },
     "disgust": {
-        "inner_brow": (-0.09, -0.03), "outer_brow": (-0.05, 0.0), "brows_together": (0.0, 0.03),
-        "upper_lid": (-0.07, -0.04), "lower_lid": (-0.05, -0.02), "nose_wrinkle": (0.6, 1.0),
-        "cheek_fold": (0.4, 0.9), "upper_lip": (0.03, 0.09), "crooked": (0.04, 0.1), "corners": (-0.13, -0.06),
-        "mouth_width": (-0.05, 0.02), "tongue": (-0.1, 0.1)},
+        "inner_brow": (-0.09, -0.03),
+        "outer_brow": (-0.05, 0.0),
+        "brows_together": (0.0, 0.03),
+        "upper_lid": (-0.07, -0.04),
+        "lower_lid": (-0.05, -0.02),
+        "nose_wrinkle": (0.6, 1.0),
+        "cheek_fold": (0.4, 0.9),
+        "upper_lip": (0.03, 0.09),
+        "crooked": (0.04, 0.1),
+        "corners": (-0.13, -0.06),
+        "mouth_width": (-0.05, 0.02),
+        "tongue": (-0.1, 0.1),
+    },
     "fear": {
-        "inner_brow": (0.11, 0.18), "outer_brow": (0.0, 0.07), "brows_together": (0.03, 0.06),
-        "upper_lid": (0.04, 0.08), "lower_lid": (0.01, 0.04), "small_iris": (0.15, 0.35), "corners": (-0.05, 0.0),
-        "mouth_width": (-0.02, 0.07), "mouth_open": (0.08, 0.17), "upper_teeth": (-1.0, 1.0),
-        "lower_teeth": (-0.3, 1.0)},
+        "inner_brow": (0.11, 0.18),
+        "outer_brow": (0.0, 0.07),
+        "brows_together": (0.03, 0.06),
+        "upper_lid": (0.04, 0.08),
+        "lower_lid": (0.01, 0.04),
+        "small_iris": (0.15, 0.35),
+        "corners": (-0.05, 0.0),
+        "mouth_width": (-0.02, 0.07),
+        "mouth_open": (0.08, 0.17),
+        "upper_teeth": (-1.0, 1.0),
+        "lower_teeth": (-0.3, 1.0),
+    },
     "happy": {
-        "inner_brow": (0.0, 0.05), "outer_brow": (0.0, 0.05), "upper_lid": (-0.05, 0.01), "lower_lid": (-0.09, -0.04),
-        "cheek_fold": (0.2, 0.6), "blush": (0.3, 0.8), "corners": (0.1, 0.19), "mouth_width": (0.03, 0.11),
-        "mouth_open": (-0.06, 0.17), "upper_teeth": (1.0, 1.0)},
+        "inner_brow": (0.0, 0.05),
+        "outer_brow": (0.0, 0.05),
+        "upper_lid": (-0.05, 0.01),
+        "lower_lid": (-0.09, -0.04),
+        "cheek_fold": (0.2, 0.6),
+        "blush": (0.3, 0.8),
+        "corners": (0.1, 0.19),
+        "mouth_width": (0.03, 0.11),
+        "mouth_open": (-0.06, 0.17),
+        "upper_teeth": (1.0, 1.0),
+    },
     "sad": {
-        "inner_brow": (0.07, 0.14), "outer_brow": (-0.09, -0.04), "brows_together": (0.0, 0.04),
-        "upper_lid": (-0.07, -0.03), "lid_slant": (0.09, 0.17), "gaze_down": (0.0, 0.03), "tear": (-0.8, 1.0),
-        "corners": (-0.15, -0.08), "mouth_width": (-0.1, -0.03)},
+        "inner_brow": (0.07, 0.14),
+        "outer_brow": (-0.09, -0.04),
+        "brows_together": (0.0, 0.04),
+        "upper_lid": (-0.07, -0.03),
+        "lid_slant": (0.09, 0.17),
+        "gaze_down": (0.0, 0.03),
+        "tear": (-0.8, 1.0),
+        "corners": (-0.15, -0.08),
+        "mouth_width": (-0.1, -0.03),
+    },
     "surprise": {
-        "inner_brow": (0.12, 0.2), "outer_brow": (0.12, 0.2), "upper_lid": (0.03, 0.08), "lower_lid": (0.01, 0.04),
-        "mouth_width": (-0.17, -0.1), "mouth_open": (0.17, 0.3), "mouth_round": (0.8, 1.0)},
-    "neutral": {
-        "inner_brow": (-0.02, 0.02), "outer_brow": (-0.02, 0.02), "corners": (-0.02, 0.03)},
+        "inner_brow": (0.12, 0.2),
+        "outer_brow": (0.12, 0.2),
+        "upper_lid": (0.03, 0.08),
+        "lower_lid": (0.01, 0.04),
+        "mouth_width": (-0.17, -0.1),
+        "mouth_open": (0.17, 0.3),
+        "mouth_round": (0.8, 1.0),
+    },
+    "neutral": {"inner_brow": (-0.02, 0.02), "outer_brow": (-0.02, 0.02), "corners": (-0.02, 0.03)},
 }
 
 # How faces differ whatever they express: trait -> range, uniform and independent
 _TRAITS = {
-    "turn": (-0.09, 0.09),                  # tangent of half the angle of rotation: +-10 degrees
-    "shift_x": (-0.1, 0.1), "shift_y": (-0.08, 0.08), "scale": (0.82, 1.02), "yaw": (-0.14, 0.14),
-    "head_width": (0.7, 0.8), "head_height": (0.94, 1.02), "jaw": (0.08, 0.3),
-    "eye_distance": (0.31, 0.36), "eye_height": (-0.17, -0.11), "eye_width": (0.16, 0.2), "eye_open": (-0.01, 0.015),
-    "gaze": (-0.035, 0.035), "iris": (0.1, 0.115), "iris_tone": (0.0, 1.0),
-    "brow_height": (0.17, 0.22), "brow_arch": (0.5, 1.3), "brow_width": (0.2, 0.25), "brow_thickness": (0.03, 0.05),
-    "nose_length": (0.17, 0.24), "nose_width": (0.08, 0.12),
-    "mouth_height": (0.47, 0.54), "mouth_width_at_rest": (0.25, 0.31), "lip": (0.025, 0.045),
+    "turn": (-0.09, 0.09),  # tangent of half the angle of rotation: +-10 degrees
+    "shift_x": (-0.1, 0.1),
+    "shift_y": (-0.08, 0.08),
+    "scale": (0.82, 1.02),
+    "yaw": (-0.14, 0.14),
+    "head_width": (0.7, 0.8),
+    "head_height": (0.94, 1.02),
+    "jaw": (0.08, 0.3),
+    "eye_distance": (0.31, 0.36),
+    "eye_height": (-0.17, -0.11),
+    "eye_width": (0.16, 0.2),
+    "eye_open": (-0.01, 0.015),
+    "gaze": (-0.035, 0.035),
+    "iris": (0.1, 0.115),
+    "iris_tone": (0.0, 1.0),
+    "brow_height": (0.17, 0.22),
+    "brow_arch": (0.5, 1.3),
+    "brow_width": (0.2, 0.25),
+    "brow_thickness": (0.03, 0.05),
+    "nose_length": (0.17, 0.24),
+    "nose_width": (0.08, 0.12),
+    "mouth_height": (0.47, 0.54),
+    "mouth_width_at_rest": (0.25, 0.31),
+    "lip": (0.025, 0.045),
     "mouth_tilt": (-0.06, 0.06),
-    "skin": (0.0, 1.0), "hair": (0.0, 1.0), "background": (0.0, 1.0), "clothes": (0.0, 1.0), "lips": (0.25, 0.7),
-    "style": (0.0, 1.0), "hairline": (-0.66, -0.52), "parting": (-0.5, 0.5), "fringe": (-0.05, 0.3),
-    "glasses": (0.0, 1.0), "beard": (0.0, 1.0), "cheeks": (0.0, 0.5),
-    "light_x": (-0.28, 0.28), "light_y": (-0.22, 0.1), "brightness": (0.85, 1.12), "contrast": (0.75, 1.1),
-    "noise": (1.0, 14.0),                   # grey levels, half the base of a triangular distribution
+    "skin": (0.0, 1.0),
+    "hair": (0.0, 1.0),
+    "background": (0.0, 1.0),
+    "clothes": (0.0, 1.0),
+    "lips": (0.25, 0.7),
+    "style": (0.0, 1.0),
+    "hairline": (-0.66, -0.52),
+    "parting": (-0.5, 0.5),
+    "fringe": (-0.05, 0.3),
+    "glasses": (0.0, 1.0),
+    "beard": (0.0, 1.0),
+    "cheeks": (0.0, 0.5),
+    "light_x": (-0.28, 0.28),
+    "light_y": (-0.22, 0.1),
+    "brightness": (0.85, 1.12),
+    "contrast": (0.75, 1.1),
+    "noise": (1.0, 14.0),  # grey levels, half the base of a triangular distribution
 }
 
 _NAMES = (*_TRAITS, *sorted({action for actions in _ACTIONS.values() for action in actions}))
 # float64 (emotions, names, 2): lowest and highest value
-_RANGES = np.array([[_TRAITS.get(name) or _ACTIONS[emotion].get(name, (0.0, 0.0)) for name in _NAMES]
-                    for emotion in labels.FER2013])
+_RANGES = np.array(
+    [[_TRAITS.get(name) or _ACTIONS[emotion].get(name, (0.0, 0.0)) for name in _NAMES] for emotion in labels.FER2013]
+)
 
 # RGB, 0..255; each palette is read by linear interpolation
 _SKIN = ((244, 210, 184), (241, 196, 158), (214, 160, 116), (166, 112, 76), (118, 76, 52))
@@ -145,8 +219,15 @@ def _ellipse(x: np.ndarray, y: np.ndarray, a: np.ndarray | float, b: np.ndarray 
     return k * (k - 1) / (np.sqrt(p * p + q * q) + 1e-6)
 
 
-def _stroke(x: np.ndarray, y: np.ndarray, half_width: np.ndarray | float, thickness: np.ndarray | float,
-            height: np.ndarray | float, slope: np.ndarray | float, curve: np.ndarray | float) -> np.ndarray:
+def _stroke(
+    x: np.ndarray,
+    y: np.ndarray,
+    half_width: np.ndarray | float,
+    thickness: np.ndarray | float,
+    height: np.ndarray | float,
+    slope: np.ndarray | float,
+    curve: np.ndarray | float,
+) -> np.ndarray:
     """Signed distance to a brush stroke along y = height + slope x + curve x², thinning out towards +-half_width."""
     steep = slope + 2 * curve * x
     distance = np.abs(y - height - (slope + curve * x) * x) / np.sqrt(1 + steep * steep)
@@ -202,8 +283,11 @@ def _paint_eyes(f: _Face) -> None:
     upper = np.maximum(0.088 + f.eye_open + f.upper_lid, 0.012)
     lower = np.maximum(0.075 + f.eye_open + f.lower_lid, -0.03)
     tilted = y - f.lid_slant * x
-    ball = f.cover(np.maximum(np.abs(tilted - (lower - upper) / 2 * profile) - (lower + upper) / 2 * profile,
-                              np.abs(x) - f.eye_width))
+    ball = f.cover(
+        np.maximum(
+            np.abs(tilted - (lower - upper) / 2 * profile) - (lower + upper) / 2 * profile, np.abs(x) - f.eye_width
+        )
+    )
     f.paint(ball, f.tone([_WHITE]))
     x_iris, y_iris = x - f.gaze * side, y - f.gaze_down - 0.005
     iris = f.iris * (1 - f.small_iris)
@@ -212,8 +296,9 @@ def _paint_eyes(f: _Face) -> None:
     f.paint(ball * f.cover(distance - 0.55 * iris), f.tone([_BLACK]))
     f.paint(ball * f.cover(_ellipse(x_iris + 0.03 * side, y_iris + 0.035, 0.024, 0.024)), f.tone([_WHITE]))
     for half_width, thickness, opening, strength in ((1.12, 0.034, -upper, 1.0), (1.0, 0.012, lower, 0.55)):
-        lid = _stroke(x, y, half_width * f.eye_width, thickness, opening, f.lid_slant,
-                      -opening / (f.eye_width * f.eye_width))
+        lid = _stroke(
+            x, y, half_width * f.eye_width, thickness, opening, f.lid_slant, -opening / (f.eye_width * f.eye_width)
+        )
         f.paint(strength * f.cover(lid), f.tone([_BLACK]))
     tear = _ellipse(f.x - f.eye_distance - 0.03, y - 0.27, 0.045, 0.075)
     f.paint(0.85 * f.cover(tear) * (f.tear > 0.3), f.tone([_TEAR]))
@@ -261,13 +346,21 @@ def _paint_mouth(f: _Face) -> None:
     is_open = up > 0.01
     inside = f.cover(gap) * is_open
     f.paint(inside, f.tone([_MOUTH]))
-    f.paint(inside * f.cover(_ellipse(x, y - 0.8 * opened - 0.02, 0.6 * width, 0.45 * opened + 0.01)),
-            f.tone([_TONGUE]))
+    f.paint(
+        inside * f.cover(_ellipse(x, y - 0.8 * opened - 0.02, 0.6 * width, 0.45 * opened + 0.01)), f.tone([_TONGUE])
+    )
     f.paint(inside * (f.upper_teeth > 0) * f.cover(y + 0.02 - 0.3 * opened), f.tone([_TEETH]))
     f.paint(inside * (f.lower_teeth > 0) * f.cover(0.5 * opened - y), f.tone([_TEETH]))
     f.paint(inside * (teeth_apart > 0) * f.cover(0.008 - np.abs(y)), f.tone([_TEETH]))
-    seam = _stroke(x, f.v - f.mouth_height - 0.4 * f.corners + f.upper_lip, 1.03 * width, 0.02, 0.0,
-                   f.mouth_tilt + f.crooked, -f.corners / (width * width))
+    seam = _stroke(
+        x,
+        f.v - f.mouth_height - 0.4 * f.corners + f.upper_lip,
+        1.03 * width,
+        0.02,
+        0.0,
+        f.mouth_tilt + f.crooked,
+        -f.corners / (width * width),
+    )
     f.paint(f.cover(np.where(is_open, np.abs(gap) - 0.014, seam)), [0.32 * c for c in f.skin_colour])
     f.paint(f.cover(np.maximum(_ellipse(x - 0.04, y - 0.06, 0.1, 0.1), -y)) * (f.tongue > 0.03), f.tone([_TONGUE]))
 
@@ -277,8 +370,9 @@ def _paint_hair(f: _Face) -> None:
     side = f.u / f.head_width
     side = side * side
     line = f.hairline + f.fringe * np.abs(f.u - f.parting) + (0.16 + 0.3 * f.long_hair) * side * side
-    cap = np.maximum(_ellipse(f.u, f.v + 0.03, f.head_width + 0.02 + 0.04 * f.long_hair, f.head_height + 0.06),
-                     f.v - line)
+    cap = np.maximum(
+        _ellipse(f.u, f.v + 0.03, f.head_width + 0.02 + 0.04 * f.long_hair, f.head_height + 0.06), f.v - line
+    )
     f.paint(f.cover(cap) * (f.style > 0.1), _strands(f))
     x, y = np.abs(f.x) - f.eye_distance, f.v - f.eye_height
     rim = np.abs(_ellipse(x, y - 0.01, 0.26, 0.22)) - 0.016
@@ -303,8 +397,14 @@ def _uniform(bits: np.random.Philox, count: int) -> np.ndarray:
     return (bits.random_raw(count) >> np.uint64(11)) * (1 / (1 << 53))
 
 
-def draw(expressions: Sequence[int] | np.ndarray, size: int, channels: int = 1, seed: int = 0,
-         zoom: float = 1.0, noise: float = 1.0) -> np.ndarray:
+def draw(
+    expressions: Sequence[int] | np.ndarray,
+    size: int,
+    channels: int = 1,
+    seed: int = 0,
+    zoom: float = 1.0,
+    noise: float = 1.0,
+) -> np.ndarray:
     """Faces with the given expressions.
 
     Face i depends on `seed`, i, `expressions[i]` and the other arguments alone, not on how many are drawn. The same
@@ -333,10 +433,15 @@ def draw(expressions: Sequence[int] | np.ndarray, size: int, channels: int = 1, 
     for start in range(0, n, step):
         part = slice(start, min(start + step, n))
         count = part.stop - part.start
-        pairs = grain.random_raw(count * words).astype("<u8").view(np.uint8).reshape(count, -1, 2)[:, :size * size]
+        pairs = grain.random_raw(count * words).astype("<u8").view(np.uint8).reshape(count, -1, 2)[:, : size * size]
         grains = (pairs[..., 0].astype(np.float32) + pairs[..., 1] - 255) * np.float32(noise / 255)
-        images[part] = _draw_chunk({name: value[part] for name, value in values.items()}, size, channels, zoom,
-                                   grains.reshape(count, size, size))
+        images[part] = _draw_chunk(
+            {name: value[part] for name, value in values.items()},
+            size,
+            channels,
+            zoom,
+            grains.reshape(count, size, size),
+        )
     return images
 
 
@@ -353,10 +458,16 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
     """
     n, classes = data.examples, len(labels.FER2013)
     if n < 10 * classes:
-        raise UserError(f"config.data.examples is {n}: {classes} classes in three splits (80/10/10 %) need at least "
-                        f"{10 * classes}")
+        raise UserError(
+            f"config.data.examples is {n}: {classes} classes in three splits (80/10/10 %) need at least {10 * classes}"
+        )
     expressions = np.arange(n, dtype=np.int32) % classes
     edges = np.rint(np.cumsum([share for _, share in SPLIT_SHARES]) * n).astype(int)
     split = np.repeat([name for name, _ in SPLIT_SHARES], np.diff(edges, prepend=0))
-    return Examples(images=draw(expressions, input.size, input.channels), labels=expressions, split=split,
-                    label_names=labels.FER2013, description=f"{n} drawn faces")
+    return Examples(
+        images=draw(expressions, input.size, input.channels),
+        labels=expressions,
+        split=split,
+        label_names=labels.FER2013,
+        description=f"{n} drawn faces",
+    )

@@ -52,9 +52,13 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
                 splits.append(split)
     if not faces:
         raise UserError(f"TFDS {builder.info.full_name} has no labelled images: choose another data set")
-    return Examples(images=np.stack(faces), labels=np.array(labels, np.int32), split=np.array(splits),
-                    label_names=tuple(builder.info.features[label_key].names),
-                    description=f"TFDS {builder.info.full_name}: {len(faces)} images")
+    return Examples(
+        images=np.stack(faces),
+        labels=np.array(labels, np.int32),
+        split=np.array(splits),
+        label_names=tuple(builder.info.features[label_key].names),
+        description=f"TFDS {builder.info.full_name}: {len(faces)} images",
+    )
 
 
 def _prepared(data: ConfigDict) -> DatasetBuilder:
@@ -73,8 +77,10 @@ def _prepared(data: ConfigDict) -> DatasetBuilder:
         raise
     except Exception as error:  # a data set's own code may raise anything: no network, no manual download, no version
         reason = str(error).strip().partition("\n")[0]
-        raise UserError(f"TFDS cannot give {data.path!r} ({type(error).__name__}: {reason}): see "
-                        "tensorflow.org/datasets/catalog for names and for what must be downloaded by hand") from error
+        raise UserError(
+            f"TFDS cannot give {data.path!r} ({type(error).__name__}: {reason}): see "
+            "tensorflow.org/datasets/catalog for names and for what must be downloaded by hand"
+        ) from error
     return builder
 
 
@@ -89,6 +95,8 @@ def _keys(builder: DatasetBuilder) -> tuple[str, str]:
 
     image, label = first(features.Image), first(features.ClassLabel)
     if image is None or label is None or builder.info.features[image].np_dtype != np.uint8:
-        raise UserError(f"TFDS {builder.info.full_name} has the features {', '.join(builder.info.features)}, expected "
-                        "a uint8 image and a class label: choose another data set")
+        raise UserError(
+            f"TFDS {builder.info.full_name} has the features {', '.join(builder.info.features)}, expected "
+            "a uint8 image and a class label: choose another data set"
+        )
     return image, label

@@ -38,12 +38,14 @@ class Fer2013(tfds.core.GeneratorBasedBuilder):
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
             description="35,887 grey faces of 48x48 pixels with one of seven expressions, found by image search "
-                        "(Goodfellow et al., 2013).",
-            features=tfds.features.FeaturesDict({
-                "image": tfds.features.Image(shape=(SIDE, SIDE, 1), encoding_format="png"),
-                "label": tfds.features.ClassLabel(names=labels.FER2013),
-                "row": np.int64,
-            }),
+            "(Goodfellow et al., 2013).",
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(shape=(SIDE, SIDE, 1), encoding_format="png"),
+                    "label": tfds.features.ClassLabel(names=labels.FER2013),
+                    "row": np.int64,
+                }
+            ),
             supervised_keys=("image", "label"),
             homepage="https://www.kaggle.com/c/challenges-in-representation-learning-facial-expression-recognition-challenge",
             citation=CITATION,
@@ -51,8 +53,11 @@ class Fer2013(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
         faces, emotions, usage = fer2013.parse(fer2013.locate(str(dl_manager.manual_dir)))
-        return {name: self._generate_examples(faces, emotions, np.flatnonzero(usage == use))
-                for use, name in SPLITS.items() if use in usage}
+        return {
+            name: self._generate_examples(faces, emotions, np.flatnonzero(usage == use))
+            for use, name in SPLITS.items()
+            if use in usage
+        }
 
     def _generate_examples(self, faces: np.ndarray, emotions: np.ndarray, rows: np.ndarray) -> Iterator:
         for row in rows.tolist():

@@ -6,9 +6,10 @@ from fer_jax.models import layers as network_layers
 
 def test_an_operation_is_measured_forward_and_with_its_gradients():
     pool = functools.partial(functools.partial, network_layers.max_pool, window=2)
-    cases = (layers.Case("pool", lambda implementation: pool(implementation=implementation), (4, 4, 2)),
-             layers.Case("norm", lambda implementation: network_layers.BatchNorm(implementation=implementation),
-                         (4, 4, 2)))
+    cases = (
+        layers.Case("pool", lambda implementation: pool(implementation=implementation), (4, 4, 2)),
+        layers.Case("norm", lambda implementation: network_layers.BatchNorm(implementation=implementation), (4, 4, 2)),
+    )
     pooled, normed = layers.measure(2, 1, cases)
     for record in pooled, normed:
         assert record["gain"] == record["plain_ms"] / record["auto_ms"] > 0

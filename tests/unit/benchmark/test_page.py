@@ -13,11 +13,24 @@ COMMAND = "python -m tools.benchmark compare --config=configs/a.py"
 
 
 def record(ratio, command=COMMAND, device="1 x cpu"):
-    return json.dumps({
-        "benchmark": "compare", "config": "a", "batch": 128, "images_per_s": 1234.5, "runs": [1200, 1234.5, 1300],
-        "peer": "Keras", "peer_images_per_s": 612.0, "peer_runs": [600, 612, 620], "ratio": ratio, "ratios": [2.0, 2.1],
-        "command": command, "date": "2026-11-21T10:00:00+00:00", "processor": "a chip",
-        "versions": {"device": device, "cpus": "2", "jax": "0.10.2", "python": "3.11"}})
+    return json.dumps(
+        {
+            "benchmark": "compare",
+            "config": "a",
+            "batch": 128,
+            "images_per_s": 1234.5,
+            "runs": [1200, 1234.5, 1300],
+            "peer": "Keras",
+            "peer_images_per_s": 612.0,
+            "peer_runs": [600, 612, 620],
+            "ratio": ratio,
+            "ratios": [2.0, 2.1],
+            "command": command,
+            "date": "2026-11-21T10:00:00+00:00",
+            "processor": "a chip",
+            "versions": {"device": device, "cpus": "2", "jax": "0.10.2", "python": "3.11"},
+        }
+    )
 
 
 def test_the_page_on_disk_is_the_one_the_records_make():
@@ -28,9 +41,14 @@ def test_the_page_on_disk_is_the_one_the_records_make():
 
 def test_the_newest_record_of_a_command_counts_and_what_is_missing_is_said(tmp_path):
     (tmp_path / "cpu.jsonl").write_text(record(1.5) + "\n" + record(2.0167) + "\n")
-    (tmp_path / "pending.json").write_text(json.dumps([
-        {"what": "VGG", "bar": "1.3 times", "command": "python -m x"},
-        {"what": "mini", "bar": "3 times", "command": "python -m y"}]))
+    (tmp_path / "pending.json").write_text(
+        json.dumps(
+            [
+                {"what": "VGG", "bar": "1.3 times", "command": "python -m x"},
+                {"what": "mini", "bar": "3 times", "command": "python -m y"},
+            ]
+        )
+    )
     (tmp_path / "gpu.jsonl").write_text(record(3.25, "python -m y", "1 x NVIDIA H200") + "\n")
     text = page.of_records(tmp_path)
     assert "| a | 128 | 1,234 (1,200 to 1,300) | Keras | 612 (600 to 620) | **2.02** | 2.0, 2.1 |" in text

@@ -10,8 +10,12 @@ from fer_jax.data.examples import Examples
 def test_a_pipeline_is_measured_alone(name):
     config = default.get_config()
     config.batch_size, config.parallel.steps_per_dispatch = 16, 2
-    examples = Examples(images=np.full((20, 8, 8, 1), 9, np.uint8), labels=np.zeros(20, np.int32),
-                        split=np.full(20, "Training"), label_names=("happy", "sad"))
+    examples = Examples(
+        images=np.full((20, 8, 8, 1), 9, np.uint8),
+        labels=np.zeros(20, np.int32),
+        split=np.full(20, "Training"),
+        label_names=("happy", "sad"),
+    )
     record = pipelines.measure(name, config, examples, seconds=0, runs=2)
     assert record["pipeline"] == name
     assert len(record["runs"]) == 2

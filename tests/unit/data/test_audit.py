@@ -17,15 +17,20 @@ from fer_jax.data.sources import synthetic
 def examples():
     numbers = (np.arange(70) % 7).astype(np.int32)
     images = synthetic.draw(numbers, 48, seed=4)
-    images[7] = images[0]               # the same label, the same split
-    images[10] = images[1]              # another label
-    images[63] = images[2, :, ::-1]     # the same label, mirrored, in the other split
+    images[7] = images[0]  # the same label, the same split
+    images[10] = images[1]  # another label
+    images[63] = images[2, :, ::-1]  # the same label, mirrored, in the other split
     numbers[63] = numbers[2]
-    images[5] = 80                      # blank
-    images[6] = images[6] // 16 * 16     # 16 tones
-    images[12, 10:40, :36] = 255        # 47 % of one tone
-    return Examples(images=images, labels=numbers, label_names=labels.FER2013, description="seventy faces",
-                    split=np.where(np.arange(70) < 60, "Training", "PublicTest"))
+    images[5] = 80  # blank
+    images[6] = images[6] // 16 * 16  # 16 tones
+    images[12, 10:40, :36] = 255  # 47 % of one tone
+    return Examples(
+        images=images,
+        labels=numbers,
+        label_names=labels.FER2013,
+        description="seventy faces",
+        split=np.where(np.arange(70) < 60, "Training", "PublicTest"),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -35,18 +40,31 @@ def result(examples):
 
 def test_every_fault_is_found_and_nothing_else(result):
     assert {name: np.flatnonzero(found).tolist() for name, found in result.found.items()} == {
-        "exact_duplicate": [0, 1, 7, 10], "near_duplicate": [2, 63], "contradicting": [1, 10],
-        "across_splits": [2, 63], "blank": [5], "few_toned": [6, 12]}
+        "exact_duplicate": [0, 1, 7, 10],
+        "near_duplicate": [2, 63],
+        "contradicting": [1, 10],
+        "across_splits": [2, 63],
+        "blank": [5],
+        "few_toned": [6, 12],
+    }
     assert result.exact_group[[7, 10, 63]].tolist() == [0, 1, 63]
     assert result.near_group[[7, 10, 63]].tolist() == [0, 1, 2]
 
 
 def test_the_summary_counts_groups_and_leaks(result):
     summary = result.summary
-    assert summary["exact_duplicates"] == {"groups": 2, "images": 4, "groups_with_contradicting_labels": 1,
-                                           "groups_across_splits": 0}
-    assert summary["exact_and_near_duplicates"] == {"groups": 3, "images": 6, "groups_with_contradicting_labels": 1,
-                                                    "groups_across_splits": 1}
+    assert summary["exact_duplicates"] == {
+        "groups": 2,
+        "images": 4,
+        "groups_with_contradicting_labels": 1,
+        "groups_across_splits": 0,
+    }
+    assert summary["exact_and_near_duplicates"] == {
+        "groups": 3,
+        "images": 6,
+        "groups_with_contradicting_labels": 1,
+        "groups_across_splits": 1,
+    }
     assert summary["images_with_a_duplicate_in"] == {"Training of PublicTest": 1, "PublicTest of Training": 1}
     assert (summary["blank"], summary["few_toned"]) == (1, 2)
     assert sum(summary["classes"]["Training"].values()) == 60
@@ -63,15 +81,33 @@ def test_files_hold_a_row_an_image_with_a_finding_and_sheets(result, examples, t
     audit.write(result, examples, tmp_path / "audit")
     folder = tmp_path / "audit"
     assert {path.name for path in folder.iterdir()} == {
-        "findings.csv", "summary.json", "summary.txt", "exact_contradicting.png", "near.png", "near_least_alike.png",
-        "blank.png", "few_toned.png"}
+        "findings.csv",
+        "summary.json",
+        "summary.txt",
+        "exact_contradicting.png",
+        "near.png",
+        "near_least_alike.png",
+        "blank.png",
+        "few_toned.png",
+    }
     with (folder / "findings.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [int(row["index"]) for row in rows] == [0, 1, 2, 5, 6, 7, 10, 12, 63]
     assert rows[1] | {"tones": "", "largest_tone": ""} == {
-        "index": "1", "split": "Training", "label": "disgust", "exact_group": "1", "near_group": "1", "tones": "",
-        "largest_tone": "", "exact_duplicate": "1", "near_duplicate": "0", "contradicting": "1", "across_splits": "0",
-        "blank": "0", "few_toned": "0"}
+        "index": "1",
+        "split": "Training",
+        "label": "disgust",
+        "exact_group": "1",
+        "near_group": "1",
+        "tones": "",
+        "largest_tone": "",
+        "exact_duplicate": "1",
+        "near_duplicate": "0",
+        "contradicting": "1",
+        "across_splits": "0",
+        "blank": "0",
+        "few_toned": "0",
+    }
     assert json.loads((folder / "summary.json").read_text()) == result.summary
     tile = cv2.imread(str(folder / "blank.png"), cv2.IMREAD_GRAYSCALE)[:96, :96]
     assert (tile == 80).all()
@@ -79,8 +115,9 @@ def test_files_hold_a_row_an_image_with_a_finding_and_sheets(result, examples, t
 
 def test_clean_data_gives_no_findings():
     numbers = (np.arange(14) % 7).astype(np.int32)
-    clean = Examples(images=synthetic.draw(numbers, 48), labels=numbers, label_names=labels.FER2013,
-                     split=np.full(14, "all"))
+    clean = Examples(
+        images=synthetic.draw(numbers, 48), labels=numbers, label_names=labels.FER2013, split=np.full(14, "all")
+    )
     found = audit.audit(clean)
     assert not any(mask.any() for mask in found.found.values())
     assert found.summary["images_with_a_duplicate_in"] == {}

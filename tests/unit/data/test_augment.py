@@ -67,8 +67,9 @@ class TestWarp:
         image = RANDOM_IMAGES[0]
         ours = warp(image[None], jnp.asarray([[[a, b, c], [d, e, f]]], jnp.float32))[0]
         for channel in range(3):
-            scipys = scipy.ndimage.affine_transform(image[..., channel].astype(np.float64), [[e, d], [b, a]], (f, c),
-                                                    order=1, mode="nearest")
+            scipys = scipy.ndimage.affine_transform(
+                image[..., channel].astype(np.float64), [[e, d], [b, a]], (f, c), order=1, mode="nearest"
+            )
             # the steepest pixels step by 255, and a coordinate near 30 is known to 2e-6 in float32
             np.testing.assert_allclose(ours[..., channel], scipys, atol=5e-3)
 
@@ -77,8 +78,9 @@ class TestWarp:
     def test_agrees_with_opencv(self, degrees, interpolation, flags):
         smooth = cv2.GaussianBlur(np.random.default_rng(1).integers(0, 256, (48, 48), dtype=np.uint8), (0, 0), 2)
         forward = cv2.getRotationMatrix2D((23.5, 23.5), degrees, 1.0)  # counter-clockwise on the screen
-        theirs = cv2.warpAffine(smooth.astype(np.float32), forward, (48, 48), flags=flags,
-                                borderMode=cv2.BORDER_REPLICATE)
+        theirs = cv2.warpAffine(
+            smooth.astype(np.float32), forward, (48, 48), flags=flags, borderMode=cv2.BORDER_REPLICATE
+        )
         ours = warp(smooth[None, ..., None], one_matrix((48, 48), degrees=float(degrees)), interpolation)[0, ..., 0]
         # OpenCV rounds coordinates to 1/32 of a pixel
         np.testing.assert_allclose(ours, theirs, atol=np.abs(np.diff(smooth.astype(float))).max() / 16)
@@ -86,8 +88,13 @@ class TestWarp:
     @pytest.mark.parametrize(("interpolation", "flags"), [("bilinear", cv2.INTER_LINEAR), ("bicubic", cv2.INTER_CUBIC)])
     def test_is_opencvs_to_rounding_where_opencv_does_not_round_places(self, interpolation, flags):
         matrix = np.array([[1, 0.25, -3.5], [-0.125, 1, 2.75]], np.float32)
-        theirs = cv2.warpAffine(RANDOM_IMAGES[0].astype(np.float32), matrix, RANDOM_IMAGES.shape[2:0:-1],
-                                flags=flags | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE)
+        theirs = cv2.warpAffine(
+            RANDOM_IMAGES[0].astype(np.float32),
+            matrix,
+            RANDOM_IMAGES.shape[2:0:-1],
+            flags=flags | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
         ours = warp(RANDOM_IMAGES[:1], jnp.asarray(matrix[None]), interpolation)[0]
         np.testing.assert_allclose(ours, theirs, atol=1e-3)
 
@@ -98,8 +105,7 @@ class TestAffineMatrices:
         np.testing.assert_array_equal(warp(RANDOM_IMAGES[:1], one_matrix(), interpolation)[0], RANDOM_IMAGES[0])
 
     def test_flip_mirrors_left_and_right_exactly(self):
-        np.testing.assert_array_equal(warp(RANDOM_IMAGES[:1], one_matrix(flip=True))[0],
-                                      RANDOM_IMAGES[0, :, ::-1])
+        np.testing.assert_array_equal(warp(RANDOM_IMAGES[:1], one_matrix(flip=True))[0], RANDOM_IMAGES[0, :, ::-1])
 
     def test_whole_pixel_shift_is_exact_and_repeats_the_edge(self):
         shifted = warp(RANDOM_IMAGES[:1], one_matrix(shift_y=2.0, shift_x=-3.0))[0]
@@ -107,8 +113,9 @@ class TestAffineMatrices:
         np.testing.assert_array_equal(shifted, padded[2:, :-3])
 
     @few
-    @given(st.booleans(), st.floats(-180, 180), st.floats(-9, 9), st.floats(-9, 9), st.floats(0.5, 2),
-           st.floats(0.5, 2))
+    @given(
+        st.booleans(), st.floats(-180, 180), st.floats(-9, 9), st.floats(-9, 9), st.floats(0.5, 2), st.floats(0.5, 2)
+    )
     def test_is_the_product_in_keras_order(self, flip, degrees, shift_y, shift_x, zoom_y, zoom_x):
         cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
         centre = np.array([[1, 0, (SIZE[1] - 1) / 2], [0, 1, (SIZE[0] - 1) / 2], [0, 0, 1]])
@@ -127,7 +134,7 @@ class TestGeometryOfABatch:
     n, side = 256, 48
 
     def sampled(self, **changes):
-        y, x = np.mgrid[:self.side, :self.side]
+        y, x = np.mgrid[: self.side, : self.side]
         ramps = np.stack([x, y, 0 * x], -1).astype(np.uint8)
         images, _ = run(config(**changes), np.broadcast_to(ramps, (self.n, *ramps.shape)))
         middle = images[:, 22:26, 22:26, :2]  # far from the clamped edges
@@ -163,8 +170,11 @@ class TestGeometryOfABatch:
 def test_random_crop_is_a_window_of_the_padded_image():
     image = RANDOM_IMAGES[0]
     padded = np.pad(image, ((2, 2), (2, 2), (0, 0)), mode="edge")
-    windows = {padded[y:y + SIZE[0], x:x + SIZE[1]].astype(np.float32).tobytes(): (y, x)
-               for y in range(5) for x in range(5)}
+    windows = {
+        padded[y : y + SIZE[0], x : x + SIZE[1]].astype(np.float32).tobytes(): (y, x)
+        for y in range(5)
+        for x in range(5)
+    }
     images, _ = run(config(crop_padding=2), np.broadcast_to(image, (400, *image.shape)))
     assert {windows[crop.tobytes()] for crop in images} == set(windows.values())
 
@@ -172,8 +182,10 @@ def test_random_crop_is_a_window_of_the_padded_image():
 def test_adjust_changes_contrast_about_the_mean_then_brightness():
     images = RANDOM_IMAGES.astype(np.float32)
     brightness, contrast = np.linspace(-80, 80, 8, dtype=np.float32), np.linspace(0.5, 1.5, 8, dtype=np.float32)
-    expected = [np.clip((image - image.mean()) * c + image.mean() + b, 0, 255)
-                for image, b, c in zip(images.astype(np.float64), brightness, contrast, strict=True)]
+    expected = [
+        np.clip((image - image.mean()) * c + image.mean() + b, 0, 255)
+        for image, b, c in zip(images.astype(np.float64), brightness, contrast, strict=True)
+    ]
     np.testing.assert_allclose(augment.adjust(images, brightness, contrast), expected, atol=1e-3)
 
 
@@ -207,7 +219,7 @@ class TestErasing:
         masks = augment.box_masks(jnp.asarray(boxes), SIZE)
         for (top, left, height, width), mask in zip(boxes, masks, strict=True):
             expected = np.zeros((*SIZE, 1), bool)
-            expected[max(top, 0):top + height, max(left, 0):left + width] = True
+            expected[max(top, 0) : top + height, max(left, 0) : left + width] = True
             np.testing.assert_array_equal(mask, expected)
 
     def test_a_share_of_the_images_loses_one_rectangle_to_its_mean(self):
@@ -218,7 +230,7 @@ class TestErasing:
         assert erased.mean() == pytest.approx(0.4, abs=0.1)
         for mask, image in zip(changed[erased], out[erased], strict=True):
             rows, columns = np.nonzero(mask.any(1))[0], np.nonzero(mask.any(0))[0]
-            assert mask[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1].all()
+            assert mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
             np.testing.assert_allclose(image[mask], RANDOM_IMAGES[0].mean(), rtol=1e-5)
 
     def test_noise_fills_with_whole_grey_levels_of_the_full_range(self):
@@ -265,8 +277,18 @@ class TestMixing:
             run(config(mixup=0.2), RANDOM_IMAGES[:7])
 
 
-EVERYTHING = {"flip": 0.5, "rotation": 10.0, "shift": 0.1, "zoom": 0.1, "crop_padding": 2, "brightness": 0.2,
-              "contrast": 0.2, "erase": 0.5, "mixup": 0.2, "cutmix": 1.0}
+EVERYTHING = {
+    "flip": 0.5,
+    "rotation": 10.0,
+    "shift": 0.1,
+    "zoom": 0.1,
+    "crop_padding": 2,
+    "brightness": 0.2,
+    "contrast": 0.2,
+    "erase": 0.5,
+    "mixup": 0.2,
+    "cutmix": 1.0,
+}
 
 
 class TestTheWhole:
@@ -275,8 +297,9 @@ class TestTheWhole:
         np.testing.assert_array_equal(images, RANDOM_IMAGES)
         np.testing.assert_array_equal(targets, TARGETS)
         assert images.dtype == targets.dtype == np.float32
-        flip_alone = str(jax.make_jaxpr(lambda *args: augment.augment(config(flip=0.5), *args))(
-            RANDOM_IMAGES, TARGETS, keys(8)))
+        flip_alone = str(
+            jax.make_jaxpr(lambda *args: augment.augment(config(flip=0.5), *args))(RANDOM_IMAGES, TARGETS, keys(8))
+        )
         assert "gather" not in flip_alone and "while" not in flip_alone
 
     def test_an_example_depends_on_its_key_and_neighbour_alone(self):
@@ -302,8 +325,12 @@ class TestTheWhole:
 
     def test_stays_float32_when_float64_is_allowed(self):
         with jax.enable_x64(True):
-            images, targets = jax.eval_shape(lambda *args: augment.augment(config(**EVERYTHING), *args),
-                                             jnp.asarray(RANDOM_IMAGES), jnp.asarray(TARGETS), keys(8))
+            images, targets = jax.eval_shape(
+                lambda *args: augment.augment(config(**EVERYTHING), *args),
+                jnp.asarray(RANDOM_IMAGES),
+                jnp.asarray(TARGETS),
+                keys(8),
+            )
         assert images.dtype == targets.dtype == jnp.float32
         assert images.shape == RANDOM_IMAGES.shape
 
@@ -311,7 +338,7 @@ class TestTheWhole:
 class TestRandomCrop:
     def test_every_place_once_and_nothing_else(self):
         image = RANDOM_IMAGES[0]
-        windows = {image[y:y + 10, x:x + 10].tobytes(): (y, x) for y in range(3) for x in range(7)}
+        windows = {image[y : y + 10, x : x + 10].tobytes(): (y, x) for y in range(3) for x in range(7)}
         many = np.broadcast_to(image, (400, *image.shape))
         crops = jax.jit(augment.random_crop, static_argnums=1)(many, 10, keys(400))
         assert {windows[np.asarray(crop).tobytes()] for crop in crops} == set(windows.values())
@@ -335,8 +362,12 @@ def test_sharp_images_are_the_pixels_themselves_moved_by_whole_pixels():
     sharp, _ = jax.jit(lambda *args: augment.augment(conf, *args))(RANDOM_IMAGES, TARGETS, keys(8), True)
     padded = np.pad(RANDOM_IMAGES, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
     height, width = SIZE
-    moved = {(y, x, step): padded[:, y:y + height, x:x + width][:, :, ::step]
-             for y in range(3) for x in range(3) for step in (1, -1)}
+    moved = {
+        (y, x, step): padded[:, y : y + height, x : x + width][:, :, ::step]
+        for y in range(3)
+        for x in range(3)
+        for step in (1, -1)
+    }
     for i, image in enumerate(np.asarray(sharp)):
         assert any((image == views[i]).all() for views in moved.values()), i
     blurred, _ = run(conf, RANDOM_IMAGES)
@@ -353,8 +384,16 @@ def test_bicubic_keeps_more_of_what_is_fine_within_the_range_of_pixels():
 @pytest.mark.parametrize("sharp_share", [0.0, 0.5])
 def test_training_inputs_are_what_the_step_gives_the_network(sharp_share):
     conf = default.get_config()
-    conf.update_from_flattened_dict({"batch_size": 8, "seed": 5, "input.crop": 8, "augment.rotation": 9.0,
-                                     "augment.mixup": 0.4, "augment.sharp_share": sharp_share})
+    conf.update_from_flattened_dict(
+        {
+            "batch_size": 8,
+            "seed": 5,
+            "input.crop": 8,
+            "augment.rotation": 9.0,
+            "augment.mixup": 0.4,
+            "augment.sharp_share": sharp_share,
+        }
+    )
     images = RANDOM_IMAGES[:, :, :12]
     examples = Examples(images, np.arange(8, dtype=np.int32) % 3, np.full(8, "Training"), ("a", "b", "c"))
     model, optimizer = Remembers(), optax.sgd(0.1)
@@ -368,5 +407,6 @@ def test_training_inputs_are_what_the_step_gives_the_network(sharp_share):
         state, _ = chunk(state, resident, parallel.split(feed, axis=1))
     second = sampler.indices(conf.seed, 1, 1, 8, 8)[0]
     inputs, _ = jax.jit(lambda *args: augment.training_inputs(conf, *args))(
-        images[second], examples.targets()[second], 1, np.arange(8), None, sharp_share > 0)
+        images[second], examples.targets()[second], 1, np.arange(8), None, sharp_share > 0
+    )
     np.testing.assert_allclose(state.batch_stats["seen"], inputs, atol=1e-5)

@@ -30,25 +30,33 @@ def read(config):
 
 
 def same(first, second):
-    return all(type(first_value) is type(second_value) and np.array_equal(first_value, second_value)
-               and getattr(first_value, "dtype", None) == getattr(second_value, "dtype", None)
-               for first_value, second_value in zip(vars(first).values(), vars(second).values(), strict=True))
+    return all(
+        type(first_value) is type(second_value)
+        and np.array_equal(first_value, second_value)
+        and getattr(first_value, "dtype", None) == getattr(second_value, "dtype", None)
+        for first_value, second_value in zip(vars(first).values(), vars(second).values(), strict=True)
+    )
 
 
 def test_the_second_reading_is_the_first_without_the_source(config, monkeypatch):
     first = read(config)
     monkeypatch.setattr(fer2013, "read", None)
     assert same(first, read(config))
-    assert [path.name for path in pathlib.Path(config.data.cache_dir).iterdir()] \
-        == [cache.path_of(config.data, config.input).name]
+    assert [path.name for path in pathlib.Path(config.data.cache_dir).iterdir()] == [
+        cache.path_of(config.data, config.input).name
+    ]
 
 
 @pytest.mark.parametrize("optional", [True, False])
 def test_every_field_comes_back(config, monkeypatch, optional):
     examples = Examples(
-        images=np.arange(24, dtype=np.uint8).reshape(2, 2, 2, 3), labels=np.array([1, 0], np.int32),
-        split=np.array(["train", "t"]), label_names=("angry", "fröhlich"), description="two faces",
-        **{"subjects": np.array(["S1", "S002"]), "votes": np.eye(2, dtype=np.float32)} if optional else {})
+        images=np.arange(24, dtype=np.uint8).reshape(2, 2, 2, 3),
+        labels=np.array([1, 0], np.int32),
+        split=np.array(["train", "t"]),
+        label_names=("angry", "fröhlich"),
+        description="two faces",
+        **{"subjects": np.array(["S1", "S002"]), "votes": np.eye(2, dtype=np.float32)} if optional else {},
+    )
     monkeypatch.setattr(fer2013, "read", lambda data, input: examples)
     read(config)
     monkeypatch.setattr(fer2013, "read", None)
@@ -120,10 +128,16 @@ def test_the_default_folder_is_the_users_cache(monkeypatch):
 
 def test_processes_that_start_together_agree(config):
     """Each parses and writes its own file aside; whichever is renamed last, what is read is whole."""
-    code = ("from configs.default import get_config; from fer_jax.data import cache; import sys; config = get_config();"
-            "config.data.path, config.data.cache_dir = sys.argv[1:];"
-            "print([len(cache.read(config.data, config.input)) for _ in range(20)])")
-    processes = [subprocess.Popen([sys.executable, "-c", code, config.data.path, config.data.cache_dir],
-                                  stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    code = (
+        "from configs.default import get_config; from fer_jax.data import cache; import sys; config = get_config();"
+        "config.data.path, config.data.cache_dir = sys.argv[1:];"
+        "print([len(cache.read(config.data, config.input)) for _ in range(20)])"
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, config.data.path, config.data.cache_dir], stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(3)
+    ]
     assert [process.communicate()[0].strip() for process in processes] == [str([2] * 20)] * 3
     assert len(list(pathlib.Path(config.data.cache_dir).iterdir())) == 1

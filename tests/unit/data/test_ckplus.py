@@ -28,8 +28,10 @@ def test_both_layouts_give_labels_and_people(tmp_path, layout):
     assert len(examples) == 2 * 7 * 3
     assert examples.label_names == labels.CKPLUS
     assert examples.class_counts().tolist() == [6] * 7
-    assert {str(name): int((examples.subjects == name).sum()) for name in np.unique(examples.subjects)} == \
-        {"S010": 21, "S011": 21}
+    assert {str(name): int((examples.subjects == name).sum()) for name in np.unique(examples.subjects)} == {
+        "S010": 21,
+        "S011": 21,
+    }
     assert examples.split_names == ("all",)
     # a person's pictures of one expression are the last three of four frames, in both layouts in that order
     drawn = datasets.faces(["surprise"] * 4, 64, seed=17)[1:]
@@ -72,17 +74,27 @@ def spoil_label(root, text):
     next((root / "Emotion" / "S010" / "004").glob("*.txt")).write_text(text)
 
 
-@pytest.mark.parametrize(("layout", "spoil", "message"), [
-    ("folders", lambda root: (root / "anger").rename(root / "bored"), "bored: no expression of CK.*expected CK"),
-    ("folders", lambda root: (root / "sadness" / "1.png").write_bytes(b""),
-     r"sadness/1\.png: the name does not begin with person, sequence and frame, expected one as S010_004"),
-    ("folders", lambda root: (root / "sadness" / "S010_001_1.png").write_bytes(b""), "not an image"),
-    ("original", lambda root: (root / "Emotion").rename(root / "labels"), "cohn-kanade-images/ without Emotion/"),
-    ("original", lambda root: spoil_label(root, " 8.0000000e+00\n"), r"'8\.0000000e\+00', expected a number from 1 "),
-    ("original", lambda root: spoil_label(root, "1.5"), "'1.5', expected a number from 1 .anger. to 7 .surprise."),
-    ("original", lambda root: spoil_label(root, ""), "emotion.txt: '', expected a number"),
-    ("original", lambda root: spoil_label(root, "nan"), "emotion.txt: 'nan', expected a number"),
-])
+@pytest.mark.parametrize(
+    ("layout", "spoil", "message"),
+    [
+        ("folders", lambda root: (root / "anger").rename(root / "bored"), "bored: no expression of CK.*expected CK"),
+        (
+            "folders",
+            lambda root: (root / "sadness" / "1.png").write_bytes(b""),
+            r"sadness/1\.png: the name does not begin with person, sequence and frame, expected one as S010_004",
+        ),
+        ("folders", lambda root: (root / "sadness" / "S010_001_1.png").write_bytes(b""), "not an image"),
+        ("original", lambda root: (root / "Emotion").rename(root / "labels"), "cohn-kanade-images/ without Emotion/"),
+        (
+            "original",
+            lambda root: spoil_label(root, " 8.0000000e+00\n"),
+            r"'8\.0000000e\+00', expected a number from 1 ",
+        ),
+        ("original", lambda root: spoil_label(root, "1.5"), "'1.5', expected a number from 1 .anger. to 7 .surprise."),
+        ("original", lambda root: spoil_label(root, ""), "emotion.txt: '', expected a number"),
+        ("original", lambda root: spoil_label(root, "nan"), "emotion.txt: 'nan', expected a number"),
+    ],
+)
 def test_what_is_wrong_is_said_in_one_line(tmp_path, layout, spoil, message):
     root = datasets.write_ckplus(tmp_path, layout, people=1)
     spoil(root)
@@ -99,9 +111,14 @@ def test_a_labelled_sequence_without_images_is_refused(tmp_path):
         read(root)
 
 
-@pytest.mark.parametrize(("path", "message"), [
-    ("", "config.data.path is '', no folder"), ("nowhere", "nowhere', no folder: expected CK+"),
-    (".", r"no labelled images in it \(0 sequences without a label\): expected CK+")])
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("", "config.data.path is '', no folder"),
+        ("nowhere", "nowhere', no folder: expected CK+"),
+        (".", r"no labelled images in it \(0 sequences without a label\): expected CK+"),
+    ],
+)
 def test_a_folder_without_the_data_is_refused(tmp_path, path, message):
     with pytest.raises(UserError, match=message.replace("CK+", r"CK\+")):
         read(tmp_path / path if path else "")

@@ -13,9 +13,14 @@ from fer_jax.errors import UserError
 
 def examples(n=70, size=48, votes=False):
     numbers = (np.arange(n) % 7).astype(np.int32)
-    return Examples(images=synthetic.draw(numbers, size), labels=numbers, label_names=labels.FER2013,
-                    split=np.where(np.arange(n) < 0.8 * n, "Training", "PublicTest"),
-                    votes=np.eye(7, dtype=np.float32)[numbers] if votes else None, description="faces")
+    return Examples(
+        images=synthetic.draw(numbers, size),
+        labels=numbers,
+        label_names=labels.FER2013,
+        split=np.where(np.arange(n) < 0.8 * n, "Training", "PublicTest"),
+        votes=np.eye(7, dtype=np.float32)[numbers] if votes else None,
+        description="faces",
+    )
 
 
 def data(**values):
@@ -48,8 +53,9 @@ def test_angry_and_disgust_become_one_class():
 
 def test_happy_is_thinned_in_training_only_and_by_the_seed():
     record = examples(140)
-    first, again, other = (clean.apply(record, data(clean=("thin_happy",), thin_happy_by=11), seed)
-                           for seed in (0, 0, 1))
+    first, again, other = (
+        clean.apply(record, data(clean=("thin_happy",), thin_happy_by=11), seed) for seed in (0, 0, 1)
+    )
     assert first.of_split("Training").class_counts().tolist() == [16, 16, 16, 5, 16, 16, 16]
     assert first.of_split("PublicTest").class_counts().tolist() == [4] * 7
     np.testing.assert_array_equal(first.images, again.images)
@@ -74,11 +80,14 @@ def test_steps_go_in_the_order_of_the_config():
     assert list(clean.steps(examples(), config, 0)[1]) == ["merge_angry_disgust", "thin_happy", "drop_leaks"]
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"clean": ("polish",)}, "config.data.clean has 'polish': expected some of drop_flat, merge_angry_disgust"),
-    ({"clean": ("thin_happy",)}, "thin_happy would remove 3000 of the 8 happy images of Training: lower"),
-    ({"clean": ("merge_angry_disgust",) * 2}, "asks for the class disgust, but the data has angry, fear, happy"),
-])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"clean": ("polish",)}, "config.data.clean has 'polish': expected some of drop_flat, merge_angry_disgust"),
+        ({"clean": ("thin_happy",)}, "thin_happy would remove 3000 of the 8 happy images of Training: lower"),
+        ({"clean": ("merge_angry_disgust",) * 2}, "asks for the class disgust, but the data has angry, fear, happy"),
+    ],
+)
 def test_what_cannot_be_cleaned_is_refused(changes, message):
     with pytest.raises(UserError, match=message):
         clean.apply(examples(), data(**changes), 0)

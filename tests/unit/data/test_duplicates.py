@@ -14,8 +14,9 @@ def faces():
 
 
 def moved(image, across, down):
-    return cv2.warpAffine(image, np.float32([[1, 0, across], [0, 1, down]]), (48, 48),
-                          borderMode=cv2.BORDER_REPLICATE)[..., None]
+    return cv2.warpAffine(image, np.float32([[1, 0, across], [0, 1, down]]), (48, 48), borderMode=cv2.BORDER_REPLICATE)[
+        ..., None
+    ]
 
 
 def recompressed(image):
@@ -31,8 +32,18 @@ def stamped(image):
     return np.clip(image + stamp[..., None].astype(int), 0, 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize("change", [lambda image: image, lambda image: image[:, ::-1], recompressed, brighter, stamped,
-                                    lambda image: moved(image, 1, -1), lambda image: moved(image[:, ::-1], -1, 0)])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda image: image,
+        lambda image: image[:, ::-1],
+        recompressed,
+        brighter,
+        stamped,
+        lambda image: moved(image, 1, -1),
+        lambda image: moved(image[:, ::-1], -1, 0),
+    ],
+)
 def test_changed_copies_are_found_and_nothing_else(faces, change):
     images = np.concatenate([faces, np.stack([change(image) for image in faces[:9]])])
     pairs, correlation = duplicates.near_pairs(images)

@@ -9,20 +9,24 @@ from fer_jax.errors import UserError
 
 def make(labels=(0, 1, 1), split=("a", "b", "a"), label_names=("angry", "happy"), **more):
     images = np.arange(len(labels) * 4, dtype=np.uint8).reshape(-1, 2, 2, 1)
-    return Examples(images=images, labels=np.array(labels, np.int32), split=np.array(split),
-                    label_names=label_names, **more)
+    return Examples(
+        images=images, labels=np.array(labels, np.int32), split=np.array(split), label_names=label_names, **more
+    )
 
 
-@pytest.mark.parametrize("wrong", [
-    {"images": np.zeros((3, 2, 2, 1), np.float32)},
-    {"images": np.zeros((3, 2, 2), np.uint8)},
-    {"labels": np.array([0, 1], np.int32)},
-    {"labels": np.array([0, 1, 2], np.int32)},
-    {"labels": np.array([0, 1, -1], np.int32)},
-    {"split": np.array(["a"])},
-    {"votes": np.eye(2, dtype=np.float32)},
-    {"subjects": np.array(["x"])},
-])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"images": np.zeros((3, 2, 2, 1), np.float32)},
+        {"images": np.zeros((3, 2, 2), np.uint8)},
+        {"labels": np.array([0, 1], np.int32)},
+        {"labels": np.array([0, 1, 2], np.int32)},
+        {"labels": np.array([0, 1, -1], np.int32)},
+        {"split": np.array(["a"])},
+        {"votes": np.eye(2, dtype=np.float32)},
+        {"subjects": np.array(["x"])},
+    ],
+)
 def test_a_record_that_does_not_fit_together_is_a_defect(wrong):
     good = vars(make())
     with pytest.raises(ValueError, match=r"images|labels|split|votes|subjects"):
@@ -55,7 +59,10 @@ def test_class_counts_include_classes_without_examples():
 
 def test_table_counts_splits_and_classes():
     assert [line.split() for line in make().table().splitlines()] == [
-        ["angry", "happy", "all"], ["a", "1", "1", "2"], ["b", "0", "1", "1"]]
+        ["angry", "happy", "all"],
+        ["a", "1", "1", "2"],
+        ["b", "0", "1", "1"],
+    ]
 
 
 def test_renumbered_goes_by_the_expression_not_by_the_word():

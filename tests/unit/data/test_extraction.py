@@ -18,12 +18,14 @@ HAPPY, SAD, NEUTRAL = (labels.FER2013.index(name) for name in ("happy", "sad", "
 
 def photograph(path, *expressions, seed=1, roll=0.0):
     """Write drawn heads side by side, the first one larger, on a background of their own."""
-    heads = [synthetic.draw([expression], 220 if i == 0 else 160, 3, seed + i, zoom=0.75)[0]
-             for i, expression in enumerate(expressions)]
+    heads = [
+        synthetic.draw([expression], 220 if i == 0 else 160, 3, seed + i, zoom=0.75)[0]
+        for i, expression in enumerate(expressions)
+    ]
     picture = np.full((220, sum(len(head) for head in heads), 3), 60, np.uint8)
     left = 0
     for head in heads:
-        picture[:len(head), left:left + len(head)] = head
+        picture[: len(head), left : left + len(head)] = head
         left += len(head)
     turn = cv2.getRotationMatrix2D((110, 110), -roll, 1.0)
     picture = cv2.warpAffine(picture, turn, picture.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
@@ -101,8 +103,11 @@ def test_photographs_without_a_face_and_unreadable_files_are_listed(photographs,
 def test_photographs_that_differ_in_their_suffix_only_keep_apart(photographs, tmp_path):
     photograph(photographs / "happy" / "one.png", HAPPY, seed=9)
     extraction.extract(photographs, tmp_path / "faces", faces.Haar(), size=16)
-    assert sorted(path.name for path in (tmp_path / "faces" / "happy").iterdir()) == \
-        ["one.png", "one_png.png", "two.png"]
+    assert sorted(path.name for path in (tmp_path / "faces" / "happy").iterdir()) == [
+        "one.png",
+        "one_png.png",
+        "two.png",
+    ]
 
 
 def test_bad_folders_are_refused_and_nothing_is_lost(photographs, tmp_path):

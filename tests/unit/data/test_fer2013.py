@@ -34,8 +34,13 @@ def config_of(path, tmp_path):
 
 
 @settings(deadline=None, max_examples=25)
-@given(faces=st.lists(st.tuples(st.binary(min_size=PIXELS, max_size=PIXELS), st.integers(0, 6),
-                                st.sampled_from(fer2013.SPLITS)), min_size=1, max_size=3))
+@given(
+    faces=st.lists(
+        st.tuples(st.binary(min_size=PIXELS, max_size=PIXELS), st.integers(0, 6), st.sampled_from(fer2013.SPLITS)),
+        min_size=1,
+        max_size=3,
+    )
+)
 def test_reads_back_what_was_written(faces, tmp_path_factory):
     path = tmp_path_factory.mktemp("csv") / "fer2013.csv"
     write(path, *(f"{emotion},{' '.join(map(str, pixels))},{usage}" for pixels, emotion, usage in faces))
@@ -46,9 +51,15 @@ def test_reads_back_what_was_written(faces, tmp_path_factory):
 
 
 @settings(deadline=None, max_examples=100)
-@given(position=st.integers(0, PIXELS - 1), separator=st.sampled_from([" ", "  ", "\t"]),
-       token=st.one_of(st.integers(-300, 99999).map(str), st.text("0123456789+-._ex٣ ", max_size=6),
-                       st.sampled_from(["255", "256", "65536", "65791", "-65281", "007", "1_0", "", "9" * 30])))
+@given(
+    position=st.integers(0, PIXELS - 1),
+    separator=st.sampled_from([" ", "  ", "\t"]),
+    token=st.one_of(
+        st.integers(-300, 99999).map(str),
+        st.text("0123456789+-._ex٣ ", max_size=6),
+        st.sampled_from(["255", "256", "65536", "65791", "-65281", "007", "1_0", "", "9" * 30]),
+    ),
+)
 def test_accepts_exactly_2304_whole_numbers_of_a_byte(position, separator, token, tmp_path_factory):
     tokens = [str(i % 256) for i in range(PIXELS)]
     tokens[position] = token
@@ -91,18 +102,21 @@ def change_pixel(value):
     return f"{emotion},{value} {pixels.split(' ', 1)[1]},{usage}"
 
 
-@pytest.mark.parametrize(("wrong", "message"), [
-    (row().replace(" ", "+", 1), "pixels, expected 48 x 48 = 2304"),
-    ("0," + " ".join(["7"] * 2303) + ",Training", "2303 pixels, expected 48 x 48 = 2304"),
-    ("0,,Training", "0 pixels"),
-    (change_pixel("256"), "pixel 1 is '256', expected a whole number of 0..255"),
-    (change_pixel("x"), "pixel 1 is 'x', expected a whole number"),
-    (change_pixel("-1"), "pixel 1 is '-1', expected a whole number"),
-    (row(usage="Validation"), "Usage is 'Validation', expected one of Training, PublicTest, PrivateTest"),
-    (row(emotion=7), "emotion is '7', expected one of 0 angry, .*6 neutral"),
-    (row(emotion="happy"), "emotion is 'happy', expected one of 0 angry"),
-    ("3,1 2 3", "2 fields, expected emotion, pixels, Usage"),
-])
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (row().replace(" ", "+", 1), "pixels, expected 48 x 48 = 2304"),
+        ("0," + " ".join(["7"] * 2303) + ",Training", "2303 pixels, expected 48 x 48 = 2304"),
+        ("0,,Training", "0 pixels"),
+        (change_pixel("256"), "pixel 1 is '256', expected a whole number of 0..255"),
+        (change_pixel("x"), "pixel 1 is 'x', expected a whole number"),
+        (change_pixel("-1"), "pixel 1 is '-1', expected a whole number"),
+        (row(usage="Validation"), "Usage is 'Validation', expected one of Training, PublicTest, PrivateTest"),
+        (row(emotion=7), "emotion is '7', expected one of 0 angry, .*6 neutral"),
+        (row(emotion="happy"), "emotion is 'happy', expected one of 0 angry"),
+        ("3,1 2 3", "2 fields, expected emotion, pixels, Usage"),
+    ],
+)
 def test_a_wrong_row_is_named_by_its_line(tmp_path, wrong, message):
     path = write(tmp_path / "fer2013.csv", row(1), wrong, row(2))
     with pytest.raises(UserError, match=rf"fer2013.csv, line 3: .*{message}.*: correct or remove this line"):
@@ -117,14 +131,17 @@ def test_a_file_cut_off_in_its_last_line(tmp_path, left):
         fer2013.parse(path)
 
 
-@pytest.mark.parametrize(("content", "message"), [
-    (b"", "no column emotion, pixels, Usage: found nothing, expected emotion, pixels, Usage"),
-    (b"emotion,pixels\n0,1 2 3\n", "no column Usage: found emotion, pixels, expected"),
-    (b"\x89PNG\xff\xfe\x00", "no column emotion, pixels, Usage"),
-    (b"emotion,pixels,Usage\n", "no rows below the header"),
-    (b"emotion,pixels,Usage\n0,\xff\xfe\x00 3,Training\n1", "line 2: 2 pixels, expected 48 x 48"),
-    (b'emotion,pixels,Usage\n0,"' + b"1 " * 70000, "line 2: field larger than field limit .*: the file ends here"),
-])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "no column emotion, pixels, Usage: found nothing, expected emotion, pixels, Usage"),
+        (b"emotion,pixels\n0,1 2 3\n", "no column Usage: found emotion, pixels, expected"),
+        (b"\x89PNG\xff\xfe\x00", "no column emotion, pixels, Usage"),
+        (b"emotion,pixels,Usage\n", "no rows below the header"),
+        (b"emotion,pixels,Usage\n0,\xff\xfe\x00 3,Training\n1", "line 2: 2 pixels, expected 48 x 48"),
+        (b'emotion,pixels,Usage\n0,"' + b"1 " * 70000, "line 2: field larger than field limit .*: the file ends here"),
+    ],
+)
 def test_a_file_that_is_no_fer2013(tmp_path, content, message):
     path = tmp_path / "fer2013.csv"
     path.write_bytes(content)
@@ -146,8 +163,11 @@ def test_the_csv_is_found_in_its_folder(tmp_path):
 
 @pytest.mark.parametrize("path", ["", "/no/such/fer2013.csv"])
 def test_no_data_says_where_it_can_be_had(path):
-    with pytest.raises(UserError, match=r"(is empty|no such file).*Facial Expression Recognition Challenge.*"
-                                        r"configs/quickstart.py needs no data"):
+    with pytest.raises(
+        UserError,
+        match=r"(is empty|no such file).*Facial Expression Recognition Challenge.*"
+        r"configs/quickstart.py needs no data",
+    ):
         fer2013.locate(path)
 
 

@@ -19,29 +19,34 @@ def one_hot(name):
     return [float(name == other) for other in labels.FERPLUS]
 
 
-@pytest.mark.parametrize(("counts", "expected"), [
-    ([8, 0, 2, 0, 0, 0, 0, 0, 0, 0], one_hot("neutral")),
-    ([6, 0, 1, 1, 0, 0, 0, 0, 2, 0], one_hot("neutral")),        # 6 of the 8 votes that are no outliers
-    ([4, 0, 0, 1, 3, 2, 0, 0, 0, 0], None),                      # 4 of 9 are no majority
-    ([5, 0, 0, 5, 0, 0, 0, 0, 0, 0], None),                      # half is no majority
-    ([0, 4, 1, 1, 1, 1, 1, 1, 0, 0], one_hot("happiness")),      # single votes do not count
-    ([0, 0, 0, 0, 0, 0, 0, 8, 2, 0], one_hot("contempt")),
-    ([2, 0, 0, 0, 0, 0, 0, 0, 8, 0], None),                      # won by unknown
-    ([2, 0, 0, 0, 0, 0, 0, 0, 0, 8], None),                      # won by not a face
-    ([1, 1, 1, 1, 1, 1, 1, 1, 1, 1], None),                      # all outliers
-    ([0] * 10, None),
-])
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ([8, 0, 2, 0, 0, 0, 0, 0, 0, 0], one_hot("neutral")),
+        ([6, 0, 1, 1, 0, 0, 0, 0, 2, 0], one_hot("neutral")),  # 6 of the 8 votes that are no outliers
+        ([4, 0, 0, 1, 3, 2, 0, 0, 0, 0], None),  # 4 of 9 are no majority
+        ([5, 0, 0, 5, 0, 0, 0, 0, 0, 0], None),  # half is no majority
+        ([0, 4, 1, 1, 1, 1, 1, 1, 0, 0], one_hot("happiness")),  # single votes do not count
+        ([0, 0, 0, 0, 0, 0, 0, 8, 2, 0], one_hot("contempt")),
+        ([2, 0, 0, 0, 0, 0, 0, 0, 8, 0], None),  # won by unknown
+        ([2, 0, 0, 0, 0, 0, 0, 0, 0, 8], None),  # won by not a face
+        ([1, 1, 1, 1, 1, 1, 1, 1, 1, 1], None),  # all outliers
+        ([0] * 10, None),
+    ],
+)
 def test_majority(counts, expected):
     assert ferplus.majority(counts) == expected
 
 
 def test_agreement_counts_the_images_with_a_majority_for_one_of_the_labels(tmp_path):
     blank = " ".join(["0"] * 48 * 48)
-    rows = [(0, "Training", "0,0,0,0,9,0,0,0,0,0"),     # anger, as labelled
-            (0, "Training", "9,0,0,0,0,0,0,0,0,0"),     # neutral instead
-            (0, "Training", "0,0,0,0,0,0,0,9,0,0"),     # contempt, which has no label
-            (0, "Training", "3,3,0,0,3,0,0,0,0,0"),     # no majority
-            (3, "PublicTest", "0,9,0,0,0,0,0,0,0,0")]
+    rows = [
+        (0, "Training", "0,0,0,0,9,0,0,0,0,0"),  # anger, as labelled
+        (0, "Training", "9,0,0,0,0,0,0,0,0,0"),  # neutral instead
+        (0, "Training", "0,0,0,0,0,0,0,9,0,0"),  # contempt, which has no label
+        (0, "Training", "3,3,0,0,3,0,0,0,0,0"),  # no majority
+        (3, "PublicTest", "0,9,0,0,0,0,0,0,0,0"),
+    ]
     faces = ["emotion,pixels,Usage", *[f"{number},{blank},{use}" for number, use, _ in rows]]
     (tmp_path / "fer2013.csv").write_text("\n".join(faces))
     (tmp_path / "fer2013new.csv").write_text("\n".join([HEADER, *[f"{use},a.png,{votes}" for _, use, votes in rows]]))
@@ -51,17 +56,20 @@ def test_agreement_counts_the_images_with_a_majority_for_one_of_the_labels(tmp_p
     assert ferplus.agreement(data, faces) == {"Training": 0.5, "PublicTest": 1.0}
 
 
-@pytest.mark.parametrize(("counts", "expected"), [
-    ([8, 0, 2, 0, 0, 0, 0, 0, 0, 0], one_hot("neutral")),                       # 8 of 10 are three quarters
-    ([4, 0, 0, 1, 3, 2, 0, 0, 0, 0], [4 / 7, 0, 0, 0, 3 / 7, 0, 0, 0]),         # 7 of 9 are, the 2 stay out
-    ([5, 0, 0, 3, 1, 0, 0, 0, 1, 0], [5 / 8, 0, 0, 3 / 8, 0, 0, 0, 0]),
-    ([5, 0, 0, 5, 0, 0, 0, 0, 0, 0], [0.5, 0, 0, 0.5, 0, 0, 0, 0]),             # equal ones enter together
-    ([2, 2, 2, 2, 2, 0, 0, 0, 0, 0], None),                                     # more than three
-    ([3, 0, 2, 2, 0, 0, 0, 0, 0, 3], None),                                     # unknown ends it: 3 of 10 are in
-    ([6, 0, 0, 0, 0, 0, 0, 0, 4, 0], one_hot("neutral")),                       # 6 of 10 are in before it
-    ([2, 0, 0, 0, 0, 0, 0, 0, 8, 0], None),
-    ([0] * 10, None),
-])
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ([8, 0, 2, 0, 0, 0, 0, 0, 0, 0], one_hot("neutral")),  # 8 of 10 are three quarters
+        ([4, 0, 0, 1, 3, 2, 0, 0, 0, 0], [4 / 7, 0, 0, 0, 3 / 7, 0, 0, 0]),  # 7 of 9 are, the 2 stay out
+        ([5, 0, 0, 3, 1, 0, 0, 0, 1, 0], [5 / 8, 0, 0, 3 / 8, 0, 0, 0, 0]),
+        ([5, 0, 0, 5, 0, 0, 0, 0, 0, 0], [0.5, 0, 0, 0.5, 0, 0, 0, 0]),  # equal ones enter together
+        ([2, 2, 2, 2, 2, 0, 0, 0, 0, 0], None),  # more than three
+        ([3, 0, 2, 2, 0, 0, 0, 0, 0, 3], None),  # unknown ends it: 3 of 10 are in
+        ([6, 0, 0, 0, 0, 0, 0, 0, 4, 0], one_hot("neutral")),  # 6 of 10 are in before it
+        ([2, 0, 0, 0, 0, 0, 0, 0, 8, 0], None),
+        ([0] * 10, None),
+    ],
+)
 def test_distribution(counts, expected):
     assert ferplus.distribution(counts) == expected
 
@@ -90,7 +98,7 @@ def write(folder, votes, usages=("Training", "Training", "PublicTest", "PublicTe
 
 VOTES = (
     "Training,fer0000000.png,4,0,0,1,3,2,0,0,0,0",  # no majority, but a distribution
-    "Training,,0,9,0,0,0,0,0,0,0,1",                # no image name
+    "Training,,0,9,0,0,0,0,0,0,0,1",  # no image name
     "PublicTest,fer0000001.png,4,0,0,1,3,2,0,0,0,0",
     "PublicTest,fer0000002.png,0,6,0,0,2,2,0,0,0,0",
 )
@@ -122,14 +130,17 @@ def test_either_file_may_be_the_path(tmp_path, name):
     assert ferplus.fingerprint(config.data) == by_folder
 
 
-@pytest.mark.parametrize(("votes", "message"), [
-    (VOTES[:3], "3 rows, expected the 4 of .*fer2013.csv: give files with the same rows in the same order"),
-    ((*VOTES, VOTES[3]), "5 rows, expected the 4 of"),
-    ((VOTES[0], VOTES[2], VOTES[1], VOTES[3]), "line 3: Usage PublicTest, expected Training as in this row of"),
-    ((VOTES[0][:-2], *VOTES[1:]), r"line 2: Training,.*; expected Usage, a name and 10 whole"),
-    (("Training,a.png,4,0,0,x,3,2,0,0,0,0", *VOTES[1:]), r"line 2: Training,a.png,4,0,0,x,"),
-    (("Training", *VOTES[1:]), "line 2: Training; expected Usage"),
-])
+@pytest.mark.parametrize(
+    ("votes", "message"),
+    [
+        (VOTES[:3], "3 rows, expected the 4 of .*fer2013.csv: give files with the same rows in the same order"),
+        ((*VOTES, VOTES[3]), "5 rows, expected the 4 of"),
+        ((VOTES[0], VOTES[2], VOTES[1], VOTES[3]), "line 3: Usage PublicTest, expected Training as in this row of"),
+        ((VOTES[0][:-2], *VOTES[1:]), r"line 2: Training,.*; expected Usage, a name and 10 whole"),
+        (("Training,a.png,4,0,0,x,3,2,0,0,0,0", *VOTES[1:]), r"line 2: Training,a.png,4,0,0,x,"),
+        (("Training", *VOTES[1:]), "line 2: Training; expected Usage"),
+    ],
+)
 def test_votes_that_do_not_match_the_rows(tmp_path, votes, message):
     config = write(tmp_path, votes)
     with pytest.raises(UserError, match=message):

@@ -33,8 +33,10 @@ def test_classes_are_the_sorted_names_of_the_folders(tmp_path):
     assert examples.split_names == ("all",)
 
 
-@pytest.mark.parametrize(("train", "select", "test"), [
-    ("train", "val", "test"), ("Training", "PublicTest", "PrivateTest"), ("train", "validation", "Testing")])
+@pytest.mark.parametrize(
+    ("train", "select", "test"),
+    [("train", "val", "test"), ("Training", "PublicTest", "PrivateTest"), ("train", "validation", "Testing")],
+)
 def test_splits_get_the_names_of_their_roles_in_the_config(tmp_path, train, select, test):
     draw(tmp_path, *(f"{split}/{name}/1.png" for split in (test, train, select) for name in ("sad", "happy")))
     examples = read(tmp_path)
@@ -69,14 +71,19 @@ def test_the_fingerprint_sees_files_and_names_of_splits(tmp_path):
     assert folder.fingerprint(data) != after
 
 
-@pytest.mark.parametrize(("files", "message"), [
-    (["sad/1.png"], r"1 class folders \(sad\): expected one folder a class"),
-    (["train/sad/1.png"], r"train: 1 class folders \(sad\)"),
-    ([], r"0 class folders \(none\)"),
-    (["train/sad/1.png", "train/happy/1.png", "test/sad/1.png", "test/fear/1.png"],
-     r"test: classes fear, sad, expected those of .*train, happy, sad: give every split the same class folders"),
-    (["train/sad/1.png", "train/happy/1.png", "fear/1.png"], "folders fear, train, splits beside others"),
-])
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (["sad/1.png"], r"1 class folders \(sad\): expected one folder a class"),
+        (["train/sad/1.png"], r"train: 1 class folders \(sad\)"),
+        ([], r"0 class folders \(none\)"),
+        (
+            ["train/sad/1.png", "train/happy/1.png", "test/sad/1.png", "test/fear/1.png"],
+            r"test: classes fear, sad, expected those of .*train, happy, sad: give every split the same class folders",
+        ),
+        (["train/sad/1.png", "train/happy/1.png", "fear/1.png"], "folders fear, train, splits beside others"),
+    ],
+)
 def test_a_layout_that_is_not_meant(tmp_path, files, message):
     draw(tmp_path, *files)
     with pytest.raises(UserError, match=message):

@@ -43,8 +43,9 @@ def test_images_are_brought_to_size_and_channels(tmp_path):
     assert (examples.images == examples.images[..., :1]).all()
 
 
-@pytest.mark.parametrize(("name", "code"), [
-    ("KA.AN1.39.tiff", "angry"), ("ym.ne3.213.TIF", "neutral"), ("NM.SU2.102.jpg", "surprise")])
+@pytest.mark.parametrize(
+    ("name", "code"), [("KA.AN1.39.tiff", "angry"), ("ym.ne3.213.TIF", "neutral"), ("NM.SU2.102.jpg", "surprise")]
+)
 def test_names(tmp_path, name, code):
     datasets.write_jaffe(tmp_path, people=1)
     next(tmp_path.glob("*.tiff")).rename(tmp_path / name)
@@ -53,10 +54,20 @@ def test_names(tmp_path, name, code):
     assert code in {labels.JAFFE[label] for label in examples.labels[examples.subjects == person]}
 
 
-@pytest.mark.parametrize(("name", "message"), [
-    ("KA.39.tiff", r"KA\.39\.tiff: the name has no person and expression: expected JAFFE's images, named as KA\.AN1"),
-    ("KA.XX1.39.tiff", r"KA\.XX1\.39\.tiff: the name has no expression, XX is none: expected one of AN, DI, FE, HA"),
-    ("face.png", "the name has no person and expression")])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "KA.39.tiff",
+            r"KA\.39\.tiff: the name has no person and expression: expected JAFFE's images, named as KA\.AN1",
+        ),
+        (
+            "KA.XX1.39.tiff",
+            r"KA\.XX1\.39\.tiff: the name has no expression, XX is none: expected one of AN, DI, FE, HA",
+        ),
+        ("face.png", "the name has no person and expression"),
+    ],
+)
 def test_a_name_without_an_expression_is_refused(tmp_path, name, message):
     datasets.write_jaffe(tmp_path, people=1)
     next(tmp_path.glob("*.tiff")).rename(tmp_path / name)
@@ -71,10 +82,14 @@ def test_a_damaged_image_is_named(tmp_path):
         read(tmp_path)
 
 
-@pytest.mark.parametrize(("path", "message"), [
-    ("", "config.data.path is '', no folder: expected JAFFE's images"),
-    ("nowhere", "nowhere', no folder: .* configs/quickstart.py needs no data"),
-    (".", "no images in it: expected JAFFE's images")])
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("", "config.data.path is '', no folder: expected JAFFE's images"),
+        ("nowhere", "nowhere', no folder: .* configs/quickstart.py needs no data"),
+        (".", "no images in it: expected JAFFE's images"),
+    ],
+)
 def test_a_folder_without_images_is_refused(tmp_path, path, message):
     with pytest.raises(UserError, match=message):
         read(tmp_path / path if path else "")

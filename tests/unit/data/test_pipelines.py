@@ -14,9 +14,12 @@ BATCH, STEPS = 6, 4
 @pytest.fixture(scope="module")
 def examples():
     rng = np.random.default_rng(0)
-    return Examples(images=rng.integers(0, 256, (25, 5, 5, 1), dtype=np.uint8),
-                    labels=rng.integers(0, 3, 25, dtype=np.int32), split=np.full(25, "train"),
-                    label_names=("a", "b", "c"))
+    return Examples(
+        images=rng.integers(0, 256, (25, 5, 5, 1), dtype=np.uint8),
+        labels=rng.integers(0, 3, 25, dtype=np.int32),
+        split=np.full(25, "train"),
+        label_names=("a", "b", "c"),
+    )
 
 
 def batches(name, examples, step, chunks, shard=slice(None)):
@@ -47,6 +50,7 @@ def test_a_pipeline_continues_anywhere(examples):
 
 def test_auto_streams_on_a_cpu_and_says_so(examples, caplog):
     import absl.logging
+
     absl.logging.get_absl_logger().propagate = True
     with caplog.at_level("INFO"):
         assert type(pipeline.create("auto", examples, 0, BATCH, slice(None))).__name__ == "TfPipeline"

@@ -13,10 +13,13 @@ from fer_jax.errors import UserError
 
 def examples(n=120, classes=3, people=12, split=UNSPLIT):
     labels = np.arange(n) % classes
-    return Examples(images=np.zeros((n, 2, 2, 1), np.uint8), labels=labels.astype(np.int32),
-                    split=np.full(n, split) if isinstance(split, str) else np.array(split),
-                    label_names=tuple("abcdefgh"[:classes]),
-                    subjects=None if people is None else np.array([f"S{i // classes % people}" for i in range(n)]))
+    return Examples(
+        images=np.zeros((n, 2, 2, 1), np.uint8),
+        labels=labels.astype(np.int32),
+        split=np.full(n, split) if isinstance(split, str) else np.array(split),
+        label_names=tuple("abcdefgh"[:classes]),
+        subjects=None if people is None else np.array([f"S{i // classes % people}" for i in range(n)]),
+    )
 
 
 def data(**values):
@@ -63,33 +66,46 @@ def test_new_splits_have_their_shares_and_depend_on_the_seed(how):
 
 def test_the_reports_random_split_has_no_test_split_and_its_sizes():
     assigned = splits.assign(examples(981, people=None), data(split="random", holdout=0.33, holdout_test=0.0), 0)
-    assert {name: (assigned.split == name).sum() for name in assigned.split_names} == \
-        {"Training": 657, "PublicTest": 324}
+    assert {name: (assigned.split == name).sum() for name in assigned.split_names} == {
+        "Training": 657,
+        "PublicTest": 324,
+    }
 
 
 def test_held_out_people_show_every_class_nearly_alike():
     """People show few classes each; one draw of three in twenty-four would often miss a class."""
     n = 240
-    record = Examples(images=np.zeros((n, 2, 2, 1), np.uint8), labels=(np.arange(n) // 10 % 4).astype(np.int32),
-                      split=np.full(n, UNSPLIT), label_names=tuple("abcd"), subjects=(np.arange(n) // 10).astype(str))
+    record = Examples(
+        images=np.zeros((n, 2, 2, 1), np.uint8),
+        labels=(np.arange(n) // 10 % 4).astype(np.int32),
+        split=np.full(n, UNSPLIT),
+        label_names=tuple("abcd"),
+        subjects=(np.arange(n) // 10).astype(str),
+    )
     for seed in range(5):
         assigned = splits.assign(record, data(split="subject", holdout=1 / 6, holdout_test=1 / 6), seed)
         assert assigned.of_split("PrivateTest").class_counts().min() == 10
 
 
-@pytest.mark.parametrize(("record", "changes", "message"), [
-    (examples(), {"split": "none"}, "config.data.split is 'none': expected one of given, holdout, random, subject"),
-    (examples(split="train"), {}, "the data has no split 'Training': there are train"),
-    (examples(split=["Training"] * 60 + ["x"] * 60), {"select_split": "y"},
-     "the data has no split 'y': there are Training, x"),
-    (examples(), {"select_split": "Training"}, "a name of its own"),
-    (examples(people=None), {"split": "subject"}, "the data does not say who is on which image"),
-    (examples(people=2), {}, "1 person to split"),
-    (examples(n=4), {"split": "random"}, "leaves 4 to train and 0 held out"),
-    (examples(n=10, people=None), {}, "holding out 1 of 10 examples of 3 classes, of which b has 3"),
-    (examples(n=7, classes=3, people=None), {"holdout_test": 0.5}, "holding out 1 of 3"),
-    (examples(), {"holdout": 1.0}, "held out: add data or change config.data.holdout"),
-])
+@pytest.mark.parametrize(
+    ("record", "changes", "message"),
+    [
+        (examples(), {"split": "none"}, "config.data.split is 'none': expected one of given, holdout, random, subject"),
+        (examples(split="train"), {}, "the data has no split 'Training': there are train"),
+        (
+            examples(split=["Training"] * 60 + ["x"] * 60),
+            {"select_split": "y"},
+            "the data has no split 'y': there are Training, x",
+        ),
+        (examples(), {"select_split": "Training"}, "a name of its own"),
+        (examples(people=None), {"split": "subject"}, "the data does not say who is on which image"),
+        (examples(people=2), {}, "1 person to split"),
+        (examples(n=4), {"split": "random"}, "leaves 4 to train and 0 held out"),
+        (examples(n=10, people=None), {}, "holding out 1 of 10 examples of 3 classes, of which b has 3"),
+        (examples(n=7, classes=3, people=None), {"holdout_test": 0.5}, "holding out 1 of 3"),
+        (examples(), {"holdout": 1.0}, "held out: add data or change config.data.holdout"),
+    ],
+)
 def test_what_cannot_be_split_is_refused(record, changes, message):
     with pytest.raises(UserError, match=message):
         splits.assign(record, data(**changes), 0)
@@ -113,14 +129,17 @@ def test_folds_are_stratified_where_people_are_not_known():
         assert np.bincount(examples().labels[test]).tolist() == [10, 10, 10]
 
 
-@pytest.mark.parametrize(("record", "changes", "message"), [
-    (examples(), {"fold_by": "name"}, "config.data.fold_by is 'name': expected one of auto, subject"),
-    (examples(people=4), {"folds": 5}, "config.data.folds is 5: expected 2 to 4, the number of people"),
-    (examples(), {"folds": 1}, "config.data.folds is 1: expected 2 to 12"),
-    (examples(people=1), {"fold_by": "leave_one_subject_out"}, "the data shows 1 person"),
-    (examples(people=None), {"fold_by": "subject"}, "the data does not say who is on which image"),
-    (examples(n=20, people=None), {}, "class c has 6 examples for 10 folds"),
-])
+@pytest.mark.parametrize(
+    ("record", "changes", "message"),
+    [
+        (examples(), {"fold_by": "name"}, "config.data.fold_by is 'name': expected one of auto, subject"),
+        (examples(people=4), {"folds": 5}, "config.data.folds is 5: expected 2 to 4, the number of people"),
+        (examples(), {"folds": 1}, "config.data.folds is 1: expected 2 to 12"),
+        (examples(people=1), {"fold_by": "leave_one_subject_out"}, "the data shows 1 person"),
+        (examples(people=None), {"fold_by": "subject"}, "the data does not say who is on which image"),
+        (examples(n=20, people=None), {}, "class c has 6 examples for 10 folds"),
+    ],
+)
 def test_what_cannot_be_folded_is_refused(record, changes, message):
     with pytest.raises(UserError, match=message):
         splits.folds(record, data(**changes), 0)

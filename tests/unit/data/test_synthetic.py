@@ -21,7 +21,8 @@ def test_pixels_of_a_seed_are_the_same_everywhere():
     images = synthetic.draw(np.arange(70) % 7, 48)
     assert hashlib.sha256(images.tobytes()).hexdigest() == GOLDEN, (
         "the drawing changed: raise synthetic.VERSION, look at the faces, measure configs/quickstart.py again, then "
-        "put the new hash here; without a change of the drawing, an operation is not exact on this machine")
+        "put the new hash here; without a change of the drawing, an operation is not exact on this machine"
+    )
 
 
 def test_a_face_depends_on_its_place_and_seed_not_on_the_number_drawn(monkeypatch):

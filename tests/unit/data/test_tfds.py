@@ -21,8 +21,10 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cache")
     manual = folder / "tensorflow_datasets" / "downloads" / "manual"
     manual.mkdir(parents=True)
-    lines = [f"{emotion},{usage},{' '.join(str((row + i) % 256) for i in range(48 * 48))}"
-             for row, (usage, emotion) in enumerate(ROWS)]
+    lines = [
+        f"{emotion},{usage},{' '.join(str((row + i) % 256) for i in range(48 * 48))}"
+        for row, (usage, emotion) in enumerate(ROWS)
+    ]
     (manual / "icml_face_data.csv").write_text("\n".join(["emotion, Usage, pixels", *lines, ""]))
     return folder
 
@@ -69,10 +71,13 @@ def test_a_data_set_by_its_name(folder, monkeypatch):
     np.testing.assert_array_equal(cache.read(config.data, config.input).images, examples.images)
 
 
-@pytest.mark.parametrize(("name", "message"), [
-    ("no_such_data_set", r"TFDS cannot give 'no_such_data_set' \(DatasetNotFoundError.*tensorflow.org/datasets"),
-    ("fer2013:9.9.9", r"TFDS cannot give 'fer2013:9.9.9' .*9.9.9"),
-])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("no_such_data_set", r"TFDS cannot give 'no_such_data_set' \(DatasetNotFoundError.*tensorflow.org/datasets"),
+        ("fer2013:9.9.9", r"TFDS cannot give 'fer2013:9.9.9' .*9.9.9"),
+    ],
+)
 def test_a_name_that_tfds_does_not_know(folder, name, message):
     config = config_of(folder, name)
     with pytest.raises(UserError, match=message):
@@ -94,14 +99,23 @@ def test_a_single_split_and_examples_without_label(tmp_path):
         VERSION = tfds.core.Version("1.0.0")
 
         def _info(self):
-            return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict({
-                "picture": tfds.features.Image(shape=(None, None, 3)),
-                "kind": tfds.features.ClassLabel(names=["cat", "dog"]),
-            }))
+            return tfds.core.DatasetInfo(
+                builder=self,
+                features=tfds.features.FeaturesDict(
+                    {
+                        "picture": tfds.features.Image(shape=(None, None, 3)),
+                        "kind": tfds.features.ClassLabel(names=["cat", "dog"]),
+                    }
+                ),
+            )
 
         def _split_generators(self, dl_manager):
-            return {"train": ((i, {"picture": np.full((10 + i, 20, 3), (i, i, 200), np.uint8), "kind": kind})
-                              for i, kind in enumerate((1, -1, 0)))}
+            return {
+                "train": (
+                    (i, {"picture": np.full((10 + i, 20, 3), (i, i, 200), np.uint8), "kind": kind})
+                    for i, kind in enumerate((1, -1, 0))
+                )
+            }
 
         def _generate_examples(self):
             raise NotImplementedError
@@ -111,8 +125,9 @@ def test_a_single_split_and_examples_without_label(tmp_path):
     examples = source.read(config.data, config.input)
     assert examples.label_names == ("cat", "dog")
     assert examples.split.tolist() == ["all", "all"]
-    assert {int(label): image[0, 0].tolist() for label, image in zip(examples.labels, examples.images, strict=True)} \
-        == {1: [0, 0, 200], 0: [2, 2, 200]}
+    assert {
+        int(label): image[0, 0].tolist() for label, image in zip(examples.labels, examples.images, strict=True)
+    } == {1: [0, 0, 200], 0: [2, 2, 200]}
 
 
 def test_a_data_set_that_is_no_image_classification(tmp_path):

@@ -49,7 +49,7 @@ def bars(n, seed):
     labels, places = rng.integers(0, 2, n), rng.integers(4, SIZE - 4, (n, 2))
     for image, label, (y, x) in zip(images, labels, places, strict=True):
         tall, wide = (3, 1) if label == 0 else (1, 3)
-        image[y - tall:y + tall + 1, x - wide:x + wide + 1] += 1.0
+        image[y - tall : y + tall + 1, x - wide : x + wide + 1] += 1.0
     return images, labels, places
 
 
@@ -59,8 +59,10 @@ def knowing(model):
     upright[:, 2:5] = 1.0
     fresh = model.init(jax.random.key(0), jnp.zeros((1, SIZE, SIZE, 1)), False)["params"]
     head = np.tile(100 * np.eye(2), (len(fresh["classes"]["kernel"]) // 2, 1))
-    params = {"conv": {"kernel": np.stack([upright, upright.T], -1)[:, :, None] / 21, "bias": np.full(2, -0.4)},
-              "classes": {"kernel": head, "bias": np.array([0.03, -0.02])}}
+    params = {
+        "conv": {"kernel": np.stack([upright, upright.T], -1)[:, :, None] / 21, "bias": np.full(2, -0.4)},
+        "classes": {"kernel": head, "bias": np.array([0.03, -0.02])},
+    }
     return Network(model, {"params": jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), params)})
 
 
@@ -141,7 +143,7 @@ class TestOnALinearNetwork:
         expected, covered = np.zeros_like(lost), np.zeros((SIZE, SIZE))
         for y in range(0, SIZE - window + 1, window // 2):
             for x in range(0, SIZE - window + 1, window // 2):
-                square = np.s_[y:y + window, x:x + window]
+                square = np.s_[y : y + window, x : x + window]
                 expected[:, *square] += lost[:, *square].sum(axis=(1, 2))[:, None, None]
                 covered[square] += 1
         assert covered.min() == 1
@@ -165,8 +167,9 @@ def test_grad_cam_of_a_pooled_network_is_its_class_map_without_bias_and_negative
     bias = pooled.variables["params"]["classes"]["bias"]
     bias = (bias - bias.mean())[labels][:, None, None]
     # the gradient of a mean over the places is the head's weight divided by their number
-    np.testing.assert_allclose(attribution.grad_cam(pooled, images, labels) * maps[0].size, nn.relu(maps - bias),
-                               atol=1e-3)
+    np.testing.assert_allclose(
+        attribution.grad_cam(pooled, images, labels) * maps[0].size, nn.relu(maps - bias), atol=1e-3
+    )
 
 
 def test_integrated_gradients_add_up_to_the_difference_of_scores(pooled):

@@ -75,8 +75,10 @@ class TestExplain:
         agreement = explain.agreement_with_occlusion(explained)
         assert list(agreement) == [name for name in METHODS if name != "occlusion"]
         assert all(-1 <= value <= 1 for value in agreement.values())
-        same = types.SimpleNamespace(images=explained.images, maps={"occlusion": explained.maps["occlusion"],
-                                                                    "again": explained.maps["occlusion"]})
+        same = types.SimpleNamespace(
+            images=explained.images,
+            maps={"occlusion": explained.maps["occlusion"], "again": explained.maps["occlusion"]},
+        )
         assert explain.agreement_with_occlusion(same) == {"again": pytest.approx(1)}
 
 

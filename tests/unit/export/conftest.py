@@ -26,7 +26,8 @@ def _variables(model, shape):
 
     images = jax.ShapeDtypeStruct((1, *shape), np.float32)
     return jax.tree_util.tree_map_with_path(
-        draw, jax.eval_shape(lambda x: model.init(jax.random.key(0), x, False), images))
+        draw, jax.eval_shape(lambda x: model.init(jax.random.key(0), x, False), images)
+    )
 
 
 @pytest.fixture(scope="session")
@@ -57,10 +58,19 @@ def exported(tiny, tmp_path_factory):
     from fer_jax.export import exporting
 
     return exporting.export(
-        tmp_path_factory.mktemp("exported") / "tiny.bundle", config=tiny.config, variables=tiny.variables,
-        label_names=tiny.faces.label_names, evaluation=tiny.faces.of_split("PublicTest"),
-        calibration=tiny.faces.of_split("Training"), float16=True, int8=True, training_data="21 drawn faces",
-        licence="none needed", temperature=1.5, uncertain_below=0.3)
+        tmp_path_factory.mktemp("exported") / "tiny.bundle",
+        config=tiny.config,
+        variables=tiny.variables,
+        label_names=tiny.faces.label_names,
+        evaluation=tiny.faces.of_split("PublicTest"),
+        calibration=tiny.faces.of_split("Training"),
+        float16=True,
+        int8=True,
+        training_data="21 drawn faces",
+        licence="none needed",
+        temperature=1.5,
+        uncertain_below=0.3,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -74,6 +84,12 @@ def manifest():
         "temperature": 1.3,
         "uncertain_below": 0.4,
         "model": {"name": "mini_xception", "args": {}, "parameters": 58423},
-        "provenance": {"licence": "research only", "training_data": "drawn faces", "result": None,
-                       "config": {"seed": 0}, "versions": {"jax": "0"}, "created": "2026-01-01T00:00:00Z"},
+        "provenance": {
+            "licence": "research only",
+            "training_data": "drawn faces",
+            "result": None,
+            "config": {"seed": 0},
+            "versions": {"jax": "0"},
+            "created": "2026-01-01T00:00:00Z",
+        },
     }

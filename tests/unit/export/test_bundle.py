@@ -36,8 +36,14 @@ def test_what_was_written_is_read(folder, manifest):
 
 def test_the_manifest_spells_out_the_scaling(folder):
     spec = json.loads((folder / "bundle.json").read_text())["input"]
-    assert spec == {"size": 48, "channels": 1, "dtype": "uint8", "layout": "NHWC", "resize": "area",
-                    "scaling": {"name": "signed", "factor": 1 / 127.5, "offset": -1.0}}
+    assert spec == {
+        "size": 48,
+        "channels": 1,
+        "dtype": "uint8",
+        "layout": "NHWC",
+        "resize": "area",
+        "scaling": {"name": "signed", "factor": 1 / 127.5, "offset": -1.0},
+    }
 
 
 def test_the_square_that_the_graphs_cut_out_is_kept(tmp_path, manifest):
@@ -52,14 +58,23 @@ def test_no_bundle(tmp_path):
     assert not bundle.is_bundle(tmp_path)
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (lambda m: m.update(format_version=2), "bundle of format 2, this fer_jax reads up to 1: install a newer fer_jax"),
-    (lambda m: m.pop("labels"), "'labels' is a required property"),
-    (lambda m: m.update(temperature=0), "temperature: 0 is less than or equal to"),
-    (lambda m: m.update(labels=["happy", "happy"]), "labels: .*non-unique"),
-    (lambda m: m["input"].update(dtype="float32"), "input.dtype: 'uint8' was expected"),
-    (lambda m: m["files"].update({"../model.onnx": m["files"].pop("model.onnx")}), "files: '../model.onnx' does not"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda m: m.update(format_version=2),
+            "bundle of format 2, this fer_jax reads up to 1: install a newer fer_jax",
+        ),
+        (lambda m: m.pop("labels"), "'labels' is a required property"),
+        (lambda m: m.update(temperature=0), "temperature: 0 is less than or equal to"),
+        (lambda m: m.update(labels=["happy", "happy"]), "labels: .*non-unique"),
+        (lambda m: m["input"].update(dtype="float32"), "input.dtype: 'uint8' was expected"),
+        (
+            lambda m: m["files"].update({"../model.onnx": m["files"].pop("model.onnx")}),
+            "files: '../model.onnx' does not",
+        ),
+    ],
+)
 def test_a_manifest_that_cannot_be_trusted_is_refused(folder, change, message):
     edit(folder, change)
     with pytest.raises(UserError, match=message) as caught:

@@ -10,8 +10,9 @@ from fer_jax.export import comparison
 def a_format(role, logits, size, scored=True, latency=1.0):
     labels = np.array([0, 1, 1, 0])
     scores = metrics.scores(logits, labels, ("happy", "sad")) if scored else None
-    return comparison.Format(role, f"model.{role}", size, logits, 1e-3, scores,
-                             dict.fromkeys(comparison.BATCHES, latency))
+    return comparison.Format(
+        role, f"model.{role}", size, logits, 1e-3, scores, dict.fromkeys(comparison.BATCHES, latency)
+    )
 
 
 GOOD = np.array([[1.0, 0], [0, 1], [0, 1], [1, 0]])
@@ -19,8 +20,11 @@ WORSE = np.array([[1.0, 0], [1, 0], [0, 1], [1, 0]])
 
 
 def test_the_table_has_a_line_a_format():
-    formats = [comparison.Format("flax", "", 0, GOOD, 0.0, metrics.scores(GOOD, np.array([0, 1, 1, 0]), "ab"), {}),
-               a_format("onnx", GOOD, 12345), a_format("int8", WORSE, 99, scored=False)]
+    formats = [
+        comparison.Format("flax", "", 0, GOOD, 0.0, metrics.scores(GOOD, np.array([0, 1, 1, 0]), "ab"), {}),
+        a_format("onnx", GOOD, 12345),
+        a_format("int8", WORSE, 99, scored=False),
+    ]
     lines = comparison.table(formats).splitlines()
     assert lines[0].split("  ")[0] == "format" and lines[0].endswith("ms, batch 64")
     assert lines[1].split() == ["flax", "1.0000"]
@@ -31,7 +35,10 @@ def test_the_table_has_a_line_a_format():
 def test_recall_of_every_class_before_and_after():
     lines = comparison.recall_table([a_format("onnx", GOOD, 9), a_format("int8", WORSE, 9)]).splitlines()
     assert [line.split() for line in lines] == [
-        ["recall", "examples", "onnx", "int8"], ["happy", "2", "1.0000", "1.0000"], ["sad", "2", "1.0000", "0.5000"]]
+        ["recall", "examples", "onnx", "int8"],
+        ["happy", "2", "1.0000", "1.0000"],
+        ["sad", "2", "1.0000", "0.5000"],
+    ]
     assert comparison.recall_table([a_format("onnx", GOOD, 9, scored=False)]) == ""
 
 

@@ -7,9 +7,15 @@ from fer_jax.serve import faces
 
 
 def arguments(tiny, **changes):
-    return {"config": tiny.config, "variables": tiny.variables, "label_names": tiny.faces.label_names,
-            "evaluation": tiny.faces.of_split("PublicTest"), "training_data": "drawn faces", "licence": "none",
-            **changes}
+    return {
+        "config": tiny.config,
+        "variables": tiny.variables,
+        "label_names": tiny.faces.label_names,
+        "evaluation": tiny.faces.of_split("PublicTest"),
+        "training_data": "drawn faces",
+        "licence": "none",
+        **changes,
+    }
 
 
 def test_the_bundle_is_whole_and_says_where_it_comes_from(exported, tiny):
@@ -52,10 +58,16 @@ def test_without_its_data_drawn_faces_verify_and_nothing_is_scored(tiny, tmp_pat
     assert set(written.bundle.files) == {"onnx", "stablehlo", "weights", "card"}
 
 
-@pytest.mark.parametrize(("content", "message"), [
-    ("notes.txt", "holds notes.txt, which is no part of a bundle and would be lost: give --out a folder that is new"),
-    (None, "out is a file: give --out a folder"),
-])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "notes.txt",
+            "holds notes.txt, which is no part of a bundle and would be lost: give --out a folder that is new",
+        ),
+        (None, "out is a file: give --out a folder"),
+    ],
+)
 def test_nothing_else_is_overwritten(tiny, tmp_path, content, message):
     out = tmp_path / "out"
     if content:

@@ -18,9 +18,12 @@ def operators(path):
 def test_names_shapes_and_metadata(exported):
     session = onnxruntime.InferenceSession(exported.bundle.file("onnx"), providers=["CPUExecutionProvider"])
     assert [(i.name, i.type, i.shape) for i in session.get_inputs()] == [
-        ("images", "tensor(uint8)", ["batch", 48, 48, 1])]
+        ("images", "tensor(uint8)", ["batch", 48, 48, 1])
+    ]
     assert [(o.name, o.type, o.shape) for o in session.get_outputs()] == [
-        ("logits", "tensor(float)", ["batch", 7]), ("class_maps", "tensor(float)", ["batch", 11, 11, 7])]
+        ("logits", "tensor(float)", ["batch", 7]),
+        ("class_maps", "tensor(float)", ["batch", 11, 11, 7]),
+    ]
     metadata = session.get_modelmeta().custom_metadata_map
     assert metadata["labels"] == '["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"]'
 

@@ -23,12 +23,15 @@ def test_a_result_is_reduced_to_what_says_how_good_it_is():
     split = {"examples": 10, "accuracy": 0.5, "macro_f1": 0.4, "confusion": [[1]], "per_class": {}}
     result = {"selected_on": "PublicTest", "best_epoch": 3, "splits": {"PublicTest": split}, "versions": {}}
     assert provenance.essentials(result) == {
-        "selected_on": "PublicTest", "best_epoch": 3,
-        "splits": {"PublicTest": {"examples": 10, "accuracy": 0.5, "macro_f1": 0.4}}}
+        "selected_on": "PublicTest",
+        "best_epoch": 3,
+        "splits": {"PublicTest": {"examples": 10, "accuracy": 0.5, "macro_f1": 0.4}},
+    }
 
 
 def test_the_training_data_is_what_the_run_read():
     config = default.get_config()
     assert provenance.training_data_note(config, {"data": "FER2013, 28,709 faces"}) == (
-        "FER2013, 28,709 faces, of which the split Training")
+        "FER2013, 28,709 faces, of which the split Training"
+    )
     assert provenance.training_data_note(config, None) == "fer2013, split Training; the run was not finished"

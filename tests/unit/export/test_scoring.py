@@ -7,8 +7,10 @@ from fer_jax.export import scoring
 
 @pytest.mark.parametrize("batch", [1, 3, 8, 42])
 def test_a_batch_divided_over_threads_keeps_its_order(exported, tiny, batch):
-    alone, divided = (scoring.open_graph(exported.bundle.file("onnx"), "onnx", threads)(tiny.faces.images[:batch])
-                      for threads in (1, 3))
+    alone, divided = (
+        scoring.open_graph(exported.bundle.file("onnx"), "onnx", threads)(tiny.faces.images[:batch])
+        for threads in (1, 3)
+    )
     assert divided.keys() == alone.keys()
     for name, values in alone.items():
         assert divided[name].shape == values.shape

@@ -8,6 +8,7 @@ import pytest
 @pytest.fixture(scope="session")
 def draw_variables():
     """draw(model, images) -> variables drawn by numpy, for which nothing is compiled."""
+
     def draw(model, images):
         rng = np.random.default_rng(0)
         shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), images, False))

@@ -16,7 +16,10 @@ def test_groups_follow_the_order_of_the_calls():
     groups = freezing.layer_groups(registry.create("vgg16", 7), (32, 32, 3), "block5")
     assert list(groups)[:3] == ["block1_conv1", "block1_conv2", "block2_conv1"]
     assert [name for name, group in groups.items() if group == "backbone"] == [
-        "block5_conv1", "block5_conv2", "block5_conv3"]
+        "block5_conv1",
+        "block5_conv2",
+        "block5_conv3",
+    ]
     assert [name for name, group in groups.items() if group == "head"] == ["classes"]
     assert groups["block4_conv3"] == "frozen"
 
@@ -91,8 +94,10 @@ def test_backward_pass_ends_where_the_trained_layers_begin():
 def test_labels_for_the_optimiser(network):
     model, _, variables = network
     groups = freezing.layer_groups(model, SHAPE, "classes")
-    optimizer = optax.multi_transform({"frozen": optax.set_to_zero(), "backbone": optax.adam(1.0),
-                                       "head": optax.adam(1.0)}, freezing.labels(variables["params"], groups))
+    optimizer = optax.multi_transform(
+        {"frozen": optax.set_to_zero(), "backbone": optax.adam(1.0), "head": optax.adam(1.0)},
+        freezing.labels(variables["params"], groups),
+    )
     state = optimizer.init(variables["params"])
     kept = sum(leaf.size for leaf in jax.tree.leaves(state) if leaf.ndim)
     assert kept == 2 * (9 * 6 * 7 + 7)  # Adam's two moments, of the head alone

@@ -21,8 +21,14 @@ class Saved:
         self.add("InputLayer", "input_1", [], batch_input_shape=[None, 24, 24, 1])
 
     def add(self, class_name, name, inputs, **config):
-        self.layers.append({"class_name": class_name, "name": name, "config": {"name": name, **config},
-                            "inbound_nodes": [[[layer, 0, 0, {}] for layer in inputs]] if inputs else []})
+        self.layers.append(
+            {
+                "class_name": class_name,
+                "name": name,
+                "config": {"name": name, **config},
+                "inbound_nodes": [[[layer, 0, 0, {}] for layer in inputs]] if inputs else [],
+            }
+        )
         return name
 
     def weigh(self, name, **shapes):
@@ -75,8 +81,13 @@ def test_layers_are_matched_by_the_graph(tmp_path):
     assert found.args == {"stem_features": 3, "block_features": (4, 6)}
     assert (found.num_classes, found.input_size, found.channels) == (5, 24, 1)
     params, statistics = variables["params"], variables["batch_stats"]
-    for ours, theirs in (("stem1_conv", "conv_9"), ("stem2_conv", "conv_8"), ("block1_residual_conv", "conv_7"),
-                         ("block2_residual_conv", "conv_6"), ("classes_conv", "conv_1")):
+    for ours, theirs in (
+        ("stem1_conv", "conv_9"),
+        ("stem2_conv", "conv_8"),
+        ("block1_residual_conv", "conv_7"),
+        ("block2_residual_conv", "conv_6"),
+        ("classes_conv", "conv_1"),
+    ):
         assert np.array_equal(params[ours]["kernel"], saved.weights[theirs]["kernel"]), ours
     for ours, theirs in (("block1_conv1", "4"), ("block1_conv2", "3"), ("block2_conv1", "2"), ("block2_conv2", "1")):
         their = saved.weights[f"separable_{theirs}"]
@@ -89,12 +100,15 @@ def test_layers_are_matched_by_the_graph(tmp_path):
     assert np.array_equal(params["stem1_norm"]["bias"], saved.weights["bn_9"]["beta"])
 
 
-@pytest.mark.parametrize(("other", "message"), [
-    ({"separable": 1}, "not a mini-Xception: found 3 convolutions, 2 1x1 convolutions and 2 separable ones"),
-    ({"stem_padding": "same"}, r"conv_9 has padding and strides \('same', \[1, 1\]\), stem1_conv has \('valid'"),
-    ({"epsilon": 1e-5}, "bn_9 has epsilon 1e-05, mini-Xception has 0.001"),
-    ({"bias": True}, "conv_9 holds bias, kernel, stem1_conv has kernel"),
-])
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"separable": 1}, "not a mini-Xception: found 3 convolutions, 2 1x1 convolutions and 2 separable ones"),
+        ({"stem_padding": "same"}, r"conv_9 has padding and strides \('same', \[1, 1\]\), stem1_conv has \('valid'"),
+        ({"epsilon": 1e-5}, "bn_9 has epsilon 1e-05, mini-Xception has 0.001"),
+        ({"bias": True}, "conv_9 holds bias, kernel, stem1_conv has kernel"),
+    ],
+)
 def test_another_network_is_refused(tmp_path, other, message):
     with pytest.raises(UserError, match=message):
         pretrained.import_mini_xception(mini_xception(**other).write(tmp_path / "x.hdf5"))
@@ -117,8 +131,11 @@ def test_graph_of_keras_3(tmp_path):
     """Keras 3 writes the inputs of a layer as keras_history, and one list of two for an addition."""
     saved = mini_xception()
     for layer in saved.layers:
-        inputs = [{"class_name": "__keras_tensor__", "config": {"shape": [None, 3], "keras_history": [name, 0, 0]}}
-                  for [nodes] in [layer["inbound_nodes"] or [[]]] for name, *_ in nodes]
+        inputs = [
+            {"class_name": "__keras_tensor__", "config": {"shape": [None, 3], "keras_history": [name, 0, 0]}}
+            for [nodes] in [layer["inbound_nodes"] or [[]]]
+            for name, *_ in nodes
+        ]
         layer["inbound_nodes"] = [{"args": [inputs if len(inputs) > 1 else inputs[0]], "kwargs": {}}] if inputs else []
     saved.layers[0]["config"]["batch_shape"] = saved.layers[0]["config"].pop("batch_input_shape")
     path = saved.write(tmp_path / "x.h5")

@@ -25,7 +25,7 @@ def initialised(module, *arguments):
 def loss_and_gradients(module, variables, x, *arguments):
     def loss(variables, x):
         y, updated = module.apply(variables, x, *arguments, mutable=["batch_stats"])
-        return (y ** 2).mean(), updated
+        return (y**2).mean(), updated
 
     return jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))(variables, x)
 
@@ -50,26 +50,35 @@ def test_the_implementation_changes_nothing(case):
     layer, arguments = LAYERS[case]
     x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 9, 8, 5)))
     variables = initialised(layer, x, *arguments)
-    results = [loss_and_gradients(layer.clone(implementation=name), variables, x, *arguments)
-               for name in ("plain", "fast")]
+    results = [
+        loss_and_gradients(layer.clone(implementation=name), variables, x, *arguments) for name in ("plain", "fast")
+    ]
     assert_same(results[1], results[0])
 
 
-@pytest.mark.parametrize(("layer", "reference", "arguments"), [
-    (layers.Conv(3, implementation="plain"), nn.Conv(3, (3, 3)), ((), ())),
-    (layers.BatchNorm(implementation="plain"), nn.BatchNorm(epsilon=1e-3), ((True,), (False,))),
-    (layers.BatchNorm(implementation="plain"), nn.BatchNorm(epsilon=1e-3), ((False,), (True,))),
-], ids=["conv", "norm in training", "norm in evaluation"])
+@pytest.mark.parametrize(
+    ("layer", "reference", "arguments"),
+    [
+        (layers.Conv(3, implementation="plain"), nn.Conv(3, (3, 3)), ((), ())),
+        (layers.BatchNorm(implementation="plain"), nn.BatchNorm(epsilon=1e-3), ((True,), (False,))),
+        (layers.BatchNorm(implementation="plain"), nn.BatchNorm(epsilon=1e-3), ((False,), (True,))),
+    ],
+    ids=["conv", "norm in training", "norm in evaluation"],
+)
 def test_the_parameters_are_those_of_flax(layer, reference, arguments):
     x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 6, 6, 5)))
     variables = initialised(layer, x, *arguments[0])
-    assert_same(loss_and_gradients(layer, variables, x, *arguments[0]),
-                loss_and_gradients(reference, variables, x, *arguments[1]))
+    assert_same(
+        loss_and_gradients(layer, variables, x, *arguments[0]),
+        loss_and_gradients(reference, variables, x, *arguments[1]),
+    )
 
 
 def test_a_network_learns_the_same_from_one_batch():
     x = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (4, 22, 22, 1)))
-    plain, fast = (registry.create("mini_xception", 7, {"block_features": (12, 16)}, implementation=name)
-                   for name in ("plain", "fast"))
+    plain, fast = (
+        registry.create("mini_xception", 7, {"block_features": (12, 16)}, implementation=name)
+        for name in ("plain", "fast")
+    )
     variables = initialised(plain, x, False)
     assert_same(loss_and_gradients(fast, variables, x, True), loss_and_gradients(plain, variables, x, True))

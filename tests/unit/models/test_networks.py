@@ -43,101 +43,197 @@ def test_every_network_is_counted():
 # The layers with parameters, and those that change the shape: (name, output, numbers in it)
 LAYERS = {
     "jaffe_basic": [
-        ("conv1", (128, 128, 5), 380), ("pool1", (42, 42, 5), 0), ("conv2", (13, 13, 15), 1_890),
-        ("pool2", (6, 6, 15), 0), ("flatten", (540,), 0), ("dense1", (64,), 34_624), ("classes", (7,), 455)],
+        ("conv1", (128, 128, 5), 380),
+        ("pool1", (42, 42, 5), 0),
+        ("conv2", (13, 13, 15), 1_890),
+        ("pool2", (6, 6, 15), 0),
+        ("flatten", (540,), 0),
+        ("dense1", (64,), 34_624),
+        ("classes", (7,), 455),
+    ],
     "jaffe_dropout": [
-        ("conv1", (128, 128, 5), 380), ("pool1", (42, 42, 5), 0), ("dropout1", (42, 42, 5), 0),
-        ("conv2", (13, 13, 15), 1_890), ("pool2", (6, 6, 15), 0), ("conv3", (1, 1, 80), 30_080),
-        ("dropout2", (1, 1, 80), 0), ("flatten", (80,), 0), ("dense1", (64,), 5_184), ("classes", (7,), 455)],
+        ("conv1", (128, 128, 5), 380),
+        ("pool1", (42, 42, 5), 0),
+        ("dropout1", (42, 42, 5), 0),
+        ("conv2", (13, 13, 15), 1_890),
+        ("pool2", (6, 6, 15), 0),
+        ("conv3", (1, 1, 80), 30_080),
+        ("dropout2", (1, 1, 80), 0),
+        ("flatten", (80,), 0),
+        ("dense1", (64,), 5_184),
+        ("classes", (7,), 455),
+    ],
     "jaffe_best": [
-        ("conv1", (128, 128, 6), 456), ("pool1", (64, 64, 6), 0), ("conv2", (64, 64, 16), 2_416),
-        ("pool2", (32, 32, 16), 0), ("conv3", (28, 28, 120), 48_120), ("dropout1", (28, 28, 120), 0),
-        ("flatten", (94_080,), 0), ("dense1", (84,), 7_902_804), ("dropout2", (84,), 0), ("classes", (7,), 595)],
+        ("conv1", (128, 128, 6), 456),
+        ("pool1", (64, 64, 6), 0),
+        ("conv2", (64, 64, 16), 2_416),
+        ("pool2", (32, 32, 16), 0),
+        ("conv3", (28, 28, 120), 48_120),
+        ("dropout1", (28, 28, 120), 0),
+        ("flatten", (94_080,), 0),
+        ("dense1", (84,), 7_902_804),
+        ("dropout2", (84,), 0),
+        ("classes", (7,), 595),
+    ],
     "ckplus_model1": [
-        ("conv1", (128, 128, 128), 9_728), ("pool1", (64, 64, 128), 0), ("conv2", (60, 60, 256), 819_456),
-        ("pool2", (30, 30, 256), 0), ("flatten", (230_400,), 0), ("dense1", (128,), 29_491_328),
-        ("dropout", (128,), 0), ("classes", (7,), 903)],
+        ("conv1", (128, 128, 128), 9_728),
+        ("pool1", (64, 64, 128), 0),
+        ("conv2", (60, 60, 256), 819_456),
+        ("pool2", (30, 30, 256), 0),
+        ("flatten", (230_400,), 0),
+        ("dense1", (128,), 29_491_328),
+        ("dropout", (128,), 0),
+        ("classes", (7,), 903),
+    ],
     "ckplus_model2": [
-        ("conv1", (128, 128, 128), 9_728), ("pool1", (64, 64, 128), 0), ("flatten", (524_288,), 0),
-        ("dense1", (128,), 67_108_992), ("dropout", (128,), 0), ("classes", (7,), 903)],
+        ("conv1", (128, 128, 128), 9_728),
+        ("pool1", (64, 64, 128), 0),
+        ("flatten", (524_288,), 0),
+        ("dense1", (128,), 67_108_992),
+        ("dropout", (128,), 0),
+        ("classes", (7,), 903),
+    ],
     "six_conv": [
-        ("conv1", (48, 48, 22), 1_430), ("conv2", (48, 48, 22), 30_998), ("pool2", (24, 24, 22), 0),
-        ("conv3", (24, 24, 22), 30_998), ("conv4", (24, 24, 22), 7_766), ("pool4", (6, 6, 22), 0),
-        ("conv5", (6, 6, 22), 7_766), ("conv6", (6, 6, 22), 7_766), ("flatten", (792,), 0), ("dropout", (792,), 0),
-        ("classes", (6,), 4_758)],
+        ("conv1", (48, 48, 22), 1_430),
+        ("conv2", (48, 48, 22), 30_998),
+        ("pool2", (24, 24, 22), 0),
+        ("conv3", (24, 24, 22), 30_998),
+        ("conv4", (24, 24, 22), 7_766),
+        ("pool4", (6, 6, 22), 0),
+        ("conv5", (6, 6, 22), 7_766),
+        ("conv6", (6, 6, 22), 7_766),
+        ("flatten", (792,), 0),
+        ("dropout", (792,), 0),
+        ("classes", (6,), 4_758),
+    ],
     "mini_xception": [
-        ("stem1_conv", (46, 46, 8), 72), ("stem1_norm", (46, 46, 8), 32),
-        ("stem2_conv", (44, 44, 8), 576), ("stem2_norm", (44, 44, 8), 32),
-        *[row for block, (side, before, features) in enumerate(
-            ((44, 8, 16), (22, 16, 32), (11, 32, 64), (6, 64, 128)), 1)
-          for half, maps in [(((side + 1) // 2,) * 2, (side, side, features))]
-          for row in [
-              (f"block{block}_residual_conv", (*half, features), before * features),
-              (f"block{block}_residual_norm", (*half, features), 4 * features),
-              (f"block{block}_conv1", maps, 9 * before + before * features),
-              (f"block{block}_norm1", maps, 4 * features),
-              (f"block{block}_conv2", maps, 9 * features + features * features),
-              (f"block{block}_norm2", maps, 4 * features),
-              (f"block{block}_pool", (*half, features), 0)]],
-        ("classes_conv", (3, 3, 7), 8_071), ("pool", (7,), 0)],
+        ("stem1_conv", (46, 46, 8), 72),
+        ("stem1_norm", (46, 46, 8), 32),
+        ("stem2_conv", (44, 44, 8), 576),
+        ("stem2_norm", (44, 44, 8), 32),
+        *[
+            row
+            for block, (side, before, features) in enumerate(((44, 8, 16), (22, 16, 32), (11, 32, 64), (6, 64, 128)), 1)
+            for half, maps in [(((side + 1) // 2,) * 2, (side, side, features))]
+            for row in [
+                (f"block{block}_residual_conv", (*half, features), before * features),
+                (f"block{block}_residual_norm", (*half, features), 4 * features),
+                (f"block{block}_conv1", maps, 9 * before + before * features),
+                (f"block{block}_norm1", maps, 4 * features),
+                (f"block{block}_conv2", maps, 9 * features + features * features),
+                (f"block{block}_norm2", maps, 4 * features),
+                (f"block{block}_pool", (*half, features), 0),
+            ]
+        ],
+        ("classes_conv", (3, 3, 7), 8_071),
+        ("pool", (7,), 0),
+    ],
     "vgg16": [
-        ("block1_conv1", (48, 48, 64), 1_792), ("block1_conv2", (48, 48, 64), 36_928),
+        ("block1_conv1", (48, 48, 64), 1_792),
+        ("block1_conv2", (48, 48, 64), 36_928),
         ("block1_pool", (24, 24, 64), 0),
-        ("block2_conv1", (24, 24, 128), 73_856), ("block2_conv2", (24, 24, 128), 147_584),
+        ("block2_conv1", (24, 24, 128), 73_856),
+        ("block2_conv2", (24, 24, 128), 147_584),
         ("block2_pool", (12, 12, 128), 0),
-        ("block3_conv1", (12, 12, 256), 295_168), ("block3_conv2", (12, 12, 256), 590_080),
-        ("block3_conv3", (12, 12, 256), 590_080), ("block3_pool", (6, 6, 256), 0),
-        ("block4_conv1", (6, 6, 512), 1_180_160), ("block4_conv2", (6, 6, 512), 2_359_808),
-        ("block4_conv3", (6, 6, 512), 2_359_808), ("block4_pool", (3, 3, 512), 0),
-        ("block5_conv1", (3, 3, 512), 2_359_808), ("block5_conv2", (3, 3, 512), 2_359_808),
-        ("block5_conv3", (3, 3, 512), 2_359_808), ("block5_pool", (1, 1, 512), 0),
-        ("pool", (512,), 0), ("classes", (7,), 3_591)],
+        ("block3_conv1", (12, 12, 256), 295_168),
+        ("block3_conv2", (12, 12, 256), 590_080),
+        ("block3_conv3", (12, 12, 256), 590_080),
+        ("block3_pool", (6, 6, 256), 0),
+        ("block4_conv1", (6, 6, 512), 1_180_160),
+        ("block4_conv2", (6, 6, 512), 2_359_808),
+        ("block4_conv3", (6, 6, 512), 2_359_808),
+        ("block4_pool", (3, 3, 512), 0),
+        ("block5_conv1", (3, 3, 512), 2_359_808),
+        ("block5_conv2", (3, 3, 512), 2_359_808),
+        ("block5_conv3", (3, 3, 512), 2_359_808),
+        ("block5_pool", (1, 1, 512), 0),
+        ("pool", (512,), 0),
+        ("classes", (7,), 3_591),
+    ],
     "vgg": [
-        *[row for stage, (side, before, features) in enumerate(
-            ((40, 1, 64), (20, 64, 128), (10, 128, 256), (5, 256, 512)), 1)
-          for maps in [(side, side, features)]
-          for row in [
-              (f"stage{stage}_conv1", maps, 9 * before * features + features),
-              (f"stage{stage}_norm1", maps, 4 * features),
-              (f"stage{stage}_conv2", maps, 9 * features * features + features),
-              (f"stage{stage}_norm2", maps, 4 * features),
-              (f"stage{stage}_pool", (side // 2, side // 2, features), 0)]],
-        ("flatten", (2_048,), 0), ("dense1", (4_096,), 8_392_704), ("dropout1", (4_096,), 0),
-        ("dense2", (4_096,), 16_781_312), ("dropout2", (4_096,), 0), ("classes", (7,), 28_679)],
+        *[
+            row
+            for stage, (side, before, features) in enumerate(
+                ((40, 1, 64), (20, 64, 128), (10, 128, 256), (5, 256, 512)), 1
+            )
+            for maps in [(side, side, features)]
+            for row in [
+                (f"stage{stage}_conv1", maps, 9 * before * features + features),
+                (f"stage{stage}_norm1", maps, 4 * features),
+                (f"stage{stage}_conv2", maps, 9 * features * features + features),
+                (f"stage{stage}_norm2", maps, 4 * features),
+                (f"stage{stage}_pool", (side // 2, side // 2, features), 0),
+            ]
+        ],
+        ("flatten", (2_048,), 0),
+        ("dense1", (4_096,), 8_392_704),
+        ("dropout1", (4_096,), 0),
+        ("dense2", (4_096,), 16_781_312),
+        ("dropout2", (4_096,), 0),
+        ("classes", (7,), 28_679),
+    ],
     "resnet18": [
-        ("stem_conv", (48, 48, 64), 576), ("stem_norm", (48, 48, 64), 256),
-        *[row for stage, (side, before, features) in enumerate(
-            ((48, 64, 64), (24, 64, 128), (12, 128, 256), (6, 256, 512)), 1)
-          for maps in [(side, side, features)]
-          for block, entering in ((1, before), (2, features))
-          for row in [
-              (f"stage{stage}_block{block}_1_conv", maps, 9 * entering * features),
-              (f"stage{stage}_block{block}_1_norm", maps, 4 * features),
-              (f"stage{stage}_block{block}_2_conv", maps, 9 * features * features),
-              (f"stage{stage}_block{block}_2_norm", maps, 4 * features),
-              *([(f"stage{stage}_block{block}_shortcut_conv", maps, entering * features),
-                 (f"stage{stage}_block{block}_shortcut_norm", maps, 4 * features)] if entering != features else [])]],
-        ("pool", (512,), 0), ("dropout", (512,), 0), ("classes", (7,), 3_591)],
+        ("stem_conv", (48, 48, 64), 576),
+        ("stem_norm", (48, 48, 64), 256),
+        *[
+            row
+            for stage, (side, before, features) in enumerate(
+                ((48, 64, 64), (24, 64, 128), (12, 128, 256), (6, 256, 512)), 1
+            )
+            for maps in [(side, side, features)]
+            for block, entering in ((1, before), (2, features))
+            for row in [
+                (f"stage{stage}_block{block}_1_conv", maps, 9 * entering * features),
+                (f"stage{stage}_block{block}_1_norm", maps, 4 * features),
+                (f"stage{stage}_block{block}_2_conv", maps, 9 * features * features),
+                (f"stage{stage}_block{block}_2_norm", maps, 4 * features),
+                *(
+                    [
+                        (f"stage{stage}_block{block}_shortcut_conv", maps, entering * features),
+                        (f"stage{stage}_block{block}_shortcut_norm", maps, 4 * features),
+                    ]
+                    if entering != features
+                    else []
+                ),
+            ]
+        ],
+        ("pool", (512,), 0),
+        ("dropout", (512,), 0),
+        ("classes", (7,), 3_591),
+    ],
 }
 
 
 @pytest.mark.parametrize(("name", "shape", "classes"), [(row[0], row[2], row[3]) for row in TOTALS if not row[1]])
 def test_layers_are_those_published(name, shape, classes):
-    found = [(row.name, row.output_shape, row.trained + row.statistics)
-             for row in layers_of(registry.create(name, classes), shape)]
+    found = [
+        (row.name, row.output_shape, row.trained + row.statistics)
+        for row in layers_of(registry.create(name, classes), shape)
+    ]
     assert found == LAYERS[name]
 
 
 # The narrowest image each network takes, to be quick
-SMALL = {"jaffe_basic": 64, "jaffe_dropout": 128, "jaffe_best": 32, "ckplus_model1": 16, "ckplus_model2": 8,
-         "six_conv": 16, "mini_xception": 24, "vgg": 16, "vgg16": 32, "resnet18": 16}
+SMALL = {
+    "jaffe_basic": 64,
+    "jaffe_dropout": 128,
+    "jaffe_best": 32,
+    "ckplus_model1": 16,
+    "ckplus_model2": 8,
+    "six_conv": 16,
+    "mini_xception": 24,
+    "vgg": 16,
+    "vgg16": 32,
+    "resnet18": 16,
+}
 POOLED_HEADS = {"mini_xception", "resnet18", "vgg"}
 
 
 def small(name, draw_variables, dtype=None):
     """A network with variables and the narrowest images it takes."""
-    model = registry.create(name, 5, {"dense_features": ()} if name == "vgg" else {}, dtype=dtype,
-                            implementation="plain")
+    model = registry.create(
+        name, 5, {"dense_features": ()} if name == "vgg" else {}, dtype=dtype, implementation="plain"
+    )
     images = np.random.default_rng(0).uniform(-1, 1, (2, SMALL[name], SMALL[name], 3)).astype(np.float32)
     return model, draw_variables(model, images), images
 
@@ -183,9 +279,11 @@ def test_dropout_is_drawn_in_training_only(name, draw_variables):
     model, variables, images = small(name, draw_variables)
 
     def draws(train):
-        return str(jax.make_jaxpr(lambda key: model.apply(
-            variables, images, train, rngs={"dropout": key}, mutable=["batch_stats"]))(jax.random.key(0))).count(
-                "random_bits[")
+        return str(
+            jax.make_jaxpr(
+                lambda key: model.apply(variables, images, train, rngs={"dropout": key}, mutable=["batch_stats"])
+            )(jax.random.key(0))
+        ).count("random_bits[")
 
     assert draws(True) == DROPOUTS.get(name, 0)
     assert draws(False) == 0

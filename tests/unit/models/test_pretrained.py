@@ -15,8 +15,11 @@ from fer_jax.errors import UserError
 from fer_jax.export import bundle, weights
 from fer_jax.models import pretrained, registry, vgg16
 
-LAYERS = [f"block{block}_conv{i}" for block, (convolutions, _) in enumerate(vgg16.BLOCKS, 1)
-          for i in range(1, convolutions + 1)]
+LAYERS = [
+    f"block{block}_conv{i}"
+    for block, (convolutions, _) in enumerate(vgg16.BLOCKS, 1)
+    for i in range(1, convolutions + 1)
+]
 
 
 def new_variables(name="vgg16", num_classes=7, shape=(32, 32, 3), args=None):
@@ -64,8 +67,10 @@ def test_features_of_keras(keras_vgg16, file):
 def small_layers():
     """Arrays of VGG16's shapes, all of one value a layer, to be quick."""
     shapes = new_variables()["params"]
-    return {layer: {key: np.full(array.shape, i + 1, np.float32) for key, array in sorted(shapes[layer].items())}
-            for i, layer in enumerate(LAYERS)}
+    return {
+        layer: {key: np.full(array.shape, i + 1, np.float32) for key, array in sorted(shapes[layer].items())}
+        for i, layer in enumerate(LAYERS)
+    }
 
 
 def write_keras_2(path, layers, name="{layer}/{layer}/{weight}:0", inside=""):
@@ -162,8 +167,11 @@ def test_pth_without_torch(tmp_path, monkeypatch):
 
 
 def test_missing_file_names_the_official_one_and_its_checksum(tmp_path):
-    with pytest.raises(UserError, match=r"no weights at .*x.h5: expected vgg16_weights_tf_dim_ordering_tf_kernels_notop"
-                                        r".h5 of Keras \(md5 6d6bbae143d832006294945121d1f1fc\)"):
+    with pytest.raises(
+        UserError,
+        match=r"no weights at .*x.h5: expected vgg16_weights_tf_dim_ordering_tf_kernels_notop"
+        r".h5 of Keras \(md5 6d6bbae143d832006294945121d1f1fc\)",
+    ):
         pretrained.load(tmp_path / "x.h5", "vgg16", {})
     with pytest.raises(UserError, match=r"no weights at .*x: expected a bundle of this project"):
         pretrained.load(tmp_path / "x", "resnet18", {})
@@ -186,8 +194,12 @@ def test_missing_layers_and_wrong_shapes_are_named(tmp_path):
 
 def test_damaged_files(tmp_path):
     whole = write_keras_2(tmp_path / "whole.h5", small_layers())
-    for name, data in (("cut.h5", whole.read_bytes()[:100_000]), ("text.h5", b"no HDF5"), ("text.npz", b"no npz"),
-                       ("text.safetensors", b"no safetensors")):
+    for name, data in (
+        ("cut.h5", whole.read_bytes()[:100_000]),
+        ("text.h5", b"no HDF5"),
+        ("text.npz", b"no npz"),
+        ("text.safetensors", b"no safetensors"),
+    ):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(UserError, match=rf"{name}: .*copy it again"):
             pretrained.load(tmp_path / name, "vgg16", new_variables())
@@ -211,11 +223,17 @@ def small_bundle(tmp_path):
     folder.mkdir()
     variables = jax.tree.map(lambda leaf: leaf * 0 + 3, new_variables("mini_xception", args=args, shape=(24, 24, 1)))
     weights.save(folder / bundle.FILES["weights"], variables)
-    bundle.write(folder, name="small", labels=list("abcdefg"), input=bundle.Input(24, 1, "signed", "area"),
-                 crop={"border": "replicate", "detectors": {}}, temperature=1.0, uncertain_below=0.0,
-                 model={"name": "mini_xception", "args": args, "parameters": 1_000},
-                 provenance={"licence": "", "training_data": "", "result": None, "config": {}, "versions": {},
-                             "created": ""})
+    bundle.write(
+        folder,
+        name="small",
+        labels=list("abcdefg"),
+        input=bundle.Input(24, 1, "signed", "area"),
+        crop={"border": "replicate", "detectors": {}},
+        temperature=1.0,
+        uncertain_below=0.0,
+        model={"name": "mini_xception", "args": args, "parameters": 1_000},
+        provenance={"licence": "", "training_data": "", "result": None, "config": {}, "versions": {}, "created": ""},
+    )
     return folder, args
 
 

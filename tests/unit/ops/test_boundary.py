@@ -36,5 +36,5 @@ def test_it_stays_apart_for_several_models_and_in_loops():
 
 
 def test_static_arguments():
-    power = isolated(lambda x, exponent: x ** exponent, static_argnums=(1,))
+    power = isolated(lambda x, exponent: x**exponent, static_argnums=(1,))
     np.testing.assert_array_equal(power(jnp.arange(3.0), 2), [0, 1, 4])

@@ -11,8 +11,9 @@ from fer_jax.ops import convolution
 
 
 def plain(x, kernel, strides=1, padding="SAME", groups=1):
-    return lax.conv_general_dilated(x, kernel, (strides, strides), padding, feature_group_count=groups,
-                                    dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    return lax.conv_general_dilated(
+        x, kernel, (strides, strides), padding, feature_group_count=groups, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
 
 
 SIZES = [(6, 8), (7, 5)]
@@ -22,23 +23,33 @@ SIZES = [(6, 8), (7, 5)]
 @pytest.mark.parametrize(("strides", "channels"), [(1, 1), (1, 4), (2, 4), (3, 1)])
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
 def test_depthwise(agree, rng, size, strides, padding, channels):
-    agree(functools.partial(convolution.depthwise, strides=strides, padding_kind=padding),
-          functools.partial(plain, strides=strides, padding=padding, groups=channels),
-          rng.normal(size=(3, *size, channels)), rng.normal(size=(3, 3, 1, channels)))
+    agree(
+        functools.partial(convolution.depthwise, strides=strides, padding_kind=padding),
+        functools.partial(plain, strides=strides, padding=padding, groups=channels),
+        rng.normal(size=(3, *size, channels)),
+        rng.normal(size=(3, 3, 1, channels)),
+    )
 
 
 @pytest.mark.parametrize(("kernel", "strides"), [((1, 1), 2), ((2, 4), 1), ((5, 3), 2)])
 def test_depthwise_with_other_kernels(agree, rng, kernel, strides):
-    agree(functools.partial(convolution.depthwise, strides=strides),
-          functools.partial(plain, strides=strides, groups=2),
-          rng.normal(size=(2, 7, 8, 2)), rng.normal(size=(*kernel, 1, 2)))
+    agree(
+        functools.partial(convolution.depthwise, strides=strides),
+        functools.partial(plain, strides=strides, groups=2),
+        rng.normal(size=(2, 7, 8, 2)),
+        rng.normal(size=(*kernel, 1, 2)),
+    )
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("strides", "channels", "features"), [(1, 3, 5), (2, 4, 1), (3, 1, 3)])
 def test_pointwise(agree, rng, size, strides, channels, features):
-    agree(functools.partial(convolution.pointwise, strides=strides), functools.partial(plain, strides=strides),
-          rng.normal(size=(3, *size, channels)), rng.normal(size=(1, 1, channels, features)))
+    agree(
+        functools.partial(convolution.pointwise, strides=strides),
+        functools.partial(plain, strides=strides),
+        rng.normal(size=(3, *size, channels)),
+        rng.normal(size=(1, 1, channels, features)),
+    )
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -46,8 +57,12 @@ def test_pointwise(agree, rng, size, strides, channels, features):
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
 @pytest.mark.parametrize(("channels", "features"), [(1, 3), (4, 2)], ids=["all rows gathered", "one row gathered"])
 def test_dense(agree, rng, size, kernel, padding, channels, features):
-    agree(functools.partial(convolution.dense, padding_kind=padding), functools.partial(plain, padding=padding),
-          rng.normal(size=(3, *size, channels)), rng.normal(size=(*kernel, channels, features)))
+    agree(
+        functools.partial(convolution.dense, padding_kind=padding),
+        functools.partial(plain, padding=padding),
+        rng.normal(size=(3, *size, channels)),
+        rng.normal(size=(*kernel, channels, features)),
+    )
 
 
 @pytest.mark.parametrize("operation", [convolution.depthwise, convolution.pointwise, convolution.dense])

@@ -49,8 +49,10 @@ def test_statistics_are_float32_under_bfloat16(rng):
 def mapped(api, function):
     """`function` of this device's x, run over eight; x is the first argument, the rest is replicated."""
     if api == "pmap":
+
         def run(x, *rest):
             return jax.pmap(function, "data", in_axes=(0, None, None, None))(x.reshape(8, -1, *x.shape[1:]), *rest)
+
         return run
     mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
     whole, split = PartitionSpec(), PartitionSpec("data")
@@ -58,8 +60,9 @@ def mapped(api, function):
     def local(x, *rest):
         return jax.tree.map(lambda v: v[None], function(x, *rest))
 
-    return jax.jit(jax.shard_map(local, mesh=mesh, in_specs=(split, whole, whole, whole), out_specs=split,
-                                 check_vma=False))
+    return jax.jit(
+        jax.shard_map(local, mesh=mesh, in_specs=(split, whole, whole, whole), out_specs=split, check_vma=False)
+    )
 
 
 @pytest.mark.parametrize("api", ["pmap", "shard_map"])
@@ -69,7 +72,7 @@ def test_eight_devices_are_one_with_the_same_batch(rng, api):
 
     def loss(x, scale, bias, weight, axis_name=None):
         y, mean, variance = batch_norm(x, scale, bias, EPSILON, axis_name)
-        return (y ** 2 * weight[..., None, :]).sum(), (mean, variance)
+        return (y**2 * weight[..., None, :]).sum(), (mean, variance)
 
     weight = weight[0, 0, :1]  # the same for every example: each device needs no part of it
     differentiated = functools.partial(jax.value_and_grad, argnums=(0, 1, 2), has_aux=True)

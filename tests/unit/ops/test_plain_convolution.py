@@ -15,8 +15,12 @@ def reference(x, kernel, strides, padding):
 
 
 @settings(deadline=None, max_examples=12)
-@given(size=st.tuples(st.integers(5, 9), st.integers(5, 9)), kernel=st.tuples(st.integers(1, 5), st.integers(1, 5)),
-       strides=st.integers(1, 4), padding=st.sampled_from(["SAME", "VALID"]))
+@given(
+    size=st.tuples(st.integers(5, 9), st.integers(5, 9)),
+    kernel=st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    strides=st.integers(1, 4),
+    padding=st.sampled_from(["SAME", "VALID"]),
+)
 def test_values_and_gradients_of_lax(size, kernel, strides, padding):
     rng = np.random.default_rng(0)
     with jax.enable_x64(True):
@@ -32,12 +36,16 @@ def test_values_and_gradients_of_lax(size, kernel, strides, padding):
 @pytest.mark.parametrize("strides", [1, 2])
 def test_gradients_keep_the_channels_last(strides):
     """Permuted axes are what is slow inside a scan."""
+
     def loss(x, kernel):
         return convolve(x, kernel, strides, "SAME").sum()
 
     jaxpr = jax.make_jaxpr(jax.grad(loss, argnums=(0, 1)))(np.zeros((2, 8, 8, 3)), np.zeros((3, 3, 3, 4)))
-    found = [equation.params["dimension_numbers"] for equation in jaxpr.eqns
-             if equation.primitive.name == "conv_general_dilated"]
+    found = [
+        equation.params["dimension_numbers"]
+        for equation in jaxpr.eqns
+        if equation.primitive.name == "conv_general_dilated"
+    ]
     plain = lax.conv_dimension_numbers((2, 8, 8, 3), (3, 3, 3, 4), CHANNELS_LAST)
     assert len(found) == 2
     assert set(found) == {plain}

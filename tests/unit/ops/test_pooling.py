@@ -20,8 +20,11 @@ def test_max_pool(agree, rng, size, window, strides, padding):
     distinct = rng.normal(size=(3, *size, 2))
     x = np.concatenate([distinct, distinct > 0])  # and ties, as ReLU makes of a flat patch
     arguments = {"window": window, "strides": strides}
-    agree(functools.partial(pooling.max_pool, **arguments, padding_kind=padding),
-          functools.partial(plain, **arguments, padding=padding), x)
+    agree(
+        functools.partial(pooling.max_pool, **arguments, padding_kind=padding),
+        functools.partial(plain, **arguments, padding=padding),
+        x,
+    )
 
 
 def test_one_channel_of_constant_images(agree, rng):

@@ -83,8 +83,9 @@ def _softmax(logits):
     return exponentials / exponentials.sum()
 
 
-@pytest.mark.parametrize("crop", [np.zeros((4, 4), np.float32), np.zeros((0, 4), np.uint8),
-                                  np.zeros((4, 4, 4), np.uint8)])
+@pytest.mark.parametrize(
+    "crop", [np.zeros((4, 4), np.float32), np.zeros((0, 4), np.uint8), np.zeros((4, 4, 4), np.uint8)]
+)
 def test_what_is_no_crop_is_refused(classifier, crop):
     with pytest.raises(ValueError, match="a crop must be uint8"):
         classifier([crop])

@@ -24,8 +24,12 @@ def test_a_cut_is_the_square_of_the_frame_with_repeated_edges(left, top, width, 
 
 
 @settings(deadline=None, max_examples=50)
-@given(box=st.tuples(*[st.floats(-100, 100)] * 2, *[st.floats(0, 100)] * 2), enlarge=st.floats(0.1, 3),
-       offset=st.tuples(st.floats(-0.5, 0.5), st.floats(-0.5, 0.5)), roll=st.floats(-45, 45))
+@given(
+    box=st.tuples(*[st.floats(-100, 100)] * 2, *[st.floats(0, 100)] * 2),
+    enlarge=st.floats(0.1, 3),
+    offset=st.tuples(st.floats(-0.5, 0.5), st.floats(-0.5, 0.5)),
+    roll=st.floats(-45, 45),
+)
 def test_a_cut_is_a_square_of_the_policy_s_size_wherever_the_box_lies(box, enlarge, offset, roll):
     cut = faces.cut(FRAME, np.array(box), faces.CropPolicy(enlarge, offset), roll)
     side = max(round(max(box[2:]) * enlarge), 1)
@@ -64,8 +68,15 @@ def test_policies_come_from_the_bundle():
         faces.CropPolicy.of({"detectors": {"haar": faces.CROP["detectors"]["haar"]}}, "yunet")
 
 
-@pytest.mark.parametrize(("shape", "small", "scale"), [((480, 640), (240, 320), 2), ((1000, 100), (320, 32), 3.125),
-                                                       ((100, 200), (100, 200), 1), ((10_000, 1), (320, 1), 31.25)])
+@pytest.mark.parametrize(
+    ("shape", "small", "scale"),
+    [
+        ((480, 640), (240, 320), 2),
+        ((1000, 100), (320, 32), 3.125),
+        ((100, 200), (100, 200), 1),
+        ((10_000, 1), (320, 1), 31.25),
+    ],
+)
 def test_shrinking_keeps_the_proportions_and_never_enlarges(shape, small, scale):
     image, factor = faces.shrink(np.zeros(shape, np.uint8), 320)
     assert image.shape == small
@@ -131,8 +142,9 @@ def test_eyes_tell_the_roll(name, group_picture, request):
     upright = cv2.resize(group_picture[230:363, 324:457], (300, 300), interpolation=cv2.INTER_CUBIC)
     rolls = []
     for degrees in (-15, 0, 15):  # clockwise, which OpenCV counts backwards
-        turned = cv2.warpAffine(upright, cv2.getRotationMatrix2D((150, 150), -degrees, 1), (300, 300),
-                                borderMode=cv2.BORDER_REPLICATE)
+        turned = cv2.warpAffine(
+            upright, cv2.getRotationMatrix2D((150, 150), -degrees, 1), (300, 300), borderMode=cv2.BORDER_REPLICATE
+        )
         (face,) = detector.detect(turned)
         rolls.append(face.roll)
     assert rolls == sorted(rolls)

@@ -16,9 +16,19 @@ LABELS = ("happy", "sad")
 
 def _scene(index=0, faces=2):
     frame = Frame(np.zeros((48, 64, 3), np.uint8), index, index / 25, 0.0, "clip.mp4", not index)
-    readings = [Reading(track, np.array([1.25, 2, 30, 40.06]) * track, track % 2, np.float32([0.25, 0.75]),
-                        np.float32([0.5, 0.5]), False, True, np.full((9, 9, 3), track, np.uint8))
-                for track in range(1, faces + 1)]
+    readings = [
+        Reading(
+            track,
+            np.array([1.25, 2, 30, 40.06]) * track,
+            track % 2,
+            np.float32([0.25, 0.75]),
+            np.float32([0.5, 0.5]),
+            False,
+            True,
+            np.full((9, 9, 3), track, np.uint8),
+        )
+        for track in range(1, faces + 1)
+    ]
     return Scene(frame, readings)
 
 
@@ -83,9 +93,14 @@ def test_recordings_that_cannot_be(tmp_path):
         Recording(tmp_path / "folder.mp4", 25.0, live=False)
 
 
-@pytest.mark.parametrize("make", [lambda path: Recording(path, 25.0, live=False),
-                                  lambda path: Events(str(path), LABELS),
-                                  lambda path: FaceFolder(path, LABELS)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: Recording(path, 25.0, live=False),
+        lambda path: Events(str(path), LABELS),
+        lambda path: FaceFolder(path, LABELS),
+    ],
+)
 def test_places_that_cannot_be_written(make, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"--(record|events|save-faces): .* cannot be written \(.*\): name a place"):
@@ -101,11 +116,28 @@ def test_events_as_json_lines(tmp_path):
     events.close()
     lines = [json.loads(line) for line in (tmp_path / "new" / "out.jsonl").read_text().splitlines()]
     assert lines[0] == {
-        "frame": 0, "time": 0.0, "source": "clip.mp4",
-        "faces": [{"track": 1, "box": [1.2, 2.0, 30.0, 40.1], "found": True, "label": "sad", "uncertain": False,
-                   "probabilities": {"happy": 0.25, "sad": 0.75}},
-                  {"track": 2, "box": [2.5, 4.0, 60.0, 80.1], "found": True, "label": "happy", "uncertain": False,
-                   "probabilities": {"happy": 0.25, "sad": 0.75}}]}
+        "frame": 0,
+        "time": 0.0,
+        "source": "clip.mp4",
+        "faces": [
+            {
+                "track": 1,
+                "box": [1.2, 2.0, 30.0, 40.1],
+                "found": True,
+                "label": "sad",
+                "uncertain": False,
+                "probabilities": {"happy": 0.25, "sad": 0.75},
+            },
+            {
+                "track": 2,
+                "box": [2.5, 4.0, 60.0, 80.1],
+                "found": True,
+                "label": "happy",
+                "uncertain": False,
+                "probabilities": {"happy": 0.25, "sad": 0.75},
+            },
+        ],
+    }
     assert lines[1] == {"frame": 1, "time": 0.04, "source": "clip.mp4", "faces": []}
 
 
@@ -118,9 +150,21 @@ def test_events_as_csv(tmp_path):
     with (tmp_path / "out.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["frame"], row["track"]) for row in rows] == [("0", "1"), ("0", "2"), ("2", "1")]
-    assert rows[0] == {"frame": "0", "time": "0.0", "source": "clip.mp4", "track": "1", "left": "1.2", "top": "2.0",
-                       "width": "30.0", "height": "40.1", "found": "True", "label": "sad", "uncertain": "False",
-                       "happy": "0.25", "sad": "0.75"}
+    assert rows[0] == {
+        "frame": "0",
+        "time": "0.0",
+        "source": "clip.mp4",
+        "track": "1",
+        "left": "1.2",
+        "top": "2.0",
+        "width": "30.0",
+        "height": "40.1",
+        "found": "True",
+        "label": "sad",
+        "uncertain": "False",
+        "happy": "0.25",
+        "sad": "0.75",
+    }
 
 
 def test_events_on_standard_output(capsys):

@@ -58,8 +58,10 @@ def test_two_faces_of_a_size_do_not_take_turns_in_the_single_view():
     seen = set()
     for i in range(10):
         wobble = 3 if i % 2 else -3
-        drawn = drawing.draw(_scene([_reading(1, [100, 200, 100, 100 + wobble], 0),
-                                     _reading(2, [400, 200, 100, 100 - wobble], 3)]), "single")
+        drawn = drawing.draw(
+            _scene([_reading(1, [100, 200, 100, 100 + wobble], 0), _reading(2, [400, 200, 100, 100 - wobble], 3)]),
+            "single",
+        )
         seen.add(_shows(drawn[150:, 350:], 3) > 0)
     assert len(seen) == 1
 
@@ -67,8 +69,10 @@ def test_two_faces_of_a_size_do_not_take_turns_in_the_single_view():
 def test_a_missed_face_shows_corners_only_and_an_uncertain_name_a_question_mark():
     drawing = overlay.Overlay(FER2013)
     box = [200, 200, 200, 200]
-    found, missed, unsure = (drawing.draw(_scene([_reading(1, box, **kwargs)]), "multi")
-                             for kwargs in ({}, {"found": False}, {"uncertain": True}))
+    found, missed, unsure = (
+        drawing.draw(_scene([_reading(1, box, **kwargs)]), "multi")
+        for kwargs in ({}, {"found": False}, {"uncertain": True})
+    )
     assert _shows(found[300:301, 190:210], 3) > 0
     assert _shows(missed[300:301, 190:210], 3) == 0
     assert _shows(missed[198:260, 190:210], 3) > 0
@@ -77,8 +81,17 @@ def test_a_missed_face_shows_corners_only_and_an_uncertain_name_a_question_mark(
 
 def _tinted(values, region, shape=(100, 200)):
     """Where a grey frame became redder and where bluer, bool (H, W) each."""
-    reading = Reading(1, np.array([0, 0, 1, 1.0]), 3, np.full(7, 1 / 7), np.full(7, 1 / 7), False, True, None,
-                      Activation(np.array(values, np.float32), region))
+    reading = Reading(
+        1,
+        np.array([0, 0, 1, 1.0]),
+        3,
+        np.full(7, 1 / 7),
+        np.full(7, 1 / 7),
+        False,
+        True,
+        None,
+        Activation(np.array(values, np.float32), region),
+    )
     image = np.full((*shape, 3), 90, np.uint8)
     overlay._Pen(image).tint(reading.activation)
     red_over_blue = image[..., 2].astype(int) - image[..., 0]
@@ -112,8 +125,9 @@ def test_a_map_may_lie_anywhere(x, y, side, roll):
 
 
 def test_the_activation_is_drawn_when_asked_for():
-    reading = dataclasses.replace(_reading(1, [100, 100, 80, 80]),
-                                  activation=Activation(np.ones((4, 4), np.float32), Region(140, 140, 80, 80)))
+    reading = dataclasses.replace(
+        _reading(1, [100, 100, 80, 80]), activation=Activation(np.ones((4, 4), np.float32), Region(140, 140, 80, 80))
+    )
     drawing = overlay.Overlay(FER2013)
     plain, tinted = (drawing.draw(_scene([reading]), "multi", explain) for explain in (False, True))
     assert tuple(plain[140, 140]) == (90, 90, 90)
@@ -144,9 +158,12 @@ def test_a_crowd_gets_smaller_names(monkeypatch):
 
 
 @settings(deadline=None, max_examples=60)
-@given(shape=st.tuples(st.integers(1, 200), st.integers(1, 200)),
-       boxes=st.lists(st.tuples(*[st.floats(-300, 300)] * 2, *[st.floats(1, 400)] * 2), max_size=4),
-       view=st.sampled_from(overlay.VIEWS), found=st.booleans())
+@given(
+    shape=st.tuples(st.integers(1, 200), st.integers(1, 200)),
+    boxes=st.lists(st.tuples(*[st.floats(-300, 300)] * 2, *[st.floats(1, 400)] * 2), max_size=4),
+    view=st.sampled_from(overlay.VIEWS),
+    found=st.booleans(),
+)
 def test_any_box_in_any_frame_can_be_drawn(shape, boxes, view, found):
     scene = _scene([_reading(i + 1, box, i % 7, found) for i, box in enumerate(boxes)], shape)
     drawn = overlay.Overlay(FER2013).draw(scene, view)

@@ -102,8 +102,11 @@ def test_signals_end_it_with_all_files_closed(analyser, tmp_path, number):
         def __iter__(self):
             for frame in super().__iter__():
                 if frame.index == 20:
-                    signal.raise_signal(number) if threading.current_thread() is threading.main_thread() else \
-                        signal.pthread_kill(threading.main_thread().ident, number)
+                    signal.raise_signal(
+                        number
+                    ) if threading.current_thread() is threading.main_thread() else signal.pthread_kill(
+                        threading.main_thread().ident, number
+                    )
                 yield frame
 
     before = signal.getsignal(number)

@@ -97,12 +97,15 @@ def test_a_picture_that_cannot_be_read_is_skipped_among_others_and_told(tmp_path
         list(sources.open_source(str(tmp_path / "pictures" / "aa_broken.png")))
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda path: None, r"missing.mp4: no such file or folder: --source takes a camera's number"),
-    (lambda path: path.write_bytes(b""), r"missing.mp4: the file is empty"),
-    (lambda path: path.write_bytes(b"text" * 1000), r"missing.mp4: not a video that OpenCV can open"),
-    (lambda path: path.mkdir(), r"missing.mp4: no pictures there: expected files ending in"),
-])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: None, r"missing.mp4: no such file or folder: --source takes a camera's number"),
+        (lambda path: path.write_bytes(b""), r"missing.mp4: the file is empty"),
+        (lambda path: path.write_bytes(b"text" * 1000), r"missing.mp4: not a video that OpenCV can open"),
+        (lambda path: path.mkdir(), r"missing.mp4: no pictures there: expected files ending in"),
+    ],
+)
 def test_files_that_are_no_source(tmp_path, make, message):
     make(tmp_path / "missing.mp4")
     with pytest.raises(UserError, match=message):
@@ -149,9 +152,16 @@ def test_a_video_without_frames():
         list(sources.Video(Capture(), "clip", live=False))
 
 
-@pytest.mark.parametrize("image", [np.full((6, 8), 7, np.uint8), np.full((6, 8, 1), 7, np.uint8),
-                                   np.full((6, 8, 4), 7, np.uint8), np.full((6, 8), 7 * 256 + 99, np.uint16),
-                                   np.full((6, 8, 4), 7 * 256, np.uint16)])
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.full((6, 8), 7, np.uint8),
+        np.full((6, 8, 1), 7, np.uint8),
+        np.full((6, 8, 4), 7, np.uint8),
+        np.full((6, 8), 7 * 256 + 99, np.uint16),
+        np.full((6, 8, 4), 7 * 256, np.uint16),
+    ],
+)
 def test_cameras_may_give_grey_alpha_or_sixteen_bits(image):
     frame = next(iter(sources.Video(Capture(1, image=image), "camera", live=True)))
     np.testing.assert_array_equal(frame.image, np.full((6, 8, 3), 7, np.uint8))

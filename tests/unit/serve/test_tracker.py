@@ -41,8 +41,10 @@ def test_the_assignment_has_the_largest_sum_of_overlaps(first, second):
     assert len({t for t, _ in pairs}) == len({f for _, f in pairs}) == len(pairs)
     assert all(overlaps[pair] > 0 for pair in pairs)
     few, many = sorted((overlaps, overlaps.T), key=len)[0], max(a.shape[0], b.shape[0])
-    best = max((sum(few[i, j] for i, j in enumerate(columns))
-                for columns in itertools.permutations(range(many), len(few))), default=0)
+    best = max(
+        (sum(few[i, j] for i, j in enumerate(columns)) for columns in itertools.permutations(range(many), len(few))),
+        default=0,
+    )
     assert sum(overlaps[pair] for pair in pairs) == pytest.approx(best)
 
 

@@ -8,8 +8,12 @@ from fer_jax.errors import EXIT_USER_ERROR
 
 
 def run(tmp_path, *arguments):
-    return subprocess.run([sys.executable, "-m", "tools.prepare_data", *arguments], capture_output=True, text=True,
-                          env=os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")})
+    return subprocess.run(
+        [sys.executable, "-m", "tools.prepare_data", *arguments],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")},
+    )
 
 
 def test_counts_and_cache(tmp_path):
@@ -22,7 +26,7 @@ def test_counts_and_cache(tmp_path):
         lines = [line.split() for line in done.stdout.splitlines()]
         assert ["Training", "1", "0", "0", "1", "0", "0", "0", "2"] in lines
         assert ["PublicTest", "0", "0", "0", "1", "0", "0", "0", "1"] in lines
-        kept, = (tmp_path / "cache" / "fer_jax").iterdir()
+        (kept,) = (tmp_path / "cache" / "fer_jax").iterdir()
         assert f"kept in {kept}" in done.stdout
 
 

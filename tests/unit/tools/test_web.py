@@ -11,22 +11,31 @@ def _run(*arguments):
 
 
 def test_help_comes_quickly_because_it_imports_nothing_heavy():
-    done = _run("-c", "import sys; import tools.web\n"
-                      "print([name for name in ('numpy', 'cv2', 'aiohttp', 'jax') if name in sys.modules])")
+    done = _run(
+        "-c",
+        "import sys; import tools.web\n"
+        "print([name for name in ('numpy', 'cv2', 'aiohttp', 'jax') if name in sys.modules])",
+    )
     assert done.stdout.strip() == "[]", done.stderr
 
 
 def test_the_server_needs_no_training_framework():
-    done = _run("-c", "import sys; import fer_jax.web.server\n"
-                      "print([name for name in ('jax', 'flax', 'tensorflow', 'matplotlib') if name in sys.modules])")
+    done = _run(
+        "-c",
+        "import sys; import fer_jax.web.server\n"
+        "print([name for name in ('jax', 'flax', 'tensorflow', 'matplotlib') if name in sys.modules])",
+    )
     assert done.stdout.strip() == "[]", done.stderr
 
 
-@pytest.mark.parametrize(("flags", "message"), [
-    (["--model=nowhere"], "no bundle at "),
-    (["--model=nowhere", "--port=70000"], "--port=70000"),
-    (["8765"], "unexpected argument '8765'"),
-])
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--model=nowhere"], "no bundle at "),
+        (["--model=nowhere", "--port=70000"], "--port=70000"),
+        (["8765"], "unexpected argument '8765'"),
+    ],
+)
 def test_mistakes_get_one_line(flags, message):
     done = _run("-m", "tools.web", *flags)
     assert done.returncode == 2
@@ -36,7 +45,10 @@ def test_mistakes_get_one_line(flags, message):
 
 
 def test_without_the_server_library_it_says_what_to_install():
-    done = _run("-c", "import sys; sys.modules['aiohttp'] = None; sys.argv = ['web', '--model=nowhere']\n"
-                      "from tools import web; web.cli.run(web.main)")
+    done = _run(
+        "-c",
+        "import sys; sys.modules['aiohttp'] = None; sys.argv = ['web', '--model=nowhere']\n"
+        "from tools import web; web.cli.run(web.main)",
+    )
     assert done.returncode == 2
     assert done.stderr == "error: the page needs aiohttp: pip install aiohttp, or this package with its extra web\n"

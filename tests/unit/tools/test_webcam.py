@@ -11,13 +11,18 @@ def _run(*arguments):
 
 
 def test_help_comes_quickly_because_it_imports_nothing_heavy():
-    done = _run("-c", "import sys; import tools.webcam\n"
-                      "print([name for name in ('numpy', 'cv2', 'onnxruntime', 'jax') if name in sys.modules])")
+    done = _run(
+        "-c",
+        "import sys; import tools.webcam\n"
+        "print([name for name in ('numpy', 'cv2', 'onnxruntime', 'jax') if name in sys.modules])",
+    )
     assert done.stdout.strip() == "[]", done.stderr
 
 
-@pytest.mark.parametrize("argument", ["--detect-every=0", "--smoothing=mean", "--search-side=8", "--threads=0",
-                                      "--detector=dlib", "--runtime=torch"])
+@pytest.mark.parametrize(
+    "argument",
+    ["--detect-every=0", "--smoothing=mean", "--search-side=8", "--threads=0", "--detector=dlib", "--runtime=torch"],
+)
 def test_values_out_of_range_are_refused_before_anything_is_opened(argument):
     done = _run("-m", "tools.webcam", "--model=none", argument)
     assert done.returncode == 2

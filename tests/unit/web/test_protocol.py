@@ -23,8 +23,10 @@ def test_a_frame():
     assert protocol.parse_frame(frame(1, b"jpeg", still=True)).still
 
 
-@pytest.mark.parametrize(("message", "reason"), [
-    (b"", "a frame of 0 bytes"), (b"\0\0\0\0\1", "a frame of 5 bytes"), (b"\2\0\0\0\1jpeg", "a frame of kind 2")])
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [(b"", "a frame of 0 bytes"), (b"\0\0\0\0\1", "a frame of 5 bytes"), (b"\2\0\0\0\1jpeg", "a frame of kind 2")],
+)
 def test_a_message_without_a_frame_is_refused(message, reason):
     with pytest.raises(UserError, match=reason):
         protocol.parse_frame(message)
@@ -35,18 +37,21 @@ def test_settings():
     assert protocol.parse_settings(message, DETECTORS) == protocol.Settings("none", "last10", True)
 
 
-@pytest.mark.parametrize(("message", "reason"), [
-    ("{", "not JSON"),
-    ("[" * 100_000, "not JSON"),
-    ("[]", "other content than settings: expected detector, smoothing, explain"),
-    ("null", "other content"),
-    ('{"detector": "haar"}', "other content"),
-    ('{"detector": "haar", "smoothing": "none", "explain": true, "threads": 9}', "other content"),
-    ('{"detector": "yunet", "smoothing": "none", "explain": true}', "the setting detector is none of haar, none"),
-    ('{"detector": ["haar"], "smoothing": "none", "explain": true}', "the setting detector"),
-    ('{"detector": "haar", "smoothing": 3, "explain": true}', "the setting smoothing is none of average, last10"),
-    ('{"detector": "haar", "smoothing": "none", "explain": 1}', "the setting explain is none of False, True"),
-])
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[]", "other content than settings: expected detector, smoothing, explain"),
+        ("null", "other content"),
+        ('{"detector": "haar"}', "other content"),
+        ('{"detector": "haar", "smoothing": "none", "explain": true, "threads": 9}', "other content"),
+        ('{"detector": "yunet", "smoothing": "none", "explain": true}', "the setting detector is none of haar, none"),
+        ('{"detector": ["haar"], "smoothing": "none", "explain": true}', "the setting detector"),
+        ('{"detector": "haar", "smoothing": 3, "explain": true}', "the setting smoothing is none of average, last10"),
+        ('{"detector": "haar", "smoothing": "none", "explain": 1}', "the setting explain is none of False, True"),
+    ],
+)
 def test_other_settings_are_refused(message, reason):
     with pytest.raises(UserError, match=reason):
         protocol.parse_settings(message, DETECTORS)
@@ -86,8 +91,16 @@ def test_a_picture_that_would_not_fit_into_memory_is_refused_unseen(monkeypatch)
         protocol.decode(bytes(data))
 
 
-@pytest.mark.parametrize("data", [b"", b"\xff\xd8", cv2.imencode(".png", np.zeros((9, 9, 3), np.uint8))[1].tobytes(),
-                                  b"\xff\xd8\xff\xd9" + jpeg_of(0), jpeg_of(0)[:40]])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xff\xd8",
+        cv2.imencode(".png", np.zeros((9, 9, 3), np.uint8))[1].tobytes(),
+        b"\xff\xd8\xff\xd9" + jpeg_of(0),
+        jpeg_of(0)[:40],
+    ],
+)
 def test_what_is_no_jpeg_file_is_refused(data):
     with pytest.raises(UserError, match="a frame that is no JPEG file"):
         protocol.decode(data)
@@ -100,7 +113,7 @@ def test_a_jpeg_file_that_ends_after_its_header_is_refused():
 
 
 def test_the_page_is_told_about_the_model(classifier, classifier_without_maps):
-    (kind, content), = json.loads(protocol.hello(classifier, DETECTORS)).items()
+    ((kind, content),) = json.loads(protocol.hello(classifier, DETECTORS)).items()
     assert kind == "hello"
     assert content["labels"] == list(FER2013)
     assert content["colours"][FER2013.index("happy")] == "#f0e442", "Okabe and Ito's yellow, red first"
@@ -114,13 +127,18 @@ def test_the_page_is_told_about_the_model(classifier, classifier_without_maps):
 def test_a_scene(explain):
     shares = np.array([0.25, 0.75], np.float32)
     activation = Activation(np.array([[1, -0.5, 0]], np.float32), Region(20, 10, 30, 30, 5))
-    readings = [Reading(4, np.array([1.26, 2, 30, 40]), 1, shares[::-1], shares, False, True, None, activation),
-                Reading(5, np.array([50, 2, 30, 40.0]), 0, shares, shares, False, False, None)]
+    readings = [
+        Reading(4, np.array([1.26, 2, 30, 40]), 1, shares[::-1], shares, False, True, None, activation),
+        Reading(5, np.array([50, 2, 30, 40.0]), 0, shares, shares, False, False, None),
+    ]
     scene = Scene(Frame(np.zeros((48, 64, 3), np.uint8), 0, 0.0, 0.0, "", True), readings)
     message = json.loads(protocol.scene(protocol.Sent(9, False, b""), scene, explain, 3))["scene"]
     first, second = message.pop("faces")
     assert message == {"frame": 9, "still": False, "width": 64, "height": 48, "dropped": 3}
-    assert first.pop("activation") == ({"rows": 1, "columns": 3, "values": [100, -50, 0], "x": 20, "y": 10,
-                                        "width": 30, "height": 30, "roll": 5} if explain else None)
+    assert first.pop("activation") == (
+        {"rows": 1, "columns": 3, "values": [100, -50, 0], "x": 20, "y": 10, "width": 30, "height": 30, "roll": 5}
+        if explain
+        else None
+    )
     assert first == {"track": 4, "box": [1.3, 2, 30, 40], "found": True, "label": 1, "probabilities": [0.25, 0.75]}
     assert (second["found"], second["activation"]) == (False, None)

@@ -88,8 +88,9 @@ def test_what_is_not_of_the_page_is_not_served(classifier):
     _run(test())
 
 
-@pytest.mark.parametrize("origin", ["https://elsewhere.example", "http://127.0.0.1:1", "http://localhost", "null", "",
-                                    "http://[", None])
+@pytest.mark.parametrize(
+    "origin", ["https://elsewhere.example", "http://127.0.0.1:1", "http://localhost", "null", "", "http://[", None]
+)
 def test_other_pages_may_not_connect(classifier, origin):
     async def test():
         async with _client(classifier) as client:
@@ -101,9 +102,19 @@ def test_other_pages_may_not_connect(classifier, origin):
     _run(test())
 
 
-@pytest.mark.parametrize(("host", "status"), [
-    ("localhost:8765", 200), ("[::1]:80", 200), ("192.168.0.7:8765", 200), ("Camera.Lan:1", 200),
-    ("rebound.example:8765", 403), ("127.0.0.1.example", 403), ("[::1", 400), ("", 403)])
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:8765", 200),
+        ("[::1]:80", 200),
+        ("192.168.0.7:8765", 200),
+        ("Camera.Lan:1", 200),
+        ("rebound.example:8765", 403),
+        ("127.0.0.1.example", 403),
+        ("[::1", 400),
+        ("", 403),
+    ],
+)
 def test_foreign_names_are_refused(classifier, host, status):
     async def test():
         async with _client(classifier, host="camera.lan") as client:
@@ -113,9 +124,12 @@ def test_foreign_names_are_refused(classifier, host, status):
 
 
 MALFORMED = [
-    ("text", "{", "not JSON"), ("text", '{"explain": true}', "other content than settings"),
-    ("binary", b"", "a frame of 0 bytes"), ("binary", b"\7\0\0\0\1abc", "a frame of kind 7"),
-    ("binary", frame(5, b"no picture"), "no JPEG file"), ("binary", frame(5, jpeg_of(0)[:300]), "JPEG file"),
+    ("text", "{", "not JSON"),
+    ("text", '{"explain": true}', "other content than settings"),
+    ("binary", b"", "a frame of 0 bytes"),
+    ("binary", b"\7\0\0\0\1abc", "a frame of kind 7"),
+    ("binary", frame(5, b"no picture"), "no JPEG file"),
+    ("binary", frame(5, jpeg_of(0)[:300]), "JPEG file"),
 ]
 
 
@@ -245,8 +259,9 @@ def test_twenty_clients_share_the_model_fairly_whatever_one_of_them_does(classif
     async def test():
         async with _client(classifier, turns=1) as client:
             counts = dict.fromkeys(range(clients - 1), 0)
-            *_, answered = await asyncio.gather(*(patient(client, counts, name) for name in counts),
-                                                greedy(client, counts))
+            *_, answered = await asyncio.gather(
+                *(patient(client, counts, name) for name in counts), greedy(client, counts)
+            )
             assert max(counts.values()) <= rounds + 2
             assert answered <= 2 * rounds + 2
 
@@ -277,8 +292,10 @@ def test_the_end_of_the_server_is_said(classifier):
         app = server.application(classifier)
         async with server.listening(app, "127.0.0.1", 0) as address:
             assert address.startswith("http://127.0.0.1:")
-            async with ClientSession() as session, session.ws_connect(f"{address}socket",
-                                                                      origin=address.rstrip("/")) as connection:
+            async with (
+                ClientSession() as session,
+                session.ws_connect(f"{address}socket", origin=address.rstrip("/")) as connection,
+            ):
                 assert (await _next(connection))[0] == "hello"
                 await app.shutdown()
                 end = await connection.receive(PATIENCE_SECONDS)
@@ -299,7 +316,16 @@ def test_a_port_that_is_taken_is_told(classifier):
         _run(test(taken.getsockname()[1]))
 
 
-@pytest.mark.parametrize(("host", "loopback"), [("127.0.0.1", True), ("::1", True), ("localhost", True),
-                                                ("0.0.0.0", False), ("camera.lan", False), ("192.168.0.7", False)])
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("127.0.0.1", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("camera.lan", False),
+        ("192.168.0.7", False),
+    ],
+)
 def test_addresses_that_only_this_machine_reaches(host, loopback):
     assert server.is_loopback(host) is loopback

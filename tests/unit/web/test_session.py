@@ -62,5 +62,8 @@ def test_detectors_that_can_be_offered(classifier, tmp_path):
 
 
 def test_yunet_comes_first_where_there_is_one(classifier, real_data):
-    assert detectors(classifier, str(real_data / "models" / "face_detection_yunet_2023mar.onnx")) == \
-        ("yunet", "haar", "none")
+    assert detectors(classifier, str(real_data / "models" / "face_detection_yunet_2023mar.onnx")) == (
+        "yunet",
+        "haar",
+        "none",
+    )
