@@ -117,7 +117,8 @@ def test_bytes_arrive_whole():
             "process 1, 2 does not answer",
         ),
         (
-            "INTERNAL: Barrier failed because: task is set to ERROR: UNAVAILABLE: Task 1 heartbeat timeout. This indicates",
+            "INTERNAL: Barrier failed because: task is set to ERROR: UNAVAILABLE: Task 1 heartbeat timeout. "
+            "This indicates",
             "process 1 does not answer",
         ),
         ("UNAVAILABLE: something else\nand more", "UNAVAILABLE: something else"),
