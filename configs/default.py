@@ -72,7 +72,7 @@ def get_config() -> ConfigDict:
     c.loss.label_smoothing = 0.0
     c.loss.logit_adjustment = 0.0  # 1 trains for balanced accuracy: rare classes are named more often
 
-    c.teacher = ConfigDict()  # see fer_jax/distillation.py
+    c.teacher = ConfigDict()  # see fer_jax/experiments/distillation.py
     c.teacher.runs = ()  # folders of finished runs with the same labels and input; () is no teacher
     c.teacher.weight = 0.7  # share of the target that is the teachers' opinion, the rest is the label
     c.teacher.view = "flip"  # flip, ten_crop: the views of a face whose logits a teacher averages

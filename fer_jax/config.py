@@ -8,9 +8,11 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from fer_jax import files, optim, views
-from fer_jax.data import scaling
+from fer_jax import files
 from fer_jax.errors import UserError
+from fer_jax.evaluation import tta
+from fer_jax.preprocess import scaling
+from fer_jax.training import optim
 
 CHOICES = {
     "dtype": ("auto", "float32", "bfloat16"),
@@ -20,7 +22,7 @@ CHOICES = {
     "input.resize": ("area", "linear"),
     "augment.erase_fill": ("noise", "mean"),
     "augment.interpolation": ("bilinear", "bicubic"),
-    "teacher.view": views.VIEWS,
+    "teacher.view": tta.VIEWS,
     "optim.name": optim.OPTIMIZERS,
     "optim.schedule": optim.SCHEDULES,
     "eval.select_by": ("accuracy", "macro_f1", "loss"),
@@ -108,8 +110,8 @@ def validate(config: ConfigDict) -> None:
         if not least <= (value := get(config, key)) <= most:
             between = f"at least {least}" if most == INFINITY else f"between {least} and {most}"
             raise UserError(f"config.{key} is {value}: expected {between}")
-    if unknown := set(config.eval.tta) - set(views.VIEWS):
-        raise UserError(f"config.eval.tta has {sorted(unknown)[0]!r}: expected {' or '.join(views.VIEWS)}")
+    if unknown := set(config.eval.tta) - set(tta.VIEWS):
+        raise UserError(f"config.eval.tta has {sorted(unknown)[0]!r}: expected {' or '.join(tta.VIEWS)}")
     if config.seeds > 1 and config.eval.early_stop:
         raise UserError(
             f"config.eval.early_stop is {config.eval.early_stop} and config.seeds {config.seeds}: models "

@@ -12,7 +12,8 @@ import pathlib
 from absl import flags
 from ml_collections import config_flags
 
-from fer_jax import cli, runtime
+from fer_jax import cli
+from fer_jax.distributed import cluster
 from fer_jax.errors import UserError
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -33,13 +34,13 @@ _NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Number of processe
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0, with --coordinator.")
 _HEARTBEAT_SECONDS = flags.DEFINE_integer(
     "heartbeat_seconds",
-    runtime.HEARTBEAT_SECONDS,
+    cluster.HEARTBEAT_SECONDS,
     "So long may a process give no sign of life before the others give up.",
     lower_bound=2,
 )
 _HANG_SECONDS = flags.DEFINE_float(
     "hang_seconds",
-    runtime.HANG_SECONDS,
+    cluster.HANG_SECONDS,
     "So long may the others wait for a process that does give signs of life before all end.",
     lower_bound=1.0,
 )
@@ -47,32 +48,32 @@ _HANG_SECONDS = flags.DEFINE_float(
 
 def main(argv: list[str]) -> int | None:
     """Run `--mode`."""
-    from fer_jax import run
+    from fer_jax.experiments import run
 
-    runtime.init()
+    cluster.init()
     config = _CONFIG.value
     try:
         name = config.name
     except OSError as error:  # a file that could not be read is found out at the first use
         raise UserError(f"--config: {str(error).splitlines()[-1].strip()}; configs/ has the project's own") from None
     if _MODE.value == "summary":
-        from fer_jax.models import summary
+        from fer_jax.experiments import summary
 
         print(summary.of_config(config))
         return
     workdir = _WORKDIR.value or pathlib.Path("runs") / name
-    launch = runtime.launch_of(os.environ, _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
+    launch = cluster.launch_of(os.environ, _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
     if _MODE.value == "crossval" and config.seeds > 1:
         raise UserError(
             f"config.seeds is {config.seeds} with --mode=crossval: the folds are the repetitions there; set it to 1"
         )
-    with runtime.cluster(launch, _HEARTBEAT_SECONDS.value, _HANG_SECONDS.value):
+    with cluster.cluster(launch, _HEARTBEAT_SECONDS.value, _HANG_SECONDS.value):
         if _MODE.value == "crossval":
-            from fer_jax import crossval
+            from fer_jax.experiments import crossval
 
             crossval.cross_validate(config, workdir)
         elif config.seeds > 1:
-            from fer_jax import seeds
+            from fer_jax.experiments import seeds
 
             seeds.train_and_score_seeds(config, workdir)
         else:

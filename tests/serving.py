@@ -7,12 +7,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from fer_jax.export import bundle
+from fer_jax.bundle import manifest
+from fer_jax.faces import detection
 from fer_jax.labels import FER2013
-from fer_jax.serve import faces
 
 STEEPNESS = 200.0
-SMALL = bundle.Input(8, 1, "unit", "area")
+SMALL = manifest.Input(8, 1, "unit", "area")
 
 
 def brightness_of(label: int, classes: int = len(FER2013)) -> int:
@@ -27,7 +27,7 @@ def write_bundle(
     graph=None,
     temperature=1.0,
     uncertain_below=0.0,
-    crop=faces.CROP,
+    crop=detection.CROP,
     maps=False,
 ) -> pathlib.Path:
     """A whole bundle whose network compares an image's mean with each label's grey value.
@@ -35,8 +35,8 @@ def write_bundle(
     With `maps` its class maps do so with each pixel. `graph(path)` writes another ONNX file in place of this network.
     """
     folder.mkdir(parents=True)
-    (graph or (lambda path: _write_graph(path, len(labels), spec, maps)))(folder / bundle.FILES["onnx"])
-    bundle.write(
+    (graph or (lambda path: _write_graph(path, len(labels), spec, maps)))(folder / manifest.FILES["onnx"])
+    manifest.write(
         folder,
         name="brightness",
         labels=labels,
@@ -57,7 +57,7 @@ def write_bundle(
     return folder
 
 
-def _write_graph(path: pathlib.Path, classes: int, spec: bundle.Input, maps: bool) -> None:
+def _write_graph(path: pathlib.Path, classes: int, spec: manifest.Input, maps: bool) -> None:
     centres = (np.arange(classes, dtype=np.float32) + 0.5) / classes
     constants = {
         "scale": np.float32(1 / 255),

@@ -25,14 +25,15 @@ _WORKDIR = flags.DEFINE_string(
 
 def main(argv: list[str]) -> None:
     """Train and print the table."""
-    from fer_jax import ablation, runtime
+    from fer_jax.distributed import cluster
+    from fer_jax.experiments import ablation
     from fer_jax.report import results
 
     config = _CONFIG.value
     changes = ablation.read(_CHANGES.value, config)
-    runtime.init()
-    with runtime.cluster(runtime.launch_of(os.environ)):
-        record = ablation.run(config, changes, _SEEDS.value, _WORKDIR.value, runtime.command())
+    cluster.init()
+    with cluster.cluster(cluster.launch_of(os.environ)):
+        record = ablation.run(config, changes, _SEEDS.value, _WORKDIR.value, cluster.command())
     print(results.ablation_table(record))
 
 

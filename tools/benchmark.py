@@ -51,7 +51,7 @@ _PEER = flags.DEFINE_string(
     "peer",
     None,
     "Of compare: the peer's command, such as '.venv-keras/bin/python "
-    "benchmarks/keras_train.py --model=mini_xception --batch=128'.",
+    "peers/keras_train.py --model=mini_xception --batch=128'.",
 )
 _TARGET = flags.DEFINE_float("target", 0.656, "Of time-to-accuracy: the accuracy, in 0..1.", 0.0, 1.0)
 _MODEL = flags.DEFINE_string("model", None, "Of serve: the bundle.")
@@ -67,9 +67,9 @@ NOT_MEASURING = ("json", "keep")  # flags that a record's command leaves out
 
 def main(what: str, argv: list[str]) -> None:
     """Measure and print, `argv` being the command's arguments."""
-    from fer_jax import runtime
+    from fer_jax.distributed import cluster
 
-    runtime.init()
+    cluster.init()
     measured = {
         "step": _step,
         "compare": _compare,
@@ -108,7 +108,7 @@ def _step() -> Iterator[dict[str, Any]]:
 
 
 def _compare() -> Iterator[dict[str, Any]]:
-    from fer_jax.benchmark import alternation
+    from fer_jax.benchmark import interleaved
 
     if not _PEER.value:
         raise UserError("compare needs --peer, the command of what is measured beside step")
@@ -120,19 +120,19 @@ def _compare() -> Iterator[dict[str, Any]]:
         "optimizer": config.optim.name,
         "model": config.model.name,
         "batch": _BATCH.value or config.batch_size,
-        **alternation.compare(ours, _PEER.value, _RUNS.value),
+        **interleaved.compare(ours, _PEER.value, _RUNS.value),
     }
 
 
 def _scaling() -> Iterator[dict[str, Any]]:
     import jax
 
-    from fer_jax import scaleout
+    from fer_jax.benchmark import scaling
 
     config, examples = _config_and_faces()
     counts = [2**i for i in range(jax.local_device_count().bit_length())]
     for per_device in (True, False):
-        for record in scaleout.measure(config, examples, counts, per_device, _SECONDS.value):
+        for record in scaling.measure(config, examples, counts, per_device, _SECONDS.value):
             yield {
                 "config": config.name,
                 "optimizer": config.optim.name,
@@ -143,12 +143,12 @@ def _scaling() -> Iterator[dict[str, Any]]:
 
 
 def _seeds() -> Iterator[dict[str, Any]]:
-    from fer_jax.benchmark import together
+    from fer_jax.benchmark import seeds
 
     config, examples = _config_and_faces()
     if config.seeds == 1:
         raise UserError("seeds needs --config.seeds, how many models are trained together")
-    yield together.measure(config, examples, _SECONDS.value, _RUNS.value)
+    yield seeds.measure(config, examples, _SECONDS.value, _RUNS.value)
 
 
 def _input() -> Iterator[dict[str, Any]]:
@@ -172,29 +172,29 @@ def _ops() -> Iterator[dict[str, Any]]:
 
 
 def _startup() -> Iterator[dict[str, Any]]:
-    from fer_jax.benchmark import waiting
+    from fer_jax.benchmark import latency
 
     yield {
         "config": _CONFIG.value.name,
         "optimizer": _CONFIG.value.optim.name,
-        **waiting.startup(_config_flags(), _RUNS.value),
+        **latency.startup(_config_flags(), _RUNS.value),
     }
 
 
 def _time_to_accuracy() -> Iterator[dict[str, Any]]:
-    from fer_jax.benchmark import waiting
+    from fer_jax.benchmark import latency
 
     config = _CONFIG.value
-    for record in waiting.time_to_accuracy(_config_flags(), config.data.select_split, _TARGET.value, _RUNS.value):
+    for record in latency.time_to_accuracy(_config_flags(), config.data.select_split, _TARGET.value, _RUNS.value):
         yield {"config": config.name, "optimizer": config.optim.name, **record}
 
 
 def _serve() -> Iterator[dict[str, Any]]:
-    from fer_jax.serve import measure
+    from fer_jax.benchmark import serving
 
     if not _MODEL.value or not _SOURCE.value:
         raise UserError("serve needs --model, a bundle, and --source, a video")
-    yield measure.measure(_MODEL.value, _SOURCE.value, _DETECTOR_MODEL.value)
+    yield serving.measure(_MODEL.value, _SOURCE.value, _DETECTOR_MODEL.value)
 
 
 def _page() -> None:

@@ -27,11 +27,11 @@ def main(argv: list[str]) -> None:
     import numpy as np
 
     from fer_jax.data import loading
-    from fer_jax.serve import faces, framing
+    from fer_jax.faces import detection, framing
 
     training = loading.load(_CONFIG.value).of_split(_CONFIG.value.data.train_split)
     chosen = np.unique(np.linspace(0, len(training) - 1, _IMAGES.value).round().astype(int))
-    detector = faces.create("yunet" if _DETECTOR_MODEL.value else "haar", _DETECTOR_MODEL.value)
+    detector = detection.create("yunet" if _DETECTOR_MODEL.value else "haar", _DETECTOR_MODEL.value)
     measured = framing.calibrate(detector, training.images[chosen])
     print(
         json.dumps(

@@ -25,9 +25,11 @@ _JSON = flags.DEFINE_string("json", None, "File to write the scores to, in the f
 
 def main(argv: list[str]) -> None:
     """Print the scores and write --json."""
-    from fer_jax import files, runtime, scoring
+    from fer_jax import files
+    from fer_jax.distributed import cluster
+    from fer_jax.experiments import scoring
 
-    runtime.init()
+    cluster.init()
     if bool(_WORKDIR.value) == bool(_BUNDLE.value):
         raise UserError("expected either --workdir (one or more) or --bundle")
     if _BUNDLE.value:

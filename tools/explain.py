@@ -58,11 +58,12 @@ def main(argv: list[str]) -> None:
 
     import numpy as np
 
-    from fer_jax import explain, files, runtime
+    from fer_jax import explain, files
     from fer_jax.data import loading
+    from fer_jax.distributed import cluster
     from fer_jax.explain import pictures
 
-    runtime.init()
+    cluster.init()
     subject = explain.of_bundle(_MODEL.value) if _MODEL.value else explain.of_run(_WORKDIR.value)
     methods = _METHODS.value or subject.methods
     out = pathlib.Path(_OUT.value)
@@ -91,14 +92,15 @@ def _faces_of_source(config: ConfigDict) -> np.ndarray:
     """uint8 (N, size, size, C), the first faces found in --source, framed as the webcam tool frames them."""
     import cv2
 
-    from fer_jax.data import images as image_files
-    from fer_jax.serve import faces, sources
+    from fer_jax.faces import detection
+    from fer_jax.preprocess import images as image_files
+    from fer_jax.serve import sources
 
     source = sources.open_source(_SOURCE.value)
-    detector = faces.create(_DETECTOR.value, search_side=faces.SEARCH_SIDE_STILL)
-    policy = faces.CropPolicy.of(faces.CROP, _DETECTOR.value)
+    detector = detection.create(_DETECTOR.value, search_side=detection.SEARCH_SIDE_STILL)
+    policy = detection.CropPolicy.of(detection.CROP, _DETECTOR.value)
     found = (
-        cv2.cvtColor(faces.cut(frame.image, face.box, policy, face.roll), cv2.COLOR_BGR2RGB)
+        cv2.cvtColor(detection.cut(frame.image, face.box, policy, face.roll), cv2.COLOR_BGR2RGB)
         for frame in source
         for face in detector.detect(frame.image)
     )

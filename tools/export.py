@@ -23,11 +23,12 @@ def main(argv: list[str]) -> None:
     """Export and print the tables."""
     from absl import logging
 
-    from fer_jax import run, runtime
+    from fer_jax.distributed import cluster
+    from fer_jax.experiments import run
     from fer_jax.export import comparison, exporting, provenance
 
     logging.set_verbosity(logging.INFO)
-    runtime.init()
+    cluster.init()
     exporting.refuse_other_content(_OUT.value)
     trained = run.load_run(_WORKDIR.value, _CHECKPOINT.value)
     if trained.result is None:

@@ -32,11 +32,10 @@ _SHOWN = 10  # photographs of each kind that are named on the terminal
 
 def main(argv: list[str]) -> None:
     """Extract and say what was found."""
-    from fer_jax.data import extraction
-    from fer_jax.serve import faces
+    from fer_jax.faces import detection, extraction
 
     name = _DETECTOR.value or ("yunet" if _DETECTOR_MODEL.value else "haar")
-    detector = faces.create(name, _DETECTOR_MODEL.value, _ALIGN.value, faces.SEARCH_SIDE_STILL)
+    detector = detection.create(name, _DETECTOR_MODEL.value, _ALIGN.value, detection.SEARCH_SIDE_STILL)
     result = extraction.extract(
         pathlib.Path(_SOURCE.value), pathlib.Path(_OUT.value), detector, _FACES.value == "all", _SIZE.value
     )

@@ -27,14 +27,15 @@ def main(argv: list[str]) -> None:
     from absl import logging
 
     from configs import default
-    from fer_jax import files, runtime
+    from fer_jax import files
     from fer_jax.data import loading
+    from fer_jax.distributed import cluster
     from fer_jax.export import comparison, exporting, provenance
     from fer_jax.models import pretrained
 
     logging.set_verbosity(logging.INFO)
     exporting.refuse_other_content(_OUT.value)
-    runtime.init()
+    cluster.init()
     path = pathlib.Path(_WEIGHTS.value)
     imported, variables = pretrained.import_mini_xception(path)
     if imported.num_classes != len(_LABELS.value):

@@ -27,10 +27,11 @@ def main(argv: list[str]) -> None:
         raise UserError(f"{len(workdirs)} runs to compare and no place for the page: give --out=FOLDER")
 
     from fer_jax import config as configs
-    from fer_jax import report, runtime
+    from fer_jax import report
     from fer_jax.data import loading
+    from fer_jax.distributed import cluster
 
-    runtime.init()
+    cluster.init()
     if len(workdirs) > 1:
         print(report.compare(workdirs, _OUT.value))
         return

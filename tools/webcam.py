@@ -79,7 +79,8 @@ def main(argv: list[str]) -> int:
 
 
 def _play(model: str) -> int:
-    from fer_jax.serve import faces, sources
+    from fer_jax.faces import detection
+    from fer_jax.serve import sources
     from fer_jax.serve.analysis import Analyser
     from fer_jax.serve.classifier import Classifier
     from fer_jax.serve.outputs import Events, FaceFolder, Recording
@@ -88,9 +89,9 @@ def _play(model: str) -> int:
 
     source = sources.open_source(_SOURCE.value)
     classifier = Classifier(model, _RUNTIME.value, _THREADS.value)
-    side = _SEARCH_SIDE.value or (faces.SEARCH_SIDE_STILL if source.still else faces.SEARCH_SIDE_MOVING)
+    side = _SEARCH_SIDE.value or (detection.SEARCH_SIDE_STILL if source.still else detection.SEARCH_SIDE_MOVING)
     name = _DETECTOR.value or ("yunet" if _DETECTOR_MODEL.value else "haar")
-    detector = faces.create(name, _DETECTOR_MODEL.value, _ALIGN.value, side)
+    detector = detection.create(name, _DETECTOR_MODEL.value, _ALIGN.value, side)
     analyser = Analyser(classifier, detector, _SMOOTHING.value, _DETECT_EVERY.value)
     if _EXPLAIN.value and not analyser.has_maps:
         raise UserError(

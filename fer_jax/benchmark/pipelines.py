@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from fer_jax.benchmark import records
 from fer_jax.data import pipeline as pipelines
 from fer_jax.data.examples import Examples
-from fer_jax.parallel import Parallel
+from fer_jax.distributed.parallel import Parallel
 
 
 def measure(name: str, config: ConfigDict, examples: Examples, seconds: float, runs: int) -> dict[str, Any]:

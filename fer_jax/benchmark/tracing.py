@@ -14,7 +14,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from fer_jax import scaleout
+from fer_jax.benchmark import scaling
 from fer_jax.data.examples import Examples
 
 AROUND = re.compile(r"(while|call|conditional|async)\b")  # operations that only hold others
@@ -27,7 +27,7 @@ def measure(config: ConfigDict, examples: Examples) -> dict[str, Any]:
       "step_ms", and "shares", {operation: its share of the time of all}, the largest first. Operations of the same name
       are added up; what `fer_jax.ops` isolates has the name of its function.
     """
-    chunk = scaleout.Chunk(config, examples, jax.local_devices())
+    chunk = scaling.Chunk(config, examples, jax.local_devices())
     chunk.images_per_second(0)  # the first dispatches are slower
     with tempfile.TemporaryDirectory() as folder:
         with jax.profiler.trace(folder):

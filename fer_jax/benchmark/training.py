@@ -8,8 +8,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from fer_jax import scaleout
-from fer_jax.benchmark import peaks, records
+from fer_jax.benchmark import peaks, records, scaling
 from fer_jax.data.examples import Examples
 
 
@@ -33,7 +32,7 @@ def measure(
     """
     devices = jax.local_devices()
     start = time.perf_counter()
-    chunk = scaleout.Chunk(config, examples, devices)
+    chunk = scaling.Chunk(config, examples, devices)
     compile_seconds = time.perf_counter() - start
     speed = records.spread("images_per_s", [chunk.images_per_second(seconds) for _ in range(runs)])
     steps_per_s = speed["images_per_s"] / config.batch_size

@@ -10,10 +10,11 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from fer_jax import labels
-from fer_jax.data import cache, clean, images, splits
+from fer_jax.data import cache, clean, splits
 from fer_jax.data.examples import UNSPLIT, Examples
 from fer_jax.data.sources import ckplus, ferplus, jaffe
 from fer_jax.errors import UserError
+from fer_jax.preprocess import images
 
 
 def load(config: ConfigDict) -> Examples:

@@ -13,16 +13,16 @@ import numpy as np
 from ml_collections import ConfigDict
 from scipy.special import softmax
 
-from fer_jax.data import scaling
-from fer_jax.data.augment import central_crop
+from fer_jax.bundle import manifest as bundles
+from fer_jax.bundle import weights
+from fer_jax.data.augmentation import central_crop
 from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
+from fer_jax.experiments.run import load_run
 from fer_jax.explain import attribution
 from fer_jax.explain.attribution import METHODS, Network
-from fer_jax.export import bundle as bundles
-from fer_jax.export import weights
 from fer_jax.models import registry
-from fer_jax.run import load_run
+from fer_jax.preprocess import scaling
 
 FACES_AT_ONCE = 32
 

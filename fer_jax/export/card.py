@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 from ml_collections import ConfigDict
 
-from fer_jax.export.bundle import Input
+from fer_jax.bundle.manifest import Input
 
 
 def text(

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from fer_jax import metrics
+from fer_jax.bundle import runtime as runtimes
 from fer_jax.data.examples import Examples
-from fer_jax.export import quantize, scoring
+from fer_jax.evaluation import metrics
+from fer_jax.export import quantize
 
 BATCHES = (1, 8, 64)  # images, whose latency is measured
 LATENCY_SECONDS = 0.5  # how long a batch is timed
@@ -59,8 +60,8 @@ def measure(path: pathlib.Path, role: str, images: np.ndarray, labelled: Example
       labelled: the same faces with their labels, or None.
       flax: what `reference` gave for them.
     """
-    logits = scoring.logits(scoring.open_graph(path, role, os.cpu_count()), images)
-    timed = scoring.open_graph(path, role)
+    logits = runtimes.logits(runtimes.open_graph(path, role, os.cpu_count()), images)
+    timed = runtimes.open_graph(path, role)
     latency = {n: _latency(timed, np.resize(images, (n, *images.shape[1:]))) for n in BATCHES}
     return Format(
         role,
@@ -91,7 +92,7 @@ def table(formats: Sequence[Format]) -> str:
             )
         else:
             rows.append((f.role, "", "", "", accuracy, *("" for _ in BATCHES)))
-    return f"{_aligned(rows)}\nms: ONNX Runtime on {scoring.THREADS} threads, StableHLO as JAX runs it here"
+    return f"{_aligned(rows)}\nms: ONNX Runtime on {runtimes.THREADS} threads, StableHLO as JAX runs it here"
 
 
 def recall_table(formats: Sequence[Format]) -> str:
@@ -154,7 +155,7 @@ def int8_remarks(formats: Sequence[Format], int8: pathlib.Path) -> list[str]:
     return remarks
 
 
-def _latency(graph: scoring.Graph, images: np.ndarray) -> float:
+def _latency(graph: runtimes.Graph, images: np.ndarray) -> float:
     """Median milliseconds of one batch, after a first one that may compile."""
     graph(images)
     least, most = TIMED_RUNS

@@ -15,14 +15,16 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from fer_jax import files
+from fer_jax.bundle import manifest, weights
+from fer_jax.bundle import runtime as runtimes
 from fer_jax.data import loading
 from fer_jax.data.examples import Examples
 from fer_jax.data.sources import synthetic
 from fer_jax.errors import UserError
-from fer_jax.evaluate import Evaluator
-from fer_jax.export import bundle, card, comparison, graph, onnx, provenance, quantize, scoring, stablehlo, weights
+from fer_jax.evaluation.evaluator import Evaluator
+from fer_jax.export import card, comparison, graph, onnx, provenance, quantize, stablehlo
+from fer_jax.faces import detection
 from fer_jax.models import registry
-from fer_jax.serve import faces
 
 # float32 formats must give Flax' logits: absolute, and relative for networks whose logits are large
 ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE = 1e-4, 1e-5
@@ -34,7 +36,7 @@ DRAWN_FACES = 256  # that stand in where the run's data is not at hand
 class Exported:
     """A bundle that was written, how its formats compare, Flax first, and what is to be said of them."""
 
-    bundle: bundle.Bundle
+    bundle: manifest.Bundle
     formats: tuple[comparison.Format, ...]
     remarks: tuple[str, ...]
 
@@ -80,7 +82,7 @@ def export(
     refuse_other_content(out)
     if int8 and calibration is None:
         raise UserError("int8 fits its ranges to training faces and there are none: give the run's data by --data")
-    spec = bundle.Input(
+    spec = manifest.Input(
         config.input.size, config.input.channels, config.input.scaling, config.input.resize, config.input.crop or None
     )
     images = _drawn(spec) if evaluation is None else evaluation.images
@@ -88,9 +90,9 @@ def export(
     with files.atomic_path(out) as aside:
         aside.mkdir()
         _write_graphs(aside, config, spec, variables, label_names, float16, _chosen(calibration) if int8 else None)
-        weights.save(aside / bundle.FILES["weights"], variables)
-        for role in scoring.GRAPHS:
-            if (path := aside / bundle.FILES[role]).exists():
+        weights.save(aside / manifest.FILES["weights"], variables)
+        for role in runtimes.GRAPHS:
+            if (path := aside / manifest.FILES[role]).exists():
                 logging.info("running %s over %d faces", path.name, len(images))
                 formats.append(comparison.measure(path, role, images, evaluation, formats[0]))
         _refuse_disagreement(formats)
@@ -99,7 +101,7 @@ def export(
             "args": config.model.args.to_dict(),
             "parameters": sum(array.size for array in jax.tree.leaves(variables)),
         }
-        (aside / bundle.FILES["card"]).write_text(
+        (aside / manifest.FILES["card"]).write_text(
             card.text(
                 name=config.name,
                 labels=label_names,
@@ -111,20 +113,20 @@ def export(
                 licence=licence,
             )
         )
-        bundle.write(
+        manifest.write(
             aside,
             name=config.name,
             labels=label_names,
             input=spec,
-            crop=faces.CROP,
+            crop=detection.CROP,
             temperature=temperature,
             uncertain_below=uncertain_below,
             model=model,
             provenance=provenance.of_run(config, result, training_data, licence)
             | {"formats": comparison.record(formats)},
         )
-        remarks = comparison.int8_remarks(formats, aside / bundle.FILES["int8"]) if int8 else ()
-    return Exported(bundle.read(out), tuple(formats), tuple(remarks))
+        remarks = comparison.int8_remarks(formats, aside / manifest.FILES["int8"]) if int8 else ()
+    return Exported(manifest.read(out), tuple(formats), tuple(remarks))
 
 
 def run_faces(
@@ -167,7 +169,7 @@ def refuse_other_content(out: str | os.PathLike) -> None:
         return
     if not out.is_dir():
         raise UserError(f"{out} is a file: give --out a folder that is new or holds a bundle")
-    other = sorted({entry.name for entry in out.iterdir()} - {bundle.MANIFEST, *bundle.FILES.values()})
+    other = sorted({entry.name for entry in out.iterdir()} - {manifest.MANIFEST, *manifest.FILES.values()})
     if other:
         raise UserError(
             f"{out} holds {other[0]}, which is no part of a bundle and would be lost: give --out a folder "
@@ -178,13 +180,13 @@ def refuse_other_content(out: str | os.PathLike) -> None:
 def _write_graphs(
     folder: pathlib.Path,
     config: ConfigDict,
-    spec: bundle.Input,
+    spec: manifest.Input,
     variables: Any,
     label_names: Sequence[str],
     float16: bool,
     calibration: np.ndarray | None,
 ) -> None:
-    path = {role: folder / file for role, file in bundle.FILES.items()}
+    path = {role: folder / file for role, file in manifest.FILES.items()}
     model = registry.create(config.model.name, len(label_names), config.model.args, implementation="plain")
     infer = graph.inference(model, variables, spec)
     logging.info("writing StableHLO and ONNX")
@@ -213,7 +215,7 @@ def _flax_logits(config: ConfigDict, variables: Any, num_classes: int, images: n
     return Evaluator(model, config, len(images)).logits(variables, images)
 
 
-def _drawn(spec: bundle.Input) -> np.ndarray:
+def _drawn(spec: manifest.Input) -> np.ndarray:
     return synthetic.draw(np.arange(DRAWN_FACES) % 7, spec.size, spec.channels)
 
 

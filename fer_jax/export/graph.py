@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fer_jax.data import scaling
-from fer_jax.data.augment import central_crop
+from fer_jax.bundle.manifest import Input
+from fer_jax.data.augmentation import central_crop
 from fer_jax.export import folding
-from fer_jax.export.bundle import Input
+from fer_jax.preprocess import scaling
 
 OUTPUTS = ("logits", "class_maps")  # in this order; the second where the network has one
 

@@ -11,8 +11,8 @@ import jax
 import onnx
 import onnxruntime
 
+from fer_jax.bundle.manifest import Input
 from fer_jax.export import graph
-from fer_jax.export.bundle import Input
 
 OPSET = 17  # of 2022: read by ONNX Runtime from 1.12 on, and by what is compared with it in browsers and on GPUs
 

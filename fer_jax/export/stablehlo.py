@@ -13,9 +13,9 @@ import jax
 import numpy as np
 from jax import export
 
+from fer_jax.bundle.manifest import Input
 from fer_jax.errors import UserError
 from fer_jax.export import graph
-from fer_jax.export.bundle import Input
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 

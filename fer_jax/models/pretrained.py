@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
+from fer_jax.bundle import manifest, weights
 from fer_jax.errors import UserError
-from fer_jax.export import bundle, weights
 from fer_jax.models import keras_hdf5, keras_mini_xception, vgg16
 from fer_jax.models.mini_xception import MiniXception
 from fer_jax.models.network import Arrays, is_head
@@ -67,8 +67,8 @@ def import_mini_xception(path: str | os.PathLike) -> tuple[keras_mini_xception.W
 
 def _read(path: pathlib.Path, model_name: str) -> Arrays:
     _refuse_missing(path, model_name)
-    if bundle.is_bundle(path):
-        found = bundle.read(path)
+    if manifest.is_bundle(path):
+        found = manifest.read(path)
         if found.model["name"] != model_name:
             raise UserError(f"{path}: a bundle of {found.model['name']}, and config.model.name is {model_name!r}")
         return traverse_util.flatten_dict(weights.load(found))

@@ -15,8 +15,9 @@ import jinja2
 import numpy as np
 
 from fer_jax import config as configs
-from fer_jax import files, metrics
+from fer_jax import files
 from fer_jax.data.examples import Examples
+from fer_jax.evaluation import metrics
 from fer_jax.report import faces, plots, records
 
 PAGE = "index.html"

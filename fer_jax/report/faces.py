@@ -11,9 +11,10 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from fer_jax.data import sampler, scaling
-from fer_jax.data.augment import training_inputs
+from fer_jax.data import sampler
+from fer_jax.data.augmentation import training_inputs
 from fer_jax.data.examples import Examples
+from fer_jax.preprocess import scaling
 from fer_jax.report.records import Predictions
 
 SHOWN = 32

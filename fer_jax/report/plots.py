@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from fer_jax import files
-from fer_jax.metrics import Reliability
+from fer_jax.evaluation.metrics import Reliability
 
 INK = "#23272e"  # text and lines; becomes the page's text colour in SVG
 COLOURS = ("#2f7ed8", "#e0763a", "#2e9e6b", "#b35cc4", "#c9a227", "#d1495b", "#5f7d95")

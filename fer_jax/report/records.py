@@ -13,9 +13,9 @@ from ml_collections import ConfigDict
 from scipy.special import softmax
 
 from fer_jax import config as configs
-from fer_jax import writers
 from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
+from fer_jax.training import metric_log
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +101,6 @@ def read(workdir: str | os.PathLike) -> Records:
         workdir,
         workdir.resolve().name,
         configs.load(workdir),
-        writers.read_metrics(workdir),
+        metric_log.read_metrics(workdir),
         json.loads(result.read_text()) if result.exists() else None,
     )

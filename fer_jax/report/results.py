@@ -18,8 +18,8 @@ MISSING = "not measured yet"
 def page(records: pathlib.Path) -> str:
     """Markdown, from a folder of records:
 
-    `results/*.json` are result.json files of runs, `ablations/*.json` what `fer_jax.ablation` wrote, `pending.json` is
-    a list of {"what", "bar", "command"} that nobody has measured.
+    `results/*.json` are result.json files of runs, `ablations/*.json` what `fer_jax.experiments.ablation` wrote,
+    `pending.json` is a list of {"what", "bar", "command"} that nobody has measured.
 
     Raises UserError for a folder without results and for a record that is none.
     """
@@ -51,7 +51,7 @@ def page(records: pathlib.Path) -> str:
 
 
 def ablation_table(record: Mapping[str, Any]) -> str:
-    """A Markdown table of what `fer_jax.ablation.run` returned, the best first under the recipe as it is."""
+    """A Markdown table of what `fer_jax.experiments.ablation.run` returned, the base first, then the best."""
     base, *others = record["rows"]
     others = sorted(others, key=lambda row: -row["difference"]["mean"])
     lines = [

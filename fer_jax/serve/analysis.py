@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 import cv2
 import numpy as np
 
-from fer_jax.serve import faces, stages
+from fer_jax.faces import detection
+from fer_jax.serve import stages
 from fer_jax.serve.classifier import Classifier
 from fer_jax.serve.sources import Frame
 from fer_jax.serve.tracker import Motion, Track, Tracker
@@ -25,7 +26,7 @@ class Searched:
     """
 
     frame: Frame
-    found: list[faces.Face] | None
+    found: list[detection.Face] | None
     motion: Motion | None
 
 
@@ -40,7 +41,7 @@ class Activation:
     """
 
     values: np.ndarray
-    region: faces.Region
+    region: detection.Region
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Analyser:
     """
 
     def __init__(
-        self, classifier: Classifier, detector: faces.Detector, smoothing: str = "average", search_every: int = 1
+        self, classifier: Classifier, detector: detection.Detector, smoothing: str = "average", search_every: int = 1
     ):
         """Args:
           classifier: of the faces.
@@ -102,7 +103,7 @@ class Analyser:
         self.has_maps = classifier.has_maps
         self._classifier = classifier
         self._detector = detector
-        self._policy = faces.CropPolicy.of(classifier.bundle.crop, detector.name)
+        self._policy = detection.CropPolicy.of(classifier.bundle.crop, detector.name)
         self._tracker = Tracker(smoothing)
         self._every = search_every
         self._since_search = 0
@@ -110,7 +111,7 @@ class Analyser:
 
     def search(self, frame: Frame) -> Searched:
         """Find the faces, if it is this frame's turn."""
-        small, scale = faces.shrink(cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY), faces.SEARCH_SIDE_MOVING)
+        small, scale = detection.shrink(cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY), detection.SEARCH_SIDE_MOVING)
         follows = not frame.starts and self._small is not None and self._small.shape == small.shape
         motion = Motion(self._small, small, scale) if follows else None
         self._small = small
@@ -126,7 +127,7 @@ class Analyser:
         self._tracker.update(searched.found, frame.time, (width, height), searched.motion)
         tracks = self._tracker.tracks
         crops = {
-            track.id: faces.cut(frame.image, track.box, self._policy, track.roll) for track in tracks if track.found
+            track.id: detection.cut(frame.image, track.box, self._policy, track.roll) for track in tracks if track.found
         }
         probabilities, maps = self._classifier.classify(list(crops.values()))
         rows = {track: i for i, track in enumerate(crops)}
@@ -161,7 +162,7 @@ class Analyser:
         values = maps[..., track.history.label] - maps.mean(axis=-1)
         largest = np.abs(values).max()
         spec = self._classifier.bundle.input
-        region = faces.region(track.box, self._policy, track.roll).scaled((spec.seen or spec.size) / spec.size)
+        region = detection.region(track.box, self._policy, track.roll).scaled((spec.seen or spec.size) / spec.size)
         return Activation(values / largest if largest > 0 else values, region)
 
 

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from fer_jax.data import images as image_files
+from fer_jax.bundle import manifest
+from fer_jax.bundle import runtime as runtimes
 from fer_jax.errors import UserError
-from fer_jax.export import bundle, scoring
+from fer_jax.preprocess import images as image_files
 
 RUNTIMES = {"onnx": "onnx", "int8": "int8", "float16": "float16", "jax": "stablehlo"}  # and the file each runs
 
@@ -42,7 +43,7 @@ class Classifier:
       has_maps: whether it also tells where a face shows what, see `classify`.
     """
 
-    def __init__(self, path: str | os.PathLike, runtime: str = "onnx", threads: int = scoring.THREADS):
+    def __init__(self, path: str | os.PathLike, runtime: str = "onnx", threads: int = runtimes.THREADS):
         """Read and check a bundle and load one of its graphs.
 
         Args:
@@ -56,10 +57,10 @@ class Classifier:
         """
         if runtime not in RUNTIMES:
             raise UserError(f"unknown runtime {runtime!r}: expected one of {', '.join(RUNTIMES)}")
-        self.bundle = bundle.read(path)
+        self.bundle = manifest.read(path)
         self.labels = self.bundle.labels
         role = RUNTIMES[runtime]
-        self._run = scoring.open_graph(self.bundle.file(role), role, threads)
+        self._run = runtimes.open_graph(self.bundle.file(role), role, threads)
         spec = self.bundle.input
         # also takes what the first run costs off the first frame
         self.has_maps = "class_maps" in self._run(np.zeros((1, spec.size, spec.size, spec.channels), np.uint8))
@@ -125,7 +126,7 @@ class Classifier:
 
     def _outputs(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         # a frame of a crowd goes through in pieces, so that memory does not follow it
-        pieces = [self._run(pixels[i : i + scoring.BATCH]) for i in range(0, len(pixels), scoring.BATCH)]
+        pieces = [self._run(pixels[i : i + runtimes.BATCH]) for i in range(0, len(pixels), runtimes.BATCH)]
         if not pieces:
             return {"logits": np.empty((0, len(self.labels)), np.float32)}
         return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}

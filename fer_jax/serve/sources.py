@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 from absl import logging
 
-from fer_jax.data import images
 from fer_jax.errors import UserError
+from fer_jax.preprocess import images
 
 PICTURE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".avif"))
 PICTURES_PER_SECOND = 1.0  # in a window or a recording

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from fer_jax.serve.faces import Face
+from fer_jax.faces.detection import Face
 from fer_jax.serve.smoothing import History
 
 # Boxes are compared after growing by this share of their size on every side, so that a small face which moved by its

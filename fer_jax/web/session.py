@@ -6,7 +6,7 @@ import time
 
 import scipy.optimize  # noqa: F401 or the tracker imports it, for a second, when two faces first compete
 
-from fer_jax.serve import faces
+from fer_jax.faces import detection
 from fer_jax.serve.analysis import Analyser, Scene
 from fer_jax.serve.classifier import Classifier
 from fer_jax.serve.sources import Frame
@@ -25,7 +25,7 @@ class Session:
         self.settings = settings
         self._classifier = classifier
         self._detector_model = detector_model
-        self._detectors: dict[tuple[str, int], faces.Detector] = {}
+        self._detectors: dict[tuple[str, int], detection.Detector] = {}
         self._analyser: Analyser | None = None
         self._analyses: tuple | None = None  # what the present analyser was made for
         self._frames = 0
@@ -39,14 +39,14 @@ class Session:
         image = protocol.decode(sent.jpeg)
         now = time.perf_counter()
         if sent.still:
-            analyser, starts = Analyser(self._classifier, self._detector(settings, faces.SEARCH_SIDE_STILL)), True
+            analyser, starts = Analyser(self._classifier, self._detector(settings, detection.SEARCH_SIDE_STILL)), True
             self._analyses = None
         else:
             wanted = settings.detector, settings.smoothing, image.shape
             starts = wanted != self._analyses
             if starts:
                 self._analyser = Analyser(
-                    self._classifier, self._detector(settings, faces.SEARCH_SIDE_MOVING), settings.smoothing
+                    self._classifier, self._detector(settings, detection.SEARCH_SIDE_MOVING), settings.smoothing
                 )
                 self._analyses = wanted
             analyser = self._analyser
@@ -54,10 +54,10 @@ class Session:
         self._frames += 1
         return analyser.read(analyser.search(frame))
 
-    def _detector(self, settings: protocol.Settings, search_side: int) -> faces.Detector:
+    def _detector(self, settings: protocol.Settings, search_side: int) -> detection.Detector:
         key = settings.detector, search_side
         if key not in self._detectors:
-            self._detectors[key] = faces.create(settings.detector, self._detector_model, search_side=search_side)
+            self._detectors[key] = detection.create(settings.detector, self._detector_model, search_side=search_side)
         return self._detectors[key]
 
 
@@ -68,6 +68,6 @@ def detectors(classifier: Classifier, detector_model: str = "") -> tuple[str, ..
     """
     names = ("yunet", "haar") if detector_model else ("haar",)
     for name in names:
-        faces.create(name, detector_model)
-        faces.CropPolicy.of(classifier.bundle.crop, name)
+        detection.create(name, detector_model)
+        detection.CropPolicy.of(classifier.bundle.crop, name)
     return (*names, "none")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from fer_jax.export import bundle
+from fer_jax.bundle import manifest
 
 SMALL = ("--config.epochs=1", "--config.batch_size=42", "--config.data.examples=210")
 
@@ -28,12 +28,12 @@ def test_every_format_has_a_line_and_the_classes_their_recall(exported):
     lines = printed.splitlines()
     assert [line.split()[0] for line in lines[:6]] == ["format", "flax", "onnx", "float16", "int8", "stablehlo"]
     assert lines[8].split() == ["recall", "examples", "flax", "onnx", "float16", "int8", "stablehlo"]
-    assert [line.split()[:2] for line in lines[9:16]] == [[name, "3"] for name in bundle.read(out).labels]
+    assert [line.split()[:2] for line in lines[9:16]] == [[name, "3"] for name in manifest.read(out).labels]
     assert lines[-1] == f"done: {out}"
 
 
 def test_the_bundle_carries_the_run(exported, finished):
-    read = bundle.read(exported[0])
+    read = manifest.read(exported[0])
     result = json.loads((finished / "result.json").read_text())
     assert read.labels == tuple(result["label_names"])
     assert read.provenance["result"]["splits"]["PublicTest"]["accuracy"] == result["splits"]["PublicTest"]["accuracy"]
@@ -49,7 +49,7 @@ def test_an_exported_file_is_scored_as_it_runs(command, exported, tmp_path):
     command("tools.evaluate", f"--bundle={out}", "--format=int8", f"--json={tmp_path / 'scores.json'}")
     scores = json.loads((tmp_path / "scores.json").read_text())["splits"]["PublicTest"]
     assert scores["examples"] == 21
-    assert scores["accuracy"] == bundle.read(out).provenance["formats"]["int8"]["accuracy"]
+    assert scores["accuracy"] == manifest.read(out).provenance["formats"]["int8"]["accuracy"]
 
 
 @pytest.mark.parametrize(

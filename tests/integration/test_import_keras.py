@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from fer_jax.export import bundle
+from fer_jax.bundle import manifest
 
 
 def test_published_weights_score_as_published(command, real_data, fer2013_csv, tmp_path):
@@ -12,7 +12,7 @@ def test_published_weights_score_as_published(command, real_data, fer2013_csv, t
     out, scores = tmp_path / "keras.bundle", tmp_path / "scores.json"
     printed = command("tools.import_keras", f"--weights={weights}", "--model=mini_xception", f"--out={out}").stdout
     assert printed.splitlines()[-1] == f"done: {out}"
-    read = bundle.read(out)
+    read = manifest.read(out)
     assert (read.input.size, read.input.channels, read.input.scaling) == (64, 1, "signed")
     assert read.model["parameters"] == 58_423
     assert weights.name in read.provenance["training_data"]

@@ -413,9 +413,10 @@ def test_the_same_pixels_give_the_same_probabilities_in_training_s_evaluation_an
     import jax
 
     from configs import default
+    from fer_jax.bundle import manifest
     from fer_jax.data.sources import synthetic
-    from fer_jax.evaluate import Evaluator
-    from fer_jax.export import bundle, graph, onnx
+    from fer_jax.evaluation.evaluator import Evaluator
+    from fer_jax.export import graph, onnx
     from fer_jax.models import registry
 
     config = default.get_config()
@@ -441,7 +442,7 @@ def test_the_same_pixels_give_the_same_probabilities_in_training_s_evaluation_an
     expected = np.asarray(jax.nn.softmax(logits / temperature))
     assert np.ptp(expected, axis=0).max() > 0.1, "the faces must not all look the same to it"
 
-    spec = bundle.Input(config.input.size, config.input.channels, config.input.scaling, config.input.resize)
+    spec = manifest.Input(config.input.size, config.input.channels, config.input.scaling, config.input.resize)
     infer = graph.inference(plain, variables, spec)
     folder = serving.write_bundle(
         tmp_path / "bundle", spec=spec, temperature=temperature, graph=lambda path: onnx.save(path, infer, spec, {})

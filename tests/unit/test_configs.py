@@ -10,7 +10,8 @@ import pytest
 from configs import default, variants
 from fer_jax import config as configuration
 from fer_jax.errors import UserError
-from fer_jax.models import freezing, registry, summary
+from fer_jax.experiments import summary
+from fer_jax.models import freezing, registry
 from fer_jax.models.network import layers_of
 
 FOLDER = pathlib.Path(default.__file__).parent

@@ -8,7 +8,7 @@ A source module has
     def read(data: ConfigDict, input: ConfigDict) -> Examples
         Everything there is to read at `data.path` (`config.data`), in an order that does not depend on the file
         system, with images already brought to uint8 (N, input.size, input.size, input.channels) by
-        `fer_jax.data.images`. Raises UserError for whatever is wrong with the files.
+        `fer_jax.preprocess.images`. Raises UserError for whatever is wrong with the files.
 
     def fingerprint(data: ConfigDict) -> list
         What, besides `VERSION` and the input geometry, decides what `read` returns, as JSON values: paths, sizes and

@@ -17,9 +17,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fer_jax import labels
-from fer_jax.data import cache, images
+from fer_jax.data import cache
 from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
+from fer_jax.preprocess import images
 
 VERSION = 1
 COLUMNS = ("emotion", "pixels", "Usage")

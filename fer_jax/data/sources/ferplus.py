@@ -26,10 +26,11 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fer_jax import labels
-from fer_jax.data import cache, images
+from fer_jax.data import cache
 from fer_jax.data.examples import Examples
 from fer_jax.data.sources import fer2013
 from fer_jax.errors import UserError
+from fer_jax.preprocess import images
 
 VERSION = 1
 FILE_NAME = "fer2013new.csv"

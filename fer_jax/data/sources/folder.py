@@ -16,9 +16,10 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from fer_jax.data import cache, images
+from fer_jax.data import cache
 from fer_jax.data.examples import UNSPLIT, Examples
 from fer_jax.errors import UserError
+from fer_jax.preprocess import images
 
 VERSION = 1
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ml_collections import ConfigDict
 
-from fer_jax.data import images
 from fer_jax.data.examples import UNSPLIT, Examples
 from fer_jax.errors import UserError
+from fer_jax.preprocess import images
 
 if TYPE_CHECKING:
     from tensorflow_datasets.core import DatasetBuilder

@@ -3,10 +3,11 @@
 import numpy as np
 
 from configs import default
-from fer_jax import metrics
-from fer_jax.export import bundle, card
+from fer_jax.bundle import manifest
+from fer_jax.evaluation import metrics
+from fer_jax.export import card
 
-INPUT = bundle.Input(48, 1, "signed", "area")
+INPUT = manifest.Input(48, 1, "signed", "area")
 ARGUMENTS = {
     "name": "small",
     "labels": ("happy", "sad"),

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from fer_jax import metrics
+from fer_jax.evaluation import metrics
 from fer_jax.export import comparison
 
 

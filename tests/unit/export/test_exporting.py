@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
+from fer_jax.bundle import manifest
 from fer_jax.errors import UserError
-from fer_jax.export import bundle, exporting, graph
-from fer_jax.serve import faces
+from fer_jax.export import exporting, graph
+from fer_jax.faces import detection
 
 
 def arguments(tiny, **changes):
@@ -19,11 +20,11 @@ def arguments(tiny, **changes):
 
 
 def test_the_bundle_is_whole_and_says_where_it_comes_from(exported, tiny):
-    read = bundle.read(exported.bundle.path)
+    read = manifest.read(exported.bundle.path)
     assert set(read.files) == {"onnx", "float16", "int8", "stablehlo", "weights", "card"}
     assert read.labels == tiny.faces.label_names
-    assert read.input == bundle.Input(48, 1, "signed", "area")
-    assert read.crop == faces.CROP
+    assert read.input == manifest.Input(48, 1, "signed", "area")
+    assert read.crop == detection.CROP
     assert (read.temperature, read.uncertain_below) == (1.5, 0.3)
     assert read.model == {"name": "mini_xception", "args": {"block_features": [8, 16]}, "parameters": 3079}
     assert read.provenance["training_data"] == "21 drawn faces"
@@ -73,7 +74,7 @@ def test_nothing_else_is_overwritten(tiny, tmp_path, content, message):
     if content:
         out.mkdir()
         (out / content).write_text("mine")
-        (out / bundle.MANIFEST).write_text("{}")
+        (out / manifest.MANIFEST).write_text("{}")
     else:
         out.write_text("mine")
     with pytest.raises(UserError, match=message):

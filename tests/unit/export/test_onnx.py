@@ -6,7 +6,9 @@ import onnx
 import onnxruntime
 import pytest
 
-from fer_jax.export import bundle, graph, scoring
+from fer_jax.bundle import manifest
+from fer_jax.bundle import runtime as runtimes
+from fer_jax.export import graph
 from fer_jax.export import onnx as onnx_export
 from fer_jax.models import registry
 
@@ -30,7 +32,7 @@ def test_names_shapes_and_metadata(exported):
 
 @pytest.mark.parametrize("batch", [1, 2, 42])
 def test_any_batch_gives_flax_logits(exported, tiny, batch):
-    run = scoring.open_graph(exported.bundle.file("onnx"), "onnx")
+    run = runtimes.open_graph(exported.bundle.file("onnx"), "onnx")
     outputs = run(tiny.faces.images[:batch])
     np.testing.assert_allclose(outputs["logits"], tiny.logits[:batch], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(outputs["class_maps"].mean((1, 2)), outputs["logits"], rtol=1e-4, atol=1e-5)
@@ -48,10 +50,10 @@ def test_batchnorm_and_layout_are_gone(exported):
 def assert_saved_as_computed(path, variables_of, name, args, channels):
     model = registry.create(name, 3, args, implementation="plain")
     images = np.random.default_rng(0).integers(0, 256, (2, 16, 16, channels), np.uint8)
-    spec = bundle.Input(16, channels, "unit", "area")
+    spec = manifest.Input(16, channels, "unit", "area")
     infer = graph.inference(model, variables_of(model, images.shape[1:]), spec)
     onnx_export.save(path, infer, spec, {})
-    outputs = scoring.open_graph(path, "onnx")(images)
+    outputs = runtimes.open_graph(path, "onnx")(images)
     for output, expected in jax.jit(infer)(images).items():
         np.testing.assert_allclose(outputs[output], expected, rtol=1e-4, atol=1e-5)
 

@@ -2,13 +2,14 @@ import numpy as np
 import onnx
 import pytest
 
+from fer_jax.bundle import runtime as runtimes
 from fer_jax.export import onnx as onnx_export
-from fer_jax.export import quantize, scoring
+from fer_jax.export import quantize
 
 
 @pytest.mark.parametrize(("role", "tolerance"), [("float16", 0.01), ("int8", 0.2)])
 def test_smaller_graphs_agree_within_their_bits(exported, tiny, role, tolerance):
-    outputs = scoring.open_graph(exported.bundle.file(role), role)(tiny.faces.images)
+    outputs = runtimes.open_graph(exported.bundle.file(role), role)(tiny.faces.images)
     assert outputs["logits"].dtype == outputs["class_maps"].dtype == np.float32
     assert np.abs(outputs["logits"] - tiny.logits).max() < tolerance * np.abs(tiny.logits).max()
     assert np.abs(outputs["logits"] - tiny.logits).max() > 0
@@ -44,7 +45,7 @@ def test_composition_counts_weights_and_depthwise_convolutions(exported):
 def test_ranges_come_from_the_faces_given(exported, tmp_path):
     black = np.zeros((4, 48, 48, 1), np.uint8)
     quantize.int8(exported.bundle.file("onnx"), tmp_path / "black.onnx", black)
-    run = scoring.open_graph(tmp_path / "black.onnx", "int8")
+    run = runtimes.open_graph(tmp_path / "black.onnx", "int8")
     # a network that only ever saw black cannot tell brighter faces apart
     bright, brighter = (run(np.full((1, 48, 48, 1), value, np.uint8))["logits"] for value in (100, 250))
     np.testing.assert_allclose(bright, brighter, atol=1e-3)

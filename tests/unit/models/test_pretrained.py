@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from fer_jax.bundle import manifest, weights
 from fer_jax.errors import UserError
-from fer_jax.export import bundle, weights
 from fer_jax.models import pretrained, registry, vgg16
 
 LAYERS = [
@@ -222,12 +222,12 @@ def small_bundle(tmp_path):
     folder = tmp_path / "small.bundle"
     folder.mkdir()
     variables = jax.tree.map(lambda leaf: leaf * 0 + 3, new_variables("mini_xception", args=args, shape=(24, 24, 1)))
-    weights.save(folder / bundle.FILES["weights"], variables)
-    bundle.write(
+    weights.save(folder / manifest.FILES["weights"], variables)
+    manifest.write(
         folder,
         name="small",
         labels=list("abcdefg"),
-        input=bundle.Input(24, 1, "signed", "area"),
+        input=manifest.Input(24, 1, "signed", "area"),
         crop={"border": "replicate", "detectors": {}},
         temperature=1.0,
         uncertain_below=0.0,

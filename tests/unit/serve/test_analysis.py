@@ -2,9 +2,10 @@ import cv2
 import numpy as np
 import pytest
 
+from fer_jax.bundle import manifest
 from fer_jax.errors import UserError
-from fer_jax.export import bundle
-from fer_jax.serve import Classifier, faces
+from fer_jax.faces import detection
+from fer_jax.serve import Classifier
 from fer_jax.serve.analysis import Analyser, Pipeline
 from fer_jax.serve.sources import Frame
 from tests import serving
@@ -22,7 +23,7 @@ class Boxes:
     def detect(self, frame):
         index = len(self.asked)
         self.asked.append(frame)
-        return [faces.Face(np.array(box, float)) for box in self.where(index)]
+        return [detection.Face(np.array(box, float)) for box in self.where(index)]
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def test_a_face_that_is_missed_keeps_its_name_and_is_marked(classifier):
 
 
 def test_pictures_have_nothing_to_do_with_each_other(classifier):
-    analyser = Analyser(classifier, faces.create("none"))
+    analyser = Analyser(classifier, detection.create("none"))
     images = [np.full((30 + i, 40, 3), serving.brightness_of(i % 7), np.uint8) for i in range(14)]
     scenes = [analyser.read(analyser.search(frame)) for frame in _frames(images, starts_all=True)]
     assert [_labels(scene) for scene in scenes] == [{i + 1: i % 7} for i in range(14)]
@@ -115,11 +116,11 @@ def test_a_face_that_is_missed_has_no_activation(map_bundle):
 
 
 def test_the_map_of_a_network_that_sees_a_central_square_lies_there(tmp_path):
-    spec = bundle.Input(8, 1, "unit", "area", seen=4)
+    spec = manifest.Input(8, 1, "unit", "area", seen=4)
     classifier = Classifier(serving.write_bundle(tmp_path / "bundle", spec=spec, maps=True))
-    analyser = Analyser(classifier, faces.create("none"))
+    analyser = Analyser(classifier, detection.create("none"))
     (reading,) = analyser.read(analyser.search(_frames([np.zeros((30, 50, 3), np.uint8)])[0])).readings
-    assert reading.activation.region == faces.Region(25, 15, 25, 15)
+    assert reading.activation.region == detection.Region(25, 15, 25, 15)
 
 
 def test_boxes_beyond_the_frame_tiny_ones_and_crowds(classifier):
@@ -178,7 +179,7 @@ def test_on_a_still_clip_the_shown_name_changes_at_most_once(name, sigma, group_
     """A camera's noise over the group's picture, and a network that answers to every grey value."""
     labels = tuple(f"grey{i}" for i in range(40))  # so many that noise crosses their borders all the time
     classifier = Classifier(serving.write_bundle(tmp_path / "bundle", labels=labels))
-    detector = faces.create(name, str(request.getfixturevalue("yunet_model")) if name == "yunet" else "")
+    detector = detection.create(name, str(request.getfixturevalue("yunet_model")) if name == "yunet" else "")
     analyser = Analyser(classifier, detector)
     rng = np.random.default_rng(0)
     picture = cv2.resize(group_picture, (640, 480), interpolation=cv2.INTER_AREA)

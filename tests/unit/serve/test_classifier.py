@@ -3,10 +3,10 @@ import sys
 import numpy as np
 import pytest
 
-from fer_jax.data import images
+from fer_jax.bundle.manifest import Input
 from fer_jax.errors import UserError
-from fer_jax.export.bundle import Input
 from fer_jax.labels import FER2013
+from fer_jax.preprocess import images
 from fer_jax.serve import Classifier
 from tests import serving
 
@@ -103,7 +103,7 @@ def test_a_runtime_the_bundle_has_no_graph_for(brightness_bundle):
 def test_the_runtime_jax_without_jax(brightness_bundle, monkeypatch):
     monkeypatch.setitem(sys.modules, "fer_jax.export.stablehlo", None)
     monkeypatch.delattr("fer_jax.export.stablehlo", raising=False)  # where a test before this one imported it
-    monkeypatch.setattr("fer_jax.export.bundle.Bundle.file", lambda self, role: self.path / role)
+    monkeypatch.setattr("fer_jax.bundle.manifest.Bundle.file", lambda self, role: self.path / role)
     with pytest.raises(UserError, match="StableHLO needs JAX"):
         Classifier(brightness_bundle, runtime="jax")
 
@@ -111,6 +111,6 @@ def test_the_runtime_jax_without_jax(brightness_bundle, monkeypatch):
 def test_a_graph_that_onnx_runtime_cannot_load(tmp_path, monkeypatch):
     folder = serving.write_bundle(tmp_path / "bundle")
     (folder / "model.onnx").write_bytes(b"no graph")
-    monkeypatch.setattr("fer_jax.export.bundle._check_file", lambda path, entry: None)
+    monkeypatch.setattr("fer_jax.bundle.manifest._check_file", lambda path, entry: None)
     with pytest.raises(UserError, match=r"model\.onnx: ONNX Runtime .* cannot load it"):
         Classifier(folder)

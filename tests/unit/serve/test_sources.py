@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_jax.data import images
 from fer_jax.errors import UserError
+from fer_jax.preprocess import images
 from fer_jax.serve import sources
 from tests import serving
 

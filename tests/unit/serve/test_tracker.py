@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fer_jax.faces.detection import Face
 from fer_jax.serve import tracker
-from fer_jax.serve.faces import Face
 from fer_jax.serve.tracker import Motion, Tracker
 
 SIZE = (640, 480)

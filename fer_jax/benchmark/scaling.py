@@ -1,0 +1,136 @@
+"""What more devices bring: images a second over 1, 2, 4, ... devices, and what they tell each other in a step."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from fer_jax.data import pipeline as pipelines
+from fer_jax.data.device_pipeline import DevicePipeline
+from fer_jax.data.examples import Examples
+from fer_jax.distributed.parallel import Parallel
+from fer_jax.training import setup as learners
+from fer_jax.training import state as states
+from fer_jax.training import step
+
+SHAPE = re.compile(r"\b(pred|bf16|[fsu](?:8|16|32|64))\[([\d,]*)\]")
+BYTES = {"pred": 1, "bf16": 2}
+
+
+def measure(
+    config: ConfigDict, examples: Examples, devices: Sequence[int], per_device: bool, seconds: float = 5.0
+) -> list[dict[str, Any]]:
+    """Training speed on the first n local devices for each n of `devices`, the set resident on the devices.
+
+    Args:
+      config: the run's; its batch is that of one device where `per_device`, else the global one.
+      examples: what to train on.
+      devices: numbers of devices; the first is what efficiency is relative to.
+      per_device: keep the batch of a device fixed (weak scaling), or the global batch (strong scaling).
+      seconds: at least so long is measured, after one dispatch that compiles.
+
+    Returns:
+      A JSON-able record each: "devices", "batch_size" (global), "images_per_second", "efficiency" (images a second and
+      device, relative to the first record), "all_reduces" and "all_reduce_bytes" of a step.
+    """
+    records = []
+    for count in devices:
+        changed = config.copy_and_resolve_references()
+        changed.batch_size = config.batch_size * count if per_device else config.batch_size
+        chunk = Chunk(changed, examples, jax.local_devices()[:count])
+        reduces = all_reduces(chunk.compiled_text())
+        rate = chunk.images_per_second(seconds)
+        first = records[0] if records else {"devices": count, "images_per_second": rate}
+        records.append(
+            {
+                "devices": count,
+                "batch_size": changed.batch_size,
+                "images_per_second": rate,
+                "efficiency": rate / count / (first["images_per_second"] / first["devices"]),
+                "all_reduces": len(reduces),
+                "all_reduce_bytes": sum(reduces),
+            }
+        )
+    return records
+
+
+class Chunk:
+    """A compiled chunk of `config.parallel.steps_per_dispatch` steps on given devices, and a fresh state for it.
+
+    With `config.seeds` above 1, of as many models trained together.
+    """
+
+    def __init__(self, config: ConfigDict, examples: Examples, devices: list[jax.Device]):
+        parallel = Parallel(config.parallel.api, config.batch_size, devices)
+        seeds = range(config.seed, config.seed + config.seeds)
+        sources = [DevicePipeline(examples, seed, config.batch_size, parallel.shard) for seed in seeds]
+        learner = learners.create(config, len(examples.label_names))
+        self._images = config.parallel.steps_per_dispatch * config.batch_size * config.seeds
+        self._parallel, self._learner, self._fetch = parallel, learner, sources[0].fetch
+        self._seeds = tuple(seeds) if config.seeds > 1 else ()
+        stack, _ = states.stacking(config.seeds)
+        # The same weights for all: speed does not depend on what they are.
+        self._state = parallel.replicate(stack([learner.fresh_state()] * config.seeds))
+        self._resident = parallel.replicate(sources[0].resident)
+        feeds = [next(source.feeds(0, config.parallel.steps_per_dispatch, 1)) for source in sources]
+        self._feed = parallel.split(*pipelines.together(feeds))
+        self._run = self._lowered(learner).compile()
+
+    def _lowered(self, learner: learners.Learner) -> jax.stages.Lowered:
+        chunk = step.make_train_chunk(learner, self._fetch, seeds=self._seeds)
+        return self._parallel.compile(chunk, 2, donate=(0,)).lower(self._state, self._resident, self._feed)
+
+    def compiled_text(self) -> str:
+        """The optimised program, in XLA's own notation."""
+        return self._run.as_text()
+
+    def flops(self) -> float:
+        """Floating-point operations of one step on one device, as the network's plain operations need them.
+
+        Counted before compilation, where the layers rewritten for a backend and its libraries' calls are not yet in.
+        """
+        plain = dataclasses.replace(self._learner, model=self._learner.model.clone(implementation="plain"))
+        # XLA counts one turn of a loop, and the steps of a chunk are turns.
+        return self._lowered(plain).cost_analysis()["flops"]
+
+    def bytes_accessed(self) -> float:
+        """Bytes that the operations of one step on one device read and write, as compiled, by XLA's cost analysis."""
+        return self._run.cost_analysis()["bytes accessed"]
+
+    def images_per_second(self, seconds: float) -> float:
+        """Training images a second, of all models, over at least `seconds`, without the first dispatch."""
+        self._dispatch()
+        start, dispatches = time.perf_counter(), 0
+        while (spent := time.perf_counter() - start) < seconds or not dispatches:
+            self._dispatch()
+            dispatches += 1
+        return dispatches * self._images / spent
+
+    def _dispatch(self) -> None:
+        self._state, metrics = self._run(self._state, self._resident, self._feed)
+        np.asarray(metrics["loss"])
+
+
+def all_reduces(compiled_text: str) -> list[int]:
+    """Bytes of each all-reduce in an optimised program; inside a loop, of one turn."""
+    sizes = []
+    for line in compiled_text.splitlines():
+        found = re.search(r" = (.*?) all-reduce(?:-start)?\(", line)
+        if found:
+            # "(f32[8]{0}, /*index=5*/f32[3,3,1,8]{3,2,1,0})": the numbers in braces are layouts.
+            shapes = SHAPE.findall(re.sub(r"\{[^}]*\}", "", found[1]))
+            sizes.append(
+                sum(
+                    math.prod(map(int, filter(None, dims.split(",")))) * (BYTES.get(kind) or int(kind[1:]) // 8)
+                    for kind, dims in shapes
+                )
+            )
+    return sizes

@@ -1,0 +1,203 @@
+"""A bundle: one folder with a trained network in formats that outlive the framework, and all that is needed to use it.
+
+`bundle.json`, described by `bundle.schema.json` beside this module, names the labels in order, the input, the crop
+policy, the calibration, where the weights come from and the checksum of every file. Reading needs neither JAX nor
+TensorFlow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fer_jax import files
+from fer_jax.errors import UserError
+from fer_jax.preprocess import scaling
+
+FORMAT_VERSION = 1
+MANIFEST = "bundle.json"
+# role: file name. The roles of graphs are also the names under which tools offer to run them.
+FILES = {
+    "onnx": "model.onnx",
+    "float16": "model.float16.onnx",
+    "int8": "model.int8.onnx",
+    "stablehlo": "model.stablehlo",
+    "weights": "weights.safetensors",
+    "card": "README.md",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """What the graphs take: uint8 (batch, size, size, channels) raw pixels in 0..255, grey or RGB.
+
+    Attributes:
+      size: height and width in pixels.
+      channels: 1 (grey) or 3 (RGB).
+      scaling: name in `fer_jax.preprocess.scaling`; the graphs apply it themselves.
+      resize: "area" or "linear", the filter that brings a crop to `size`.
+      seen: side in pixels of the central square that the graphs cut out themselves, over which class maps lie; None
+        where they see all.
+    """
+
+    size: int
+    channels: int
+    scaling: str
+    resize: str
+    seen: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Bundle:
+    """A bundle that was read and found whole.
+
+    Attributes:
+      path: the folder.
+      name: for people.
+      labels: names of the classes in the order of the logits.
+      input: what the graphs take.
+      crop: {"border": "replicate", "detectors": {name: {"enlarge": float, "offset": [x, y]}}}, see the schema.
+      temperature: probabilities are softmax(logits / temperature).
+      uncertain_below: a largest probability below it is flagged uncertain; 0 flags nothing.
+      model: {"name", "args", "parameters"} of the network.
+      provenance: {"licence", "training_data", "result", "config", "versions", "created"}.
+      files: absolute path of each file by its role, a key of `FILES`.
+    """
+
+    path: pathlib.Path
+    name: str
+    labels: tuple[str, ...]
+    input: Input
+    crop: Mapping[str, Any]
+    temperature: float
+    uncertain_below: float
+    model: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    files: Mapping[str, pathlib.Path]
+
+    def file(self, role: str) -> pathlib.Path:
+        """Path of the file of `role`; UserError names the roles there are when it is absent."""
+        if role not in self.files:
+            raise UserError(f"{self.path}: has no {role} file, only {', '.join(self.files)}: export it again with it")
+        return self.files[role]
+
+
+def is_bundle(path: str | os.PathLike) -> bool:
+    """Whether `path` is a folder with a bundle.json, whole or not."""
+    return (pathlib.Path(path) / MANIFEST).is_file()
+
+
+def write(
+    folder: str | os.PathLike,
+    *,
+    name: str,
+    labels: Sequence[str],
+    input: Input,
+    crop: Mapping[str, Any],
+    temperature: float,
+    uncertain_below: float,
+    model: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+) -> Bundle:
+    """Write bundle.json for the files of `FILES` that lie in `folder`, and read the bundle back.
+
+    Give a folder made by `fer_jax.files.atomic_path`, so that the bundle appears whole. The arguments are the
+    attributes of `Bundle`; what the schema refuses is a defect of the caller and raises `ValueError`.
+    """
+    folder = pathlib.Path(folder)
+    factor, offset = scaling.factor_and_offset(input.scaling)
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "name": name,
+        "labels": list(labels),
+        "input": {
+            "size": input.size,
+            "channels": input.channels,
+            "dtype": "uint8",
+            "layout": "NHWC",
+            "scaling": {"name": input.scaling, "factor": factor, "offset": offset},
+            "resize": input.resize,
+        }
+        | ({"seen": input.seen} if input.seen else {}),
+        "crop": crop,
+        "temperature": temperature,
+        "uncertain_below": uncertain_below,
+        "model": model,
+        "provenance": provenance,
+        "files": {
+            file: {"sha256": files.sha256(folder / file), "bytes": (folder / file).stat().st_size, "role": role}
+            for role, file in FILES.items()
+            if (folder / file).is_file()
+        },
+    }
+    manifest = json.loads(json.dumps(manifest))  # tuples become lists, which is what the schema knows as arrays
+    if problem := _schema_problem(manifest):
+        raise ValueError(problem)
+    files.write_json(folder / MANIFEST, manifest)
+    return read(folder)
+
+
+def read(path: str | os.PathLike) -> Bundle:
+    """The bundle in the folder `path`, after checking its format, its schema and the checksum of every file.
+
+    Raises:
+      UserError: no bundle there, a newer format, a bundle.json against the schema, a missing or altered file.
+    """
+    path = pathlib.Path(path).absolute()
+    if not is_bundle(path):
+        raise UserError(f"no bundle at {path}: expected a folder with {MANIFEST}, as python -m tools.export writes it")
+    try:
+        manifest = json.loads((path / MANIFEST).read_text())
+    except ValueError as error:
+        raise UserError(f"{path / MANIFEST}: not JSON ({error}): copy the bundle again or export it again") from error
+    version = manifest.get("format_version") if isinstance(manifest, dict) else None
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise UserError(
+            f"{path}: bundle of format {version}, this fer_jax reads up to {FORMAT_VERSION}: install a newer fer_jax"
+        )
+    if problem := _schema_problem(manifest):
+        raise UserError(f"{path / MANIFEST}: {problem}: copy the bundle again or export it again")
+    for name, entry in manifest["files"].items():
+        _check_file(path / name, entry)
+    spec = manifest["input"]
+    return Bundle(
+        path=path,
+        labels=tuple(manifest["labels"]),
+        input=Input(spec["size"], spec["channels"], spec["scaling"]["name"], spec["resize"], spec.get("seen")),
+        files={entry["role"]: path / name for name, entry in manifest["files"].items()},
+        **{key: manifest[key] for key in ("name", "crop", "temperature", "uncertain_below", "model", "provenance")},
+    )
+
+
+def _check_file(path: pathlib.Path, entry: Mapping[str, Any]) -> None:
+    remedy = "copy the bundle again or export it again"
+    if not path.is_file():
+        raise UserError(f"{path}: missing, bundle.json lists it: {remedy}")
+    if (size := path.stat().st_size) != entry["bytes"]:
+        raise UserError(f"{path}: altered, {size:,} bytes where bundle.json says {entry['bytes']:,}: {remedy}")
+    if files.sha256(path) != entry["sha256"]:
+        raise UserError(f"{path}: altered, its sha256 is not the one in bundle.json: {remedy}")
+
+
+def _schema_problem(manifest: Any) -> str | None:
+    """The most telling violation of the schema in one line, or None."""
+    import jsonschema  # a tenth of a second, which commands that read no bundle need not wait for
+
+    error = jsonschema.exceptions.best_match(_validator().iter_errors(manifest))
+    if error is None:
+        return None
+    where = ".".join(str(part) for part in error.absolute_path)
+    return " ".join(f"{where}: {error.message}".removeprefix(": ").split())
+
+
+@functools.cache
+def _validator() -> Any:
+    import jsonschema
+
+    schema = json.loads(pathlib.Path(__file__).with_name("bundle.schema.json").read_text())
+    return jsonschema.Draft202012Validator(schema)

@@ -1,0 +1,350 @@
+"""Random changes to training images, in JAX inside the compiled step, drawn from each example's own key.
+
+Since every decision about an example comes from its key alone (and, for mixing, from the neighbour it is mixed with),
+the images do not depend on how the batch is spread over devices. A transform whose config value is 0 is not traced.
+
+The order is geometry (one resampling), brightness and contrast, erasing, then mixup or cutmix.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.ndimage import map_coordinates
+from ml_collections import ConfigDict
+
+from fer_jax.errors import UserError
+from fer_jax.preprocess import scaling
+
+WHITE = 255.0
+PURPOSES = ("augment", "crop", "dropout")  # of a step's random numbers
+
+
+class Draws(NamedTuple):
+    """Uniform float32 numbers in [0, 1), one column (N,) for each decision about an example."""
+
+    flip: jax.Array
+    rotation: jax.Array
+    shift_y: jax.Array
+    shift_x: jax.Array
+    zoom_y: jax.Array
+    zoom_x: jax.Array
+    crop_y: jax.Array
+    crop_x: jax.Array
+    brightness: jax.Array
+    contrast: jax.Array
+    erase: jax.Array
+    erase_area: jax.Array
+    erase_aspect: jax.Array
+    erase_y: jax.Array
+    erase_x: jax.Array
+    cut_y: jax.Array
+    cut_x: jax.Array
+    mix_kind: jax.Array
+
+
+def augment(
+    config: ConfigDict, images: jax.Array, targets: jax.Array, keys: jax.Array, sharp: bool | jax.Array = False
+) -> tuple[jax.Array, jax.Array]:
+    """Images and targets as the network is trained on them, before scaling.
+
+    Args:
+      config: `config.augment`, static under `jit`.
+      images: uint8 (N, H, W, C) in 0..255.
+      targets: float32 (N, classes), every row a distribution.
+      keys: typed PRNG keys (N,), one an example.
+      sharp: bool (), True for images without rotation, shift and zoom: nothing is interpolated.
+
+    Returns:
+      float32 images (N, H, W, C) in 0..255 and float32 targets (N, classes).
+
+    Raises:
+      UserError: an erase_fill there is not.
+      ValueError: mixup or cutmix with an odd N, since neighbours are mixed with each other.
+    """
+    height, width = images.shape[1:3]
+    keys, noise_keys, mix_keys = jax.vmap(lambda key: jax.random.split(key, 3), out_axes=1)(keys)
+    draws = Draws(*jax.vmap(lambda key: jax.random.uniform(key, len(Draws._fields), jnp.float32), out_axes=1)(keys))
+
+    if config.rotation or config.shift or config.zoom or config.crop_padding:
+        # At whole pixels the interpolation gives the pixels themselves, bit by bit.
+        rotation, shift, zoom = (jnp.where(sharp, 0.0, limit) for limit in (config.rotation, config.shift, config.zoom))
+        images = warp(
+            images,
+            affine_matrices(
+                (height, width),
+                flip=draws.flip < config.flip,
+                degrees=_symmetric(draws.rotation, rotation),
+                shift_y=height * _symmetric(draws.shift_y, shift) + _offset(draws.crop_y, config.crop_padding),
+                shift_x=width * _symmetric(draws.shift_x, shift) + _offset(draws.crop_x, config.crop_padding),
+                zoom_y=1 + _symmetric(draws.zoom_y, zoom),
+                zoom_x=1 + _symmetric(draws.zoom_x, zoom),
+            ),
+            config.interpolation,
+        )
+        if config.interpolation == "bicubic":
+            images = jnp.clip(images, 0.0, WHITE)
+    else:
+        images = images.astype(jnp.float32)
+        if config.flip:
+            images = jnp.where(_per_image(draws.flip < config.flip), images[:, :, ::-1], images)
+    if config.brightness or config.contrast:
+        images = adjust(
+            images,
+            WHITE * _symmetric(draws.brightness, config.brightness),
+            1 + _symmetric(draws.contrast, config.contrast),
+        )
+    if config.erase:
+        boxes = erase_boxes((height, width), config.erase_area, config.erase_aspect, draws)
+        if config.erase_fill == "noise":
+            noise = jax.vmap(lambda key: jax.random.bits(key, images.shape[1:], jnp.uint8))(noise_keys)
+            fill = noise.astype(jnp.float32)
+        elif config.erase_fill == "mean":
+            fill = images.mean(axis=(1, 2, 3), keepdims=True)
+        else:
+            raise UserError(f"config.augment.erase_fill is {config.erase_fill!r}: expected noise or mean")
+        erased = box_masks(boxes, (height, width)) & _per_image(draws.erase < config.erase)
+        images = jnp.where(erased, fill, images)
+    if config.mixup or config.cutmix:
+        images, targets = mix(images, targets, mix_shares(config, (height, width), draws, mix_keys))
+    return images, targets
+
+
+def training_inputs(
+    config: ConfigDict,
+    images: jax.Array,
+    targets: jax.Array,
+    step: jax.Array,
+    positions: jax.Array,
+    seed: int | jax.Array | None = None,
+    sharp: bool | jax.Array = False,
+) -> tuple[jax.Array, jax.Array]:
+    """What the network gets in a training step: augmented, cropped at random and scaled.
+
+    Args:
+      config: the whole config, static under `jit`.
+      images: uint8 (N, H, W, C), the examples of the batch at `positions`.
+      targets: float32 (N, classes).
+      step: int scalar, the number of the step.
+      positions: int (N,), in the global batch: the keys come from seed, step and position, so that the inputs are the
+        same whatever the number of devices.
+      seed: int scalar, of one of several models that are trained together; None is `config.seed`.
+      sharp: bool scalar, whether the step is in the `config.augment.sharp_share` at the end, see `augment`.
+
+    Returns:
+      float32 inputs (N, h, w, C) in the range of the scaling, and float32 targets (N, classes).
+    """
+
+    def keys_of(key: jax.Array) -> jax.Array:
+        return jax.vmap(lambda position: jax.random.fold_in(key, position))(positions)
+
+    seed = config.seed if seed is None else seed
+    images, targets = augment(config.augment, images, targets, keys_of(step_key(seed, step, "augment")), sharp)
+    if config.input.crop:
+        images = random_crop(images, config.input.crop, keys_of(step_key(seed, step, "crop")))
+    factor, offset = scaling.factor_and_offset(config.input.scaling)
+    return images * factor + offset, targets
+
+
+def step_key(seed: int | jax.Array, step: jax.Array, purpose: str) -> jax.Array:
+    """The typed PRNG key of step `step` of the run with this seed, for one of `PURPOSES`."""
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), step), len(PURPOSES))
+    return keys[PURPOSES.index(purpose)]
+
+
+def affine_matrices(
+    size: tuple[int, int],
+    *,
+    flip: jax.Array,
+    degrees: jax.Array,
+    shift_y: jax.Array,
+    shift_x: jax.Array,
+    zoom_y: jax.Array,
+    zoom_x: jax.Array,
+) -> jax.Array:
+    """float32 (N, 2, 3): from (x, y, 1) of an output pixel to (x, y) of the input pixel, about the image's centre.
+
+    The convention of Keras' ImageDataGenerator: the matrices take output to input, so a zoom above 1 makes the face
+    smaller, each axis has its own, and a shift of +1 moves the content one pixel up or left. Applied to an output
+    coordinate are, in this order, zoom, shift, rotation; the mirror comes last, on the input's side.
+
+    Args:
+      size: height and width in pixels; pixel centres lie at whole numbers, the centre at (size - 1) / 2.
+      flip: bool (N,), mirror left and right.
+      degrees: float32 (N,), positive turns the content counter-clockwise on the screen.
+      shift_y, shift_x: float32 (N,), in pixels.
+      zoom_y, zoom_x: float32 (N,), factors.
+    """
+    centre_y, centre_x = (size[0] - 1) / 2, (size[1] - 1) / 2
+    radians = jnp.deg2rad(degrees)
+    cos, sin = jnp.cos(radians), jnp.sin(radians)
+    mirror = jnp.where(flip, -1.0, 1.0)
+    # x_in = centre + mirror * (cos * u - sin * v), y_in = centre + sin * u + cos * v,
+    # with u = zoom_x * (x - centre) + shift_x and v = zoom_y * (y - centre) + shift_y
+    to_x = mirror * cos * zoom_x, -mirror * sin * zoom_y, mirror * (cos * shift_x - sin * shift_y)
+    to_y = sin * zoom_x, cos * zoom_y, sin * shift_x + cos * shift_y
+    rows = [
+        jnp.stack([a, b, centre + c - a * centre_x - b * centre_y], -1)
+        for (a, b, c), centre in ((to_x, centre_x), (to_y, centre_y))
+    ]
+    return jnp.stack(rows, axis=1)
+
+
+def warp(images: jax.Array, matrices: jax.Array, interpolation: str = "bilinear") -> jax.Array:
+    """Resample; what lies outside the image takes its nearest edge pixel.
+
+    As `cv2.warpAffine(image, matrix, flags=INTER_LINEAR | WARP_INVERSE_MAP, borderMode=BORDER_REPLICATE)`, or with
+    INTER_CUBIC, without OpenCV's rounding of coordinates to 1/32 of a pixel. At whole pixels both give the pixels
+    themselves, bit by bit; between them bicubic keeps more of what is fine, and may go beyond the darkest and the
+    brightest pixel.
+
+    Args:
+      images: (N, H, W, C) of any real dtype.
+      matrices: float32 (N, 2, 3), see `affine_matrices`.
+      interpolation: "bilinear" or "bicubic".
+
+    Returns:
+      float32 (N, H, W, C).
+    """
+    y, x = jnp.mgrid[: images.shape[1], : images.shape[2]].astype(jnp.float32)
+    pixels_at = {"bilinear": _bilinear, "bicubic": _bicubic}[interpolation]
+
+    def sample(pixels: jax.Array, matrix: jax.Array) -> jax.Array:
+        at_x, at_y = (row[0] * x + row[1] * y + row[2] for row in matrix)
+        return pixels_at(pixels, at_y, at_x)
+
+    every_channel = jax.vmap(sample, in_axes=(-1, None), out_axes=-1)
+    return jax.vmap(every_channel)(images.astype(jnp.float32), matrices)
+
+
+def _bilinear(pixels: jax.Array, at_y: jax.Array, at_x: jax.Array) -> jax.Array:
+    return map_coordinates(pixels, [at_y, at_x], order=1, mode="nearest")
+
+
+def _bicubic(pixels: jax.Array, at_y: jax.Array, at_x: jax.Array) -> jax.Array:
+    def taps(at: jax.Array, size: int) -> list[tuple[jax.Array, jax.Array]]:
+        """The four pixels along one axis that a place between them is made of, and their weights."""
+        before = jnp.floor(at)
+        return [
+            (jnp.clip(before.astype(jnp.int32) + i, 0, size - 1), weight)
+            for i, weight in enumerate(_cubic_weights(at - before), -1)
+        ]
+
+    rows, columns = taps(at_y, pixels.shape[0]), taps(at_x, pixels.shape[1])
+    return sum(by_y * sum(by_x * pixels[row, column] for column, by_x in columns) for row, by_y in rows)
+
+
+def _cubic_weights(t: jax.Array, a: float = -0.75) -> tuple[jax.Array, ...]:
+    """Cubic convolution of Keys (1981) at distances 1 + t, t, 1 - t and 2 - t, with the slope `a` that OpenCV takes."""
+
+    def near(d: jax.Array) -> jax.Array:
+        return ((a + 2) * d - (a + 3)) * d * d + 1
+
+    def far(d: jax.Array) -> jax.Array:
+        return ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+
+    return far(1 + t), near(t), near(1 - t), far(2 - t)
+
+
+def adjust(images: jax.Array, brightness: jax.Array, contrast: jax.Array) -> jax.Array:
+    """Contrast by a factor (N,) about each image's mean, then `brightness` (N,) added, clipped to 0..255."""
+    mean = images.mean(axis=(1, 2, 3), keepdims=True)
+    return jnp.clip((images - mean) * _per_image(contrast) + mean + _per_image(brightness), 0, WHITE)
+
+
+def erase_boxes(
+    size: tuple[int, int], area: tuple[float, float], aspect: tuple[float, float], draws: Draws
+) -> jax.Array:
+    """int32 (N, 4): top, left, height, width of the rectangles of random erasing, always inside the image.
+
+    Zhong et al., "Random Erasing Data Augmentation" (2017): a uniform share of the area, an aspect ratio (height over
+    width), any place. The paper draws again until the rectangle fits; here the aspect, log-uniform, is drawn from
+    those that fit, and a share above 1 / aspect loses nothing but its longest shapes.
+    """
+    height, width = size
+    pixels = height * width * (area[0] + (area[1] - area[0]) * draws.erase_area)
+    lowest = jnp.log(jnp.maximum(aspect[0], pixels / width**2))
+    highest = jnp.log(jnp.minimum(aspect[1], height**2 / pixels))
+    ratio = jnp.exp(lowest + (highest - lowest) * draws.erase_aspect)
+    tall = jnp.clip(jnp.round(jnp.sqrt(pixels * ratio)), 1, height)
+    wide = jnp.clip(jnp.round(jnp.sqrt(pixels / ratio)), 1, width)
+    top = jnp.floor(draws.erase_y * (height - tall + 1))
+    left = jnp.floor(draws.erase_x * (width - wide + 1))
+    return jnp.stack([top, left, tall, wide], axis=1).astype(jnp.int32)
+
+
+def box_masks(boxes: jax.Array, size: tuple[int, int]) -> jax.Array:
+    """bool (N, H, W, 1), true inside the boxes int32 (N, 4) of top, left, height, width; they may reach outside."""
+    top, left, tall, wide = boxes.T[:, :, None]
+    rows, columns = jnp.arange(size[0]), jnp.arange(size[1])
+    inside_rows = (rows >= top) & (rows < top + tall)
+    inside_columns = (columns >= left) & (columns < left + wide)
+    return (inside_rows[:, :, None] & inside_columns[:, None, :])[..., None]
+
+
+def mix_shares(config: ConfigDict, size: tuple[int, int], draws: Draws, keys: jax.Array) -> jax.Array:
+    """How much of each pixel is the partner's: float32 (N, H or 1, W or 1, 1) in 0..1, keys (N,) as in `augment`.
+
+    mixup (Zhang et al., 2017): the same share everywhere, drawn from Beta(mixup, mixup). cutmix (Yun et al., 2019): all
+    of a rectangle of the image's shape, whose share of the area is drawn from Beta(cutmix, cutmix), about a uniform
+    centre and cut off at the edges. Where both are on, each example takes either with probability 1/2.
+    """
+    cuts = draws.mix_kind < (0.5 if config.mixup and config.cutmix else float(config.cutmix > 0))
+    concentration = jnp.where(cuts, config.cutmix, config.mixup).astype(jnp.float32)
+    share = jax.vmap(lambda key, a: jax.random.beta(key, a, a, dtype=jnp.float32))(keys, concentration)
+    if not config.cutmix:
+        return _per_image(share)
+    tall, wide = (jnp.round(jnp.sqrt(share) * side) for side in size)
+    top = jnp.floor(draws.cut_y * size[0]) - tall // 2
+    left = jnp.floor(draws.cut_x * size[1]) - wide // 2
+    boxes = jnp.stack([top, left, tall, wide], axis=1).astype(jnp.int32)
+    return jnp.where(_per_image(cuts), box_masks(boxes, size).astype(jnp.float32), _per_image(share))
+
+
+def mix(images: jax.Array, targets: jax.Array, share: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Mix each example with its neighbour: 0 with 1, 2 with 3, and so on.
+
+    Args:
+      images: float32 (N, H, W, C), N even.
+      targets: float32 (N, classes).
+      share: float32 (N, H or 1, W or 1, 1), how much of each pixel is the neighbour's; the targets are mixed by
+        its mean.
+    """
+    if len(images) % 2:
+        raise ValueError(f"mixup and cutmix mix neighbours: the batch of a device must be even, got {len(images)}")
+    partner_images, partner_targets = (
+        value.reshape(-1, 2, *value.shape[1:])[:, ::-1].reshape(value.shape) for value in (images, targets)
+    )
+    of_targets = share.mean(axis=(1, 2, 3))[:, None]
+    return images + share * (partner_images - images), targets + of_targets * (partner_targets - targets)
+
+
+def random_crop(images: jax.Array, size: int, keys: jax.Array) -> jax.Array:
+    """Squares of `size` pixels, (N, size, size, C), at uniform places of (N, H, W, C), by typed PRNG keys (N,)."""
+
+    def crop(image: jax.Array, key: jax.Array) -> jax.Array:
+        rows, columns = image.shape[0] - size + 1, image.shape[1] - size + 1
+        y, x = jax.random.randint(key, (2,), 0, jnp.array([rows, columns]))
+        return jax.lax.dynamic_slice(image, (y, x, 0), (size, size, image.shape[2]))
+
+    return jax.vmap(crop)(images, keys)
+
+
+def central_crop(images: jax.Array, size: int) -> jax.Array:
+    """The central square of `size` pixels of (N, H, W, C)."""
+    top, left = (images.shape[1] - size) // 2, (images.shape[2] - size) // 2
+    return images[:, top : top + size, left : left + size]
+
+
+def _symmetric(uniform: jax.Array, limit: float) -> jax.Array:
+    return (2 * uniform - 1) * limit
+
+
+def _offset(uniform: jax.Array, padding: int) -> jax.Array:
+    return jnp.floor(uniform * (2 * padding + 1)) - padding
+
+
+def _per_image(values: jax.Array) -> jax.Array:
+    return values[:, None, None, None]

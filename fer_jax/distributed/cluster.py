@@ -1,0 +1,379 @@
+"""What must happen before the first device call: caches, the other processes, and the wish to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import importlib.util
+import itertools
+import os
+import pickle
+import platform
+import re
+import shlex
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from absl import logging
+
+from fer_jax import files
+from fer_jax.distributed.watchdog import Watchdog
+from fer_jax.errors import AskedToStop, UserError
+
+HEARTBEAT_SECONDS = 30  # without a sign of life from a process until the others give up
+HANG_SECONDS = 600.0  # so long may all wait for a process, which may only be slow: to download its data, say
+LONGEST_MEETING_MS = 24 * 3600 * 1000  # before that, who does not come is found to hang
+ALONE_SECONDS = 10**7  # nobody waits for a process alone: a shell or a sleeping laptop may suspend it for months
+FAREWELL_SECONDS = 5  # to find out, after a failure, which processes still answer
+EXIT_INTERRUPTED = 130  # shells' code for SIGINT
+
+# What each launcher sets in every process, and what it is told by: several processes only where a count says so.
+SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
+OPEN_MPI = ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_MCA_orte_hnp_uri")
+KUBERNETES = ("KUBERNETES_SERVICE_HOST", "JOB_COMPLETION_INDEX", "HOSTNAME")
+TPU = ("TPU_WORKER_ID", "TPU_WORKER_HOSTNAMES")
+
+_boundaries, _meetings = itertools.count(1), itertools.count(1)
+_watchdog: Watchdog | None = None  # where there are several processes
+
+
+@dataclasses.dataclass(frozen=True)
+class Launch:
+    """Who started this process, and as which of how many.
+
+    Attributes:
+      launcher: "alone", "flags", "slurm", "ompi", "kubernetes" or "tpu".
+      coordinator: "host:port" of process 0, or None where jax.distributed finds out.
+      num_processes, process_id: likewise.
+    """
+
+    launcher: str
+    coordinator: str | None = None
+    num_processes: int | None = None
+    process_id: int | None = None
+
+
+def init() -> None:
+    """Set up JAX: call it once, before anything touches a device.
+
+    Compiled programs are kept in the user's cache folder, so that a second run starts at once; an environment
+    variable JAX_COMPILATION_CACHE_DIR takes precedence.
+    """
+    # Before TensorFlow loads: its greetings are no news, and it computes nothing here.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
+    import jax
+
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(files.user_cache() / "compiled"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+
+def launch_of(
+    environ: Mapping[str, str],
+    coordinator: str | None = None,
+    num_processes: int | None = None,
+    process_id: int | None = None,
+) -> Launch:
+    """The launch that flags, or else the environment, speak of.
+
+    Raises:
+      UserError: some but not all of the three flags, or of a launcher's variables, are set; it lists what was found.
+    """
+    flags = {"--coordinator": coordinator, "--num_processes": num_processes, "--process_id": process_id}
+    if any(value is not None for value in flags.values()):
+        if None in flags.values():
+            raise UserError(f"{_found(flags)}: give all of {', '.join(flags)}, or none where a launcher sets them")
+        if not 0 <= process_id < num_processes or not coordinator.rpartition(":")[2].isdigit():
+            raise UserError(f"{_found(flags)}: expected host:port, a number of processes, and an id from 0 to one less")
+        return Launch("flags", coordinator, num_processes, process_id)
+    # Open MPI first: its mpirun may run inside a Slurm allocation, whose variables say nothing of ranks.
+    if _several(environ, "OMPI_COMM_WORLD_SIZE"):
+        _require(environ, "Open MPI", OPEN_MPI, "start every process with mpirun of Open MPI 4, or give the flags")
+        return Launch("ompi")
+    if _several(environ, "SLURM_NTASKS"):
+        _require(environ, "Slurm", SLURM, "start the tasks of the job with srun")
+        return Launch("slurm")
+    if "," in environ.get("TPU_WORKER_HOSTNAMES", ""):
+        _require(environ, "a TPU slice on Kubernetes", TPU, "see launch/jobset_tpu.yaml")
+        return Launch("tpu")
+    if "JOB_COMPLETION_INDEX" in environ:
+        _require(environ, "a Kubernetes indexed job", KUBERNETES, "see launch/jobset.yaml")
+        if importlib.util.find_spec("kubernetes") is None:
+            raise UserError(
+                "this is a pod of a Kubernetes indexed job, but the package kubernetes is not installed: "
+                "pip install 'fer_jax[kubernetes]'"
+            )
+        return Launch("kubernetes")
+    from jax._src import cloud_tpu_init  # no public name says "this is a TPU VM" without touching the TPU
+
+    on_tpu_vm = cloud_tpu_init.running_in_cloud_tpu_vm and "TPU_WORKER_HOSTNAMES" not in environ
+    return Launch("tpu" if on_tpu_vm else "alone")
+
+
+@contextlib.contextmanager
+def cluster(
+    launch: Launch, heartbeat_seconds: int = HEARTBEAT_SECONDS, hang_seconds: float = HANG_SECONDS
+) -> Iterator[None]:
+    """Inside, this process is one of `launch`'s: `jax.distributed` runs, and SIGTERM and SIGINT ask to stop.
+
+    A single process gets its own coordination service on the loopback address, so that one machine and a thousand
+    stop by the same code. On a laptop that cost 30 ms and 16 idle threads; the signal is noticed within 10 ms. Two
+    things had to be arranged: gRPC must not send loopback traffic to an HTTP proxy, where it hangs, and the CPU's
+    devices keep their collectives in shared memory, where they would go through gloo's sockets.
+
+    A process that dies or stops answering ends the others: by `heartbeat_seconds` the coordination service ends them
+    with its number, and one whose collective fails at once says within `FAREWELL_SECONDS` who does not answer. One
+    that answers but does not come to where the others have waited for it for `hang_seconds` ends them too.
+
+    The first SIGINT asks to stop like SIGTERM does, a second one ends the process at once.
+    """
+    import jax
+
+    host = launch.coordinator.rpartition(":")[0] if launch.coordinator else "127.0.0.1"
+    for name in ("no_grpc_proxy", "no_proxy"):  # gRPC reads the first that is set
+        os.environ[name] = ",".join(filter(None, (os.environ.get(name), host)))
+    jax.config.update("jax_check_proxy_envs", False)
+    arguments: dict[str, Any] = {"heartbeat_timeout_seconds": heartbeat_seconds}
+    if launch.launcher == "alone":
+        address = f"127.0.0.1:{_free_port()}"
+        arguments |= {
+            "coordinator_address": address,
+            "coordinator_bind_address": address,
+            "num_processes": 1,
+            "process_id": 0,
+            "cluster_detection_method": "deactivate",
+            "heartbeat_timeout_seconds": ALONE_SECONDS,
+        }
+        jax.config.update("jax_cpu_collectives_implementation", None)
+    elif launch.launcher == "flags":
+        arguments |= {
+            "coordinator_address": launch.coordinator,
+            "num_processes": launch.num_processes,
+            "process_id": launch.process_id,
+            "cluster_detection_method": "deactivate",
+        }
+    elif launch.launcher in ("slurm", "ompi"):
+        arguments["cluster_detection_method"] = launch.launcher
+    jax.distributed.initialize(**arguments)
+    _listen_for_sigint()
+    if jax.process_count() > 1:
+        logging.info(
+            "process %d of %d: %s, pid %d, %d device(s)",
+            jax.process_index(),
+            jax.process_count(),
+            socket.gethostname(),
+            os.getpid(),
+            jax.local_device_count(),
+        )
+        if jax.process_index():
+            logging.set_verbosity(logging.WARNING)  # the first speaks for all
+    try:
+        with _watched(hang_seconds):
+            yield
+    except AskedToStop:
+        raise
+    except BaseException as error:
+        if jax.process_count() == 1 or (isinstance(error, UserError) and not _missing("failed")):
+            raise  # every process met the same mistake
+        _abandon(error)
+
+
+def asked_to_stop() -> bool:
+    """Whether this is the point at which all processes stop, because SIGTERM or SIGINT reached one of them.
+
+    Every process must call it equally often: the processes agree on a call that none has made yet.
+    """
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.reached_preemption_sync_point(next(_boundaries))
+
+
+def arrive() -> None:
+    """Note that this process is about to wait for all others; every process must call it equally often."""
+    if _watchdog:
+        _watchdog.arrive()
+
+
+def meet() -> None:
+    """Wait until all processes have come here, longer than a collective may: those of CPUs give up after 30 s."""
+    if _watchdog:
+        arrive()
+        _client().wait_at_barrier(f"meeting {next(_meetings)}", LONGEST_MEETING_MS)
+
+
+def is_first() -> bool:
+    """Whether this process writes the logs, pictures, results and checkpoints."""
+    import jax
+
+    return jax.process_index() == 0
+
+
+def on_first(function: Callable[[], Any]) -> Any:
+    """What `function()` returns in the first process, in every process; only the first calls it.
+
+    The value must be picklable: numbers, strings, numpy arrays and trees of them. A `UserError` is raised in every
+    process. All processes must come here in the same order; it waits for the first.
+    """
+    import jax
+
+    if jax.process_count() == 1:
+        return function()
+    outcome = b""
+    if is_first():
+        try:
+            outcome = pickle.dumps((function(), None))
+        except UserError as error:
+            outcome = pickle.dumps((None, str(error)))
+    meet()
+    value, mistake = pickle.loads(_broadcast(outcome))
+    if mistake is not None:
+        raise UserError(mistake)
+    return value
+
+
+def command() -> str:
+    """The command line of this process, ready for a shell, with "python" for the interpreter's path."""
+    return shlex.join(["python", *sys.orig_argv[1:]])
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on, and the hardware it ran on."""
+    import jax
+
+    packages = ("fer_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "opencv-python")
+    found = {}
+    for package in packages:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    device = jax.devices()[0]
+    return found | {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": f"{jax.device_count()} x {device.device_kind}",
+        "cpus": str(os.cpu_count()),
+    }
+
+
+def _found(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in values.items() if value is not None) + " found"
+
+
+def _several(environ: Mapping[str, str], count: str) -> bool:
+    return environ.get(count, "").isdigit() and int(environ[count]) > 1
+
+
+def _require(environ: Mapping[str, str], launcher: str, names: tuple[str, ...], fix: str) -> None:
+    missing = [name for name in names if not environ.get(name)]
+    if missing:
+        raise UserError(
+            f"the environment is half that of {launcher}: {_found({n: environ.get(n) for n in names})}, "
+            f"{', '.join(missing)} not: {fix}"
+        )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _listen_for_sigint() -> None:
+    """Read SIGINT on a thread: Python's own handler has to wait while the main thread compiles or computes."""
+    read, write = socket.socketpair()
+    write.setblocking(False)
+    signal.signal(signal.SIGINT, lambda *_: None)
+    signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
+
+    def listen() -> None:
+        with write:  # else it would be closed when this function's caller returns
+            read.recv(1)
+            print("stopping after this chunk of steps; interrupt again to stop at once", file=sys.stderr, flush=True)
+            os.kill(os.getpid(), signal.SIGTERM)  # which jax.distributed passes to all processes
+            read.recv(1)
+            os._exit(EXIT_INTERRUPTED)
+
+    threading.Thread(target=listen, name="sigint", daemon=True).start()
+
+
+@contextlib.contextmanager
+def _watched(seconds: float) -> Iterator[None]:
+    """Inside, a process that hangs ends all of them."""
+    global _watchdog
+    import jax
+
+    if jax.process_count() == 1:
+        yield
+        return
+
+    def end(message: str) -> None:
+        print(f"error: {message}", file=sys.stderr, flush=True)
+        os._exit(1)
+
+    _watchdog = Watchdog(_client(), jax.process_index(), seconds)
+    stop = _watchdog.watch(end)
+    try:
+        yield
+    finally:
+        stop()
+        _watchdog = None
+
+
+def _client() -> Any:
+    """Of the coordination service, whose barriers say who did not come and whose store all processes share."""
+    from jax._src import distributed  # no public name for either
+
+    return distributed.global_state.client
+
+
+def _broadcast(content: bytes) -> bytes:
+    import numpy as np
+    from jax.experimental import multihost_utils
+
+    length = int(multihost_utils.broadcast_one_to_all(np.int32(len(content))))
+    # As bytes: a sum of floats with zeros, which a broadcast is, would lose the sign of -0.0.
+    padded = np.frombuffer(content.ljust(length, b"\0"), np.uint8)
+    return np.asarray(multihost_utils.broadcast_one_to_all(padded), np.uint8).tobytes()
+
+
+def _missing(meeting: str) -> str:
+    """Why not all processes came to `meeting` in time, "" when they did."""
+    import jax
+
+    try:
+        _client().wait_at_barrier(meeting, FAREWELL_SECONDS * 1000)
+    except jax.errors.JaxRuntimeError as error:
+        return _silent_of(str(error))
+    return ""
+
+
+def _silent_of(barrier_error: str) -> str:
+    """Which processes did not come, by the two ways in which the service says it."""
+    names = barrier_error.partition("timed out task names:")[2].split("\n\n")[0].split()
+    names = names or re.findall(r"Task (\d+) heartbeat timeout", barrier_error)[:1]
+    return f"process {', '.join(names)} does not answer" if names else barrier_error.splitlines()[0]
+
+
+def _abandon(error: BaseException) -> None:
+    """End this process now, without the farewell at which `jax.distributed` would wait for the others."""
+    import jax
+
+    if isinstance(error, jax.errors.JaxRuntimeError):
+        first_line = str(error).splitlines()[0]
+        missing = _missing("failed")
+        print(f"error: {missing or 'all processes answer, but a device failed'}: {first_line}", file=sys.stderr)
+    elif isinstance(error, UserError):
+        print(f"error: {error} (in process {jax.process_index()})", file=sys.stderr)
+    else:
+        traceback.print_exception(error)
+    sys.stderr.flush()
+    os._exit(2 if isinstance(error, UserError) else 1)

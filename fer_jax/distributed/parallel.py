@@ -1,0 +1,124 @@
+"""How a per-device SPMD function runs on all devices: `jax.pmap`, or `jax.jit` of `jax.shard_map`.
+
+The only module that knows the difference. A function written for it sees one device's part of the feed, knows the
+mapped axis by the name `AXIS`, and returns values that are the same on every device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from fer_jax.distributed import cluster
+from fer_jax.errors import UserError
+
+AXIS = "data"
+APIS = ("pmap", "shard_map")
+Tree = Any
+
+
+class Parallel:
+    """The devices of all hosts as one axis.
+
+    Attributes:
+      devices: number of devices of all hosts.
+      shard: slice of the global batch that this host feeds.
+    """
+
+    def __init__(self, api: str, batch_size: int, devices: list[jax.Device] | None = None):
+        """UserError when the global batch does not divide by the devices, with the nearest sizes that do."""
+        devices = jax.devices() if devices is None else devices
+        self.api, self.devices = api, len(devices)
+        if batch_size % self.devices:
+            below = batch_size // self.devices * self.devices
+            nearest = " or ".join(str(b) for b in (below, below + self.devices) if b)
+            raise UserError(f"batch size {batch_size} does not divide over {self.devices} devices: use {nearest}")
+        self._mesh = jax.make_mesh((self.devices,), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
+        self._replicated = NamedSharding(self._mesh, PartitionSpec())
+        self._sharded = NamedSharding(self._mesh, PartitionSpec(AXIS))
+        self._device_list = devices
+        self._local = sum(d.process_index == jax.process_index() for d in devices)
+        # jax.devices() lists the devices of one process after another, so a host's part of the batch is contiguous.
+        first = next(i for i, d in enumerate(devices) if d.process_index == jax.process_index())
+        per_device = batch_size // self.devices
+        self.shard = slice(first * per_device, (first + self._local) * per_device)
+
+    @jax.transfer_guard("allow")  # asked for, where the loop lets nothing else pass
+    def replicate(self, tree: Tree) -> Tree:
+        """A copy of host or device arrays on every device; every process must give the same values."""
+
+        def place(x: jax.Array | np.ndarray) -> jax.Array:
+            if jax.process_count() == 1:
+                return jax.device_put(x, self._replicated)
+            # device_put would send the whole array around to see whether all processes have the same.
+            x = np.asarray(x)
+            return jax.make_array_from_callback(x.shape, self._replicated, lambda index: x[index])
+
+        return jax.tree.map(place, tree)
+
+    @jax.transfer_guard("allow")
+    def split(self, tree: Tree, axis: int) -> Tree:
+        """Host arrays whose `axis` is this host's batch, as global arrays (devices, ...) with the batch divided."""
+
+        def place(x: np.ndarray) -> jax.Array:
+            parts = np.stack(np.split(np.asarray(x), self._local, axis=axis))
+            return jax.make_array_from_process_local_data(self._sharded, parts)
+
+        return jax.tree.map(place, tree)
+
+    def compile(self, function: Callable, replicated: int, donate: tuple[int, ...] = ()) -> Callable:
+        """The compiled `function(*replicated_trees, feed)`; `feed` comes from `split`, results are replicated.
+
+        Args:
+          replicated: how many leading arguments are replicated trees.
+          donate: which of them may be overwritten.
+        """
+        compiled = self._mapped(function, replicated, donate)
+        return compiled if jax.process_count() == 1 else _Together(compiled)
+
+    def _mapped(self, function: Callable, replicated: int, donate: tuple[int, ...]) -> Any:
+        if self.api == "pmap":
+            return jax.pmap(
+                function,
+                axis_name=AXIS,
+                in_axes=(*(None,) * replicated, 0),
+                out_axes=None,
+                donate_argnums=donate,
+                devices=self._device_list,
+            )
+
+        def local(*args: Tree) -> Tree:
+            *trees, feed = args
+            return function(*trees, jax.tree.map(lambda x: x[0], feed))
+
+        whole = PartitionSpec()
+        # Gradients are averaged by the function itself, as under pmap: no automatic sums over replicated inputs.
+        mapped = jax.shard_map(
+            local,
+            mesh=self._mesh,
+            in_specs=(*(whole,) * replicated, PartitionSpec(AXIS)),
+            out_specs=whole,
+            check_vma=False,
+        )
+        return jax.jit(mapped, donate_argnums=donate)
+
+
+class _Together:
+    """A function of several processes, always called with the same shapes; it begins when all have compiled it.
+
+    Compiling can take one process minutes longer than the others, and the collectives of CPUs give up after 30 s.
+    """
+
+    def __init__(self, function: Any):
+        self._function, self._compiled = function, None
+
+    def __call__(self, *args: Tree) -> Tree:
+        if self._compiled is None:
+            self._compiled = self._function.lower(*args).compile()
+            cluster.meet()
+        cluster.arrive()
+        return self._compiled(*args)

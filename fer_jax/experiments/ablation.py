@@ -1,0 +1,134 @@
+"""What each part of a recipe gives: the same config again and again with one thing changed, over several seeds."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from absl import logging
+from ml_collections import ConfigDict
+
+from fer_jax import config as configs
+from fer_jax import files
+from fer_jax.errors import UserError
+from fer_jax.experiments.run import train_and_score
+
+BASE = "as it is"
+
+
+def read(path: str | os.PathLike, config: ConfigDict) -> dict[str, dict[str, Any]]:
+    """The changes in a JSON file, {name: {dotted key: value}}, checked against the config before anything is trained.
+
+    Raises UserError for a file that is no such thing, a key the config has not and a value it refuses.
+    """
+    try:
+        changes = json.loads(pathlib.Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"--changes: {path}: {error}; configs/ablations has examples") from None
+    if not isinstance(changes, dict) or not all(isinstance(change, dict) for change in changes.values()):
+        raise UserError(
+            f"--changes: {path} holds no object of objects: expected {{name: {{key: value}}}} as in configs/ablations"
+        )
+    for name, change in changes.items():
+        try:
+            configs.validate(changed(config, change))
+        except UserError as error:
+            raise UserError(f"--changes: {path}, {name}: {error}") from None
+    return changes
+
+
+def changed(config: ConfigDict, change: Mapping[str, Any]) -> ConfigDict:
+    """A copy of the config with other values at dotted keys; UserError for a key it has not or a value of no fit."""
+    config = config.copy_and_resolve_references()
+    for key, value in change.items():
+        try:
+            config.update_from_flattened_dict({key: tuple(value) if isinstance(value, list) else value})
+        except (KeyError, AttributeError):
+            raise UserError(f"the config has no key {key!r}; configs/default.py has them all") from None
+        except (TypeError, ValueError) as error:
+            raise UserError(f"config.{key} cannot be {value!r}: {error}") from None
+    return config
+
+
+def run(
+    config: ConfigDict,
+    changes: Mapping[str, Mapping[str, Any]],
+    seeds: int,
+    workdir: str | os.PathLike,
+    command: str = "",
+) -> dict[str, Any]:
+    """Train the config as it is and with each change, with the seeds config.seed, config.seed + 1, ...
+
+    Each run has its folder in `workdir` and is not trained again if it is finished, so the same call goes on where the
+    last one stopped. Writes ablation.json after every run.
+
+    Returns:
+      {"config", "command", "selected_on", "rows"}; each row {"name", "change", "seeds", "accuracy" (one a seed),
+      "macro_f1", "disgust_recall", "examples", "train_seconds", "difference" (see `difference`)}.
+    """
+    workdir = pathlib.Path(workdir)
+    results: dict[str, list[dict[str, Any]]] = {}
+    for number in range(seeds):  # all changes with one seed before the next: what is there early can be compared
+        for name, change in {BASE: {}, **changes}.items():
+            of_run = changed(config, change)
+            of_run.seed = config.seed + number
+            logging.info("%s, seed %d", name, of_run.seed)
+            folder = workdir / (re.sub(r"\W+", "_", name) + f"_seed{of_run.seed}")
+            results.setdefault(name, []).append(train_and_score(of_run, folder))
+            record = _record(config, changes, results, command)
+            files.write_json(workdir / "ablation.json", record)
+    return record
+
+
+def difference(accuracies: Sequence[float], base: Sequence[float], examples: int) -> dict[str, float]:
+    """Mean accuracy over seeds minus the base's, in 0..1, with the standard error of that difference.
+
+    Seeds are compared in pairs. With one seed the spread over seeds is unknown; then the error is that of two
+    independent samples of `examples` faces, which is too large, since the faces are the same.
+    """
+    gaps = np.subtract(accuracies, base[: len(accuracies)])
+    if len(gaps) > 1:
+        error = float(np.std(gaps, ddof=1) / math.sqrt(len(gaps)))
+    else:
+        error = math.sqrt(sum(share * (1 - share) / examples for share in (accuracies[0], base[0])))
+    return {"mean": float(np.mean(gaps)), "standard_error": error}
+
+
+def _record(
+    config: ConfigDict,
+    changes: Mapping[str, Mapping[str, Any]],
+    results: Mapping[str, list[dict[str, Any]]],
+    command: str,
+) -> dict[str, Any]:
+    split, rows = config.data.select_split, []
+    for name, of_seeds in results.items():
+        scores = [result["splits"][split] for result in of_seeds]
+        accuracies = [s["accuracy"] for s in scores]
+        rows.append(
+            {
+                "name": name,
+                "change": dict(changes.get(name, {})),
+                "seeds": [result["seed"] for result in of_seeds],
+                "accuracy": accuracies,
+                "macro_f1": [s["macro_f1"] for s in scores],
+                "disgust_recall": [s["per_class"]["disgust"]["recall"] for s in scores if "disgust" in s["per_class"]],
+                "examples": scores[0]["examples"],
+                "train_seconds": sum(result["train_seconds"] for result in of_seeds),
+            }
+        )
+        if name != BASE:
+            rows[-1]["difference"] = difference(accuracies, rows[0]["accuracy"], scores[0]["examples"])
+    return {
+        "config": config.name,
+        "epochs": config.epochs,
+        "selected_on": split,
+        "command": command,
+        "rows": rows,
+        "versions": results[BASE][0]["versions"],
+    }

@@ -1,0 +1,73 @@
+"""Targets that larger networks have an opinion on: Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural
+Network" (2015).
+
+The teachers see each training image before training begins, in the views of `config.teacher.view`; the student then
+pays nothing for them. (Asking them about every augmented image is the stronger form, Beyer et al. 2022, and costs their
+forward pass in every step: on processors that is as much as the student's whole step.)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from absl import logging
+from ml_collections import ConfigDict
+from scipy.special import softmax
+
+from fer_jax import config as configs
+from fer_jax.data.examples import Examples
+from fer_jax.errors import UserError
+from fer_jax.evaluation import tta
+from fer_jax.evaluation.evaluator import Evaluator
+from fer_jax.training.loop import restore_best
+
+
+def taught(config: ConfigDict, examples: Examples) -> Examples:
+    """The examples with targets mixed from labels (or votes) and the opinion of `config.teacher.runs`.
+
+    The targets of the training split become (1 - weight) * target + weight * mean over teachers of
+    softmax(logits / temperature). Other splits keep theirs. Labels do not change.
+
+    Raises:
+      UserError: a teacher is no finished run, or has other labels or another size of input.
+    """
+    teacher = config.teacher
+    if not teacher.runs:
+        return examples
+    training = examples.split == config.data.train_split
+    images = examples.images[training]
+    opinion = np.mean(
+        [
+            softmax(_logits(workdir, config, examples.label_names, images) / teacher.temperature, axis=1)
+            for workdir in teacher.runs
+        ],
+        axis=0,
+    )
+    labels = examples.labels[training]
+    logging.info(
+        "taught by %s, right about %.4f of the training faces",
+        ", ".join(map(str, teacher.runs)),
+        np.mean(opinion.argmax(axis=1) == labels),
+    )
+    targets = examples.targets()
+    targets[training] = (1 - teacher.weight) * targets[training] + teacher.weight * opinion
+    return dataclasses.replace(examples, votes=targets)
+
+
+def _logits(workdir: str, config: ConfigDict, label_names: tuple[str, ...], images: np.ndarray) -> np.ndarray:
+    theirs = configs.load(workdir)
+    model, state, progress = restore_best(theirs, workdir, "best")
+    if tuple(progress.label_names) != label_names:
+        raise UserError(
+            f"config.teacher.runs: {workdir} names {', '.join(progress.label_names)}, expected {', '.join(label_names)}"
+        )
+    if (theirs.input.size, theirs.input.channels) != (config.input.size, config.input.channels):
+        raise UserError(
+            f"config.teacher.runs: {workdir} takes {theirs.input.size} pixels and {theirs.input.channels} "
+            f"channels, expected {config.input.size} and {config.input.channels}"
+        )
+    evaluator, variables = Evaluator(model, theirs, len(images)), state.variables()
+    return tta.mean_logits(
+        lambda shown: evaluator.logits(variables, shown), images, config.teacher.view, theirs.input.crop
+    )

@@ -1,0 +1,249 @@
+"""One run from its config to its result: data, training, the final scores, the report; and a finished run read back."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import pathlib
+import socket
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from fer_jax import config as configs
+from fer_jax import files
+from fer_jax.data import loading
+from fer_jax.data import splits as data_splits
+from fer_jax.data.examples import Examples
+from fer_jax.distributed import cluster
+from fer_jax.distributed.parallel import Parallel
+from fer_jax.errors import UserError
+from fer_jax.evaluation import calibration, metrics, tta
+from fer_jax.evaluation.evaluator import Evaluator
+from fer_jax.experiments import distillation
+from fer_jax.training.loop import Progress, restore_best, train
+from fer_jax.training.timing import Stopwatch
+
+RESULT = "result.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A trained run.
+
+    Attributes:
+      workdir: its folder.
+      config: what it was trained with.
+      model: the network, for evaluation (`model.apply(variables, images, False)`).
+      variables: {"params", "batch_stats"} numpy arrays of the chosen epoch, averaged ones where EMA was on.
+      label_names: in the order of the logits.
+      progress: what the loop knew at that checkpoint.
+    """
+
+    workdir: pathlib.Path
+    config: ConfigDict
+    model: nn.Module
+    variables: Any
+    label_names: tuple[str, ...]
+    progress: Progress
+    _evaluators: dict[int, Evaluator] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """The content of result.json, or None while the run is not finished."""
+        path = self.workdir / RESULT
+        return json.loads(path.read_text()) if path.exists() else None
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """float32 (N, classes) for uint8 images (N, H, W, C); compiled once for each N."""
+        if len(images) not in self._evaluators:
+            self._evaluators[len(images)] = Evaluator(self.model, self.config, len(images))
+        return self._evaluators[len(images)].logits(self.variables, images)
+
+
+def load_run(workdir: str | os.PathLike, which: str = "best") -> Run:
+    """A run's "best" or "last" checkpoint; UserError when `workdir` holds none."""
+    workdir = pathlib.Path(workdir)
+    config = configs.load(workdir)
+    model, state, progress = restore_best(config, workdir, which)
+    return Run(workdir, config, model, state.variables(), tuple(progress.label_names), progress)
+
+
+def train_and_score(config: ConfigDict, workdir: str | os.PathLike, examples: Examples | None = None) -> dict[str, Any]:
+    """Train what `config` says in `workdir` (resuming what is there), score it, and return the content of result.json.
+
+    The epoch is chosen on the selection split; the test split, if present, is scored once, after the choice. A
+    finished run is not trained again. `examples` are loaded as the config says unless given.
+
+    Raises:
+      UserError: for bad values, bad data, a workdir of another config or in use by another process.
+    """
+    stopwatch, workdir = Stopwatch(), pathlib.Path(workdir)
+    configs.validate(config)
+    result = cluster.on_first(lambda: _finished(config, workdir))
+    if result is not None:
+        logging.info("already finished: %s", summary(result))
+        return result
+    examples = loading.load(config) if examples is None else examples
+    refuse_batch_that_does_not_divide(config)  # before anything is written
+    with locked(workdir):
+        cluster.on_first(lambda: configs.save(config, workdir))
+        progress = train(config, workdir, distillation.taught(config, examples), stopwatch)
+        stopwatch.enter("eval")
+        model, state, best = restore_best(config, workdir, "best")
+        run = Run(workdir, config, model, state.variables(), tuple(best.label_names), best)
+        logits = {
+            name: {
+                view: tta.mean_logits(run.logits, examples.of_split(name).images, view, config.input.crop)
+                for view in ("", *config.eval.tta)
+            }
+            for name in (config.data.select_split, config.data.test_split)
+            if name in examples.split_names
+        }
+        parameters = sum(np.size(array) for array in jax.tree.leaves(run.variables))
+        result = cluster.on_first(lambda: _conclude(config, workdir, examples, progress, parameters, logits, stopwatch))
+    logging.info("done: %s", summary(result))
+    return result
+
+
+def refuse_batch_that_does_not_divide(config: ConfigDict) -> None:
+    """UserError for a batch that the devices cannot share."""
+    devices = Parallel(config.parallel.api, config.batch_size).devices
+    each = config.batch_size // devices
+    if (config.augment.mixup or config.augment.cutmix) and each % 2:
+        raise UserError(
+            f"config.batch_size is {config.batch_size}, {each} for each of {devices} devices: mixup and "
+            f"cutmix pair neighbours on a device and need an even number; {config.batch_size + devices} "
+            "would do"
+        )
+
+
+def _finished(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
+    """The result of a finished run; UserError when the workdir is another config's."""
+    configs.refuse_other(config, workdir)
+    path = workdir / RESULT
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def _conclude(
+    config: ConfigDict,
+    workdir: pathlib.Path,
+    examples: Examples,
+    progress: Progress,
+    parameters: int,
+    logits: dict[str, dict[str, np.ndarray]],
+    stopwatch: Stopwatch,
+) -> dict[str, Any]:
+    """Write predictions, result.json and the report; `logits` by split and view, `parameters` with statistics."""
+    splits, ceilings = {}, loading.noise_ceilings(config)
+    for name, by_view in logits.items():
+        labels = examples.of_split(name).labels
+        save_predictions(workdir / "predictions" / f"{name}.npz", by_view[""], labels)
+        splits[name] = scores_of_views(by_view, labels, examples.label_names)
+        if name in ceilings:
+            splits[name]["noise_ceiling"] = ceilings[name]
+    stopwatch.enter("report")
+    selected = config.data.select_split
+    result = _result(config, examples, progress, parameters, splits, stopwatch)
+    result["calibration"] = calibration.fit(logits[selected][""], examples.of_split(selected).labels, selected)
+    from fer_jax import report  # matplotlib: slow to import, and of no use before this point
+
+    files.write_json(workdir / RESULT, result)
+    report.write(workdir, examples)
+    return result
+
+
+def scores_of_views(logits: dict[str, np.ndarray], labels: np.ndarray, label_names: Sequence[str]) -> dict[str, Any]:
+    """The scores of the plain images, whose view is "", and under "tta" those of each other view beside them."""
+    scores = {view: metrics.scores(found, labels, label_names) for view, found in logits.items()}
+    plain = scores.pop("")
+    return plain | {"tta": scores} if scores else plain
+
+
+def summary(result: dict[str, Any]) -> str:
+    """One line for people."""
+    scores = ", ".join(
+        f"{name} {100 * s['accuracy']:.2f} % +- {100 * s['standard_error']:.2f} of {s['examples']}"
+        + (f" (noise ceiling {100 * s['noise_ceiling']:.1f} %)" if "noise_ceiling" in s else "")
+        for name, s in result["splits"].items()
+    )
+    return (
+        f"{scores} (epoch {result['best_epoch']}, chosen on {result['selected_on']}), "
+        f"{result['wall_seconds']:.0f} s, {result['train_examples_per_second']:.0f} images/s"
+    )
+
+
+def save_predictions(path: pathlib.Path, logits: np.ndarray, labels: np.ndarray) -> None:
+    """Write logits (N, classes) and labels (N,) of one split."""
+    with files.atomic_path(path) as aside:
+        np.savez(aside, logits=logits.astype(np.float32), labels=labels.astype(np.int32))
+
+
+def _result(
+    config: ConfigDict,
+    examples: Examples,
+    progress: Progress,
+    parameters: int,
+    splits: dict[str, Any],
+    stopwatch: Stopwatch,
+) -> dict[str, Any]:
+    this_session = stopwatch.read()
+    # progress.seconds was taken at the last evaluation; what came after it belongs to this session.
+    seconds = {phase: max(progress.seconds.get(phase, 0.0), this_session[phase]) for phase in this_session}
+    return {
+        "config": config.name,
+        "seed": config.seed,
+        "model": config.model.name,
+        "parameters": parameters,
+        "data": examples.description,
+        "split_note": data_splits.note(config.data, examples),
+        "label_names": list(examples.label_names),
+        "selected_on": config.data.select_split,
+        "selected_by": config.eval.select_by,
+        "best_epoch": progress.best_epoch,
+        "epochs": progress.epoch,
+        "splits": splits,
+        "train_examples": progress.examples,
+        "train_examples_per_second": progress.examples / max(seconds["train"], 1e-9),
+        "train_seconds": seconds["train"],
+        "wall_seconds": sum(seconds.values()),
+        "seconds": seconds,
+        "versions": cluster.versions(),
+        "command": cluster.command(),
+    }
+
+
+@contextlib.contextmanager
+def locked(workdir: pathlib.Path) -> Iterator[None]:
+    """The workdir held by this run and cleared of half-written files; UserError in all processes when it is in use.
+
+    The first process holds the lock for all. It goes when that process does, however it ends.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def lock() -> None:
+            workdir.mkdir(parents=True, exist_ok=True)
+            holder = stack.enter_context((workdir / "lock").open("a+"))
+            try:
+                fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                holder.seek(0)
+                raise UserError(
+                    f"{workdir} is in use by {holder.read().strip()}: wait for it to end, or use another --workdir"
+                ) from None
+            holder.truncate(0)
+            holder.write(f"process {os.getpid()} of {socket.gethostname()}")
+            holder.flush()
+            for folder in (workdir, workdir / "checkpoints", workdir / "predictions"):
+                files.remove_leftovers(folder)
+
+        cluster.on_first(lock)
+        yield

@@ -1,0 +1,109 @@
+"""Scores of what was trained before, on its own data or on other data with the same labels."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+from scipy.special import softmax
+
+from fer_jax.bundle import manifest as bundles
+from fer_jax.bundle import runtime as graphs
+from fer_jax.data import loading
+from fer_jax.distributed import cluster
+from fer_jax.errors import UserError
+from fer_jax.evaluation import tta
+from fer_jax.experiments.run import load_run, scores_of_views
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictor:
+    """Something that gives logits.
+
+    Attributes:
+      name: for people.
+      config: whose `data` and `input` say what its images look like.
+      label_names: in the order of the logits.
+      selected_on: the split its epoch was chosen on.
+      best_epoch: the epoch, or None where nobody wrote it down.
+      members: functions from uint8 (N, H, W, C) to float32 (N, classes); several are an ensemble.
+    """
+
+    name: str
+    config: ConfigDict
+    label_names: tuple[str, ...]
+    selected_on: str
+    best_epoch: int | None
+    members: tuple[Callable[[np.ndarray], np.ndarray], ...]
+
+    def logits(self, images: np.ndarray, view: str = "") -> np.ndarray:
+        """float32 (N, classes): logits, averaged over the images of `view`; of an ensemble, log of mean probability."""
+        each = [tta.mean_logits(member, images, view, self.config.input.crop) for member in self.members]
+        return each[0] if len(each) == 1 else np.log(np.mean([softmax(x, axis=1) for x in each], axis=0))
+
+
+def of_runs(workdirs: Sequence[str | os.PathLike], checkpoint: str = "best") -> Predictor:
+    """The predictor of one run, or of several runs with the same labels and input; UserError when they differ."""
+    runs = [load_run(workdir, checkpoint) for workdir in workdirs]
+    first = runs[0]
+    for run in runs[1:]:
+        if run.label_names != first.label_names or run.config.input != first.config.input:
+            raise UserError(
+                f"{run.workdir} has other labels or another input than {first.workdir}: an ensemble needs the same"
+            )
+    return Predictor(
+        " + ".join(str(run.workdir) for run in runs),
+        first.config,
+        first.label_names,
+        first.config.data.select_split,
+        first.progress.best_epoch if len(runs) == 1 else None,
+        tuple(run.logits for run in runs),
+    )
+
+
+def of_bundle(path: str | os.PathLike, role: str) -> Predictor:
+    """The predictor of an exported file, run as its users run it; UserError for a format the bundle has not."""
+    bundle = bundles.read(path)
+    if role not in graphs.GRAPHS:
+        raise UserError(f"--format is {role!r}: expected one of {', '.join(graphs.GRAPHS)}")
+    graph = graphs.open_graph(bundle.file(role), role, os.cpu_count())
+    config = ConfigDict(bundle.provenance["config"])
+    config.input.crop = 0  # the graph takes whole images and crops them itself
+    result = bundle.provenance["result"] or {}
+    return Predictor(
+        f"{bundle.path.name}, {role}",
+        config,
+        bundle.labels,
+        config.data.select_split,
+        result.get("best_epoch"),
+        (lambda images: graphs.logits(graph, images),),
+    )
+
+
+def score(predictor: Predictor, split: str, path: str = "", tta: Sequence[str] = ()) -> dict[str, Any]:
+    """Scores in the form of result.json, with those of each view in `tta` beside the plain ones.
+
+    Args:
+      split: name of the split.
+      path: other data, see `fer_jax.data.loading.load_split`; "" is the predictor's own.
+    """
+    for view in tta:
+        if view not in tta.VIEWS:
+            raise UserError(f"--tta has {view!r}: expected {' or '.join(tta.VIEWS)}")
+    examples = loading.load_split(predictor.config, split, path, predictor.label_names)
+
+    logits = {view: predictor.logits(examples.images, view) for view in ("", *tta)}
+    scores = scores_of_views(logits, examples.labels, predictor.label_names)
+    return {
+        "predictor": predictor.name,
+        "data": examples.description,
+        "label_names": list(predictor.label_names),
+        "selected_on": predictor.selected_on,
+        "best_epoch": predictor.best_epoch,
+        "splits": {split: scores},
+        "versions": cluster.versions(),
+    }

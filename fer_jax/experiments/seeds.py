@@ -1,0 +1,114 @@
+"""Several seeds of one config, trained as one program: what the recipe gives, and how much of it is luck."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from absl import logging
+from ml_collections import ConfigDict
+
+from fer_jax import config as configs
+from fer_jax import files
+from fer_jax.data import loading
+from fer_jax.data.examples import Examples
+from fer_jax.distributed import cluster
+from fer_jax.errors import UserError
+from fer_jax.experiments import distillation
+from fer_jax.experiments.run import RESULT, locked, refuse_batch_that_does_not_divide, train_and_score
+from fer_jax.training.loop import train_together
+from fer_jax.training.timing import Stopwatch
+
+
+def train_and_score_seeds(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, Any]:
+    """Train `config.seeds` models, of `config.seed` and the seeds after it, and return the content of result.json.
+
+    Each has the initialisation, order and augmentation, and so the weights to rounding, of a run alone with its seed,
+    chooses its own epoch, and leaves the folder of such a run, `workdir`/seed_N, with its report. The steps of all are
+    taken at the same time.
+
+    Returns:
+      {"seeds", "splits": {name: {"mean_accuracy", "std_accuracy" (sample standard deviation over seeds),
+      "mean_macro_f1", "std_macro_f1"}}, "per_seed": [{"seed", "best_epoch", "splits"}], "train_seconds" and
+      "wall_seconds" of all together, ...}.
+
+    Raises:
+      UserError: see `fer_jax.experiments.run.train_and_score`; and data whose split or cleaning is drawn by the seed.
+    """
+    stopwatch, workdir = Stopwatch(), pathlib.Path(workdir)
+    configs.validate(config)
+    configs.refuse_other(config, workdir)
+    refuse_batch_that_does_not_divide(config)
+    of_seed = {seed: _of_one(config, seed) for seed in range(config.seed, config.seed + config.seeds)}
+    examples = _examples_of_all(of_seed)
+    folders = {seed: workdir / f"seed_{seed}" for seed in of_seed}
+    with locked(workdir):
+        cluster.on_first(lambda: configs.save(config, workdir))
+        with contextlib.ExitStack() as held:
+            for seed, folder in folders.items():
+                configs.refuse_other(of_seed[seed], folder)
+                held.enter_context(locked(folder))
+                cluster.on_first(lambda seed=seed, folder=folder: configs.save(of_seed[seed], folder))
+            train_together(config, folders, distillation.taught(config, examples), stopwatch)
+        # Trained as they are, nothing is left to each but its scores and its report.
+        results = [train_and_score(of_seed[seed], folder, examples) for seed, folder in folders.items()]
+        result = cluster.on_first(lambda: _conclude(config, workdir, results))
+    for name, scores in result["splits"].items():
+        logging.info(
+            "%d seeds: %s %.2f %% +- %.2f (standard deviation over seeds)",
+            config.seeds,
+            name,
+            100 * scores["mean_accuracy"],
+            100 * scores["std_accuracy"],
+        )
+    return result
+
+
+def _of_one(config: ConfigDict, seed: int) -> ConfigDict:
+    """The config of the run alone that one of the models equals."""
+    config = config.copy_and_resolve_references()
+    config.seed, config.seeds = seed, 1
+    return config
+
+
+def _examples_of_all(of_seed: Mapping[int, ConfigDict]) -> Examples:
+    """The examples of every seed's run; UserError when they are not the same."""
+    first, *others = of_seed
+    examples = loading.load(of_seed[first])
+    for seed in others:
+        other = loading.load(of_seed[seed])
+        if not (np.array_equal(examples.split, other.split) and np.array_equal(examples.images, other.images)):
+            raise UserError(
+                f"seeds {first} and {seed} draw other examples, by config.data.split, holdout or clean: "
+                "models that are trained together share one set; train one seed after another"
+            )
+    return examples
+
+
+def _conclude(config: ConfigDict, workdir: pathlib.Path, results: list[dict[str, Any]]) -> dict[str, Any]:
+    """Write result.json."""
+    last, splits = results[-1], {}
+    for name in last["splits"]:
+        values = {score: [result["splits"][name][score] for result in results] for score in ("accuracy", "macro_f1")}
+        splits[name] = {
+            f"{statistic}_{score}": float(of(values[score]))
+            for score in values
+            for statistic, of in (("mean", np.mean), ("std", lambda x: np.std(x, ddof=1)))
+        }
+    result = {
+        "config": config.name,
+        "seeds": [result["seed"] for result in results],
+        **{key: last[key] for key in ("data", "split_note", "label_names", "selected_on", "selected_by", "versions")},
+        "splits": splits,
+        "per_seed": [{key: result[key] for key in ("seed", "best_epoch", "splits")} for result in results],
+        # The clock of each ran for all.
+        "train_seconds": max(result["train_seconds"] for result in results),
+        "wall_seconds": max(result["wall_seconds"] for result in results),
+        "train_examples_per_second": sum(result["train_examples_per_second"] for result in results),
+    }
+    files.write_json(workdir / RESULT, result)
+    return result

@@ -1,0 +1,91 @@
+"""What a config makes of a network: the network with its frozen layers, its optimiser, and the state it starts from."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import optax
+from absl import logging
+from ml_collections import ConfigDict
+
+from fer_jax.distributed.parallel import AXIS
+from fer_jax.models import freezing, pretrained, registry
+from fer_jax.models.network import Network
+from fer_jax.training import optim, state
+from fer_jax.training.state import TrainState
+
+
+@dataclasses.dataclass(frozen=True)
+class Learner:
+    """Everything that is compiled into a step, except the data.
+
+    Attributes:
+      config: the run's.
+      model: with BatchNorm over the global batch, as trained.
+      inference_model: the same without a mapped axis.
+      groups: {layer: "frozen", "backbone" or "head"}, {} when all layers are trained alike.
+      learning_rate: of the step; the head's where the backbone has its own.
+      optimizer: from optax.
+      sharp_from: the first step whose images are sharp, see `config.augment.sharp_share`.
+    """
+
+    config: ConfigDict
+    model: Network
+    inference_model: Network
+    groups: dict[str, str]
+    learning_rate: optax.Schedule
+    optimizer: optax.GradientTransformation
+    sharp_from: int
+
+    def fresh_state(self) -> TrainState:
+        """The state at step 0: random weights of `config.seed`, or `config.model.pretrained` under a random head."""
+        config, shape = self.config, registry.input_shape(self.config)
+        variables = state.initial_variables(self.inference_model, shape, config.seed)
+        if config.model.pretrained:
+            variables, fresh = pretrained.load(config.model.pretrained, config.model.name, variables)
+            logging.info("weights of %s; random: %s", config.model.pretrained, ", ".join(fresh) or "none")
+        return state.from_variables(variables, self.optimizer, ema=optim.averages(config.optim))
+
+    def state_shapes(self) -> TrainState:
+        """What `fresh_state` would give, as `jax.ShapeDtypeStruct`s: the template for reading a checkpoint."""
+        return state.shapes(
+            self.inference_model,
+            self.optimizer,
+            registry.input_shape(self.config),
+            ema=optim.averages(self.config.optim),
+        )
+
+
+def create(config: ConfigDict, num_classes: int, total_steps: int = 1, steps_per_epoch: int = 1) -> Learner:
+    """The learner of `config` for a run of `total_steps`; without the steps it can only name the shapes of a state.
+
+    UserError for a network, argument or layer name there is not.
+    """
+    model = registry.from_config(config, num_classes, axis_name=AXIS if config.parallel.sync_batchnorm else None)
+    inference_model = registry.from_config(config, num_classes)
+    groups = {}
+    if config.optim.trainable_from or config.optim.backbone_learning_rate:
+        groups = freezing.layer_groups(inference_model, registry.input_shape(config), config.optim.trainable_from)
+    learning_rate = optim.schedule(config.optim, total_steps, steps_per_epoch)
+    if not groups:
+        optimizer = optim.create(config.optim, learning_rate)
+    else:
+        backbone = config.optim.copy_and_resolve_references()
+        backbone.learning_rate = backbone.backbone_learning_rate or backbone.learning_rate
+        optimizer = optax.multi_transform(
+            {
+                "frozen": optax.set_to_zero(),
+                "backbone": optim.create(backbone, optim.schedule(backbone, total_steps, steps_per_epoch)),
+                "head": optim.create(config.optim, learning_rate),
+            },
+            lambda params: freezing.labels(params, groups),
+        )
+    return Learner(
+        config,
+        model,
+        inference_model,
+        groups,
+        learning_rate,
+        optimizer,
+        sharp_from=total_steps - round(config.augment.sharp_share * total_steps),
+    )

@@ -1,0 +1,117 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from fer_jax.bundle import manifest
+from fer_jax.errors import UserError
+
+
+@pytest.fixture
+def folder(tmp_path, manifest_arguments):
+    (tmp_path / "model.onnx").write_bytes(b"graph")
+    (tmp_path / "weights.safetensors").write_bytes(b"weights")
+    manifest.write(tmp_path, **manifest_arguments)
+    return tmp_path
+
+
+def edit(folder, change):
+    manifest = json.loads((folder / "bundle.json").read_text())
+    change(manifest)
+    (folder / "bundle.json").write_text(json.dumps(manifest))
+
+
+def test_what_was_written_is_read(folder, manifest_arguments):
+    read = manifest.read(folder)
+    assert read.path == folder
+    for key in ("name", "labels", "input", "temperature", "uncertain_below", "model", "provenance"):
+        assert getattr(read, key) == manifest_arguments[key]
+    assert read.crop["detectors"]["haar"] == {"enlarge": 1.1, "offset": [0.0, 0.02]}
+    assert read.files == {"onnx": folder / "model.onnx", "weights": folder / "weights.safetensors"}
+    assert read.file("onnx").read_bytes() == b"graph"
+    with pytest.raises(UserError, match="has no int8 file, only onnx, weights"):
+        read.file("int8")
+
+
+def test_the_manifest_spells_out_the_scaling(folder):
+    spec = json.loads((folder / "bundle.json").read_text())["input"]
+    assert spec == {
+        "size": 48,
+        "channels": 1,
+        "dtype": "uint8",
+        "layout": "NHWC",
+        "resize": "area",
+        "scaling": {"name": "signed", "factor": 1 / 127.5, "offset": -1.0},
+    }
+
+
+def test_the_square_that_the_graphs_cut_out_is_kept(tmp_path, manifest_arguments):
+    (tmp_path / "model.onnx").write_bytes(b"graph")
+    spec = manifest.Input(48, 1, "signed", "area", seen=40)
+    assert manifest.write(tmp_path, **manifest_arguments | {"input": spec}).input == spec
+
+
+def test_no_bundle(tmp_path):
+    with pytest.raises(UserError, match=r"no bundle at .*nothing: expected a folder with bundle.json"):
+        manifest.read(tmp_path / "nothing")
+    assert not manifest.is_bundle(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda m: m.update(format_version=2),
+            "bundle of format 2, this fer_jax reads up to 1: install a newer fer_jax",
+        ),
+        (lambda m: m.pop("labels"), "'labels' is a required property"),
+        (lambda m: m.update(temperature=0), "temperature: 0 is less than or equal to"),
+        (lambda m: m.update(labels=["happy", "happy"]), "labels: .*non-unique"),
+        (lambda m: m["input"].update(dtype="float32"), "input.dtype: 'uint8' was expected"),
+        (
+            lambda m: m["files"].update({"../model.onnx": m["files"].pop("model.onnx")}),
+            "files: '../model.onnx' does not",
+        ),
+    ],
+)
+def test_a_manifest_that_cannot_be_trusted_is_refused(folder, change, message):
+    edit(folder, change)
+    with pytest.raises(UserError, match=message) as caught:
+        manifest.read(folder)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null"])
+def test_a_truncated_manifest_is_refused(folder, text):
+    (folder / "bundle.json").write_text(text)
+    with pytest.raises(UserError, match=r"bundle.json: .*: copy the bundle again"):
+        manifest.read(folder)
+
+
+def test_missing_and_altered_files_are_refused(folder):
+    graph = folder / "model.onnx"
+    graph.write_bytes(b"grapH")
+    with pytest.raises(UserError, match=r"model.onnx: altered, its sha256 is not"):
+        manifest.read(folder)
+    graph.write_bytes(b"graph, longer")
+    with pytest.raises(UserError, match=r"model.onnx: altered, 13 bytes where bundle.json says 5"):
+        manifest.read(folder)
+    graph.unlink()
+    with pytest.raises(UserError, match=r"model.onnx: missing"):
+        manifest.read(folder)
+
+
+def test_the_writer_holds_itself_to_the_schema(tmp_path, manifest_arguments):
+    with pytest.raises(ValueError, match="files: "):
+        manifest.write(tmp_path, **manifest_arguments)  # no model file there
+    assert not manifest.is_bundle(tmp_path)
+
+
+def test_reading_needs_no_framework(folder):
+    code = f"""import sys
+from fer_jax.bundle import manifest
+manifest.read({str(folder)!r})
+assert not {{"jax", "flax", "tensorflow", "onnx"}} & set(sys.modules), sorted(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,29 @@
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from fer_jax.bundle import manifest, weights
+from fer_jax.errors import UserError
+
+
+def test_the_tree_comes_back_bit_for_bit(exported, tiny):
+    loaded = weights.load(exported.bundle)
+    jax.tree.map(np.testing.assert_array_equal, loaded, tiny.variables)
+
+
+def test_names_are_flat_and_readable_without_this_package(exported):
+    arrays = safetensors.numpy.load_file(exported.bundle.file("weights"))
+    assert arrays["params/stem1_conv/kernel"].shape == (3, 3, 1, 8)
+    assert arrays["batch_stats/stem1_norm/mean"].shape == (8,)
+
+
+def test_a_bundle_without_weights(tmp_path, manifest_arguments):
+    (tmp_path / "model.onnx").write_bytes(b"graph")
+    with pytest.raises(UserError, match="has no weights file, only onnx"):
+        weights.load(manifest.write(tmp_path, **manifest_arguments))
+
+
+def test_whoever_may_read_the_bundle_may_read_its_weights(exported):
+    graph, weights_file = (exported.bundle.file(role).stat().st_mode for role in ("onnx", "weights"))
+    assert weights_file == graph

@@ -1,0 +1,414 @@
+import cv2
+import flax.linen as nn
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import scipy.ndimage
+from hypothesis import given, settings
+
+from configs import default
+from fer_jax.data import augmentation, sampler
+from fer_jax.data.device_pipeline import DevicePipeline
+from fer_jax.data.examples import Examples
+from fer_jax.distributed.parallel import Parallel
+from fer_jax.errors import UserError
+from fer_jax.training import step
+from fer_jax.training.setup import Learner
+from fer_jax.training.state import from_variables
+
+SIZE = (12, 16)  # not square, so that exchanged axes are seen
+RANDOM_IMAGES = np.random.default_rng(0).integers(0, 256, (8, *SIZE, 3), dtype=np.uint8)
+TARGETS = np.eye(8, dtype=np.float32)
+warp = jax.jit(augmentation.warp, static_argnames="interpolation")
+affine_matrices = jax.jit(augmentation.affine_matrices, static_argnums=0)
+erase_boxes = jax.jit(augmentation.erase_boxes, static_argnums=(0, 1, 2))
+few = settings(deadline=None, max_examples=30)
+
+
+def config(**changes):
+    """All transforms off but the given ones."""
+    result = default.get_config().augment
+    result.flip = 0.0
+    result.update(changes)
+    return result
+
+
+def keys(n, seed=0):
+    return jax.random.split(jax.random.key(seed), n)
+
+
+def run(conf, images, targets=None, seed=0):
+    if targets is None:
+        targets = np.full((len(images), 2), 0.5, np.float32)
+    out = jax.jit(lambda i, t, k: augmentation.augment(conf, i, t, k))(images, targets, keys(len(images), seed))
+    return tuple(np.asarray(value) for value in out)
+
+
+def one_matrix(size=SIZE, **values):
+    defaults = {"flip": False, "degrees": 0.0, "shift_y": 0.0, "shift_x": 0.0, "zoom_y": 1.0, "zoom_x": 1.0}
+    return affine_matrices(size, **{k: jnp.asarray([v]) for k, v in (defaults | values).items()})
+
+
+def draws_of(n, **columns):
+    values = dict.fromkeys(augmentation.Draws._fields, jnp.full(n, 0.5)) | {
+        k: jnp.asarray(v) for k, v in columns.items()
+    }
+    return augmentation.Draws(**values)
+
+
+class TestWarp:
+    coefficient = st.floats(-1.5, 1.5, width=32)
+
+    @few
+    @given(st.tuples(*[coefficient] * 4), st.tuples(*[st.floats(-20, 20, width=32)] * 2))
+    def test_is_scipys_linear_interpolation_with_nearest_edge(self, linear, offset):
+        (a, b, d, e), (c, f) = linear, offset
+        image = RANDOM_IMAGES[0]
+        ours = warp(image[None], jnp.asarray([[[a, b, c], [d, e, f]]], jnp.float32))[0]
+        for channel in range(3):
+            scipys = scipy.ndimage.affine_transform(
+                image[..., channel].astype(np.float64), [[e, d], [b, a]], (f, c), order=1, mode="nearest"
+            )
+            # the steepest pixels step by 255, and a coordinate near 30 is known to 2e-6 in float32
+            np.testing.assert_allclose(ours[..., channel], scipys, atol=5e-3)
+
+    @pytest.mark.parametrize(("interpolation", "flags"), [("bilinear", cv2.INTER_LINEAR), ("bicubic", cv2.INTER_CUBIC)])
+    @pytest.mark.parametrize("degrees", [-30, 8, 90])
+    def test_agrees_with_opencv(self, degrees, interpolation, flags):
+        smooth = cv2.GaussianBlur(np.random.default_rng(1).integers(0, 256, (48, 48), dtype=np.uint8), (0, 0), 2)
+        forward = cv2.getRotationMatrix2D((23.5, 23.5), degrees, 1.0)  # counter-clockwise on the screen
+        theirs = cv2.warpAffine(
+            smooth.astype(np.float32), forward, (48, 48), flags=flags, borderMode=cv2.BORDER_REPLICATE
+        )
+        ours = warp(smooth[None, ..., None], one_matrix((48, 48), degrees=float(degrees)), interpolation)[0, ..., 0]
+        # OpenCV rounds coordinates to 1/32 of a pixel
+        np.testing.assert_allclose(ours, theirs, atol=np.abs(np.diff(smooth.astype(float))).max() / 16)
+
+    @pytest.mark.parametrize(("interpolation", "flags"), [("bilinear", cv2.INTER_LINEAR), ("bicubic", cv2.INTER_CUBIC)])
+    def test_is_opencvs_to_rounding_where_opencv_does_not_round_places(self, interpolation, flags):
+        matrix = np.array([[1, 0.25, -3.5], [-0.125, 1, 2.75]], np.float32)
+        theirs = cv2.warpAffine(
+            RANDOM_IMAGES[0].astype(np.float32),
+            matrix,
+            RANDOM_IMAGES.shape[2:0:-1],
+            flags=flags | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        ours = warp(RANDOM_IMAGES[:1], jnp.asarray(matrix[None]), interpolation)[0]
+        np.testing.assert_allclose(ours, theirs, atol=1e-3)
+
+
+class TestAffineMatrices:
+    @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+    def test_nothing_is_the_identity(self, interpolation):
+        np.testing.assert_array_equal(warp(RANDOM_IMAGES[:1], one_matrix(), interpolation)[0], RANDOM_IMAGES[0])
+
+    def test_flip_mirrors_left_and_right_exactly(self):
+        np.testing.assert_array_equal(warp(RANDOM_IMAGES[:1], one_matrix(flip=True))[0], RANDOM_IMAGES[0, :, ::-1])
+
+    def test_whole_pixel_shift_is_exact_and_repeats_the_edge(self):
+        shifted = warp(RANDOM_IMAGES[:1], one_matrix(shift_y=2.0, shift_x=-3.0))[0]
+        padded = np.pad(RANDOM_IMAGES[0], ((0, 2), (3, 0), (0, 0)), mode="edge")
+        np.testing.assert_array_equal(shifted, padded[2:, :-3])
+
+    @few
+    @given(
+        st.booleans(), st.floats(-180, 180), st.floats(-9, 9), st.floats(-9, 9), st.floats(0.5, 2), st.floats(0.5, 2)
+    )
+    def test_is_the_product_in_keras_order(self, flip, degrees, shift_y, shift_x, zoom_y, zoom_x):
+        cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+        centre = np.array([[1, 0, (SIZE[1] - 1) / 2], [0, 1, (SIZE[0] - 1) / 2], [0, 0, 1]])
+        mirror = np.diag([-1.0 if flip else 1.0, 1, 1])
+        rotation = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
+        shift = np.array([[1, 0, shift_x], [0, 1, shift_y], [0, 0, 1]])
+        zoom = np.diag([zoom_x, zoom_y, 1])
+        expected = centre @ mirror @ rotation @ shift @ zoom @ np.linalg.inv(centre)
+        ours = one_matrix(flip=flip, degrees=degrees, shift_y=shift_y, shift_x=shift_x, zoom_y=zoom_y, zoom_x=zoom_x)
+        np.testing.assert_allclose(ours[0], expected[:2], atol=1e-4)
+
+
+class TestGeometryOfABatch:
+    """The ramps image[y, x] = (x, y, 0) come back as the coordinates that were sampled."""
+
+    n, side = 256, 48
+
+    def sampled(self, **changes):
+        y, x = np.mgrid[: self.side, : self.side]
+        ramps = np.stack([x, y, 0 * x], -1).astype(np.uint8)
+        images, _ = run(config(**changes), np.broadcast_to(ramps, (self.n, *ramps.shape)))
+        middle = images[:, 22:26, 22:26, :2]  # far from the clamped edges
+        return middle.mean(axis=(1, 2)), (middle[:, :, 3] - middle[:, :, 0]).mean(1) / 3
+
+    @staticmethod
+    def assert_uniform(values, limit):
+        """Within +-limit, and spread like a uniform distribution (whose standard deviation is limit / sqrt 3)."""
+        assert np.abs(values).max() <= limit * 1.001
+        assert np.std(values) == pytest.approx(limit / np.sqrt(3), rel=0.15)
+
+    def test_shift_is_uniform_on_each_axis(self):
+        centres, _ = self.sampled(shift=0.1)
+        for axis in (0, 1):
+            self.assert_uniform(centres[:, axis] - 23.5, 4.8)
+        assert abs(np.corrcoef(centres.T)[0, 1]) < 0.2
+
+    def test_rotation_is_uniform_in_degrees(self):
+        _, along_x = self.sampled(rotation=20.0)
+        self.assert_uniform(np.rad2deg(np.arctan2(along_x[:, 1], along_x[:, 0])), 20)
+
+    def test_zoom_is_uniform_about_one(self):
+        _, along_x = self.sampled(zoom=0.2)
+        self.assert_uniform(along_x[:, 0] - 1, 0.2)
+
+    @pytest.mark.parametrize("crop_padding", [0, 1])
+    def test_flip_has_its_probability(self, crop_padding):
+        _, along_x = self.sampled(flip=0.25, crop_padding=crop_padding)
+        assert set(np.round(along_x[:, 0], 4)) == {-1, 1}
+        assert np.mean(along_x[:, 0] < 0) == pytest.approx(0.25, abs=0.08)
+
+
+def test_random_crop_is_a_window_of_the_padded_image():
+    image = RANDOM_IMAGES[0]
+    padded = np.pad(image, ((2, 2), (2, 2), (0, 0)), mode="edge")
+    windows = {
+        padded[y : y + SIZE[0], x : x + SIZE[1]].astype(np.float32).tobytes(): (y, x)
+        for y in range(5)
+        for x in range(5)
+    }
+    images, _ = run(config(crop_padding=2), np.broadcast_to(image, (400, *image.shape)))
+    assert {windows[crop.tobytes()] for crop in images} == set(windows.values())
+
+
+def test_adjust_changes_contrast_about_the_mean_then_brightness():
+    images = RANDOM_IMAGES.astype(np.float32)
+    brightness, contrast = np.linspace(-80, 80, 8, dtype=np.float32), np.linspace(0.5, 1.5, 8, dtype=np.float32)
+    expected = [
+        np.clip((image - image.mean()) * c + image.mean() + b, 0, 255)
+        for image, b, c in zip(images.astype(np.float64), brightness, contrast, strict=True)
+    ]
+    np.testing.assert_allclose(augmentation.adjust(images, brightness, contrast), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize(("changes", "limits"), [({"brightness": 0.2}, (49, 151)), ({"contrast": 0.4}, (100, 100))])
+def test_brightness_and_contrast_stay_in_their_ranges(changes, limits):
+    half = np.full((200, 4, 4, 1), 90, np.uint8)
+    half[:, :, 2:] = 110
+    images, _ = run(config(**changes), half)
+    means = images.mean(axis=(1, 2, 3))
+    assert limits[0] - 1e-3 <= means.min() <= means.max() <= limits[1] + 1e-3
+    spread = images.max(axis=(1, 2, 3)) - images.min(axis=(1, 2, 3))
+    limit = changes.get("contrast", 0)
+    assert 20 * (1 - limit) - 1e-3 <= spread.min() <= spread.max() <= 20 * (1 + limit) + 1e-3
+    assert (np.std(means) if "brightness" in changes else np.std(spread)) > 1
+
+
+class TestErasing:
+    @few
+    @given(st.tuples(*[st.floats(0, 1, exclude_max=True, width=32)] * 4), st.sampled_from([SIZE, (48, 48), (40, 24)]))
+    def test_boxes_lie_inside_and_have_their_area_and_shape(self, uniform, size):
+        names = ("erase_area", "erase_aspect", "erase_y", "erase_x")
+        draws = draws_of(1, **{name: [value] for name, value in zip(names, uniform, strict=True)})
+        top, left, height, width = map(int, erase_boxes(size, (0.1, 0.4), (0.3, 3.3), draws)[0])
+        assert top >= 0 and left >= 0 and top + height <= size[0] and left + width <= size[1]
+        area = size[0] * size[1] * (0.1 + 0.3 * uniform[0])
+        assert abs(height * width - area) <= (height + width) / 2 + 0.3  # each side is rounded to a pixel
+        assert 0.3 * (width - 0.5) - 0.5 <= height <= 3.3 * (width + 0.5) + 0.5
+
+    def test_masks_are_the_boxes(self):
+        boxes = np.array([[0, 0, 3, 5], [4, 6, 8, 10], [-2, 10, 4, 20], [3, 3, 0, 4]])
+        masks = augmentation.box_masks(jnp.asarray(boxes), SIZE)
+        for (top, left, height, width), mask in zip(boxes, masks, strict=True):
+            expected = np.zeros((*SIZE, 1), bool)
+            expected[max(top, 0) : top + height, max(left, 0) : left + width] = True
+            np.testing.assert_array_equal(mask, expected)
+
+    def test_a_share_of_the_images_loses_one_rectangle_to_its_mean(self):
+        images = np.broadcast_to(RANDOM_IMAGES[0], (200, *RANDOM_IMAGES.shape[1:]))
+        out, _ = run(config(erase=0.4, erase_fill="mean"), images)
+        changed = (out != images).any(-1)
+        erased = changed.any(axis=(1, 2))
+        assert erased.mean() == pytest.approx(0.4, abs=0.1)
+        for mask, image in zip(changed[erased], out[erased], strict=True):
+            rows, columns = np.nonzero(mask.any(1))[0], np.nonzero(mask.any(0))[0]
+            assert mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
+            np.testing.assert_allclose(image[mask], RANDOM_IMAGES[0].mean(), rtol=1e-5)
+
+    def test_noise_fills_with_whole_grey_levels_of_the_full_range(self):
+        out, _ = run(config(erase=1.0, erase_area=(0.9, 0.9)), np.full((50, 16, 16, 1), 128, np.uint8))
+        filled = out[out != 128]
+        assert filled.min() < 5 and filled.max() > 250 and filled.mean() == pytest.approx(127.5, abs=4)
+        np.testing.assert_array_equal(filled, np.round(filled))
+
+    def test_an_unknown_fill_is_refused(self):
+        with pytest.raises(UserError, match="erase_fill is 'black': expected noise or mean"):
+            run(config(erase=0.5, erase_fill="black"), RANDOM_IMAGES)
+
+
+class TestMixing:
+    def test_mix_takes_the_neighbours_share(self):
+        images = RANDOM_IMAGES.astype(np.float32)
+        share = np.random.default_rng(2).random((8, *SIZE, 1), dtype=np.float32)
+        mixed, targets = augmentation.mix(images, TARGETS, share)
+        partner = np.array([1, 0, 3, 2, 5, 4, 7, 6])
+        np.testing.assert_allclose(mixed, (1 - share) * images + share * images[partner], atol=1e-3)
+        of_targets = share.mean(axis=(1, 2, 3))[:, None]
+        np.testing.assert_allclose(targets, (1 - of_targets) * TARGETS + of_targets * TARGETS[partner], atol=1e-6)
+
+    @pytest.mark.parametrize("changes", [{"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.4, "cutmix": 1.0}])
+    def test_targets_are_mixed_as_the_pixels_are(self, changes):
+        n = 300
+        white = np.arange(n) % 2
+        images = np.broadcast_to((255 * white).astype(np.uint8)[:, None, None, None], (n, *SIZE, 1))
+        mixed, targets = run(config(**changes), images, np.eye(2, dtype=np.float32)[white])
+        np.testing.assert_allclose(mixed.mean(axis=(1, 2, 3)) / 255, targets[:, 1], atol=1e-5)
+        np.testing.assert_allclose(targets.sum(1), 1, rtol=1e-6)
+        shades = np.array([len(np.unique(image)) for image in mixed])
+        if "cutmix" not in changes:  # Beta(a, a) has variance 1 / (4 (2 a + 1))
+            assert np.all(shades == 1)
+            assert np.var(targets[:, 1]) == pytest.approx(1 / 7.2, rel=0.15)
+        elif "mixup" not in changes:
+            assert set(np.unique(mixed)) == {0, 255}
+            assert np.mean(shades == 2) > 0.8
+        else:
+            assert 0.3 < np.mean(shades == 2) < 0.6
+
+    def test_an_odd_batch_is_refused(self):
+        with pytest.raises(ValueError, match="must be even, got 7"):
+            run(config(mixup=0.2), RANDOM_IMAGES[:7])
+
+
+EVERYTHING = {
+    "flip": 0.5,
+    "rotation": 10.0,
+    "shift": 0.1,
+    "zoom": 0.1,
+    "crop_padding": 2,
+    "brightness": 0.2,
+    "contrast": 0.2,
+    "erase": 0.5,
+    "mixup": 0.2,
+    "cutmix": 1.0,
+}
+
+
+class TestTheWhole:
+    def test_everything_off_changes_nothing_and_draws_nothing(self):
+        images, targets = run(config(), RANDOM_IMAGES, TARGETS)
+        np.testing.assert_array_equal(images, RANDOM_IMAGES)
+        np.testing.assert_array_equal(targets, TARGETS)
+        assert images.dtype == targets.dtype == np.float32
+        flip_alone = str(
+            jax.make_jaxpr(lambda *args: augmentation.augment(config(flip=0.5), *args))(RANDOM_IMAGES, TARGETS, keys(8))
+        )
+        assert "gather" not in flip_alone and "while" not in flip_alone
+
+    def test_an_example_depends_on_its_key_and_neighbour_alone(self):
+        def apply(*args):
+            return augmentation.augment(config(**EVERYTHING), *args)
+
+        together = jax.jit(apply)
+        images, targets = together(RANDOM_IMAGES, TARGETS, keys(8))
+        swapped = np.array([6, 7, 2, 3, 4, 5, 0, 1])
+        moved_images, moved_targets = together(RANDOM_IMAGES[swapped], TARGETS[swapped], keys(8)[swapped])
+        np.testing.assert_allclose(moved_images, images[swapped], atol=1e-2)
+        np.testing.assert_allclose(moved_targets, targets[swapped], atol=1e-6)
+
+        def halves(value):
+            return value.reshape(2, 4, *value.shape[1:])
+
+        of_halves = jax.jit(jax.vmap(apply))(halves(RANDOM_IMAGES), halves(TARGETS), halves(keys(8)))
+        np.testing.assert_allclose(of_halves[0], halves(images), atol=1e-2)
+        np.testing.assert_allclose(of_halves[1], halves(targets), atol=1e-6)
+
+        other_images, _ = together(RANDOM_IMAGES, TARGETS, keys(8, seed=1))
+        assert np.abs(other_images - images).mean(axis=(1, 2, 3)).min() > 1
+
+    def test_stays_float32_when_float64_is_allowed(self):
+        with jax.enable_x64(True):
+            images, targets = jax.eval_shape(
+                lambda *args: augmentation.augment(config(**EVERYTHING), *args),
+                jnp.asarray(RANDOM_IMAGES),
+                jnp.asarray(TARGETS),
+                keys(8),
+            )
+        assert images.dtype == targets.dtype == jnp.float32
+        assert images.shape == RANDOM_IMAGES.shape
+
+
+class TestRandomCrop:
+    def test_every_place_once_and_nothing_else(self):
+        image = RANDOM_IMAGES[0]
+        windows = {image[y : y + 10, x : x + 10].tobytes(): (y, x) for y in range(3) for x in range(7)}
+        many = np.broadcast_to(image, (400, *image.shape))
+        crops = jax.jit(augmentation.random_crop, static_argnums=1)(many, 10, keys(400))
+        assert {windows[np.asarray(crop).tobytes()] for crop in crops} == set(windows.values())
+
+    def test_the_centre(self):
+        np.testing.assert_array_equal(augmentation.central_crop(RANDOM_IMAGES, 6), RANDOM_IMAGES[:, 3:9, 5:11])
+
+
+class Remembers(nn.Module):
+    """A network that keeps its last input."""
+
+    @nn.compact
+    def __call__(self, x, train):
+        seen = self.variable("batch_stats", "seen", jnp.zeros_like, x)
+        seen.value = x
+        return nn.Dense(3)(x.mean(axis=(1, 2)))
+
+
+def test_sharp_images_are_the_pixels_themselves_moved_by_whole_pixels():
+    conf = config(flip=0.5, rotation=30.0, shift=0.2, zoom=0.3, crop_padding=1)
+    sharp, _ = jax.jit(lambda *args: augmentation.augment(conf, *args))(RANDOM_IMAGES, TARGETS, keys(8), True)
+    padded = np.pad(RANDOM_IMAGES, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+    height, width = SIZE
+    moved = {
+        (y, x, step): padded[:, y : y + height, x : x + width][:, :, ::step]
+        for y in range(3)
+        for x in range(3)
+        for step in (1, -1)
+    }
+    for i, image in enumerate(np.asarray(sharp)):
+        assert any((image == views[i]).all() for views in moved.values()), i
+    blurred, _ = run(conf, RANDOM_IMAGES)
+    assert (blurred != np.round(blurred)).any()
+
+
+def test_bicubic_keeps_more_of_what_is_fine_within_the_range_of_pixels():
+    moves = {"shift": 0.2, "rotation": 10.0}
+    bilinear, bicubic = (run(config(**moves, interpolation=name), RANDOM_IMAGES)[0] for name in ("bilinear", "bicubic"))
+    assert bilinear.std() < bicubic.std() < RANDOM_IMAGES.std()
+    assert bicubic.min() >= 0 and bicubic.max() <= 255
+
+
+@pytest.mark.parametrize("sharp_share", [0.0, 0.5])
+def test_training_inputs_are_what_the_step_gives_the_network(sharp_share):
+    conf = default.get_config()
+    conf.update_from_flattened_dict(
+        {
+            "batch_size": 8,
+            "seed": 5,
+            "input.crop": 8,
+            "augment.rotation": 9.0,
+            "augment.mixup": 0.4,
+            "augment.sharp_share": sharp_share,
+        }
+    )
+    images = RANDOM_IMAGES[:, :, :12]
+    examples = Examples(images, np.arange(8, dtype=np.int32) % 3, np.full(8, "Training"), ("a", "b", "c"))
+    model, optimizer = Remembers(), optax.sgd(0.1)
+    state = from_variables(model.init(jax.random.key(0), jnp.zeros((8, 8, 8, 3)), False), optimizer, ema=False)
+    parallel = Parallel("pmap", 8, jax.devices()[:1])
+    pipeline = DevicePipeline(examples, conf.seed, 8, parallel.shard)
+    learner = Learner(conf, model, model, {}, optax.constant_schedule(0.1), optimizer, sharp_from=1)
+    chunk = parallel.compile(step.make_train_chunk(learner, pipeline.fetch), 2)
+    state, resident = parallel.replicate(state), parallel.replicate(pipeline.resident)
+    for feed in pipeline.feeds(0, 2, 1):
+        state, _ = chunk(state, resident, parallel.split(feed, axis=1))
+    second = sampler.indices(conf.seed, 1, 1, 8, 8)[0]
+    inputs, _ = jax.jit(lambda *args: augmentation.training_inputs(conf, *args))(
+        images[second], examples.targets()[second], 1, np.arange(8), None, sharp_share > 0
+    )
+    np.testing.assert_allclose(state.batch_stats["seen"], inputs, atol=1e-5)

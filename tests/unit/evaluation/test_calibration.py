@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from fer_jax.evaluation import calibration, metrics
+
+
+def overconfident(factor, n=4000, seed=0):
+    """Logits whose true temperature is `factor`: labels are drawn from softmax(logits / factor)."""
+    rng = np.random.default_rng(seed)
+    honest = rng.normal(size=(n, 5)) * 1.5
+    labels = (honest + rng.gumbel(size=honest.shape)).argmax(axis=1)
+    return honest * factor, labels
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.0, 3.0])
+def test_the_temperature_that_made_the_labels_is_found(factor):
+    logits, labels = overconfident(factor)
+    assert calibration.temperature(logits, labels) == pytest.approx(factor, rel=0.07)
+
+
+def test_a_fit_mends_the_calibration_and_keeps_the_predictions():
+    logits, labels = overconfident(3.0)
+    found = calibration.fit(logits, labels, "PublicTest")
+    error = found["expected_calibration_error"]
+    assert error["before"] > 0.15
+    assert error["after"] < 0.03
+    assert 0.005 < error["unavoidable"] < 0.02
+    np.testing.assert_array_equal(calibration.cross_fitted(logits, labels).argmax(1), logits.argmax(1))
+
+
+def test_the_threshold_has_the_stated_coverage():
+    logits, labels = overconfident(1.0)
+    found = calibration.fit(logits, labels, "PublicTest")
+    assert found["coverage"] == pytest.approx(calibration.COVERAGE, abs=0.01)
+    assert found["accuracy_when_certain"] > (logits.argmax(1) == labels).mean()
+    assert 0.2 < found["uncertain_below"] < 1
+
+
+def test_what_no_probabilities_can_avoid_shrinks_with_the_number_of_faces():
+    logits, labels = overconfident(1.0, n=16000)
+    probabilities = softmax(logits, axis=1)
+    few, many = (calibration.unavoidable_error(probabilities[:n]) for n in (1000, 16000))
+    assert few == pytest.approx(4 * many, rel=0.3)
+    assert metrics.expected_calibration_error(probabilities, labels) == pytest.approx(many, rel=0.5)

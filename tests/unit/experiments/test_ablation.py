@@ -1,0 +1,82 @@
+"""Changes to a recipe, what they are allowed to be, and how what they gave is added up."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from configs import default, xception
+from fer_jax.errors import UserError
+from fer_jax.experiments import ablation
+
+
+def result(config, accuracy):
+    scores = {
+        "accuracy": accuracy,
+        "macro_f1": accuracy - 0.1,
+        "examples": 400,
+        "per_class": {"disgust": {"recall": accuracy / 2}},
+    }
+    return {
+        "seed": config.seed,
+        "splits": {"PublicTest": scores},
+        "train_seconds": 10.0,
+        "versions": {"device": "1 x cpu", "cpus": "2"},
+    }
+
+
+def test_every_change_is_trained_with_every_seed_in_a_folder_of_its_own(tmp_path, monkeypatch):
+    trained = []
+
+    def train_and_score(config, workdir):
+        trained.append((workdir.name, config.seed, config.augment.erase))
+        return result(config, 0.5 + 0.1 * config.augment.erase * (config.seed - 4))
+
+    monkeypatch.setattr(ablation, "train_and_score", train_and_score)
+    config = default.get_config()
+    config.seed = 5
+    record = ablation.run(config, {"more erasing": {"augment.erase": 0.5}}, 2, tmp_path, "the command")
+    assert trained == [
+        ("as_it_is_seed5", 5, 0.0),
+        ("more_erasing_seed5", 5, 0.5),
+        ("as_it_is_seed6", 6, 0.0),
+        ("more_erasing_seed6", 6, 0.5),
+    ]
+    assert json.loads((tmp_path / "ablation.json").read_text()) == record
+    base, erasing = record["rows"]
+    assert (base["name"], base["seeds"], base["accuracy"]) == (ablation.BASE, [5, 6], [0.5, 0.5])
+    np.testing.assert_allclose(erasing["accuracy"], [0.55, 0.6])
+    assert erasing["difference"] == pytest.approx({"mean": 0.075, "standard_error": 0.025})
+    assert config.augment.erase == 0.0
+
+
+def test_the_error_of_one_seed_is_that_of_two_samples_of_faces():
+    found = ablation.difference([0.6], [0.5], 400)
+    assert found == pytest.approx({"mean": 0.1, "standard_error": math.sqrt((0.24 + 0.25) / 400)})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "Expecting property name"),
+        ("[]", "holds no object of objects"),
+        ('{"a": 1}', "holds no object of objects"),
+        ('{"long": {"epoch": 3}}', "long: the config has no key 'epoch'"),
+        ('{"long": {"epochs": "x"}}', "long: config.epochs cannot be 'x'"),
+        ('{"long": {"epochs": 0}}', "long: config.epochs is 0: expected at least 1"),
+    ],
+)
+def test_bad_changes_are_refused_before_anything_is_trained(tmp_path, content, message):
+    path = tmp_path / "changes.json"
+    path.write_text(content)
+    with pytest.raises(UserError) as error:
+        ablation.read(path, default.get_config())
+    assert str(error.value).startswith("--changes: ")
+    assert message in str(error.value)
+
+
+def test_the_kept_changes_of_mini_xception_are_good():
+    for name in ("optimisers", "learning", "images", "length"):
+        assert ablation.read(f"configs/ablations/{name}.json", xception.get_config())
+    assert ablation.read("configs/ablations/teaching.json", xception.get_config("taught"))

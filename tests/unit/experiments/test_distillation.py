@@ -1,0 +1,73 @@
+"""Targets from a teacher: a finished run that knows the same labels and takes the same input."""
+
+import numpy as np
+import pytest
+
+from configs import default
+from fer_jax import labels
+from fer_jax.data.examples import Examples
+from fer_jax.errors import UserError
+from fer_jax.evaluation import tta
+from fer_jax.experiments import distillation
+from fer_jax.experiments.run import load_run, train_and_score
+from tests import datasets
+
+
+def small_config(tmp_path):
+    config = default.get_config()
+    config.data.path, config.data.cache_dir = str(tmp_path / "fer2013.csv"), str(tmp_path / "cache")
+    config.epochs, config.batch_size, config.eval.batch_size = 1, 16, 16
+    config.input.size, config.model.args.block_features = 16, (4,)
+    return config
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("teacher")
+    datasets.write_fer2013(folder, {"Training": 35, "PublicTest": 14})
+    train_and_score(small_config(folder), folder / "run")
+    return folder / "run"
+
+
+@pytest.fixture
+def taught_config(teacher):
+    config = small_config(teacher.parent)
+    config.teacher.runs, config.teacher.weight, config.teacher.temperature = (str(teacher),), 0.25, 2.0
+    return config
+
+
+def some_examples(size=16):
+    rng = np.random.default_rng(0)
+    return Examples(
+        rng.integers(0, 256, (9, size, size, 1), np.uint8),
+        np.arange(9, dtype=np.int32) % 7,
+        np.array(["Training"] * 6 + ["PublicTest"] * 3),
+        labels.FER2013,
+    )
+
+
+@pytest.mark.parametrize("view", tta.VIEWS)
+def test_training_targets_are_mixed_with_the_opinion_on_a_face_s_views(teacher, taught_config, view):
+    examples = some_examples()
+    taught_config.teacher.view = view
+    taught = distillation.taught(taught_config, examples)
+    run, faces = load_run(teacher), examples.images[:6]
+    logits = np.mean([run.logits(shown) for shown in tta.of(view, faces, 0)], axis=0)
+    opinion = np.exp(logits / 2) / np.exp(logits / 2).sum(1, keepdims=True)
+    np.testing.assert_allclose(taught.votes[:6], 0.75 * np.eye(7)[examples.labels[:6]] + 0.25 * opinion, rtol=1e-5)
+    np.testing.assert_array_equal(taught.votes[6:], np.eye(7)[examples.labels[6:]])
+    np.testing.assert_array_equal(taught.labels, examples.labels)
+
+
+def test_without_a_teacher_nothing_changes():
+    examples = some_examples()
+    assert distillation.taught(default.get_config(), examples) is examples
+
+
+def test_a_teacher_of_another_kind_is_refused(teacher, taught_config, tmp_path):
+    taught_config.input.size = 20
+    with pytest.raises(UserError, match="takes 16 pixels and 1 channels, expected 20 and 1"):
+        distillation.taught(taught_config, some_examples(20))
+    taught_config.teacher.runs = (str(tmp_path),)
+    with pytest.raises(UserError, match="is no run's folder"):
+        distillation.taught(taught_config, some_examples())

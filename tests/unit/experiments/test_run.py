@@ -1,0 +1,18 @@
+"""What a run refuses before it writes anything."""
+
+import pytest
+
+from configs import default
+from fer_jax.data.sources import synthetic
+from fer_jax.errors import UserError
+from fer_jax.experiments import run
+
+
+def test_neighbours_that_are_mixed_must_be_on_one_device(tmp_path):
+    config = default.get_config()
+    config.data.source, config.data.examples = "synthetic", 70
+    config.batch_size, config.augment.mixup = 56, 0.2
+    examples = synthetic.read(config.data, config.input)
+    with pytest.raises(UserError, match=r"is 56, 7 for each of 8 devices: mixup .* 64 would do"):
+        run.train_and_score(config, tmp_path / "run", examples)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,106 @@
+"""Several seeds in one program are the runs of each seed alone."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from configs import default
+from fer_jax.data.device_pipeline import DevicePipeline
+from fer_jax.data.examples import Examples
+from fer_jax.distributed.parallel import Parallel
+from fer_jax.errors import UserError
+from fer_jax.experiments import seeds
+from fer_jax.training import metric_log, setup, step
+
+SEEDS = (3, 4)
+
+
+@pytest.fixture
+def config():
+    config = default.get_config()
+    config.seed, config.batch_size, config.input.size, config.parallel.steps_per_dispatch = 3, 8, 16, 2
+    config.model.args = ConfigDict({"block_features": (8,)})
+    config.optim.name, config.optim.ema_decay = "sgd", 0.9
+    # Whole numbers, scaled by a factor alone: inputs that do not depend on how a compiler rounds float32.
+    config.augment.erase, config.input.scaling = 0.5, "unit"
+    config.data.pipeline = "device"
+    return config
+
+
+def test_one_step_of_all_is_one_step_of_each_in_float64(config):
+    rng = np.random.default_rng(0)
+    examples = Examples(
+        images=rng.integers(0, 256, (24, 16, 16, 1), dtype=np.uint8),
+        split=np.full(24, "Training"),
+        labels=rng.integers(0, 7, 24, dtype=np.int32),
+        label_names=tuple("abcdefg"),
+    )
+    parallel = Parallel("pmap", 8, jax.devices()[:2])
+
+    def made(seed):
+        of_one = config.copy_and_resolve_references()
+        of_one.seed = seed
+        return setup.create(of_one, 7), DevicePipeline(examples, seed, 8, parallel.shard)
+
+    def stepped(made_learner, pipeline, state, feed, axis, *more):
+        chunk = parallel.compile(step.make_train_chunk(made_learner, pipeline.fetch, 0.0, *more), 2)
+        state, metrics = chunk(
+            parallel.replicate(state), parallel.replicate(pipeline.resident), parallel.split(feed, axis)
+        )
+        return jax.device_get((state, metrics))
+
+    with jax.enable_x64(True):
+        states, feeds, alone = [], [], []
+        for seed in SEEDS:
+            own, pipeline = made(seed)
+            states.append(
+                jax.tree.map(
+                    lambda x: np.asarray(x, np.float64) if x.dtype == jnp.float32 else np.asarray(x), own.fresh_state()
+                )
+            )
+            feeds += pipeline.feeds(0, 1, 1)
+            alone.append(stepped(own, pipeline, states[-1], feeds[-1], 1))
+        stacked = jax.tree.map(lambda *x: np.stack(x), *states)
+        feed = {"indices": np.stack([feed["indices"] for feed in feeds], axis=1)}
+        state, metrics = stepped(own, pipeline, stacked, feed, 2, SEEDS)
+        for i, (own_state, own_metrics) in enumerate(alone):
+            for ours, expected in zip(
+                jax.tree.leaves((state, metrics["loss"][:, i])),
+                jax.tree.leaves((own_state, own_metrics["loss"])),
+                strict=True,
+            ):
+                ours = ours if ours.shape == expected.shape else ours[i]
+                np.testing.assert_allclose(ours, expected, rtol=1e-12, atol=1e-12)
+    assert not np.array_equal(state.params["stem1_conv"]["kernel"][0], state.params["stem1_conv"]["kernel"][1])
+
+
+def test_each_seed_leaves_its_run_and_all_their_mean(config, tmp_path, monkeypatch):
+    config.seeds, config.epochs, config.data.source, config.data.examples = 2, 1, "synthetic", 70
+    config.data.cache_dir = str(tmp_path / "cache")
+    result = seeds.train_and_score_seeds(config, tmp_path / "run")
+    assert result == json.loads((tmp_path / "run/result.json").read_text())
+    accuracies = []
+    for seed in SEEDS:
+        own = json.loads((tmp_path / f"run/seed_{seed}/result.json").read_text())
+        assert own["seed"] == seed
+        accuracies.append(own["splits"]["PrivateTest"]["accuracy"])
+        [row] = metric_log.read_metrics(tmp_path / f"run/seed_{seed}")
+        assert row["PublicTest_accuracy"] == own["splits"]["PublicTest"]["accuracy"]
+    found = result["splits"]["PrivateTest"]
+    assert found["mean_accuracy"] == pytest.approx(np.mean(accuracies))
+    assert found["std_accuracy"] == pytest.approx(np.std(accuracies, ddof=1))
+    # Once more: finished runs are read, not trained.
+    monkeypatch.setattr(step, "make_train_chunk", None)
+    assert seeds.train_and_score_seeds(config, tmp_path / "run")["splits"] == result["splits"]
+
+
+def test_seeds_that_draw_their_own_data_are_refused(config, tmp_path):
+    config.seeds, config.data.source, config.data.examples, config.data.split = 2, "synthetic", 70, "random"
+    config.data.cache_dir = str(tmp_path / "cache")
+    with pytest.raises(UserError, match="seeds 3 and 4 draw other examples"):
+        seeds.train_and_score_seeds(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,125 @@
+"""Faces out of drawn photographs: found, cut as in serving, straightened, kept in their folders."""
+
+import csv
+
+import cv2
+import numpy as np
+import pytest
+
+from configs.default import get_config
+from fer_jax import labels
+from fer_jax.data.sources import folder, synthetic
+from fer_jax.errors import UserError
+from fer_jax.faces import detection, extraction
+
+HAPPY, SAD, NEUTRAL = (labels.FER2013.index(name) for name in ("happy", "sad", "neutral"))
+
+
+def photograph(path, *expressions, seed=1, roll=0.0):
+    """Write drawn heads side by side, the first one larger, on a background of their own."""
+    heads = [
+        synthetic.draw([expression], 220 if i == 0 else 160, 3, seed + i, zoom=0.75)[0]
+        for i, expression in enumerate(expressions)
+    ]
+    picture = np.full((220, sum(len(head) for head in heads), 3), 60, np.uint8)
+    left = 0
+    for head in heads:
+        picture[: len(head), left : left + len(head)] = head
+        left += len(head)
+    turn = cv2.getRotationMatrix2D((110, 110), -roll, 1.0)
+    picture = cv2.warpAffine(picture, turn, picture.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), picture[..., ::-1])
+
+
+def listing(out):
+    with (out / extraction.LISTING).open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    root = tmp_path / "photographs"
+    photograph(root / "happy" / "one.jpg", HAPPY)
+    photograph(root / "happy" / "two.png", HAPPY, NEUTRAL, seed=3)
+    photograph(root / "sad" / "one.png", SAD, seed=5)
+    (root / "sad" / ".DS_Store").write_bytes(b"\0")
+    return root
+
+
+def test_the_result_is_a_folder_to_train_on(photographs, tmp_path):
+    result = extraction.extract(photographs, tmp_path / "faces", detection.Haar(), size=48)
+    assert result == extraction.Extraction(("happy/one.jpg", "happy/two.png", "sad/one.png"), (), (), 3)
+    config = get_config()
+    config.data.path = str(tmp_path / "faces")
+    examples = folder.read(config.data, config.input)
+    assert examples.label_names == ("happy", "sad") and examples.class_counts().tolist() == [2, 1]
+
+
+def test_faces_are_cut_as_in_serving(photographs, tmp_path):
+    detector = detection.Haar()
+    extraction.extract(photographs, tmp_path / "faces", detector)
+    frame = cv2.imread(str(photographs / "sad" / "one.png"))
+    (face,) = detector.detect(frame)
+    served = detection.cut(frame, face.box, detection.CropPolicy.of(detection.CROP, "haar"))
+    np.testing.assert_array_equal(cv2.imread(str(tmp_path / "faces" / "sad" / "one.png")), served)
+    row = listing(tmp_path / "faces")[-1]
+    assert [float(row[key]) for key in ("left", "top", "width", "height")] == pytest.approx(face.box, abs=0.05)
+
+
+def test_the_largest_face_or_all(photographs, tmp_path):
+    extraction.extract(photographs, tmp_path / "one", detection.Haar(), size=32)
+    result = extraction.extract(photographs, tmp_path / "all", detection.Haar(), every_face=True, size=32)
+    assert result.faces == 4
+    rows = [row for row in listing(tmp_path / "all") if row["photograph"] == "happy/two.png"]
+    assert [row["face"] for row in rows] == ["happy/two.png", "happy/two_2.png"]
+    assert float(rows[0]["width"]) > float(rows[1]["width"])
+    assert not (tmp_path / "one" / "happy" / "two_2.png").exists()
+
+
+def test_faces_are_straightened_by_the_eyes(tmp_path):
+    photograph(tmp_path / "tilted" / "face.png", NEUTRAL, seed=2, roll=12.0)
+    photograph(tmp_path / "level" / "face.png", NEUTRAL, seed=2)
+    rolls = {}
+    for name in ("tilted", "level"):
+        extraction.extract(tmp_path / name, tmp_path / f"{name}_faces", detection.Haar(align=True), size=96)
+        rolls[name] = float(listing(tmp_path / f"{name}_faces")[0]["roll_degrees"])
+    assert rolls["tilted"] - rolls["level"] == pytest.approx(12, abs=3)
+    tilted, level = (cv2.imread(str(tmp_path / f"{name}_faces" / "face.png"), 0) for name in ("tilted", "level"))
+    assert np.corrcoef(tilted.ravel(), level.ravel())[0, 1] > 0.85
+
+
+def test_photographs_without_a_face_and_unreadable_files_are_listed(photographs, tmp_path):
+    cv2.imwrite(str(photographs / "sad" / "wall.png"), np.full((200, 200, 3), 90, np.uint8))
+    (photographs / "sad" / "broken.jpg").write_bytes(b"no image")
+    result = extraction.extract(photographs, tmp_path / "faces", detection.Haar())
+    assert result.without_face == ("sad/wall.png",) and result.unreadable == ("sad/broken.jpg",)
+    findings = {row["photograph"]: row["finding"] for row in listing(tmp_path / "faces")}
+    assert findings["sad/wall.png"] == "no face" and findings["sad/broken.jpg"] == "unreadable"
+    assert not (tmp_path / "faces" / "sad" / "wall.png").exists()
+
+
+def test_photographs_that_differ_in_their_suffix_only_keep_apart(photographs, tmp_path):
+    photograph(photographs / "happy" / "one.png", HAPPY, seed=9)
+    extraction.extract(photographs, tmp_path / "faces", detection.Haar(), size=16)
+    assert sorted(path.name for path in (tmp_path / "faces" / "happy").iterdir()) == [
+        "one.png",
+        "one_png.png",
+        "two.png",
+    ]
+
+
+def test_bad_folders_are_refused_and_nothing_is_lost(photographs, tmp_path):
+    def refused(source, out, message):
+        with pytest.raises(UserError, match=message):
+            extraction.extract(source, out, detection.Haar())
+
+    refused(tmp_path / "nowhere", tmp_path / "out", "nowhere is no folder: expected photographs")
+    refused(photographs, photographs / "faces", "is within --source")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("keep")
+    refused(photographs, tmp_path / "full", "is there already and not empty")
+    assert (tmp_path / "full" / "mine.txt").read_text() == "keep"
+    (tmp_path / "empty").mkdir()
+    refused(tmp_path / "empty", tmp_path / "out", "has no files")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,85 @@
+"""Any image file becomes uint8 of the network's geometry."""
+
+import cv2
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from fer_jax.errors import UserError
+from fer_jax.preprocess import images
+
+RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
+COLOUR = np.stack([RAMP, RAMP.T, 255 - RAMP], axis=-1)  # RGB
+
+
+def geometry(size=16, channels=1, resize="area"):
+    return ConfigDict({"size": size, "channels": channels, "resize": resize})
+
+
+def save(path, pixels):
+    assert cv2.imwrite(str(path), pixels)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tiff", "pgm", "webp"])
+def test_grey_keeps_its_values(tmp_path, suffix):
+    flags = [cv2.IMWRITE_WEBP_QUALITY, 101] if suffix == "webp" else []
+    path = tmp_path / f"face.{suffix}"
+    assert cv2.imwrite(str(path), cv2.cvtColor(RAMP, cv2.COLOR_GRAY2BGR) if suffix == "webp" else RAMP, flags)
+    read = images.read(path)
+    assert (read.shape, read.dtype) == ((16, 16, 3), np.uint8)
+    np.testing.assert_array_equal(images.fit(read, geometry())[..., 0], RAMP)
+    np.testing.assert_array_equal(images.fit(read, geometry(channels=3)), np.repeat(RAMP[..., None], 3, axis=-1))
+
+
+def test_colour_is_rgb_and_its_grey_is_luma(tmp_path):
+    read = images.read(save(tmp_path / "face.png", COLOUR[..., ::-1]))
+    np.testing.assert_array_equal(images.fit(read, geometry(channels=3)), COLOUR)
+    luma = COLOUR @ np.array([0.299, 0.587, 0.114])
+    np.testing.assert_allclose(images.fit(read, geometry())[..., 0], luma, atol=0.51)
+
+
+def test_alpha_is_dropped(tmp_path):
+    bgra = np.concatenate([COLOUR[..., ::-1], RAMP[..., None]], axis=-1)
+    np.testing.assert_array_equal(images.read(save(tmp_path / "face.png", bgra)), COLOUR)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
+def test_sixteen_bits_become_eight(tmp_path, suffix):
+    path = save(tmp_path / f"face.{suffix}", RAMP.astype(np.uint16) * 257)
+    np.testing.assert_array_equal(images.fit(images.read(path), geometry())[..., 0], RAMP)
+
+
+def test_area_averages_and_linear_interpolates():
+    pixels = np.array([[0, 100, 10, 10], [100, 200, 10, 10], [0, 0, 0, 80], [0, 0, 0, 80]], np.uint8)
+    np.testing.assert_array_equal(images.fit(pixels, geometry(2))[..., 0], [[100, 10], [0, 40]])
+    ramp = np.tile(np.arange(0, 160, 10, dtype=np.uint8), (16, 1))
+    linear = images.fit(ramp, geometry(8, resize="linear"))
+    np.testing.assert_array_equal(linear[3, :, 0], ramp[0].reshape(8, 2).mean(axis=1))
+
+
+@pytest.mark.parametrize("shape", [(7, 5), (7, 5, 1), (30, 40, 3)])
+def test_any_shape_becomes_the_networks(shape):
+    pixels = np.full(shape, 9, np.uint8)
+    for channels in (1, 3):
+        fitted = images.fit_all([pixels, pixels], 2, geometry(channels=channels))
+        np.testing.assert_array_equal(fitted, np.full((2, 16, 16, channels), 9, np.uint8))
+
+
+def test_unknown_resize():
+    with pytest.raises(UserError, match=r"config.input.resize is 'cubic': expected one of area, linear"):
+        images.fit(RAMP, geometry(resize="cubic"))
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n", b"no picture at all"])
+def test_an_unreadable_file_is_named(tmp_path, content):
+    path = tmp_path / "face.png"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=rf"face.png: not an image that OpenCV can read \({len(content)} bytes\)"):
+        images.read(path)
+
+
+def test_hidden_entries_are_not_seen(tmp_path):
+    for name in ("b", "a", ".DS_Store", "._a"):
+        (tmp_path / name).touch()
+    assert [path.name for path in images.visible(tmp_path)] == ["a", "b"]

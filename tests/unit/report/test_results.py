@@ -1,0 +1,109 @@
+"""The page of results: every figure from a record, and what is missing said."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+from fer_jax.errors import UserError
+from fer_jax.evaluation import metrics
+from fer_jax.experiments import ablation
+from fer_jax.experiments.run import scores_of_views
+from fer_jax.report import results
+
+NAMES = ("happy", "disgust")
+
+
+def record(folder, name, right, data="FER2013", label_names=NAMES, **splits):
+    labels = np.arange(10) % 2
+    predicted = np.where(np.arange(10) < right, labels, 1 - labels)
+    logits = np.eye(2)[predicted]
+    scores = scores_of_views({"": logits, "flip": np.eye(2)[labels]}, labels, NAMES) | {"noise_ceiling": 0.75}
+    (folder / "results").mkdir(parents=True, exist_ok=True)
+    (folder / "results" / f"{name}.json").write_text(
+        json.dumps(
+            {
+                "config": name,
+                "data": f"{data}: 10 faces",
+                "label_names": label_names,
+                "seed": 1,
+                "parameters": 58423,
+                "best_epoch": 2,
+                "epochs": 3,
+                "selected_on": "PublicTest",
+                "splits": {"PublicTest": scores, **splits},
+                "train_seconds": 120.0,
+                "train_examples_per_second": 900.4,
+                "calibration": {"expected_calibration_error": {"before": 0.03, "after": 0.0125, "unavoidable": 0.011}},
+                "versions": {"device": "1 x cpu", "cpus": "2"},
+                "command": f"python -m fer_jax.main --config=configs/{name}.py",
+            }
+        )
+    )
+
+
+def test_the_page_has_a_row_a_record_the_best_first(tmp_path):
+    record(tmp_path, "weak", 6)
+    record(tmp_path, "strong", 9, PrivateTest=metrics.scores(np.eye(2), np.array([0, 1]), NAMES))
+    (tmp_path / "pending.json").write_text(json.dumps([{"what": "VGG", "bar": "73.7 %", "command": "python -m x"}]))
+    text = results.page(tmp_path)
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    assert [row.split("`")[1] for row in rows] == ["strong", "weak"]
+    assert "58,423 | **90.00** ± 9.49 | 100.00 |  | 0.899 | 80.0 | 0.013 (0.011) | 100.00 ± 0.00 | 2 min" in rows[0]
+    assert results.MISSING in rows[1]
+    assert "--config=configs/strong.py\npython -m fer_jax.main --config=configs/weak.py\n" in text
+    assert "75.0 % of PublicTest" in text
+    assert "| VGG | 73.7 % | `python -m x` |" in text
+
+
+def test_other_labels_of_the_same_faces_have_a_section_of_their_own(tmp_path):
+    record(tmp_path, "votes", 10, data="FER+", label_names=[f"expression {i}" for i in range(8)])
+    record(tmp_path, "labels", 6)
+    fer2013, ferplus = results.page(tmp_path).split("## FER")[1:]
+    assert fer2013.startswith("2013\n") and "`labels`" in fer2013 and "`votes`" not in fer2013
+    assert ferplus.startswith("+\n") and "`votes`" in ferplus and "not to be compared with FER2013's" in ferplus
+
+
+def test_the_table_of_an_ablation():
+    def row(name, accuracies, **more):
+        return {
+            "name": name,
+            "change": {},
+            "seeds": [0, 1],
+            "accuracy": accuracies,
+            "macro_f1": [0.5, 0.6],
+            "disgust_recall": [0.25, 0.75],
+            **more,
+        }
+
+    worse = {"change": {"augment.erase": 0.5}, "difference": {"mean": -0.01, "standard_error": 0.004}}
+    better = {"change": {"epochs": 9}, "difference": {"mean": 0.02, "standard_error": 0.003}}
+    lines = results.ablation_table(
+        {
+            "rows": [
+                row(ablation.BASE, [0.6, 0.61]),
+                row("erasing", [0.59, 0.6], **worse),
+                row("longer", [0.62, 0.63], **better),
+            ]
+        }
+    ).splitlines()
+    assert lines[2:] == [
+        "| as it is | 2 | 60.50 |  | 0.550 | 50.0 |",
+        "| longer (`epochs=9`) | 2 | 62.50 | +2.00 ± 0.30 | 0.550 | 50.0 |",
+        "| erasing (`augment.erase=0.5`) | 2 | 59.50 | -1.00 ± 0.40 | 0.550 | 50.0 |",
+    ]
+
+
+def test_a_folder_without_records_and_a_file_that_is_none(tmp_path):
+    with pytest.raises(UserError, match="no results/"):
+        results.page(tmp_path)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "a.json").write_text("{}")
+    with pytest.raises(UserError, match="no 'splits' in it"):
+        results.page(tmp_path)
+
+
+def test_the_page_is_what_the_records_make():
+    docs = pathlib.Path(__file__).parents[3] / "docs"
+    assert (docs / "results.md").read_text() == results.page(docs / "records"), "run python -m tools.results"

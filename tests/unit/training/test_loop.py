@@ -1,0 +1,58 @@
+"""The loop itself: what it compiles, what it moves, and what it writes besides metrics."""
+
+import collections
+import logging
+
+import jax
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from configs import default
+from fer_jax.data.examples import Examples
+from fer_jax.training import loop, metric_log
+from fer_jax.training.timing import Stopwatch
+
+
+@pytest.fixture(scope="module")
+def examples():
+    rng = np.random.default_rng(0)
+    return Examples(
+        images=rng.integers(0, 256, (59, 16, 16, 1), dtype=np.uint8),
+        labels=rng.integers(0, 7, 59, dtype=np.int32),
+        split=np.array(["Training"] * 40 + ["PublicTest"] * 19),
+        label_names=tuple("abcdefg"),
+    )
+
+
+@pytest.fixture
+def config():
+    config = default.get_config()
+    config.batch_size, config.input.size, config.parallel.steps_per_dispatch, config.epochs = 8, 16, 2, 2
+    config.data.pipeline = "device"
+    config.eval.batch_size = 8  # three batches, the last of three images
+    config.model.args = ConfigDict({"block_features": (8,)})
+    return config
+
+
+def test_nothing_compiles_twice_and_the_second_dispatch_is_traced(config, examples, tmp_path, caplog):
+    config.profile = True
+    with jax.log_compiles(), caplog.at_level(logging.WARNING):
+        loop.train(config, tmp_path, examples, Stopwatch())
+    # A message names the function, its shapes and their places; pmap calls every function "_fun".
+    compiled = collections.Counter(
+        record.getMessage() for record in caplog.records if record.getMessage().startswith("Compiling ")
+    )
+    assert set(compiled.values()) == {1}, compiled.most_common(3)
+    assert sum(message.startswith("Compiling jit(_fun)") for message in compiled) == 2, "the chunk and the evaluation"
+    assert list((tmp_path / "profile").rglob("*.xplane.pb"))
+    rows = metric_log.read_metrics(tmp_path)
+    assert len(rows) == config.epochs
+    seconds = {key: value for key, value in rows[-1].items() if key.startswith("seconds_")}
+    assert rows[-1]["train_share"] == pytest.approx(seconds["seconds_train"] / sum(seconds.values()), abs=1e-3)
+
+
+def test_a_transfer_that_nobody_asked_for_is_refused(config, examples, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop.Parallel, "split", lambda self, tree, axis: jax.tree.map(lambda x: x[None], tree))
+    with pytest.raises(jax.errors.JaxRuntimeError, match="Disallowed host-to-device transfer"):
+        loop.train(config, tmp_path, examples, Stopwatch())

@@ -1,0 +1,186 @@
+"""The SPMD step: the same result whatever wraps it and however many devices share the batch."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax.contrib
+import pytest
+from ml_collections import ConfigDict
+
+from configs import default
+from fer_jax.data import sampler
+from fer_jax.data.device_pipeline import DevicePipeline
+from fer_jax.data.examples import Examples
+from fer_jax.distributed.parallel import Parallel
+from fer_jax.models import registry
+from fer_jax.training import setup, step
+
+BATCH, STEPS, SIZE = 16, 2, 16
+
+
+@pytest.fixture
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(scope="module")
+def examples():
+    rng = np.random.default_rng(0)
+    return Examples(
+        images=rng.integers(0, 256, (40, SIZE, SIZE, 1), dtype=np.uint8),
+        labels=rng.integers(0, 7, 40, dtype=np.int32),
+        split=np.full(40, "Training"),
+        label_names=tuple("abcdefg"),
+    )
+
+
+def config_of(**changes):
+    config = default.get_config()
+    config.batch_size = BATCH
+    config.input.size = SIZE
+    # One block instead of four: everything the step meets, in a fraction of the compile time.
+    config.model.args = ConfigDict({"block_features": (16,)})
+    config.optim.name = "sgd"
+    config.optim.learning_rate = 0.05
+    config.augment.rotation, config.augment.shift, config.augment.mixup = 10.0, 0.1, 0.2
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+class Trainer:
+    """A compiled chunk of `steps` steps on the first `devices` devices."""
+
+    def __init__(self, config, examples, devices, steps, dtype=jnp.float32):
+        self.parallel = Parallel(config.parallel.api, BATCH, jax.devices()[:devices])
+        self.pipeline = DevicePipeline(examples, config.seed, BATCH, self.parallel.shard)
+        made = setup.create(config, 7, 10, 5)
+        fresh = jax.tree.map(lambda x: x.astype(dtype) if x.dtype == jnp.float32 else x, made.fresh_state())
+        self.state = self.parallel.replicate(fresh)
+        self.resident = self.parallel.replicate(self.pipeline.resident)
+        self.chunk = self.parallel.compile(step.make_train_chunk(made, self.pipeline.fetch), 2, donate=(0,))
+        self.steps = steps
+
+    def run(self, chunks=1):
+        for feed in self.pipeline.feeds(int(self.state.step), self.steps, chunks):
+            self.state, metrics = self.chunk(self.state, self.resident, self.parallel.split(feed, axis=1))
+        return jax.device_get((self.state, metrics))
+
+
+def differences(a, b):
+    return max(
+        float(np.max(np.abs(np.asarray(x, np.float64) - np.asarray(y, np.float64)), initial=0))
+        for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    )
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_pmap_and_shard_map_agree(examples, ema):
+    (a, ma), (b, mb) = (
+        Trainer(config_of(**{"parallel.api": api, "optim.ema_decay": ema}), examples, 8, STEPS).run()
+        for api in ("pmap", "shard_map")
+    )
+    assert differences(a, b) == 0
+    assert differences(ma, mb) == 0
+    assert a.step == STEPS
+
+
+def test_one_two_and_eight_devices_agree_in_float64(examples, float64):
+    results = [Trainer(config_of(), examples, n, 1, jnp.float64).run() for n in (1, 2, 8)]
+    assert results[0][0].params["stem1_conv"]["kernel"].dtype == np.float64
+    for state_, metrics in results[1:]:
+        # images are augmented in float32 whatever the weights are, so the agreement is to its rounding
+        assert differences(state_, results[0][0]) < 1e-9
+        assert differences(metrics, results[0][1]) < 1e-9
+
+
+def test_local_batchnorm_differs_and_leaves_one_state(examples):
+    config = config_of(**{"parallel.sync_batchnorm": False})
+    local = Trainer(config, examples, 8, 1)
+    local.run()
+    synced, _ = Trainer(config_of(), examples, 8, 1).run()
+    assert differences(jax.device_get(local.state), synced) > 1e-5
+    kernel = local.state.params["block1_conv1"]["pointwise_kernel"]
+    assert len({np.asarray(shard.data).tobytes() for shard in kernel.addressable_shards}) == 1
+
+
+@pytest.mark.parametrize("api", ["pmap", "shard_map"])
+def test_the_step_compiles_once(examples, api, caplog):
+    trainer = Trainer(config_of(**{"parallel.api": api}), examples, 8, STEPS)
+    with jax.log_compiles():
+        trainer.run(chunks=3)
+    compiled = [r.getMessage() for r in caplog.records if "Compiling" in r.getMessage() and "chunk" in r.getMessage()]
+    compiled = compiled or [r.getMessage() for r in caplog.records if r.getMessage().startswith("Compiling")]
+    assert len(compiled) == 1, compiled
+
+
+def test_two_chunks_of_one_step_are_one_chunk_of_two(examples):
+    one, _ = Trainer(config_of(), examples, 2, 2).run()
+    two, _ = Trainer(config_of(), examples, 2, 1).run(chunks=2)
+    assert differences(one.params, two.params) < 1e-5
+
+
+def test_loss_and_correct_are_those_of_the_global_batch(examples):
+    trainer = Trainer(
+        config_of(
+            **{
+                "augment.rotation": 0.0,
+                "augment.shift": 0.0,
+                "augment.mixup": 0.0,
+                "augment.flip": 0.0,
+                "optim.learning_rate": 1e-9,
+            }
+        ),
+        examples,
+        8,
+        1,
+    )
+    before = jax.device_get(trainer.state)
+    _, metrics = trainer.run()
+    rows = sampler.indices(0, 0, 1, BATCH, 40)[0]
+    logits, _ = registry.from_config(config_of(), 7).apply(
+        {"params": before.params, "batch_stats": before.batch_stats},
+        examples.images[rows].astype(np.float32) / 127.5 - 1,
+        True,
+        mutable=["batch_stats"],
+    )
+    logp = np.asarray(jax.nn.log_softmax(logits), np.float64)
+    labels = examples.labels[rows]
+    np.testing.assert_allclose(metrics["loss"], [-logp[np.arange(BATCH), labels].mean()], rtol=1e-5)
+    assert metrics["correct"] == (logp.argmax(-1) == labels).sum()
+
+
+def test_the_end_of_the_training_is_sharp():
+    assert setup.create(config_of(**{"augment.sharp_share": 0.3}), 7, 10, 5).sharp_from == 7
+    assert setup.create(config_of(), 7, 10, 5).sharp_from == 10
+
+
+def test_sharpness_aware_descends_by_the_gradient_uphill(examples, float64):
+    """One step of plain SGD without momentum, so that the update is the gradient; the same on 1, 2 and 8 devices."""
+    radius, rate = 0.05, 0.1
+    changes = {"optim.momentum": 0.0, "optim.learning_rate": rate}
+
+    def gradient_at(params=None, devices=1, **more):
+        trainer = Trainer(config_of(**changes, **more), examples, devices, 1, jnp.float64)
+        if params is not None:
+            trainer.state = trainer.parallel.replicate(dataclasses.replace(before, params=params))
+        start = jax.device_get(trainer.state).params
+        after, _ = trainer.run()
+        return jax.tree.map(lambda a, b: (a - b) / rate, start, after.params)
+
+    before = jax.device_get(Trainer(config_of(**changes), examples, 1, 1, jnp.float64).state)
+    plain = gradient_at()
+    norm = np.sqrt(sum(np.sum(g**2) for g in jax.tree.leaves(plain)))
+    uphill = gradient_at(jax.tree.map(lambda p, g: p + radius * g / norm, before.params, plain))
+    assert differences(uphill, plain) > 1e-3
+    for devices in (1, 2, 8):
+        assert differences(gradient_at(devices=devices, **{"optim.sam_radius": radius}), uphill) < 1e-8
+
+
+def test_schedule_free_evaluates_its_averages(examples):
+    state_, _ = Trainer(config_of(**{"optim.schedule": "free"}), examples, 2, STEPS).run()
+    averaged = optax.contrib.schedule_free_eval_params(state_.opt_state, state_.params)
+    assert differences(state_.variables()["params"], averaged) < 1e-6
+    assert differences(averaged, state_.params) > 1e-5

@@ -1,0 +1,10 @@
+from fer_jax.training.timing import PHASES, Stopwatch
+
+
+def test_every_second_belongs_to_one_phase():
+    times = iter([0.0, 2.0, 5.0, 6.0, 10.0])
+    watch = Stopwatch(clock=lambda: next(times))
+    watch.enter("train")
+    watch.enter("eval")
+    watch.enter("train")
+    assert watch.read() == dict.fromkeys(PHASES, 0.0) | {"startup": 2.0, "train": 7.0, "eval": 1.0}
