@@ -66,3 +66,9 @@ def sha256(path: str | os.PathLike) -> str:
 def user_cache() -> pathlib.Path:
     """The folder for what may be deleted at any time: $XDG_CACHE_HOME/fer_jax, or ~/.cache/fer_jax."""
     return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "fer_jax"
+
+
+def stamp(path: pathlib.Path) -> list:
+    """[absolute path, bytes, modification time in ns] of a file: what tells one version of it from another."""
+    stat = path.stat()
+    return [str(path.absolute()), stat.st_size, stat.st_mtime_ns]

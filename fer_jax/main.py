@@ -12,8 +12,8 @@ import pathlib
 from absl import flags
 from ml_collections import config_flags
 
-from fer_jax import cli
-from fer_jax.distributed import cluster
+from fer_jax import cli, environment
+from fer_jax.distributed import cluster, launch
 from fer_jax.errors import UserError
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -50,7 +50,7 @@ def main(argv: list[str]) -> int | None:
     """Run `--mode`."""
     from fer_jax.experiments import run
 
-    cluster.init()
+    environment.init()
     config = _CONFIG.value
     try:
         name = config.name
@@ -62,12 +62,12 @@ def main(argv: list[str]) -> int | None:
         print(summary.of_config(config))
         return
     workdir = _WORKDIR.value or pathlib.Path("runs") / name
-    launch = cluster.launch_of(os.environ, _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
+    found = launch.launch_of(os.environ, _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
     if _MODE.value == "crossval" and config.seeds > 1:
         raise UserError(
             f"config.seeds is {config.seeds} with --mode=crossval: the folds are the repetitions there; set it to 1"
         )
-    with cluster.cluster(launch, _HEARTBEAT_SECONDS.value, _HANG_SECONDS.value):
+    with cluster.cluster(found, _HEARTBEAT_SECONDS.value, _HANG_SECONDS.value):
         if _MODE.value == "crossval":
             from fer_jax.experiments import crossval
 

@@ -1,8 +1,11 @@
 """Fixtures shared by all tests."""
 
+import fcntl
 import importlib.metadata
 import os
 import pathlib
+import subprocess
+import sys
 
 import pytest
 
@@ -17,28 +20,30 @@ REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="session")
 def real_data() -> pathlib.Path:
-    """The folder of real faces, weights and video, which is not part of the repository."""
+    """The folder of YuNet's weights, the published Keras weights and a group video: none is part of the repository."""
     folder = pathlib.Path(os.environ.get("FER_JAX_REAL_DATA", REPOSITORY.parent / "shared"))
-    if not (folder / "fer2013").is_dir():
+    if not (folder / "models").is_dir():
         pytest.skip(f"no real data at {folder}: set FER_JAX_REAL_DATA")
     return folder
 
 
 @pytest.fixture(scope="session")
-def fer2013_csv(real_data, tmp_path_factory) -> pathlib.Path:
-    """A real fer2013.csv (Training and PublicTest), written once a session and process group."""
-    import subprocess
-    import sys
+def fer2013_csv(tmp_path_factory) -> pathlib.Path:
+    """A real fer2013.csv: the one that FER_JAX_FER2013 names, or one made once a session and process group."""
+    if given := os.environ.get("FER_JAX_FER2013"):
+        return pathlib.Path(given)
+    folder = pathlib.Path(os.environ.get("FER_JAX_REAL_DATA", REPOSITORY.parent / "shared"))
+    if not (folder / "fer2013").is_dir():
+        pytest.skip("no FER2013: set FER_JAX_FER2013 to a fer2013.csv")
+    return _made_csv(folder / "fer2013" / "make_csv.py", tmp_path_factory.getbasetemp().parent / "fer2013")
 
-    folder = tmp_path_factory.getbasetemp().parent / "fer2013"  # shared between xdist's workers
-    import fcntl
 
+def _made_csv(script: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
+    """The csv that a script writes into `folder`, which xdist's workers share: the first one makes it."""
     folder.mkdir(exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "done").exists():
-            subprocess.run(
-                [sys.executable, real_data / "fer2013" / "make_csv.py", folder], check=True, stdout=subprocess.DEVNULL
-            )
+            subprocess.run([sys.executable, script, folder], check=True, stdout=subprocess.DEVNULL)
             (folder / "done").touch()
     return folder / "fer2013.csv"

@@ -8,7 +8,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from fer_jax.bundle import manifest
-from fer_jax.faces import detection
+from fer_jax.faces import cropping
 from fer_jax.labels import FER2013
 
 STEEPNESS = 200.0
@@ -27,7 +27,7 @@ def write_bundle(
     graph=None,
     temperature=1.0,
     uncertain_below=0.0,
-    crop=detection.CROP,
+    crop=cropping.CROP,
     maps=False,
 ) -> pathlib.Path:
     """A whole bundle whose network compares an image's mean with each label's grey value.

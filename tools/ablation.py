@@ -11,7 +11,8 @@ import os
 from absl import flags
 from ml_collections import config_flags
 
-from fer_jax import cli
+from fer_jax import cli, environment
+from fer_jax.distributed import launch
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The recipe, as for fer_jax.main.")
 _CHANGES = flags.DEFINE_string("changes", None, "JSON file of changes, {name: {config key: value}}.")
@@ -31,9 +32,9 @@ def main(argv: list[str]) -> None:
 
     config = _CONFIG.value
     changes = ablation.read(_CHANGES.value, config)
-    cluster.init()
-    with cluster.cluster(cluster.launch_of(os.environ)):
-        record = ablation.run(config, changes, _SEEDS.value, _WORKDIR.value, cluster.command())
+    environment.init()
+    with cluster.cluster(launch.launch_of(os.environ)):
+        record = ablation.run(config, changes, _SEEDS.value, _WORKDIR.value, environment.command())
     print(results.ablation_table(record))
 
 

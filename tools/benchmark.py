@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 from ml_collections import config_flags
 
-from fer_jax import cli
+from fer_jax import cli, environment
 from fer_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -67,9 +67,8 @@ NOT_MEASURING = ("json", "keep")  # flags that a record's command leaves out
 
 def main(what: str, argv: list[str]) -> None:
     """Measure and print, `argv` being the command's arguments."""
-    from fer_jax.distributed import cluster
 
-    cluster.init()
+    environment.init()
     measured = {
         "step": _step,
         "compare": _compare,

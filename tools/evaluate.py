@@ -10,7 +10,7 @@ from typing import Any
 
 from absl import flags
 
-from fer_jax import cli
+from fer_jax import cli, environment
 from fer_jax.errors import UserError
 
 _WORKDIR = flags.DEFINE_multi_string("workdir", [], "Folder of a run; several make an ensemble of their probabilities.")
@@ -26,10 +26,9 @@ _JSON = flags.DEFINE_string("json", None, "File to write the scores to, in the f
 def main(argv: list[str]) -> None:
     """Print the scores and write --json."""
     from fer_jax import files
-    from fer_jax.distributed import cluster
     from fer_jax.experiments import scoring
 
-    cluster.init()
+    environment.init()
     if bool(_WORKDIR.value) == bool(_BUNDLE.value):
         raise UserError("expected either --workdir (one or more) or --bundle")
     if _BUNDLE.value:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from fer_jax import cli
+from fer_jax import cli, environment
 from fer_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -60,10 +60,9 @@ def main(argv: list[str]) -> None:
 
     from fer_jax import explain, files
     from fer_jax.data import loading
-    from fer_jax.distributed import cluster
     from fer_jax.explain import pictures
 
-    cluster.init()
+    environment.init()
     subject = explain.of_bundle(_MODEL.value) if _MODEL.value else explain.of_run(_WORKDIR.value)
     methods = _METHODS.value or subject.methods
     out = pathlib.Path(_OUT.value)
@@ -92,15 +91,15 @@ def _faces_of_source(config: ConfigDict) -> np.ndarray:
     """uint8 (N, size, size, C), the first faces found in --source, framed as the webcam tool frames them."""
     import cv2
 
-    from fer_jax.faces import detection
+    from fer_jax.faces import cropping, detection
     from fer_jax.preprocess import images as image_files
     from fer_jax.serve import sources
 
     source = sources.open_source(_SOURCE.value)
     detector = detection.create(_DETECTOR.value, search_side=detection.SEARCH_SIDE_STILL)
-    policy = detection.CropPolicy.of(detection.CROP, _DETECTOR.value)
+    policy = cropping.CropPolicy.of(cropping.CROP, _DETECTOR.value)
     found = (
-        cv2.cvtColor(detection.cut(frame.image, face.box, policy, face.roll), cv2.COLOR_BGR2RGB)
+        cv2.cvtColor(cropping.cut(frame.image, face.box, policy, face.roll), cv2.COLOR_BGR2RGB)
         for frame in source
         for face in detector.detect(frame.image)
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from absl import flags
 
-from fer_jax import cli
+from fer_jax import cli, environment
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the finished run.")
 _OUT = flags.DEFINE_string("out", None, "Folder of the bundle: new, or a bundle to be replaced.")
@@ -23,12 +23,11 @@ def main(argv: list[str]) -> None:
     """Export and print the tables."""
     from absl import logging
 
-    from fer_jax.distributed import cluster
     from fer_jax.experiments import run
     from fer_jax.export import comparison, exporting, provenance
 
     logging.set_verbosity(logging.INFO)
-    cluster.init()
+    environment.init()
     exporting.refuse_other_content(_OUT.value)
     trained = run.load_run(_WORKDIR.value, _CHECKPOINT.value)
     if trained.result is None:

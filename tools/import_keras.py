@@ -10,7 +10,7 @@ import pathlib
 
 from absl import flags
 
-from fer_jax import cli, labels
+from fer_jax import cli, environment, labels
 from fer_jax.errors import UserError
 
 _WEIGHTS = flags.DEFINE_string("weights", None, "The HDF5 file that Keras' model.save wrote.")
@@ -29,13 +29,12 @@ def main(argv: list[str]) -> None:
     from configs import default
     from fer_jax import files
     from fer_jax.data import loading
-    from fer_jax.distributed import cluster
     from fer_jax.export import comparison, exporting, provenance
     from fer_jax.models import pretrained
 
     logging.set_verbosity(logging.INFO)
     exporting.refuse_other_content(_OUT.value)
-    cluster.init()
+    environment.init()
     path = pathlib.Path(_WEIGHTS.value)
     imported, variables = pretrained.import_mini_xception(path)
     if imported.num_classes != len(_LABELS.value):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from absl import flags, logging
 
-from fer_jax import cli
+from fer_jax import cli, environment
 from fer_jax.errors import UserError
 
 _WORKDIRS = flags.DEFINE_multi_string(
@@ -29,9 +29,8 @@ def main(argv: list[str]) -> None:
     from fer_jax import config as configs
     from fer_jax import report
     from fer_jax.data import loading
-    from fer_jax.distributed import cluster
 
-    cluster.init()
+    environment.init()
     if len(workdirs) > 1:
         print(report.compare(workdirs, _OUT.value))
         return

@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fer_jax.distributed import cluster
+from fer_jax import environment
 
 
 def spread(name: str, values: Sequence[float]) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def stamp() -> dict[str, Any]:
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "processor": processor(),
-        "versions": cluster.versions(),
+        "versions": environment.versions(),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import importlib.metadata
 import os
 from collections.abc import Callable
 
@@ -16,7 +17,10 @@ BATCH = 64  # images that go through at a time
 # Of ONNX Runtime. Each runs whole images: the layers of small nets are shorter than handing them to other threads takes
 # (or those would have to spin, and eat what the search for faces needs).
 THREADS = 2
-LEAST_IMAGES = 4  # for a thread: fewer are done before another has begun
+MIN_IMAGES_PER_THREAD = 4  # fewer are done before another has begun
+
+# Entry points, named by role, of functions from a file's path to a `Graph`: fer_jax.export brings "stablehlo" and JAX.
+PLUGINS = "fer_jax.runtimes"
 
 Graph = Callable[[np.ndarray], dict[str, np.ndarray]]
 
@@ -36,18 +40,14 @@ def open_graph(path: str | os.PathLike, role: str, threads: int = THREADS) -> Gr
       UserError: the file cannot be loaded, or needs JAX and there is none.
     """
     if role == "stablehlo":
-        try:
-            from fer_jax.export import stablehlo
-        except ImportError as error:
-            raise UserError(f"{path}: StableHLO needs JAX ({error}): install fer_jax, or take onnx") from error
-        return stablehlo.load(path)
+        return _plugin(role, path)(path)
     run = _onnx(path)
     if threads == 1:
         return run
     others = concurrent.futures.ThreadPoolExecutor(threads - 1, thread_name_prefix="graph")
 
     def divided(images: np.ndarray) -> dict[str, np.ndarray]:
-        parts = np.array_split(images, min(threads, max(len(images) // LEAST_IMAGES, 1)))
+        parts = np.array_split(images, min(threads, max(len(images) // MIN_IMAGES_PER_THREAD, 1)))
         elsewhere = [others.submit(run, part) for part in parts[1:]]
         outputs = [run(parts[0]), *(future.result() for future in elsewhere)]
         return {name: np.concatenate([output[name] for output in outputs]) for name in outputs[0]}
@@ -59,6 +59,16 @@ def logits(graph: Graph, images: np.ndarray) -> np.ndarray:
     """float32 (N, classes) for uint8 images (N, size, size, channels), N at least 1, in their order."""
     starts = tqdm(range(0, len(images), BATCH), unit="batch", leave=False, disable=None)
     return np.concatenate([graph(images[start : start + BATCH])["logits"] for start in starts])
+
+
+def _plugin(role: str, path: str | os.PathLike) -> Callable[[str | os.PathLike], Graph]:
+    """What loads a format that this room does not know: an entry point of the group `PLUGINS`."""
+    for plugin in importlib.metadata.entry_points(group=PLUGINS, name=role):
+        try:
+            return plugin.load()
+        except ImportError as error:
+            raise UserError(f"{path}: {role} cannot be run without {error.name}: install it, or use onnx") from error
+    raise UserError(f"{path}: no installed package runs {role}: pip install fer_jax with JAX, or use onnx")
 
 
 def _onnx(path: str | os.PathLike) -> Graph:

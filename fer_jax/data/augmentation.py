@@ -16,7 +16,7 @@ from jax.scipy.ndimage import map_coordinates
 from ml_collections import ConfigDict
 
 from fer_jax.errors import UserError
-from fer_jax.preprocess import scaling
+from fer_jax.preprocess import crop
 
 WHITE = 255.0
 PURPOSES = ("augment", "crop", "dropout")  # of a step's random numbers
@@ -144,8 +144,7 @@ def training_inputs(
     images, targets = augment(config.augment, images, targets, keys_of(step_key(seed, step, "augment")), sharp)
     if config.input.crop:
         images = random_crop(images, config.input.crop, keys_of(step_key(seed, step, "crop")))
-    factor, offset = scaling.factor_and_offset(config.input.scaling)
-    return images * factor + offset, targets
+    return crop.network_input(images, config.input.scaling), targets
 
 
 def step_key(seed: int | jax.Array, step: jax.Array, purpose: str) -> jax.Array:
@@ -330,12 +329,6 @@ def random_crop(images: jax.Array, size: int, keys: jax.Array) -> jax.Array:
         return jax.lax.dynamic_slice(image, (y, x, 0), (size, size, image.shape[2]))
 
     return jax.vmap(crop)(images, keys)
-
-
-def central_crop(images: jax.Array, size: int) -> jax.Array:
-    """The central square of `size` pixels of (N, H, W, C)."""
-    top, left = (images.shape[1] - size) // 2, (images.shape[2] - size) // 2
-    return images[:, top : top + size, left : left + size]
 
 
 def _symmetric(uniform: jax.Array, limit: float) -> jax.Array:

@@ -17,12 +17,6 @@ from fer_jax.data.examples import Examples
 FORMAT = 1  # of the cache file itself
 
 
-def stamp(path: pathlib.Path) -> list:
-    """[absolute path, bytes, modification time in ns] of a file: what tells one version of it from another."""
-    stat = path.stat()
-    return [str(path.absolute()), stat.st_size, stat.st_mtime_ns]
-
-
 def folder(cache_dir: str) -> pathlib.Path:
     """The folder of cache files: `cache_dir`, or "fer_jax" in the user's cache directory (XDG) when it is empty."""
     if cache_dir:

@@ -1,28 +1,23 @@
-"""What must happen before the first device call: caches, the other processes, and the wish to stop."""
+"""The processes of a run as one cluster: joining it, agreeing on things, preemption, and failures."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import importlib.metadata
-import importlib.util
 import itertools
 import os
 import pickle
-import platform
 import re
-import shlex
 import signal
 import socket
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from absl import logging
 
-from fer_jax import files
+from fer_jax.distributed.launch import Launch
 from fer_jax.distributed.watchdog import Watchdog
 from fer_jax.errors import AskedToStop, UserError
 
@@ -33,89 +28,9 @@ ALONE_SECONDS = 10**7  # nobody waits for a process alone: a shell or a sleeping
 FAREWELL_SECONDS = 5  # to find out, after a failure, which processes still answer
 EXIT_INTERRUPTED = 130  # shells' code for SIGINT
 
-# What each launcher sets in every process, and what it is told by: several processes only where a count says so.
-SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
-OPEN_MPI = ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_MCA_orte_hnp_uri")
-KUBERNETES = ("KUBERNETES_SERVICE_HOST", "JOB_COMPLETION_INDEX", "HOSTNAME")
-TPU = ("TPU_WORKER_ID", "TPU_WORKER_HOSTNAMES")
 
 _boundaries, _meetings = itertools.count(1), itertools.count(1)
 _watchdog: Watchdog | None = None  # where there are several processes
-
-
-@dataclasses.dataclass(frozen=True)
-class Launch:
-    """Who started this process, and as which of how many.
-
-    Attributes:
-      launcher: "alone", "flags", "slurm", "ompi", "kubernetes" or "tpu".
-      coordinator: "host:port" of process 0, or None where jax.distributed finds out.
-      num_processes, process_id: likewise.
-    """
-
-    launcher: str
-    coordinator: str | None = None
-    num_processes: int | None = None
-    process_id: int | None = None
-
-
-def init() -> None:
-    """Set up JAX: call it once, before anything touches a device.
-
-    Compiled programs are kept in the user's cache folder, so that a second run starts at once; an environment
-    variable JAX_COMPILATION_CACHE_DIR takes precedence.
-    """
-    # Before TensorFlow loads: its greetings are no news, and it computes nothing here.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-
-    import jax
-
-    if jax.config.jax_compilation_cache_dir is None:
-        jax.config.update("jax_compilation_cache_dir", str(files.user_cache() / "compiled"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
-
-
-def launch_of(
-    environ: Mapping[str, str],
-    coordinator: str | None = None,
-    num_processes: int | None = None,
-    process_id: int | None = None,
-) -> Launch:
-    """The launch that flags, or else the environment, speak of.
-
-    Raises:
-      UserError: some but not all of the three flags, or of a launcher's variables, are set; it lists what was found.
-    """
-    flags = {"--coordinator": coordinator, "--num_processes": num_processes, "--process_id": process_id}
-    if any(value is not None for value in flags.values()):
-        if None in flags.values():
-            raise UserError(f"{_found(flags)}: give all of {', '.join(flags)}, or none where a launcher sets them")
-        if not 0 <= process_id < num_processes or not coordinator.rpartition(":")[2].isdigit():
-            raise UserError(f"{_found(flags)}: expected host:port, a number of processes, and an id from 0 to one less")
-        return Launch("flags", coordinator, num_processes, process_id)
-    # Open MPI first: its mpirun may run inside a Slurm allocation, whose variables say nothing of ranks.
-    if _several(environ, "OMPI_COMM_WORLD_SIZE"):
-        _require(environ, "Open MPI", OPEN_MPI, "start every process with mpirun of Open MPI 4, or give the flags")
-        return Launch("ompi")
-    if _several(environ, "SLURM_NTASKS"):
-        _require(environ, "Slurm", SLURM, "start the tasks of the job with srun")
-        return Launch("slurm")
-    if "," in environ.get("TPU_WORKER_HOSTNAMES", ""):
-        _require(environ, "a TPU slice on Kubernetes", TPU, "see launch/jobset_tpu.yaml")
-        return Launch("tpu")
-    if "JOB_COMPLETION_INDEX" in environ:
-        _require(environ, "a Kubernetes indexed job", KUBERNETES, "see launch/jobset.yaml")
-        if importlib.util.find_spec("kubernetes") is None:
-            raise UserError(
-                "this is a pod of a Kubernetes indexed job, but the package kubernetes is not installed: "
-                "pip install 'fer_jax[kubernetes]'"
-            )
-        return Launch("kubernetes")
-    from jax._src import cloud_tpu_init  # no public name says "this is a TPU VM" without touching the TPU
-
-    on_tpu_vm = cloud_tpu_init.running_in_cloud_tpu_vm and "TPU_WORKER_HOSTNAMES" not in environ
-    return Launch("tpu" if on_tpu_vm else "alone")
 
 
 @contextlib.contextmanager
@@ -237,48 +152,6 @@ def on_first(function: Callable[[], Any]) -> Any:
     if mistake is not None:
         raise UserError(mistake)
     return value
-
-
-def command() -> str:
-    """The command line of this process, ready for a shell, with "python" for the interpreter's path."""
-    return shlex.join(["python", *sys.orig_argv[1:]])
-
-
-def versions() -> dict[str, str]:
-    """Versions of what a result depends on, and the hardware it ran on."""
-    import jax
-
-    packages = ("fer_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "opencv-python")
-    found = {}
-    for package in packages:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    device = jax.devices()[0]
-    return found | {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "device": f"{jax.device_count()} x {device.device_kind}",
-        "cpus": str(os.cpu_count()),
-    }
-
-
-def _found(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in values.items() if value is not None) + " found"
-
-
-def _several(environ: Mapping[str, str], count: str) -> bool:
-    return environ.get(count, "").isdigit() and int(environ[count]) > 1
-
-
-def _require(environ: Mapping[str, str], launcher: str, names: tuple[str, ...], fix: str) -> None:
-    missing = [name for name in names if not environ.get(name)]
-    if missing:
-        raise UserError(
-            f"the environment is half that of {launcher}: {_found({n: environ.get(n) for n in names})}, "
-            f"{', '.join(missing)} not: {fix}"
-        )
 
 
 def _free_port() -> int:

@@ -8,10 +8,11 @@ from typing import Any
 import flax.linen as nn
 import jax
 import numpy as np
+from jax import lax
 from ml_collections import ConfigDict
 
-from fer_jax.distributed.parallel import Parallel
-from fer_jax.training.step import make_predict
+from fer_jax.distributed.parallel import AXIS, Parallel
+from fer_jax.preprocess import crop
 
 MOST_BATCHES = 16  # of one dispatch
 Tree = Any
@@ -52,3 +53,20 @@ class Evaluator:
         # (devices, batches, b, classes): a batch is divided over the devices, so batches come before devices.
         parts = [x.swapaxes(0, 1).reshape(-1, x.shape[-1]) for x in jax.device_get(dispatched)]
         return np.concatenate(parts)[:examples]
+
+
+def make_predict(model: nn.Module, config: ConfigDict) -> Callable:
+    """`predict(variables, images) -> logits`: per-device function over several batches of uint8 images.
+
+    `images` is uint8 (batches, b, H, W, C) of this device; the result is float32 (devices, batches, b, classes), the
+    same on every device.
+    """
+
+    def predict(variables: Tree, images: jax.Array) -> jax.Array:
+        def batch(_: None, x: jax.Array) -> tuple[None, jax.Array]:
+            inputs = crop.network_input(x, config.input.scaling, config.input.crop)
+            return None, model.apply(variables, inputs, False)
+
+        return lax.all_gather(lax.scan(batch, None, images)[1], AXIS)
+
+    return predict

@@ -11,7 +11,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from fer_jax import config as configs
-from fer_jax import files
+from fer_jax import environment, files
 from fer_jax.data import cache, clean, splits
 from fer_jax.distributed import cluster
 from fer_jax.evaluation import metrics
@@ -62,8 +62,8 @@ def cross_validate(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, 
         "pooled": metrics.scores(np.concatenate(logits), np.concatenate(labels), of_fold.label_names),
         "train_seconds": sum(r["train_seconds"] for r in results),
         "wall_seconds": sum(r["wall_seconds"] for r in results),
-        "versions": cluster.versions(),
-        "command": cluster.command(),
+        "versions": environment.versions(),
+        "command": environment.command(),
     }
 
     def conclude() -> None:

@@ -19,7 +19,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from fer_jax import config as configs
-from fer_jax import files
+from fer_jax import environment, files
 from fer_jax.data import loading
 from fer_jax.data import splits as data_splits
 from fer_jax.data.examples import Examples
@@ -216,8 +216,8 @@ def _result(
         "train_seconds": seconds["train"],
         "wall_seconds": sum(seconds.values()),
         "seconds": seconds,
-        "versions": cluster.versions(),
-        "command": cluster.command(),
+        "versions": environment.versions(),
+        "command": environment.command(),
     }
 
 

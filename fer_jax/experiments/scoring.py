@@ -11,10 +11,10 @@ import numpy as np
 from ml_collections import ConfigDict
 from scipy.special import softmax
 
+from fer_jax import environment
 from fer_jax.bundle import manifest as bundles
 from fer_jax.bundle import runtime as graphs
 from fer_jax.data import loading
-from fer_jax.distributed import cluster
 from fer_jax.errors import UserError
 from fer_jax.evaluation import tta
 from fer_jax.experiments.run import load_run, scores_of_views
@@ -105,5 +105,5 @@ def score(predictor: Predictor, split: str, path: str = "", tta: Sequence[str] =
         "selected_on": predictor.selected_on,
         "best_epoch": predictor.best_epoch,
         "splits": {split: scores},
-        "versions": cluster.versions(),
+        "versions": environment.versions(),
     }

@@ -15,14 +15,13 @@ from scipy.special import softmax
 
 from fer_jax.bundle import manifest as bundles
 from fer_jax.bundle import weights
-from fer_jax.data.augmentation import central_crop
 from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
 from fer_jax.experiments.run import load_run
 from fer_jax.explain import attribution
 from fer_jax.explain.attribution import METHODS, Network
 from fer_jax.models import registry
-from fer_jax.preprocess import scaling
+from fer_jax.preprocess import crop
 
 FACES_AT_ONCE = 32
 
@@ -45,12 +44,11 @@ class Subject:
 
     def inputs(self, images: np.ndarray) -> jax.Array:
         """What the network gets for uint8 images (N, size, size, C): float32, cropped and scaled."""
-        factor, offset = scaling.factor_and_offset(self.config.input.scaling)
-        return jnp.asarray(self.seen(images), jnp.float32) * factor + offset
+        return crop.network_input(jnp.asarray(images), self.config.input.scaling, self.config.input.crop)
 
     def seen(self, images: np.ndarray) -> np.ndarray:
         """The part of the images (N, size, size, C) that the network sees."""
-        return central_crop(images, self.config.input.crop) if self.config.input.crop else images
+        return crop.central_crop(images, self.config.input.crop)
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """float32 (N, classes) for uint8 images (N, size, size, C)."""

@@ -23,7 +23,7 @@ from fer_jax.data.sources import synthetic
 from fer_jax.errors import UserError
 from fer_jax.evaluation.evaluator import Evaluator
 from fer_jax.export import card, comparison, graph, onnx, provenance, quantize, stablehlo
-from fer_jax.faces import detection
+from fer_jax.faces import cropping
 from fer_jax.models import registry
 
 # float32 formats must give Flax' logits: absolute, and relative for networks whose logits are large
@@ -118,7 +118,7 @@ def export(
             name=config.name,
             labels=label_names,
             input=spec,
-            crop=detection.CROP,
+            crop=cropping.CROP,
             temperature=temperature,
             uncertain_below=uncertain_below,
             model=model,

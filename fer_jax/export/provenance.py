@@ -10,7 +10,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from fer_jax.distributed import cluster
+from fer_jax import environment
 
 RESEARCH_FACES = (
     "The code that made this bundle is Apache-2.0. The weights come from faces of real people that were "
@@ -57,7 +57,7 @@ def of_run(config: ConfigDict, result: Mapping[str, Any] | None, training_data: 
         "training_data": training_data,
         "result": essentials(result),
         "config": kept,
-        "versions": cluster.versions()
+        "versions": environment.versions()
         | {name: importlib.metadata.version(name) for name in ("jax2onnx", "onnx", "onnxruntime", "safetensors")},
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }

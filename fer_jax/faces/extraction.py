@@ -13,7 +13,7 @@ import tqdm
 
 from fer_jax import files
 from fer_jax.errors import UserError
-from fer_jax.faces import detection
+from fer_jax.faces import cropping, detection
 from fer_jax.preprocess import images
 
 LISTING = "extracted.csv"  # in the folder of faces
@@ -55,7 +55,7 @@ def extract(
     photographs = list(_files(source))
     if not photographs:
         raise UserError(f"--source={source} has no files: expected photographs, in a folder for each class")
-    policy = detection.CropPolicy.of(detection.CROP, detector.name)
+    policy = cropping.CropPolicy.of(cropping.CROP, detector.name)
     found: dict[str, list[str]] = {"face": [], "no face": [], "unreadable": []}
     written = set()
     with files.atomic_path(out) as aside:
@@ -76,7 +76,7 @@ def extract(
                 if not detected:
                     rows.writerow((name, finding, *[""] * (len(COLUMNS) - 2)))
                 for number, face in enumerate(detected if every_face else detected[:1], 1):
-                    square = detection.cut(photograph, face.box, policy, face.roll)
+                    square = cropping.cut(photograph, face.box, policy, face.roll)
                     if size:
                         shrinks = size < len(square)
                         square = cv2.resize(

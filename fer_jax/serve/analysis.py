@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import cv2
 import numpy as np
 
-from fer_jax.faces import detection
+from fer_jax.faces import cropping, detection
 from fer_jax.serve import stages
 from fer_jax.serve.classifier import Classifier
 from fer_jax.serve.sources import Frame
@@ -41,7 +41,7 @@ class Activation:
     """
 
     values: np.ndarray
-    region: detection.Region
+    region: cropping.Region
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Analyser:
         self.has_maps = classifier.has_maps
         self._classifier = classifier
         self._detector = detector
-        self._policy = detection.CropPolicy.of(classifier.bundle.crop, detector.name)
+        self._policy = cropping.CropPolicy.of(classifier.bundle.crop, detector.name)
         self._tracker = Tracker(smoothing)
         self._every = search_every
         self._since_search = 0
@@ -127,7 +127,7 @@ class Analyser:
         self._tracker.update(searched.found, frame.time, (width, height), searched.motion)
         tracks = self._tracker.tracks
         crops = {
-            track.id: detection.cut(frame.image, track.box, self._policy, track.roll) for track in tracks if track.found
+            track.id: cropping.cut(frame.image, track.box, self._policy, track.roll) for track in tracks if track.found
         }
         probabilities, maps = self._classifier.classify(list(crops.values()))
         rows = {track: i for i, track in enumerate(crops)}
@@ -162,7 +162,7 @@ class Analyser:
         values = maps[..., track.history.label] - maps.mean(axis=-1)
         largest = np.abs(values).max()
         spec = self._classifier.bundle.input
-        region = detection.region(track.box, self._policy, track.roll).scaled((spec.seen or spec.size) / spec.size)
+        region = cropping.region(track.box, self._policy, track.roll).scaled((spec.seen or spec.size) / spec.size)
         return Activation(values / largest if largest > 0 else values, region)
 
 

@@ -1,23 +1,20 @@
-"""The training and evaluation steps, as one device of an SPMD program sees them."""
+"""The training step, as one device of an SPMD program sees them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import optax.contrib
 from jax import lax
-from ml_collections import ConfigDict
 
-from fer_jax.data.augmentation import central_crop, step_key, training_inputs
+from fer_jax.data.augmentation import step_key, training_inputs
 from fer_jax.distributed.parallel import AXIS
 from fer_jax.models import freezing
-from fer_jax.preprocess import scaling
 from fer_jax.training.losses import cross_entropy
 from fer_jax.training.setup import Learner
 from fer_jax.training.state import TrainState
@@ -110,22 +107,3 @@ def make_train_chunk(
         return lax.scan(one, state, feed)
 
     return chunk
-
-
-def make_predict(model: nn.Module, config: ConfigDict) -> Callable:
-    """`predict(variables, images) -> logits`: per-device function over several batches of uint8 images.
-
-    `images` is uint8 (batches, b, H, W, C) of this device; the result is float32 (devices, batches, b, classes), the
-    same on every device.
-    """
-    factor, offset = scaling.factor_and_offset(config.input.scaling)
-
-    def predict(variables: Tree, images: jax.Array) -> jax.Array:
-        def batch(_: None, x: jax.Array) -> tuple[None, jax.Array]:
-            if config.input.crop:
-                x = central_crop(x, config.input.crop)
-            return None, model.apply(variables, x.astype(jnp.float32) * factor + offset, False)
-
-        return lax.all_gather(lax.scan(batch, None, images)[1], AXIS)
-
-    return predict

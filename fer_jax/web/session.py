@@ -6,7 +6,7 @@ import time
 
 import scipy.optimize  # noqa: F401 or the tracker imports it, for a second, when two faces first compete
 
-from fer_jax.faces import detection
+from fer_jax.faces import cropping, detection
 from fer_jax.serve.analysis import Analyser, Scene
 from fer_jax.serve.classifier import Classifier
 from fer_jax.serve.sources import Frame
@@ -69,5 +69,5 @@ def detectors(classifier: Classifier, detector_model: str = "") -> tuple[str, ..
     names = ("yunet", "haar") if detector_model else ("haar",)
     for name in names:
         detection.create(name, detector_model)
-        detection.CropPolicy.of(classifier.bundle.crop, name)
+        cropping.CropPolicy.of(classifier.bundle.crop, name)
     return (*names, "none")

@@ -12,7 +12,7 @@ A source module has
 
     def fingerprint(data: ConfigDict) -> list
         What, besides `VERSION` and the input geometry, decides what `read` returns, as JSON values: paths, sizes and
-        modification times of the files (`fer_jax.data.cache.stamp` gives them) and the keys of `data` that `read`
+        modification times of the files (`fer_jax.files.stamp` gives them) and the keys of `data` that `read`
         looks at. Must be quick. Raises UserError where there is no such path.
 
 Names of splits: a data set with its own names keeps them (FER2013: Training, PublicTest, PrivateTest). Where folders or

@@ -21,8 +21,7 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from fer_jax import labels
-from fer_jax.data import cache
+from fer_jax import files, labels
 from fer_jax.data.examples import UNSPLIT, Examples
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
@@ -41,7 +40,7 @@ _NAME = re.compile(r"(?P<person>S\d+)_\d+_\d+", re.IGNORECASE)
 
 def fingerprint(data: ConfigDict) -> list:
     """Path, size and modification time of each image, and its label."""
-    return [[label, *cache.stamp(path)] for path, label, _ in _listing(data)[0]]
+    return [[label, *files.stamp(path)] for path, label, _ in _listing(data)[0]]
 
 
 def read(data: ConfigDict, input: ConfigDict) -> Examples:

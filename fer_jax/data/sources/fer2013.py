@@ -16,8 +16,7 @@ import warnings
 import numpy as np
 from ml_collections import ConfigDict
 
-from fer_jax import labels
-from fer_jax.data import cache
+from fer_jax import files, labels
 from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
@@ -59,7 +58,7 @@ def locate(path: str) -> pathlib.Path:
 
 def fingerprint(data: ConfigDict) -> list:
     """The csv's path, size and modification time."""
-    return cache.stamp(locate(data.path))
+    return files.stamp(locate(data.path))
 
 
 def read(data: ConfigDict, input: ConfigDict) -> Examples:

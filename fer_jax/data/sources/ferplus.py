@@ -25,8 +25,7 @@ from collections.abc import Sequence
 import numpy as np
 from ml_collections import ConfigDict
 
-from fer_jax import labels
-from fer_jax.data import cache
+from fer_jax import files, labels
 from fer_jax.data.examples import Examples
 from fer_jax.data.sources import fer2013
 from fer_jax.errors import UserError
@@ -44,7 +43,7 @@ COLUMNS = ("Usage", "Image name", *labels.FERPLUS, "unknown", "NF")
 def fingerprint(data: ConfigDict) -> list:
     """Both files' paths, sizes and modification times, and whether the votes are asked for."""
     faces, votes = _locate(data.path)
-    return [cache.stamp(faces), cache.stamp(votes), data.votes]
+    return [files.stamp(faces), files.stamp(votes), data.votes]
 
 
 def read(data: ConfigDict, input: ConfigDict) -> Examples:

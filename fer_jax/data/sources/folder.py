@@ -16,7 +16,7 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from fer_jax.data import cache
+from fer_jax import files
 from fer_jax.data.examples import UNSPLIT, Examples
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
@@ -44,7 +44,7 @@ def fingerprint(data: ConfigDict) -> list:
         data.train_split,
         data.select_split,
         data.test_split,
-        *(cache.stamp(path) for _, _, path in _listing(data)[1]),
+        *(files.stamp(path) for _, _, path in _listing(data)[1]),
     ]
 
 

@@ -11,8 +11,7 @@ import re
 import numpy as np
 from ml_collections import ConfigDict
 
-from fer_jax import labels
-from fer_jax.data import cache
+from fer_jax import files, labels
 from fer_jax.data.examples import UNSPLIT, Examples
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
@@ -28,7 +27,7 @@ _NAME = re.compile(r"(?P<person>[A-Z]{2})\.(?P<code>[A-Z]{2})\d*\.\d+", re.IGNOR
 
 def fingerprint(data: ConfigDict) -> list:
     """Path, size and modification time of each image."""
-    return [cache.stamp(path) for path in _files(data)]
+    return [files.stamp(path) for path in _files(data)]
 
 
 def read(data: ConfigDict, input: ConfigDict) -> Examples:

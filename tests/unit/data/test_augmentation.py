@@ -345,9 +345,6 @@ class TestRandomCrop:
         crops = jax.jit(augmentation.random_crop, static_argnums=1)(many, 10, keys(400))
         assert {windows[np.asarray(crop).tobytes()] for crop in crops} == set(windows.values())
 
-    def test_the_centre(self):
-        np.testing.assert_array_equal(augmentation.central_crop(RANDOM_IMAGES, 6), RANDOM_IMAGES[:, 3:9, 5:11])
-
 
 class Remembers(nn.Module):
     """A network that keeps its last input."""

@@ -4,7 +4,7 @@ import pytest
 from fer_jax.bundle import manifest
 from fer_jax.errors import UserError
 from fer_jax.export import exporting, graph
-from fer_jax.faces import detection
+from fer_jax.faces import cropping
 
 
 def arguments(tiny, **changes):
@@ -24,7 +24,7 @@ def test_the_bundle_is_whole_and_says_where_it_comes_from(exported, tiny):
     assert set(read.files) == {"onnx", "float16", "int8", "stablehlo", "weights", "card"}
     assert read.labels == tiny.faces.label_names
     assert read.input == manifest.Input(48, 1, "signed", "area")
-    assert read.crop == detection.CROP
+    assert read.crop == cropping.CROP
     assert (read.temperature, read.uncertain_below) == (1.5, 0.3)
     assert read.model == {"name": "mini_xception", "args": {"block_features": [8, 16]}, "parameters": 3079}
     assert read.provenance["training_data"] == "21 drawn faces"

@@ -10,7 +10,7 @@ from configs.default import get_config
 from fer_jax import labels
 from fer_jax.data.sources import folder, synthetic
 from fer_jax.errors import UserError
-from fer_jax.faces import detection, extraction
+from fer_jax.faces import cropping, detection, extraction
 
 HAPPY, SAD, NEUTRAL = (labels.FER2013.index(name) for name in ("happy", "sad", "neutral"))
 
@@ -61,7 +61,7 @@ def test_faces_are_cut_as_in_serving(photographs, tmp_path):
     extraction.extract(photographs, tmp_path / "faces", detector)
     frame = cv2.imread(str(photographs / "sad" / "one.png"))
     (face,) = detector.detect(frame)
-    served = detection.cut(frame, face.box, detection.CropPolicy.of(detection.CROP, "haar"))
+    served = cropping.cut(frame, face.box, cropping.CropPolicy.of(cropping.CROP, "haar"))
     np.testing.assert_array_equal(cv2.imread(str(tmp_path / "faces" / "sad" / "one.png")), served)
     row = listing(tmp_path / "faces")[-1]
     assert [float(row[key]) for key in ("left", "top", "width", "height")] == pytest.approx(face.box, abs=0.05)

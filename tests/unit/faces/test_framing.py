@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from fer_jax.errors import UserError
-from fer_jax.faces import detection, framing
+from fer_jax.faces import cropping, detection, framing
 
 
 class Spot:
@@ -30,7 +30,7 @@ def test_the_policy_leads_from_the_box_back_to_the_frame(channels):
     assert measured["found"] == 1
     assert policy["enlarge"] == pytest.approx(48 / 32, abs=0.03)
     assert policy["offset"] == pytest.approx([0, 2 / 32], abs=0.02)
-    square = detection.cut(images[0], np.array([12, 6, 24, 32.0]), detection.CropPolicy(48 / 32, (0, 2 / 32)))
+    square = cropping.cut(images[0], np.array([12, 6, 24, 32.0]), cropping.CropPolicy(48 / 32, (0, 2 / 32)))
     np.testing.assert_array_equal(square.squeeze(), images[0].squeeze())
 
 
@@ -57,6 +57,6 @@ def test_the_default_policy_is_what_fer2013_s_faces_say(name, fer2013_csv, reque
                 break
     detector = detection.create(name, str(request.getfixturevalue("yunet_model")) if name == "yunet" else "")
     policy = framing.policy(framing.calibrate(detector, np.array(images)))
-    expected = detection.CROP["detectors"][name]
+    expected = cropping.CROP["detectors"][name]
     assert policy["enlarge"] == pytest.approx(expected["enlarge"], abs=0.04)
     assert policy["offset"] == pytest.approx(expected["offset"], abs=0.03)

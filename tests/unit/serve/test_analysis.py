@@ -4,7 +4,7 @@ import pytest
 
 from fer_jax.bundle import manifest
 from fer_jax.errors import UserError
-from fer_jax.faces import detection
+from fer_jax.faces import cropping, detection
 from fer_jax.serve import Classifier
 from fer_jax.serve.analysis import Analyser, Pipeline
 from fer_jax.serve.sources import Frame
@@ -120,7 +120,7 @@ def test_the_map_of_a_network_that_sees_a_central_square_lies_there(tmp_path):
     classifier = Classifier(serving.write_bundle(tmp_path / "bundle", spec=spec, maps=True))
     analyser = Analyser(classifier, detection.create("none"))
     (reading,) = analyser.read(analyser.search(_frames([np.zeros((30, 50, 3), np.uint8)])[0])).readings
-    assert reading.activation.region == detection.Region(25, 15, 25, 15)
+    assert reading.activation.region == cropping.Region(25, 15, 25, 15)
 
 
 def test_boxes_beyond_the_frame_tiny_ones_and_crowds(classifier):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fer_jax.faces.detection import Region
+from fer_jax.faces.cropping import Region
 from fer_jax.labels import FER2013
 from fer_jax.serve import overlay
 from fer_jax.serve.analysis import Activation, Reading, Scene

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fer_jax.errors import UserError
-from fer_jax.faces.detection import Region
+from fer_jax.faces.cropping import Region
 from fer_jax.labels import FER2013
 from fer_jax.serve.analysis import Activation, Reading, Scene
 from fer_jax.serve.sources import Frame

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from fer_jax.errors import UserError
-from fer_jax.faces import detection
+from fer_jax.faces import cropping
 from fer_jax.serve import Classifier
 from fer_jax.web import protocol
 from fer_jax.web.session import Session, detectors
@@ -57,7 +57,7 @@ def test_detectors_that_can_be_offered(classifier, tmp_path):
     assert detectors(classifier) == ("haar", "none")
     with pytest.raises(UserError, match="no such file"):
         detectors(classifier, str(tmp_path / "yunet.onnx"))
-    crop = detection.CROP | {"detectors": {"yunet": detection.CROP["detectors"]["yunet"]}}
+    crop = cropping.CROP | {"detectors": {"yunet": cropping.CROP["detectors"]["yunet"]}}
     with pytest.raises(UserError, match="no crop policy for the detector haar"):
         detectors(Classifier(serving.write_bundle(tmp_path / "bundle", crop=crop)))
 

@@ -178,10 +178,11 @@ def test_the_real_file(fer2013_csv, tmp_path):
     started = time.process_time()  # others on the machine do not count
     second = cache.read(config.data, config.input)
     assert time.process_time() - started < 1
-    assert {name: len(first.of_split(name)) for name in first.split_names} == {"Training": 28709, "PublicTest": 3589}
+    counts = {name: len(first.of_split(name)) for name in first.split_names}
+    assert counts.items() >= {"Training": 28709, "PublicTest": 3589}.items()  # PrivateTest where the file has it
     assert first.of_split("Training").class_counts().tolist() == [3995, 436, 4097, 7215, 4830, 3171, 4965]
     assert first.of_split("PublicTest").class_counts().tolist() == [467, 56, 496, 895, 653, 415, 607]
     assert first.images[0, 0, :8, 0].tolist() == [70, 80, 82, 72, 58, 58, 60, 63]
-    assert first.images.shape == (32298, 48, 48, 1)
+    assert first.images.shape == (sum(counts.values()), 48, 48, 1)
     np.testing.assert_array_equal(first.images, second.images)
     np.testing.assert_array_equal(first.split, second.split)

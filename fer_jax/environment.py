@@ -1,0 +1,53 @@
+"""What a run depends on around it: how JAX is set up, the versions of everything, and the command itself."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shlex
+import sys
+
+from fer_jax import files
+
+
+def init() -> None:
+    """Set up JAX: call it once, before anything touches a device.
+
+    Compiled programs are kept in the user's cache folder, so that a second run starts at once; an environment
+    variable JAX_COMPILATION_CACHE_DIR takes precedence.
+    """
+    # Before TensorFlow loads: its greetings are no news, and it computes nothing here.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
+    import jax
+
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(files.user_cache() / "compiled"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+
+def command() -> str:
+    """The command line of this process, ready for a shell, with "python" for the interpreter's path."""
+    return shlex.join(["python", *sys.orig_argv[1:]])
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on, and the hardware it ran on."""
+    import jax
+
+    packages = ("fer_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "opencv-python")
+    found = {}
+    for package in packages:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    device = jax.devices()[0]
+    return found | {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": f"{jax.device_count()} x {device.device_kind}",
+        "cpus": str(os.cpu_count()),
+    }

@@ -1,0 +1,118 @@
+"""Which square around a face the network gets: the crop policy of a detector, and the cut itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+
+from fer_jax.errors import UserError
+
+# How each detector's box becomes the square a network was trained on, in the form a bundle keeps it. The medians that
+# `python -m tools.calibrate_crop` measures on FER2013; docs/webcam.md tells how and with what spread.
+CROP = {
+    "border": "replicate",
+    "detectors": {
+        "haar": {"enlarge": 1.03, "offset": [0.0, 0.0]},
+        "yunet": {"enlarge": 1.04, "offset": [0.0, -0.02]},
+    },
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class CropPolicy:
+    """How a detector's box becomes the square that is cut out.
+
+    Attributes:
+      enlarge: side of the square over the larger side of the box.
+      offset: from the box's centre to the square's, right and down, in larger sides of the box.
+    """
+
+    enlarge: float = 1.0
+    offset: tuple[float, float] = (0.0, 0.0)
+
+    @classmethod
+    def of(cls, crop: Mapping[str, Any], detector: str) -> CropPolicy | None:
+        """The policy for `detector` in a bundle's crop field, None for "none"; UserError where it names another."""
+        if detector == "none":
+            return None
+        known = crop["detectors"]
+        if detector not in known:
+            raise UserError(
+                f"the bundle has no crop policy for the detector {detector}, only for "
+                f"{', '.join(known) or 'none'}: use one of these or export the bundle again"
+            )
+        return cls(known[detector]["enlarge"], tuple(known[detector]["offset"]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Region:
+    """A rectangle of a frame, turned about its centre.
+
+    Attributes:
+      x, y: its centre in pixels.
+      width, height: in pixels.
+      roll: clockwise, in degrees.
+    """
+
+    x: float
+    y: float
+    width: float
+    height: float
+    roll: float = 0.0
+
+    def scaled(self, factor: float) -> Region:
+        """The same place, larger or smaller."""
+        return dataclasses.replace(self, width=factor * self.width, height=factor * self.height)
+
+
+def region(box: np.ndarray, policy: CropPolicy | None, roll: float = 0.0) -> Region:
+    """Where `cut` takes its pixels from; with no policy, the box itself."""
+    x, y, width, height = map(float, box)
+    x, y = x + width / 2, y + height / 2
+    if policy is None:
+        return Region(x, y, width, height)
+    larger = max(width, height)
+    side = max(round(larger * policy.enlarge), 1)
+    radians = math.radians(roll)
+    dx, dy = (value * larger for value in policy.offset)
+    return Region(
+        x + dx * math.cos(radians) - dy * math.sin(radians),
+        y + dx * math.sin(radians) + dy * math.cos(radians),
+        side,
+        side,
+        roll,
+    )
+
+
+def cut(frame: np.ndarray, box: np.ndarray, policy: CropPolicy | None = CropPolicy(), roll: float = 0.0) -> np.ndarray:
+    """The square around a face, completed with the frame's edge pixels where it reaches beyond.
+
+    Args:
+      frame: uint8 (H, W) or (H, W, C).
+      box: (4,) left, top, width, height in pixels, anywhere.
+      policy: see `CropPolicy`; None gives the frame itself.
+      roll: clockwise slope in degrees that is taken out by turning the square.
+
+    Returns:
+      uint8 (side, side) or (side, side, C), side at least 1. Without roll the pixels are the frame's own.
+    """
+    if policy is None:
+        return frame
+    place = region(box, policy, roll)
+    x, y, side = place.x, place.y, int(place.width)
+    if roll:
+        turn = cv2.getRotationMatrix2D((x, y), roll, 1.0)
+        turn[:, 2] += side / 2 - x, side / 2 - y
+        return cv2.warpAffine(frame, turn, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    height, width = frame.shape[:2]
+    left, top = round(x - side / 2), round(y - side / 2)
+    if left >= 0 and top >= 0 and left + side <= width and top + side <= height:
+        return frame[top : top + side, left : left + side]
+    rows = np.clip(np.arange(top, top + side), 0, height - 1)
+    columns = np.clip(np.arange(left, left + side), 0, width - 1)
+    return frame[np.ix_(rows, columns)]
