@@ -11,7 +11,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 
 from fer_jax import zoo
-from fer_jax.errors import EXIT_ASKED_TO_STOP, EXIT_USER_ERROR, AskedToStop, UserError
+from fer_jax.errors import EXIT_PREEMPTED, EXIT_USER_ERROR, Preempted, UserError
 
 OURS = (str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).parent.parent / "tools"))
 
@@ -52,7 +52,7 @@ def run(main: Callable[[list[str]], int | None]) -> None:
     """Parse absl flags, call `main(argv)` and exit with what it returns (None is 0).
 
     A `UserError`, also one raised while a config file is loaded, a wrong flag and a config key that does not exist are
-    printed to standard error as one line, `error: ...`, and give exit code 2. `AskedToStop` gives exit code 75.
+    printed to standard error as one line, `error: ...`, and give exit code 2. `Preempted` gives exit code 75.
     """
 
     def guarded(argv: list[str]) -> int | None:
@@ -64,9 +64,9 @@ def run(main: Callable[[list[str]], int | None]) -> None:
             return main(argv)
         except UserError as error:
             return _fail(error)
-        except AskedToStop as stop:
+        except Preempted as stop:
             absl_logging.info("%s", stop)
-            return EXIT_ASKED_TO_STOP
+            return EXIT_PREEMPTED
 
     app.run(guarded, flags_parser=_parse)
 

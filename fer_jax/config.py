@@ -142,10 +142,10 @@ def validate(config: ConfigDict) -> None:
 
 def _refuse_beside_free(chosen: ConfigDict) -> None:
     """UserError for what does not go with the averages of the schedule "free"."""
-    if chosen.name not in optim.WITHOUT_MOMENTUM:
+    if chosen.name not in optim.SCHEDULE_FREE_BASES:
         raise UserError(
             f"config.optim.schedule is 'free' and config.optim.name {chosen.name!r}: expected one of "
-            f"{', '.join(optim.WITHOUT_MOMENTUM)}, whose momentum the averages replace"
+            f"{', '.join(optim.SCHEDULE_FREE_BASES)}, whose momentum the averages replace"
         )
     for key, off in (
         ("accumulate_steps", 1),

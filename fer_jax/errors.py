@@ -10,12 +10,12 @@ class UserError(Exception):
     """
 
 
-class AskedToStop(Exception):
+class Preempted(Exception):
     """A signal asked the run to stop; the message says where it stopped. Everything is saved.
 
-    Command lines exit with `EXIT_ASKED_TO_STOP`.
+    Command lines exit with `EXIT_PREEMPTED`.
     """
 
 
 EXIT_USER_ERROR = 2
-EXIT_ASKED_TO_STOP = 75  # sysexits' EX_TEMPFAIL: stopped by a signal before the end; run the same command again
+EXIT_PREEMPTED = 75  # sysexits' EX_TEMPFAIL: stopped by a signal before the end; run the same command again

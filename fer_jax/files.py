@@ -1,4 +1,4 @@
-"""Files that appear whole: written aside in the same folder, then renamed."""
+"""Files that appear whole: written to a temporary path in the same folder, then renamed."""
 
 from __future__ import annotations
 
@@ -24,37 +24,37 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # With the host's name: in containers that share a folder every process may have the same number.
-    aside = path.with_name(f".{path.stem}.{socket.gethostname().partition('.')[0]}-{os.getpid()}.aside{path.suffix}")
+    tmp = path.with_name(f".{path.stem}.{socket.gethostname().partition('.')[0]}-{os.getpid()}.tmp{path.suffix}")
     try:
-        yield aside
-        if path.is_dir() and aside.is_dir():
+        yield tmp
+        if path.is_dir() and tmp.is_dir():
             # A folder cannot be renamed over another; moved away first, the old one is never lost.
-            old = aside.with_name(f"{aside.name}.old")
+            old = tmp.with_name(f"{tmp.name}.old")
             path.replace(old)
-            aside.replace(path)
+            tmp.replace(path)
             shutil.rmtree(old)
         else:
-            aside.replace(path)
+            tmp.replace(path)
     finally:
-        if aside.is_dir():
-            shutil.rmtree(aside)
+        if tmp.is_dir():
+            shutil.rmtree(tmp)
         else:
-            aside.unlink(missing_ok=True)
+            tmp.unlink(missing_ok=True)
 
 
 def remove_leftovers(folder: pathlib.Path) -> None:
     """Delete what `atomic_path` was writing in `folder` when its process was killed; nobody else may be writing."""
-    for aside in [path for path in folder.glob(".*") if re.fullmatch(r"\..*-\d+\.aside(\.\w+)?", path.name)]:
-        if aside.is_dir():
-            shutil.rmtree(aside)
+    for tmp in [path for path in folder.glob(".*") if re.fullmatch(r"\..*-\d+\.tmp(\.\w+)?", path.name)]:
+        if tmp.is_dir():
+            shutil.rmtree(tmp)
         else:
-            aside.unlink()
+            tmp.unlink()
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
     """Write `value` as indented JSON with a final newline, whole or not at all."""
-    with atomic_path(path) as aside:
-        aside.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    with atomic_path(path) as tmp:
+        tmp.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def sha256(path: str | os.PathLike) -> str:

@@ -201,8 +201,8 @@ def _page() -> None:
     from fer_jax.benchmark import page
 
     text = page.of_records(pathlib.Path(_RECORDS.value))
-    with files.atomic_path(_OUT.value) as aside:
-        aside.write_text(text)
+    with files.atomic_path(_OUT.value) as tmp:
+        tmp.write_text(text)
     print(f"written to {_OUT.value}")
 
 

@@ -18,8 +18,8 @@ def main(argv: list[str]) -> None:
     from fer_jax.report import results
 
     text = results.page(pathlib.Path(_RECORDS.value))
-    with files.atomic_path(_OUT.value) as aside:
-        aside.write_text(text)
+    with files.atomic_path(_OUT.value) as tmp:
+        tmp.write_text(text)
     print(f"written to {_OUT.value}")
 
 

@@ -81,7 +81,7 @@ class Chunk:
         self._state = parallel.replicate(stack([learner.fresh_state()] * config.seeds))
         self._resident = parallel.replicate(sources[0].resident)
         feeds = [next(source.feeds(0, config.parallel.steps_per_dispatch, 1)) for source in sources]
-        self._feed = parallel.split(*pipelines.together(feeds))
+        self._feed = parallel.split(*pipelines.stack_feeds(feeds))
         self._run = self._lowered(learner).compile()
 
     def _lowered(self, learner: learners.Learner) -> jax.stages.Lowered:

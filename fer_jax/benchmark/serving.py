@@ -16,7 +16,7 @@ import numpy as np
 from fer_jax.bundle import runtime as runtimes
 from fer_jax.faces import detection
 from fer_jax.serve import sources
-from fer_jax.serve.analysis import Analyser, Scene
+from fer_jax.serve.analysis import Analyser, FrameResult
 from fer_jax.serve.classifier import Classifier
 from fer_jax.serve.player import Player
 
@@ -79,7 +79,7 @@ class _Counter:
 
     faces = 0
 
-    def write(self, scene: Scene) -> None:
+    def write(self, scene: FrameResult) -> None:
         self.faces += len(scene.readings)
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from fer_jax.data import duplicates
 from fer_jax.data.examples import Examples
 
 FEW_TONES = 64  # grey values; photographs have more
-LARGEST_TONE = 0.4  # share of the pixels in one grey value; photographs of faces have less
+MAX_TONE = 0.4  # share of the pixels in one grey value; photographs of faces have less
 
 FINDINGS = ("exact_duplicate", "near_duplicate", "contradicting", "across_splits", "blank", "few_toned")
 _TILE, _CAPTION, _COLUMNS, _ROWS = 96, 14, 12, 12  # pixels, pixels, tiles, tiles
@@ -57,7 +57,7 @@ def audit(examples: Examples) -> Audit:
     near = duplicates.groups(n, np.concatenate([pairs, np.stack([exact, np.arange(n)], axis=1)]))
     blank = deviation < duplicates.BLANK_DEVIATION
     largest = tones.max(axis=1) / grey[0].size
-    few = (((tones > 0).sum(axis=1) < FEW_TONES) | (largest > LARGEST_TONE)) & ~blank
+    few = (((tones > 0).sum(axis=1) < FEW_TONES) | (largest > MAX_TONE)) & ~blank
     found = dict(
         zip(
             FINDINGS,
@@ -108,7 +108,7 @@ def write(result: Audit, examples: Examples, folder: pathlib.Path) -> None:
     A sheet shows 144 images at most; which ones is the same for the same data.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with files.atomic_path(folder / "findings.csv") as aside, aside.open("w", newline="") as file:
+    with files.atomic_path(folder / "findings.csv") as tmp, tmp.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("index", "split", "label", "exact_group", "near_group", "tones", "largest_tone", *FINDINGS))
         for i in np.flatnonzero(np.any(list(result.found.values()), axis=0)):
@@ -125,12 +125,12 @@ def write(result: Audit, examples: Examples, folder: pathlib.Path) -> None:
                 )
             )
     files.write_json(folder / "summary.json", result.summary)
-    with files.atomic_path(folder / "summary.txt") as aside:
-        aside.write_text(text(result.summary))
+    with files.atomic_path(folder / "summary.txt") as tmp:
+        tmp.write_text(text(result.summary))
     for name, (order, group) in _sheets(result, examples).items():
         if len(order):
-            with files.atomic_path(folder / f"{name}.png") as aside:
-                cv2.imwrite(str(aside), sheet(examples, order, group))
+            with files.atomic_path(folder / f"{name}.png") as tmp:
+                cv2.imwrite(str(tmp), sheet(examples, order, group))
 
 
 def text(summary: dict[str, Any]) -> str:

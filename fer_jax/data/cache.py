@@ -56,8 +56,8 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
 
 def _save(path: pathlib.Path, examples: Examples) -> None:
     arrays = {name: value for name, value in vars(examples).items() if value is not None}
-    with files.atomic_path(path) as aside:
-        np.savez(aside, allow_pickle=False, **arrays)
+    with files.atomic_path(path) as tmp:
+        np.savez(tmp, allow_pickle=False, **arrays)
 
 
 def _load(path: pathlib.Path) -> Examples:

@@ -40,7 +40,7 @@ def create(name: str, examples: Examples, seed: int, batch_size: int, shard: sli
     return pipelines[name](examples, seed, batch_size, shard)
 
 
-def together(feeds: Sequence[Mapping[str, np.ndarray]]) -> tuple[Mapping[str, np.ndarray], int]:
+def stack_feeds(feeds: Sequence[Mapping[str, np.ndarray]]) -> tuple[Mapping[str, np.ndarray], int]:
     """The feed of models that are trained together, one feed each, and its axis of the host's batch.
 
     The models are a new axis behind that of the steps; the feed of one model alone stays as it is.

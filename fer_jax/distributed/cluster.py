@@ -19,17 +19,17 @@ from absl import logging
 
 from fer_jax.distributed.launch import Launch
 from fer_jax.distributed.watchdog import Watchdog
-from fer_jax.errors import AskedToStop, UserError
+from fer_jax.errors import Preempted, UserError
 
 HEARTBEAT_SECONDS = 30  # without a sign of life from a process until the others give up
 HANG_SECONDS = 600.0  # so long may all wait for a process, which may only be slow: to download its data, say
-LONGEST_MEETING_MS = 24 * 3600 * 1000  # before that, who does not come is found to hang
+MAX_BARRIER_MS = 24 * 3600 * 1000  # before that, who does not come is found to hang
 ALONE_SECONDS = 10**7  # nobody waits for a process alone: a shell or a sleeping laptop may suspend it for months
 FAREWELL_SECONDS = 5  # to find out, after a failure, which processes still answer
 EXIT_INTERRUPTED = 130  # shells' code for SIGINT
 
 
-_boundaries, _meetings = itertools.count(1), itertools.count(1)
+_boundaries, _barriers = itertools.count(1), itertools.count(1)
 _watchdog: Watchdog | None = None  # where there are several processes
 
 
@@ -93,7 +93,7 @@ def cluster(
     try:
         with _watched(hang_seconds):
             yield
-    except AskedToStop:
+    except Preempted:
         raise
     except BaseException as error:
         if jax.process_count() == 1 or (isinstance(error, UserError) and not _missing("failed")):
@@ -101,7 +101,7 @@ def cluster(
         _abandon(error)
 
 
-def asked_to_stop() -> bool:
+def preemption_requested() -> bool:
     """Whether this is the point at which all processes stop, because SIGTERM or SIGINT reached one of them.
 
     Every process must call it equally often: the processes agree on a call that none has made yet.
@@ -111,27 +111,27 @@ def asked_to_stop() -> bool:
     return multihost_utils.reached_preemption_sync_point(next(_boundaries))
 
 
-def arrive() -> None:
+def heartbeat() -> None:
     """Note that this process is about to wait for all others; every process must call it equally often."""
     if _watchdog:
-        _watchdog.arrive()
+        _watchdog.heartbeat()
 
 
-def meet() -> None:
+def barrier() -> None:
     """Wait until all processes have come here, longer than a collective may: those of CPUs give up after 30 s."""
     if _watchdog:
-        arrive()
-        _client().wait_at_barrier(f"meeting {next(_meetings)}", LONGEST_MEETING_MS)
+        heartbeat()
+        _client().wait_at_barrier(f"meeting {next(_barriers)}", MAX_BARRIER_MS)
 
 
-def is_first() -> bool:
+def is_primary() -> bool:
     """Whether this process writes the logs, pictures, results and checkpoints."""
     import jax
 
     return jax.process_index() == 0
 
 
-def on_first(function: Callable[[], Any]) -> Any:
+def run_on_primary(function: Callable[[], Any]) -> Any:
     """What `function()` returns in the first process, in every process; only the first calls it.
 
     The value must be picklable: numbers, strings, numpy arrays and trees of them. A `UserError` is raised in every
@@ -142,12 +142,12 @@ def on_first(function: Callable[[], Any]) -> Any:
     if jax.process_count() == 1:
         return function()
     outcome = b""
-    if is_first():
+    if is_primary():
         try:
             outcome = pickle.dumps((function(), None))
         except UserError as error:
             outcome = pickle.dumps((None, str(error)))
-    meet()
+    barrier()
     value, mistake = pickle.loads(_broadcast(outcome))
     if mistake is not None:
         raise UserError(mistake)

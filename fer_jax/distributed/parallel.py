@@ -78,7 +78,7 @@ class Parallel:
           donate: which of them may be overwritten.
         """
         compiled = self._mapped(function, replicated, donate)
-        return compiled if jax.process_count() == 1 else _Together(compiled)
+        return compiled if jax.process_count() == 1 else _CompileBarrier(compiled)
 
     def _mapped(self, function: Callable, replicated: int, donate: tuple[int, ...]) -> Any:
         if self.api == "pmap":
@@ -107,7 +107,7 @@ class Parallel:
         return jax.jit(mapped, donate_argnums=donate)
 
 
-class _Together:
+class _CompileBarrier:
     """A function of several processes, always called with the same shapes; it begins when all have compiled it.
 
     Compiling can take one process minutes longer than the others, and the collectives of CPUs give up after 30 s.
@@ -119,6 +119,6 @@ class _Together:
     def __call__(self, *args: Tree) -> Tree:
         if self._compiled is None:
             self._compiled = self._function.lower(*args).compile()
-            cluster.meet()
-        cluster.arrive()
+            cluster.barrier()
+        cluster.heartbeat()
         return self._compiled(*args)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 LOOKS = 10  # within the time after which a process counts as hanging
-LONGEST_LOOK_SECONDS = 10.0
+MAX_LOOK_SECONDS = 10.0
 
 
 class Store(Protocol):
@@ -35,7 +35,7 @@ class Watchdog:
         self._arrivals = 0
         self._behind: dict[tuple[int, int], float] = {}
 
-    def arrive(self) -> None:
+    def heartbeat(self) -> None:
         """Note that this process is about to wait for the others; every process must call it equally often."""
         self._arrivals += 1
 
@@ -59,7 +59,7 @@ class Watchdog:
         `end(message)` is called when processes hang, and is expected to end this one. One that finds itself hanging
         writes to standard error where its main thread is, and lets the others speak first.
         """
-        stopped, pause = threading.Event(), min(self._seconds / LOOKS, LONGEST_LOOK_SECONDS)
+        stopped, pause = threading.Event(), min(self._seconds / LOOKS, MAX_LOOK_SECONDS)
 
         def look() -> None:
             while not stopped.wait(pause):

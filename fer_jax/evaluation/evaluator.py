@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from fer_jax.distributed.parallel import AXIS, Parallel
 from fer_jax.preprocess import crop
 
-MOST_BATCHES = 16  # of one dispatch
+MAX_BATCHES = 16  # of one dispatch
 Tree = Any
 
 
@@ -26,7 +26,7 @@ class Evaluator:
         devices = jax.devices() if devices is None else devices
         count = len(devices)
         self._batch = -(-min(config.eval.batch_size, max(examples, 1)) // count) * count
-        self._batches = min(MOST_BATCHES, max(1, -(-examples // self._batch)))
+        self._batches = min(MAX_BATCHES, max(1, -(-examples // self._batch)))
         self._parallel = Parallel(config.parallel.api, self._batch, devices)
         self._predict: Callable = self._parallel.compile(make_predict(model, config), replicated=1)
 

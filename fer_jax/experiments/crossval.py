@@ -72,7 +72,7 @@ def cross_validate(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, 
         files.write_json(workdir / RESULT, result)
         report.write(workdir)
 
-    cluster.on_first(conclude)
+    cluster.run_on_primary(conclude)
     logging.info(
         "%d folds: accuracy %.4f +- %.4f (standard deviation over folds), pooled %.4f of %d examples. %s",
         len(folds),

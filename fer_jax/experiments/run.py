@@ -30,7 +30,7 @@ from fer_jax.evaluation import calibration, metrics, tta
 from fer_jax.evaluation.evaluator import Evaluator
 from fer_jax.experiments import distillation
 from fer_jax.training.loop import Progress, restore_best, train
-from fer_jax.training.timing import Stopwatch
+from fer_jax.training.timing import PhaseTimer
 
 RESULT = "result.json"
 
@@ -86,18 +86,18 @@ def train_and_score(config: ConfigDict, workdir: str | os.PathLike, examples: Ex
     Raises:
       UserError: for bad values, bad data, a workdir of another config or in use by another process.
     """
-    stopwatch, workdir = Stopwatch(), pathlib.Path(workdir)
+    timer, workdir = PhaseTimer(), pathlib.Path(workdir)
     configs.validate(config)
-    result = cluster.on_first(lambda: _finished(config, workdir))
+    result = cluster.run_on_primary(lambda: _finished(config, workdir))
     if result is not None:
         logging.info("already finished: %s", summary(result))
         return result
     examples = loading.load(config) if examples is None else examples
-    refuse_batch_that_does_not_divide(config)  # before anything is written
+    check_batch_size(config)  # before anything is written
     with locked(workdir):
-        cluster.on_first(lambda: configs.save(config, workdir))
-        progress = train(config, workdir, distillation.taught(config, examples), stopwatch)
-        stopwatch.enter("eval")
+        cluster.run_on_primary(lambda: configs.save(config, workdir))
+        progress = train(config, workdir, distillation.taught(config, examples), timer)
+        timer.enter("eval")
         model, state, best = restore_best(config, workdir, "best")
         run = Run(workdir, config, model, state.variables(), tuple(best.label_names), best)
         logits = {
@@ -109,12 +109,14 @@ def train_and_score(config: ConfigDict, workdir: str | os.PathLike, examples: Ex
             if name in examples.split_names
         }
         parameters = sum(np.size(array) for array in jax.tree.leaves(run.variables))
-        result = cluster.on_first(lambda: _conclude(config, workdir, examples, progress, parameters, logits, stopwatch))
+        result = cluster.run_on_primary(
+            lambda: _conclude(config, workdir, examples, progress, parameters, logits, timer)
+        )
     logging.info("done: %s", summary(result))
     return result
 
 
-def refuse_batch_that_does_not_divide(config: ConfigDict) -> None:
+def check_batch_size(config: ConfigDict) -> None:
     """UserError for a batch that the devices cannot share."""
     devices = Parallel(config.parallel.api, config.batch_size).devices
     each = config.batch_size // devices
@@ -140,7 +142,7 @@ def _conclude(
     progress: Progress,
     parameters: int,
     logits: dict[str, dict[str, np.ndarray]],
-    stopwatch: Stopwatch,
+    timer: PhaseTimer,
 ) -> dict[str, Any]:
     """Write predictions, result.json and the report; `logits` by split and view, `parameters` with statistics."""
     splits, ceilings = {}, loading.noise_ceilings(config)
@@ -150,9 +152,9 @@ def _conclude(
         splits[name] = scores_of_views(by_view, labels, examples.label_names)
         if name in ceilings:
             splits[name]["noise_ceiling"] = ceilings[name]
-    stopwatch.enter("report")
+    timer.enter("report")
     selected = config.data.select_split
-    result = _result(config, examples, progress, parameters, splits, stopwatch)
+    result = _result(config, examples, progress, parameters, splits, timer)
     result["calibration"] = calibration.fit(logits[selected][""], examples.of_split(selected).labels, selected)
     from fer_jax import report  # matplotlib: slow to import, and of no use before this point
 
@@ -183,8 +185,8 @@ def summary(result: dict[str, Any]) -> str:
 
 def save_predictions(path: pathlib.Path, logits: np.ndarray, labels: np.ndarray) -> None:
     """Write logits (N, classes) and labels (N,) of one split."""
-    with files.atomic_path(path) as aside:
-        np.savez(aside, logits=logits.astype(np.float32), labels=labels.astype(np.int32))
+    with files.atomic_path(path) as tmp:
+        np.savez(tmp, logits=logits.astype(np.float32), labels=labels.astype(np.int32))
 
 
 def _result(
@@ -193,9 +195,9 @@ def _result(
     progress: Progress,
     parameters: int,
     splits: dict[str, Any],
-    stopwatch: Stopwatch,
+    timer: PhaseTimer,
 ) -> dict[str, Any]:
-    this_session = stopwatch.read()
+    this_session = timer.read()
     # progress.seconds was taken at the last evaluation; what came after it belongs to this session.
     seconds = {phase: max(progress.seconds.get(phase, 0.0), this_session[phase]) for phase in this_session}
     return {
@@ -245,5 +247,5 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
             for folder in (workdir, workdir / "checkpoints", workdir / "predictions"):
                 files.remove_leftovers(folder)
 
-        cluster.on_first(lock)
+        cluster.run_on_primary(lock)
         yield

@@ -19,9 +19,9 @@ from fer_jax.data.examples import Examples
 from fer_jax.distributed import cluster
 from fer_jax.errors import UserError
 from fer_jax.experiments import distillation
-from fer_jax.experiments.run import RESULT, locked, refuse_batch_that_does_not_divide, train_and_score
-from fer_jax.training.loop import train_together
-from fer_jax.training.timing import Stopwatch
+from fer_jax.experiments.run import RESULT, check_batch_size, locked, train_and_score
+from fer_jax.training.loop import train_seeds
+from fer_jax.training.timing import PhaseTimer
 
 
 def train_and_score_seeds(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, Any]:
@@ -39,24 +39,24 @@ def train_and_score_seeds(config: ConfigDict, workdir: str | os.PathLike) -> dic
     Raises:
       UserError: see `fer_jax.experiments.run.train_and_score`; and data whose split or cleaning is drawn by the seed.
     """
-    stopwatch, workdir = Stopwatch(), pathlib.Path(workdir)
+    timer, workdir = PhaseTimer(), pathlib.Path(workdir)
     configs.validate(config)
     configs.refuse_other(config, workdir)
-    refuse_batch_that_does_not_divide(config)
+    check_batch_size(config)
     of_seed = {seed: _of_one(config, seed) for seed in range(config.seed, config.seed + config.seeds)}
     examples = _examples_of_all(of_seed)
     folders = {seed: workdir / f"seed_{seed}" for seed in of_seed}
     with locked(workdir):
-        cluster.on_first(lambda: configs.save(config, workdir))
+        cluster.run_on_primary(lambda: configs.save(config, workdir))
         with contextlib.ExitStack() as held:
             for seed, folder in folders.items():
                 configs.refuse_other(of_seed[seed], folder)
                 held.enter_context(locked(folder))
-                cluster.on_first(lambda seed=seed, folder=folder: configs.save(of_seed[seed], folder))
-            train_together(config, folders, distillation.taught(config, examples), stopwatch)
+                cluster.run_on_primary(lambda seed=seed, folder=folder: configs.save(of_seed[seed], folder))
+            train_seeds(config, folders, distillation.taught(config, examples), timer)
         # Trained as they are, nothing is left to each but its scores and its report.
         results = [train_and_score(of_seed[seed], folder, examples) for seed, folder in folders.items()]
-        result = cluster.on_first(lambda: _conclude(config, workdir, results))
+        result = cluster.run_on_primary(lambda: _conclude(config, workdir, results))
     for name, scores in result["splits"].items():
         logging.info(
             "%d seeds: %s %.2f %% +- %.2f (standard deviation over seeds)",

@@ -20,7 +20,7 @@ SIGNED = matplotlib.colormaps["RdBu_r"]  # red speaks for the class, blue agains
 def save_faces(path: str | os.PathLike, explained: Explained, label_names: Sequence[str]) -> None:
     """One row a face: the face, then its map by each method."""
     columns = ["", *explained.maps]
-    with files.atomic_path(path) as aside:
+    with files.atomic_path(path) as tmp:
         figure, grid = _grid(len(explained.images), len(columns))
         for axes, title in zip(grid[0], columns, strict=True):
             axes.set_title(title.replace("_", "\n", 1).replace("_", " "), fontsize=8)
@@ -37,13 +37,13 @@ def save_faces(path: str | os.PathLike, explained: Explained, label_names: Seque
                     axes.imshow(maps[i], cmap="gray", vmin=-limit, vmax=limit)
                 else:
                     axes.imshow(overlay(face, maps[i]))
-        figure.savefig(aside, dpi=120)
+        figure.savefig(tmp, dpi=120)
 
 
 def save_class_averages(path: str | os.PathLike, averages: Sequence[ClassAverage], label_names: Sequence[str]) -> None:
     """One column a class: the mean face, and below it the mean face under the mean map of each method."""
     methods = list(averages[0].maps)
-    with files.atomic_path(path) as aside:
+    with files.atomic_path(path) as tmp:
         figure, grid = _grid(1 + len(methods), len(averages))
         for axes, method in zip(grid[1:, 0], methods, strict=True):
             axes.set_ylabel(method.replace("_", " "), fontsize=8)
@@ -53,7 +53,7 @@ def save_class_averages(path: str | os.PathLike, averages: Sequence[ClassAverage
             column[0].imshow(face)
             for axes, method in zip(column[1:], methods, strict=True):
                 axes.imshow(overlay(face, average.maps[method]))
-        figure.savefig(aside, dpi=120)
+        figure.savefig(tmp, dpi=120)
 
 
 def overlay(face: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -87,12 +87,12 @@ def export(
     )
     images = _drawn(spec) if evaluation is None else evaluation.images
     formats = [comparison.reference(_flax_logits(config, variables, len(label_names), images), evaluation)]
-    with files.atomic_path(out) as aside:
-        aside.mkdir()
-        _write_graphs(aside, config, spec, variables, label_names, float16, _chosen(calibration) if int8 else None)
-        weights.save(aside / manifest.FILES["weights"], variables)
+    with files.atomic_path(out) as tmp:
+        tmp.mkdir()
+        _write_graphs(tmp, config, spec, variables, label_names, float16, _chosen(calibration) if int8 else None)
+        weights.save(tmp / manifest.FILES["weights"], variables)
         for role in runtimes.GRAPHS:
-            if (path := aside / manifest.FILES[role]).exists():
+            if (path := tmp / manifest.FILES[role]).exists():
                 logging.info("running %s over %d faces", path.name, len(images))
                 formats.append(comparison.measure(path, role, images, evaluation, formats[0]))
         _refuse_disagreement(formats)
@@ -101,7 +101,7 @@ def export(
             "args": config.model.args.to_dict(),
             "parameters": sum(array.size for array in jax.tree.leaves(variables)),
         }
-        (aside / manifest.FILES["card"]).write_text(
+        (tmp / manifest.FILES["card"]).write_text(
             card.text(
                 name=config.name,
                 labels=label_names,
@@ -114,7 +114,7 @@ def export(
             )
         )
         manifest.write(
-            aside,
+            tmp,
             name=config.name,
             labels=label_names,
             input=spec,
@@ -125,7 +125,7 @@ def export(
             provenance=provenance.of_run(config, result, training_data, licence)
             | {"formats": comparison.record(formats)},
         )
-        remarks = comparison.int8_remarks(formats, aside / manifest.FILES["int8"]) if int8 else ()
+        remarks = comparison.int8_remarks(formats, tmp / manifest.FILES["int8"]) if int8 else ()
     return Exported(manifest.read(out), tuple(formats), tuple(remarks))
 
 

@@ -15,14 +15,14 @@ from fer_jax.faces import cropping
 
 SEARCH_SIDE_MOVING = 320  # pixels of the longer side a frame is brought to before the search, in a video
 SEARCH_SIDE_STILL = 960  # and in a picture, where nobody waits and crowds are common
-SMALLEST_FACE = 20  # pixels after that; the cascade's own window
+MIN_FACE = 20  # pixels after that; the cascade's own window
 BEYOND_EDGE = 0.15  # of the shorter side is added around what Haar searches, for faces the frame cuts off
 
 YUNET_SCORE = 0.6  # on the group video: 0.5 finds 1 % more faces and false ones in every tenth frame
 YUNET_OVERLAP = 0.3  # boxes that overlap more are one face
 YUNET_CANDIDATES = 5000  # before that; enough for crowds
 
-LARGEST_ROLL_DEGREES = 45  # eyes that slope more are not a pair
+MAX_ROLL_DEGREES = 45  # eyes that slope more are not a pair
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Haar:
             cv2.copyMakeBorder(small, rim, rim, rim, rim, cv2.BORDER_REPLICATE),
             scaleFactor=1.15,
             minNeighbors=2,
-            minSize=(SMALLEST_FACE, SMALLEST_FACE),
+            minSize=(MIN_FACE, MIN_FACE),
         )
         boxes = [(np.asarray(box, np.float64) - (rim, rim, 0, 0)) * scale for box in boxes]
         return [Face(box, self._roll(grey, box) if self._eyes else 0.0) for box in boxes]
@@ -171,7 +171,7 @@ def shrink(image: np.ndarray, side: int) -> tuple[np.ndarray, float]:
 def _slope(left: Any, right: Any) -> float:
     """Clockwise slope in degrees of the line between two eyes (x, y), 0 where it is too steep to be one."""
     degrees = math.degrees(math.atan2(right[1] - left[1], right[0] - left[0]))
-    return degrees if abs(degrees) <= LARGEST_ROLL_DEGREES else 0.0
+    return degrees if abs(degrees) <= MAX_ROLL_DEGREES else 0.0
 
 
 def _cascade(file: str) -> cv2.CascadeClassifier:

@@ -58,9 +58,9 @@ def extract(
     policy = cropping.CropPolicy.of(cropping.CROP, detector.name)
     found: dict[str, list[str]] = {"face": [], "no face": [], "unreadable": []}
     written = set()
-    with files.atomic_path(out) as aside:
-        aside.mkdir(parents=True)
-        with (aside / LISTING).open("w", newline="", encoding="utf-8") as listing:
+    with files.atomic_path(out) as tmp:
+        tmp.mkdir(parents=True)
+        with (tmp / LISTING).open("w", newline="", encoding="utf-8") as listing:
             rows = csv.writer(listing)
             rows.writerow(COLUMNS)
             for path in tqdm.tqdm(photographs, unit="photograph", disable=None):
@@ -83,8 +83,8 @@ def extract(
                             square, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
                         )
                     target = _target(path.relative_to(source), number, written)
-                    (aside / target).parent.mkdir(parents=True, exist_ok=True)
-                    (aside / target).write_bytes(cv2.imencode(".png", square)[1].tobytes())
+                    (tmp / target).parent.mkdir(parents=True, exist_ok=True)
+                    (tmp / target).write_bytes(cv2.imencode(".png", square)[1].tobytes())
                     rows.writerow(
                         (name, finding, target.as_posix(), *(f"{value:.1f}" for value in face.box), f"{face.roll:.1f}")
                     )

@@ -13,7 +13,7 @@ from fer_jax.faces.detection import Detector
 
 FACE_SIDES = (64, 96, 192)  # pixels the images are brought to: about what faces measure in searched frames
 SURROUNDINGS = 0.5  # of the side, repeated edge pixels around them: detectors want to see some
-SMALLEST_SHARE = 0.4  # of the side; a smaller box is not the face the image shows
+MIN_SHARE = 0.4  # of the side; a smaller box is not the face the image shows
 
 
 def calibrate(detector: Detector, images: np.ndarray) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def calibrate(detector: Detector, images: np.ndarray) -> dict[str, Any]:
             boxes = [face.box for face in detector.detect(frame)]
             box = max(boxes, key=lambda box: box[2:].max(), default=np.zeros(4))
             larger = box[2:].max()
-            if larger >= SMALLEST_SHARE * side:
+            if larger >= MIN_SHARE * side:
                 offset = (rim + side / 2 - box[:2] - box[2:] / 2) / larger
                 measured.append((side / larger, *offset))
     if not measured:

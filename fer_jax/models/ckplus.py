@@ -37,7 +37,7 @@ class CkPlusModel1(_CkPlus):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         x = self.max_pool(2, name="pool1")(self._block(x, train, 1, 128, "SAME"))
-        x = self.max_pool(2, name="pool2")(self.expose(self._block(x, train, 2, 256, "VALID")))
+        x = self.max_pool(2, name="pool2")(self.tap_features(self._block(x, train, 2, 256, "VALID")))
         return self._classify_maps(x, train)
 
 
@@ -46,5 +46,5 @@ class CkPlusModel2(_CkPlus):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        x = self.max_pool(2, name="pool1")(self.expose(self._block(x, train, 1, 128, "SAME")))
+        x = self.max_pool(2, name="pool1")(self.tap_features(self._block(x, train, 1, 128, "SAME")))
         return self._classify_maps(x, train)

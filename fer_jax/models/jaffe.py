@@ -20,7 +20,7 @@ class JaffeBasic(Network):
         x = nn.relu(self.conv(5, 5, name="conv1")(x))
         x = self.max_pool(3, name="pool1")(x)
         x = nn.relu(self.conv(15, 5, strides=3, padding="VALID", name="conv2")(x))
-        x = self.max_pool(2, name="pool2")(self.expose(x))
+        x = self.max_pool(2, name="pool2")(self.tap_features(x))
         x = nn.relu(self.dense(64, name="dense1")(Flatten(name="flatten")(x)))
         return self.classify(x)
 
@@ -36,7 +36,7 @@ class JaffeDropout(Network):
         x = self.max_pool(3, name="pool1")(x)
         x = nn.Dropout(self.dropout, deterministic=not train, name="dropout1")(x)
         x = nn.relu(self.conv(15, 5, strides=3, padding="VALID", name="conv2")(x))
-        x = self.max_pool(2, name="pool2")(self.expose(x))
+        x = self.max_pool(2, name="pool2")(self.tap_features(x))
         # One 5x5 window on a 6x6 map: the third convolution sees no place, so Grad-CAM looks at the second.
         x = nn.relu(self.conv(80, 5, strides=5, padding="VALID", name="conv3")(x))
         x = nn.Dropout(self.dropout, deterministic=not train, name="dropout2")(x)
@@ -56,7 +56,7 @@ class JaffeBest(Network):
         x = self.max_pool(2, name="pool1")(x)
         x = nn.relu(self.conv(16, 5, name="conv2")(x))
         x = self.max_pool(2, name="pool2")(x)
-        x = self.expose(nn.relu(self.conv(120, 5, padding="VALID", name="conv3")(x)))
+        x = self.tap_features(nn.relu(self.conv(120, 5, padding="VALID", name="conv3")(x)))
         x = nn.Dropout(self.conv_dropout, deterministic=not train, name="dropout1")(x)
         x = nn.relu(self.dense(84, name="dense1")(Flatten(name="flatten")(x)))
         x = nn.Dropout(self.dense_dropout, deterministic=not train, name="dropout2")(x)

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 
 from fer_jax.models import layers
-from fer_jax.models.network import Enlarge, GlobalAveragePool, Network, at_least_float32
+from fer_jax.models.network import GlobalAveragePool, Network, Upsample, at_least_float32
 
 
 class MiniXception(Network):
@@ -31,7 +31,7 @@ class MiniXception(Network):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         if self.enlarge_to:
-            x = Enlarge(self.enlarge_to, name="enlarge")(x)
+            x = Upsample(self.enlarge_to, name="enlarge")(x)
         for i in (1, 2):
             x = self.conv(self.stem_features, padding="VALID", use_bias=False, name=f"stem{i}_conv")(x)
             x = nn.relu(self.norm(name=f"stem{i}_norm")(x, train))
@@ -44,7 +44,7 @@ class MiniXception(Network):
             x = self._separable_conv(features, f"{block}_conv2")(x)
             x = self.norm(name=f"{block}_norm2")(x, train)
             x = self.max_pool(3, 2, "SAME", name=f"{block}_pool")(x) + residual
-        maps = at_least_float32(self.conv(self.num_classes, name="classes_conv")(self.expose(x)))
+        maps = at_least_float32(self.conv(self.num_classes, name="classes_conv")(self.tap_features(x)))
         self.sow("intermediates", "class_maps", maps)
         return GlobalAveragePool(name="pool")(maps)
 

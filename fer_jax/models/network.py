@@ -61,7 +61,7 @@ class Network(nn.Module):
         return nn.Dense(features, dtype=self.dtype, kernel_init=nn.initializers.glorot_uniform(), name=name)
 
     @nn.nowrap
-    def expose(self, maps: jax.Array) -> jax.Array:
+    def tap_features(self, maps: jax.Array) -> jax.Array:
         """The maps (N, h, w, channels) that Grad-CAM looks at, sown into "intermediates" as "features".
 
         A caller who applies the network with a collection {"perturbations": {"features": zeros}} has it added to them,
@@ -117,7 +117,7 @@ class GlobalAveragePool(nn.Module):
         return x.mean(axis=(1, 2))
 
 
-class Enlarge(nn.Module):
+class Upsample(nn.Module):
     """(N, h, w, channels) to (N, side, side, channels) by linear interpolation, as `jax.image.resize`.
 
     Two products with constant matrices, which every exported format has.

@@ -31,7 +31,7 @@ class ResNet18(Network):
                 strides = 2 if block == 1 and stage > 1 else 1
                 x = self._basic_block(x, train, features, strides, f"stage{stage}_block{block}")
         dropout = nn.Dropout(self.dropout, deterministic=not train, name="dropout")
-        return self.classify_pooled(self.expose(x), dropout)
+        return self.classify_pooled(self.tap_features(x), dropout)
 
     @nn.nowrap
     def _basic_block(self, x: jax.Array, train: bool, features: int, strides: int, name: str) -> jax.Array:

@@ -23,5 +23,5 @@ class SixConv(Network):
             x = nn.relu(self.conv(self.features, kernel, name=f"conv{i}")(x))
             if pool > 1:
                 x = self.max_pool(pool, name=f"pool{i}")(x)
-        x = Flatten(name="flatten")(self.expose(x))
+        x = Flatten(name="flatten")(self.tap_features(x))
         return self.classify(nn.Dropout(self.dropout, deterministic=not train, name="dropout")(x))

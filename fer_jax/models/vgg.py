@@ -34,7 +34,7 @@ class Vgg(Network):
                 x = nn.relu(self.norm(name=f"stage{stage}_norm{i}", momentum=0.9, epsilon=1e-5)(x, train))
             if stage < len(self.stage_features):
                 x = self.max_pool(2, name=f"stage{stage}_pool")(x)
-        x = self.expose(x)
+        x = self.tap_features(x)
         if not self.dense_features:
             return self.classify_pooled(x, nn.Dropout(self.dropout, deterministic=not train, name="dropout"))
         x = Flatten(name="flatten")(self.max_pool(2, name=f"stage{len(self.stage_features)}_pool")(x))

@@ -26,6 +26,6 @@ class Vgg16(Network):
             for i in range(1, convolutions + 1):
                 x = nn.relu(self.conv(features, name=f"block{block}_conv{i}")(x))
             if block == len(BLOCKS):
-                x = self.expose(x)
+                x = self.tap_features(x)
             x = self.max_pool(2, name=f"block{block}_pool")(x)
         return self.classify(GlobalAveragePool(name="pool")(x))

@@ -10,7 +10,7 @@ import jax
 from jax.experimental.xla_metadata import set_xla_metadata
 
 
-def isolated(function: Callable | None = None, *, static_argnums: tuple[int, ...] = ()) -> Callable:
+def fusion_barrier(function: Callable | None = None, *, static_argnums: tuple[int, ...] = ()) -> Callable:
     """A decorator: XLA compiles the function as a computation of its own and fuses nothing into it or out of it.
 
     The CPU backend fuses elementwise work into its consumers until one loop recomputes, index by index, what should
@@ -18,7 +18,7 @@ def isolated(function: Callable | None = None, *, static_argnums: tuple[int, ...
     materialised, so it belongs around a few passes over an array, not around one multiplication.
     """
     if function is None:
-        return functools.partial(isolated, static_argnums=static_argnums)
+        return functools.partial(fusion_barrier, static_argnums=static_argnums)
     compiled = jax.jit(function, static_argnums=static_argnums)
 
     @functools.wraps(function)

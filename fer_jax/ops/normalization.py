@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from fer_jax.ops.boundary import isolated
+from fer_jax.ops.boundary import fusion_barrier
 from fer_jax.ops.layout import BATCH, CHANNEL, HEIGHT, WIDTH, per_channel, swap
 
 PLACES = (HEIGHT, WIDTH, BATCH)
@@ -42,7 +42,7 @@ def _average(sums: Sequence[jax.Array], x: jax.Array, axis_name: str | None) -> 
     return means if axis_name is None else lax.pmean(means, axis_name)
 
 
-@isolated
+@fusion_barrier
 def _sums(x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Of x and of x * y, each (C,), at least float32."""
     dtype = jnp.promote_types(x.dtype, jnp.float32)

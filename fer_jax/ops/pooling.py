@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from fer_jax.ops.boundary import isolated
+from fer_jax.ops.boundary import fusion_barrier
 from fer_jax.ops.layout import HEIGHT, WIDTH, Pads, pad, padding, swap
 
 
@@ -51,12 +51,12 @@ def _candidates(x: jax.Array, axis: int, window: int, strides: int) -> list[jax.
     return [lax.slice_in_dim(x, i, i + reach, strides, axis) for i in range(window)]
 
 
-@isolated(static_argnums=(1, 2, 3))
+@fusion_barrier(static_argnums=(1, 2, 3))
 def _maximum(x: jax.Array, axis: int, window: int, strides: int) -> jax.Array:
     return functools.reduce(jnp.maximum, _candidates(x, axis, window, strides))
 
 
-@isolated(static_argnums=(2, 3, 4))
+@fusion_barrier(static_argnums=(2, 3, 4))
 def _first(x: jax.Array, y: jax.Array, axis: int, window: int, strides: int) -> jax.Array:
     """How far into its window the first maximum lies: int8, for the gradient to read a quarter of the memory."""
     first = jnp.full(y.shape, window - 1, jnp.int8)
@@ -80,7 +80,7 @@ def _spread(first: jax.Array, dy: jax.Array, axis: int, window: int, strides: in
     return lax.slice_in_dim(dx, places.start - begin * strides, places.stop - begin * strides, axis=axis)
 
 
-@isolated(static_argnums=(2, 3, 4))
+@fusion_barrier(static_argnums=(2, 3, 4))
 def _to_first(first: jax.Array, dy: jax.Array, axis: int, overlap: int, strides: int) -> jax.Array:
     """`dy` where `first` points. A new axis counts the places of a group, all of which the same windows see."""
     count = dy.shape[axis] - overlap

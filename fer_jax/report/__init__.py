@@ -249,6 +249,6 @@ def _render(template: str, path: pathlib.Path, page: dict[str, Any]) -> pathlib.
         loader=jinja2.PackageLoader("fer_jax.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["percent"] = lambda value, digits=1: f"{100 * value:.{digits}f}"
-    with files.atomic_path(path) as aside:
-        aside.write_text(environment.get_template(template).render(page))
+    with files.atomic_path(path) as tmp:
+        tmp.write_text(environment.get_template(template).render(page))
     return path

@@ -18,7 +18,7 @@ from fer_jax.preprocess import scaling
 from fer_jax.report.records import Predictions
 
 SHOWN = 32
-MOST_PIXELS = 96  # a side of a picture in the page
+MAX_PIXELS = 96  # a side of a picture in the page
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Face:
     def source(self) -> str:
         """The picture as a data: address."""
         image = self.image[..., ::-1] if self.image.shape[-1] == 3 else self.image  # OpenCV writes BGR
-        if max(image.shape[:2]) > MOST_PIXELS:
-            factor = MOST_PIXELS / max(image.shape[:2])
+        if max(image.shape[:2]) > MAX_PIXELS:
+            factor = MAX_PIXELS / max(image.shape[:2])
             image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
         return "data:image/png;base64," + base64.b64encode(cv2.imencode(".png", image)[1]).decode()
 

@@ -59,11 +59,11 @@ def svg(draw: Draw, inches: tuple[float, float] = PANEL_INCHES) -> Markup:
 
 def png(path: str | os.PathLike, draws: Sequence[Draw], inches: tuple[float, float] = PANEL_INCHES) -> None:
     """Plots side by side in one picture file on white; `inches` is the size of each."""
-    with matplotlib.rc_context(STYLE), files.atomic_path(path) as aside:
+    with matplotlib.rc_context(STYLE), files.atomic_path(path) as tmp:
         figure = Figure((inches[0] * len(draws), inches[1]), layout="constrained")
         for draw, axes in zip(draws, figure.subplots(1, len(draws), squeeze=False)[0], strict=True):
             draw(axes)
-        figure.savefig(aside, dpi=144)
+        figure.savefig(tmp, dpi=144)
 
 
 def curves(
@@ -191,7 +191,7 @@ def bars(title: str, groups: Sequence[str], series: Mapping[str, Sequence[float]
 def sheet(path: str | os.PathLike, images: np.ndarray, captions: Sequence[tuple[str, str]], columns: int = 8) -> None:
     """Faces uint8 (N, H, W, C) in rows, each with a caption (text, colour), as a PNG file."""
     rows = -(-len(images) // columns)
-    with matplotlib.rc_context(STYLE), files.atomic_path(path) as aside:
+    with matplotlib.rc_context(STYLE), files.atomic_path(path) as tmp:
         figure = Figure((1.25 * columns, 1.55 * rows))
         figure.subplots_adjust(0.005, 0.005, 0.995, 1 - 0.25 / (1.55 * rows), wspace=0.06, hspace=0.28)
         for axes in (grid := figure.subplots(rows, columns, squeeze=False).ravel()):
@@ -199,7 +199,7 @@ def sheet(path: str | os.PathLike, images: np.ndarray, captions: Sequence[tuple[
         for axes, image, (text, colour) in zip(grid, images, captions, strict=False):
             axes.imshow(np.broadcast_to(image, (*image.shape[:2], 3)), interpolation="nearest")
             axes.set_title(text, fontsize=7, color=colour, pad=2)
-        figure.savefig(aside, dpi=120)
+        figure.savefig(tmp, dpi=120)
 
 
 def _colours(count: int) -> list[Any]:

@@ -16,7 +16,7 @@ from fer_jax.serve.tracker import Motion, Track, Tracker
 
 
 @dataclasses.dataclass(frozen=True)
-class Searched:
+class Detections:
     """A frame after the search for faces.
 
     Attributes:
@@ -45,7 +45,7 @@ class Activation:
 
 
 @dataclasses.dataclass(frozen=True)
-class Reading:
+class TrackedFace:
     """What is known of one face in one frame.
 
     Attributes:
@@ -72,11 +72,11 @@ class Reading:
 
 
 @dataclasses.dataclass(frozen=True)
-class Scene:
+class FrameResult:
     """A frame with its faces, oldest track first."""
 
     frame: Frame
-    readings: list[Reading]
+    readings: list[TrackedFace]
 
 
 class Analyser:
@@ -109,16 +109,16 @@ class Analyser:
         self._since_search = 0
         self._small: np.ndarray | None = None
 
-    def search(self, frame: Frame) -> Searched:
+    def search(self, frame: Frame) -> Detections:
         """Find the faces, if it is this frame's turn."""
         small, scale = detection.shrink(cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY), detection.SEARCH_SIDE_MOVING)
         follows = not frame.starts and self._small is not None and self._small.shape == small.shape
         motion = Motion(self._small, small, scale) if follows else None
         self._small = small
         self._since_search = (self._since_search + 1) % self._every if follows else 0
-        return Searched(frame, None if self._since_search else self._detector.detect(frame.image), motion)
+        return Detections(frame, None if self._since_search else self._detector.detect(frame.image), motion)
 
-    def read(self, searched: Searched) -> Scene:
+    def read(self, searched: Detections) -> FrameResult:
         """Follow the faces and classify those that are seen, all in one call."""
         frame = searched.frame
         if frame.starts:
@@ -134,7 +134,7 @@ class Analyser:
         for track in tracks:
             if track.found:  # one that is missed keeps what it last showed
                 track.history.update(probabilities[rows[track.id]], frame.time)
-        return Scene(
+        return FrameResult(
             frame,
             [
                 self._reading(
@@ -144,9 +144,9 @@ class Analyser:
             ],
         )
 
-    def _reading(self, track: Track, crop: np.ndarray | None, maps: np.ndarray | None) -> Reading:
+    def _reading(self, track: Track, crop: np.ndarray | None, maps: np.ndarray | None) -> TrackedFace:
         history = track.history
-        return Reading(
+        return TrackedFace(
             track.id,
             track.box,
             history.label,
@@ -166,7 +166,7 @@ class Analyser:
         return Activation(values / largest if largest > 0 else values, region)
 
 
-class Pipeline(Iterator[Scene]):
+class Pipeline(Iterator[FrameResult]):
     """The scenes of a source: reading, searching and classifying overlap with whatever is done to the scenes.
 
     Of a live source frames are dropped where a stage is slow; of a file never.
@@ -179,7 +179,7 @@ class Pipeline(Iterator[Scene]):
         self._stages = captured, searched, self._last
         self.take = self._last.take
 
-    def __next__(self) -> Scene:
+    def __next__(self) -> FrameResult:
         return next(self._last)
 
     def close(self) -> None:

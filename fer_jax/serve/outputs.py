@@ -20,16 +20,16 @@ import numpy as np
 
 from fer_jax import files
 from fer_jax.errors import UserError
-from fer_jax.serve.analysis import Scene
+from fer_jax.serve.analysis import FrameResult
 
 # the codecs that opencv-python's FFmpeg can encode and most players know
 VIDEO_CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "XVID", ".webm": "VP80"}
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
-LONGEST_GAP_SECONDS = 1.0  # of a live source that is filled with the last frame; a longer one was a pause, and is cut
+MAX_GAP_SECONDS = 1.0  # of a live source that is filled with the last frame; a longer one was a pause, and is cut
 
 
 class Recording:
-    """An annotated video, written aside and named when it is closed; or, for a name such as out.png, a picture.
+    """An annotated video that gets its name when it is closed; or, for a name such as out.png, a picture.
 
     The video has the source's size and frame rate and no sound. Of a live source it lasts as long as the source did:
     a frame is repeated for those that were dropped. Pictures of other sizes are fitted into the first one's.
@@ -74,7 +74,7 @@ class Recording:
         due = self._written + 1
         if self._live:
             due = round((time - self._shift) * self._rate) + 1
-            if (due - self._written) / self._rate > LONGEST_GAP_SECONDS:
+            if (due - self._written) / self._rate > MAX_GAP_SECONDS:
                 self._shift += (due - self._written - 1) / self._rate
                 due = self._written + 1
         for _ in range(self._written, due):
@@ -83,9 +83,9 @@ class Recording:
 
     def _open(self, image: np.ndarray) -> None:
         self._size = image.shape[1], image.shape[0]
-        aside = self._stack.enter_context(files.atomic_path(self.path))
+        tmp = self._stack.enter_context(files.atomic_path(self.path))
         codec = cv2.VideoWriter.fourcc(*VIDEO_CODECS[self.path.suffix.lower()])
-        self._video = cv2.VideoWriter(str(aside), cv2.CAP_FFMPEG, codec, self._rate, self._size)
+        self._video = cv2.VideoWriter(str(tmp), cv2.CAP_FFMPEG, codec, self._rate, self._size)
         if not self._video.isOpened():
             self._stack.pop_all()
             raise UserError(
@@ -99,8 +99,8 @@ class Recording:
             if self._video is not None:
                 self._video.release()
         if self._picture is not None:
-            with files.atomic_path(self.path) as aside:
-                _save(aside, self._picture)
+            with files.atomic_path(self.path) as tmp:
+                _save(tmp, self._picture)
 
 
 class Events:
@@ -141,7 +141,7 @@ class Events:
                 ]
             )
 
-    def write(self, scene: Scene) -> None:
+    def write(self, scene: FrameResult) -> None:
         """Write the frame's line, or its faces' rows. `BrokenPipeError` when nobody reads standard output any more."""
         record = self._record(scene)
         if self._csv is None:
@@ -163,7 +163,7 @@ class Events:
                 )
         self._file.flush()
 
-    def _record(self, scene: Scene) -> dict[str, Any]:
+    def _record(self, scene: FrameResult) -> dict[str, Any]:
         return {
             "frame": scene.frame.index,
             "time": round(scene.frame.time, 4),
@@ -199,7 +199,7 @@ class FaceFolder:
         self._labels = labels
         _make_folder("--save-faces", self._folder)
 
-    def write(self, scene: Scene) -> None:
+    def write(self, scene: FrameResult) -> None:
         """Save the pixels that were classified in this frame, before they were resized."""
         for reading in scene.readings:
             if reading.crop is not None:

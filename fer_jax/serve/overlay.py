@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from fer_jax import labels as label_names
-from fer_jax.serve.analysis import Activation, Reading, Scene
+from fer_jax.serve.analysis import Activation, FrameResult, TrackedFace
 from fer_jax.serve.tracker import overlap
 
 VIEWS = ("multi", "single")
@@ -52,7 +52,7 @@ class Overlay:
         self._colours = colours(labels)
         self._chosen = 0
 
-    def draw(self, scene: Scene, view: str, explain: bool = False) -> np.ndarray:
+    def draw(self, scene: FrameResult, view: str, explain: bool = False) -> np.ndarray:
         """A copy of the frame with its faces: all of them, or the largest one and a bar for every class.
 
         With `explain`, what speaks for a face's name is tinted red and what speaks against it blue.
@@ -72,7 +72,7 @@ class Overlay:
             self._bars(pen, readings[0])
         return image
 
-    def _largest(self, readings: Sequence[Reading]) -> Reading | None:
+    def _largest(self, readings: Sequence[TrackedFace]) -> TrackedFace | None:
         """The largest face; two of nearly the same size do not take turns."""
         areas = {reading.track: float(np.prod(reading.box[2:])) for reading in readings}
         if not areas:
@@ -81,7 +81,7 @@ class Overlay:
             self._chosen = max(areas, key=areas.__getitem__)
         return next(reading for reading in readings if reading.track == self._chosen)
 
-    def _names_over(self, pen: _Pen, readings: Sequence[Reading]) -> None:
+    def _names_over(self, pen: _Pen, readings: Sequence[TrackedFace]) -> None:
         """Each face's name beside its box, in smaller letters where a crowd leaves no room for large ones."""
         boxes = np.array([reading.box for reading in readings]).reshape(-1, 4)
         texts = [
@@ -96,7 +96,7 @@ class Overlay:
         for reading, text, place in zip(readings, texts, places, strict=True):
             pen.label(text, place[:2], self._colours[reading.label])
 
-    def _bars(self, pen: _Pen, reading: Reading) -> None:
+    def _bars(self, pen: _Pen, reading: TrackedFace) -> None:
         """A panel at the left with name, bar and per cent of every class."""
         name_width = max(pen.extent(name)[0] for name in self._names)
         row = pen.extent("x")[1]

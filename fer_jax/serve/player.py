@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from fer_jax.serve import overlay
-from fer_jax.serve.analysis import Analyser, Pipeline, Scene
+from fer_jax.serve.analysis import Analyser, FrameResult, Pipeline
 from fer_jax.serve.outputs import Events, FaceFolder, Recording
 from fer_jax.serve.sources import Source
 from fer_jax.serve.window import KEYS, Window
@@ -78,7 +78,7 @@ class Player:
         self._face_folder = face_folder
         self._max_frames = max_frames
         self._overlay = overlay.Overlay(analyser.labels)
-        self._scene: Scene | None = None
+        self._scene: FrameResult | None = None
         self._drawn: np.ndarray | None = None
         self._tracks: set[int] = set()
         self._paused = self._keys_shown = self._quit = False
@@ -126,7 +126,7 @@ class Player:
         summary.stopped_by = stop[0] if stop else 0
         return summary
 
-    def _scenes(self, pipeline: Pipeline, stop: list[int]) -> Iterator[Scene]:
+    def _scenes(self, pipeline: Pipeline, stop: list[int]) -> Iterator[FrameResult]:
         """Scenes as they come and are wanted; keys are answered in between."""
         while not (stop or self._quit):
             if self._paused:
@@ -140,7 +140,7 @@ class Player:
                 yield scene
             self._answer_key(0.0)
 
-    def _put(self, scene: Scene) -> None:
+    def _put(self, scene: FrameResult) -> None:
         """Draw a scene where anybody looks, and write it to the outputs."""
         self._scene = scene
         if self._window or self._recording:
@@ -164,7 +164,7 @@ class Player:
     def _draw(self) -> None:
         self._drawn = self._overlay.draw(self._scene, self._view, self._explain)
 
-    def _wait_until_due(self, scene: Scene) -> None:
+    def _wait_until_due(self, scene: FrameResult) -> None:
         """A file plays in its own time, or slower where the machine is; what is live comes when it comes."""
         while not (self._source.live or self._quit):
             early = self._first_shown + self._behind + scene.frame.time - time.perf_counter()
@@ -173,7 +173,7 @@ class Player:
                 return
             self._answer_key(min(early, POLL_SECONDS))
 
-    def _count(self, scene: Scene) -> None:
+    def _count(self, scene: FrameResult) -> None:
         now = time.perf_counter()
         self._shown.append(now)
         while now - self._shown[0] > RATE_WINDOW_SECONDS:

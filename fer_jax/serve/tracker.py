@@ -16,10 +16,10 @@ from fer_jax.serve.smoothing import History
 # own width still meets itself: Yang et al., "Hard to Track Objects with Irregular Motions and Similar Appearances? Make
 # It Easier by Buffering the Matching Space", WACV 2023
 BUFFER = 0.3
-LEAST_OVERLAP = 0.2  # intersection over union of the grown boxes
+MIN_OVERLAP = 0.2  # intersection over union of the grown boxes
 HITS_TO_SHOW = 2  # a face found in one frame only is mostly none
 SURVIVES_SECONDS = 0.8  # without being found
-LEAST_VISIBLE = 0.3  # share of a box that was not found again and lies within the frame
+MIN_VISIBLE = 0.3  # share of a box that was not found again and lies within the frame
 # least gains of the alpha-beta filter, for position and speed: a box trembles half as much as what is found
 ALPHA, BETA = 0.6, 0.15
 FLOW_POINTS = 5  # a side of the grid of points that are followed between detections
@@ -162,7 +162,7 @@ class Tracker:
         visible = np.minimum(track.box[:2] + track.box[2:], size) - np.maximum(track.box[:2], 0)
         share = np.prod(np.maximum(visible, 0)) / np.prod(track.box[2:])
         # the first doubt ends a track that was not yet believed
-        return track.hits >= HITS_TO_SHOW and time - track.seen <= SURVIVES_SECONDS and share >= LEAST_VISIBLE
+        return track.hits >= HITS_TO_SHOW and time - track.seen <= SURVIVES_SECONDS and share >= MIN_VISIBLE
 
 
 def _correct(track: Track, box: np.ndarray, elapsed: float) -> None:
@@ -196,7 +196,7 @@ def assign(tracks: np.ndarray, boxes: np.ndarray) -> list[tuple[int, int]]:
       boxes: (B, 4).
     """
     overlaps = overlap(grow(tracks), grow(boxes))
-    possible = overlaps >= LEAST_OVERLAP
+    possible = overlaps >= MIN_OVERLAP
     if (possible.sum(axis=0) <= 1).all() and (possible.sum(axis=1) <= 1).all():
         # nobody competes, which is nearly always so, and importing scipy takes a second
         return [(int(t), int(b)) for t, b in np.argwhere(possible)]

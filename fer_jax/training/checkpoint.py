@@ -4,9 +4,9 @@
                          host.json       best score, counters, seconds, examples, ...
                          checksums.json  sha256 of every other file, written last
 
-A step's folder is written aside by a background thread and renamed when it is complete, so a folder with a number for
-a name is whole unless the disk failed later; checksums are verified before it is used, and a damaged one is passed
-over for the one before it. The newest `keep` are kept, and the best beside them.
+A background thread writes a step's folder to a temporary path and renames it when it is complete, so a folder with a
+number for a name is whole unless the disk failed later. Checksums are verified before it is used, and a damaged one is
+passed over for the one before it. The newest `keep` are kept, and the best beside them.
 
 The state is the same on every device of every process, so the first process writes and reads it alone and hands what
 it read to the others: the folder need not be shared between hosts, and the writing thread has nobody to wait for, in
@@ -82,7 +82,7 @@ class Checkpoints:
 
         Waits for the write before it, and raises what that one raised. Does nothing but in the first process.
         """
-        if not cluster.is_first():
+        if not cluster.is_primary():
             return
         self.wait()
         # Copied before training goes on: the step donates its state.
@@ -104,13 +104,13 @@ class Checkpoints:
 
     def _write(self, step: int, arrays: Any, host: dict[str, Any]) -> None:
         try:
-            with _orbax_silent(), files.atomic_path(self.folder / f"{step:08d}") as aside:
-                aside.mkdir(parents=True, exist_ok=True)
+            with _orbax_silent(), files.atomic_path(self.folder / f"{step:08d}") as tmp:
+                tmp.mkdir(parents=True, exist_ok=True)
                 with _checkpointer() as checkpointer:
-                    checkpointer.save(aside.absolute() / ARRAYS, arrays)
-                files.write_json(aside / HOST, {"format": FORMAT} | host)
-                sums = {str(p.relative_to(aside)): files.sha256(p) for p in sorted(aside.rglob("*")) if p.is_file()}
-                files.write_json(aside / CHECKSUMS, sums)
+                    checkpointer.save(tmp.absolute() / ARRAYS, arrays)
+                files.write_json(tmp / HOST, {"format": FORMAT} | host)
+                sums = {str(p.relative_to(tmp)): files.sha256(p) for p in sorted(tmp.rglob("*")) if p.is_file()}
+                files.write_json(tmp / CHECKSUMS, sums)
         except (OSError, ValueError) as error:  # tensorstore's are ValueErrors
             whole = [old for old in self.steps() if self.damage(old) is None]
             kept = f"the checkpoint of step {whole[-1]} is whole" if whole else "there is no other checkpoint"
@@ -135,12 +135,12 @@ class Checkpoints:
         Raises:
           UserError: when `step` is damaged or absent, or the checkpoint is of another format, network or optimiser.
         """
-        found = cluster.on_first(lambda: self._restore(template, step))
+        found = cluster.run_on_primary(lambda: self._restore(template, step))
         return found and (flax.serialization.from_state_dict(template, found[0]), found[1])
 
     def newest(self) -> dict[str, Any] | None:
         """The json beside the newest checkpoint that is whole, in every process; None when there is none."""
-        return cluster.on_first(
+        return cluster.run_on_primary(
             lambda: next((self._host(step) for step in reversed(self.steps()) if self.damage(step) is None), None)
         )
 

@@ -21,7 +21,7 @@ from fer_jax.data import sampler
 from fer_jax.data.examples import Examples
 from fer_jax.distributed import cluster
 from fer_jax.distributed.parallel import Parallel
-from fer_jax.errors import AskedToStop, UserError
+from fer_jax.errors import Preempted, UserError
 from fer_jax.evaluation import metrics
 from fer_jax.evaluation.evaluator import Evaluator
 from fer_jax.models.network import Network
@@ -31,7 +31,7 @@ from fer_jax.training import state as states
 from fer_jax.training.checkpoint import Checkpoints, Policy
 from fer_jax.training.setup import Learner
 from fer_jax.training.state import TrainState
-from fer_jax.training.timing import Stopwatch
+from fer_jax.training.timing import PhaseTimer
 
 FIRST_STEPS = "the first steps of this session are done"
 
@@ -72,23 +72,23 @@ class Progress:
     early_stop: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
-def train(config: ConfigDict, workdir: pathlib.Path, examples: Examples, stopwatch: Stopwatch) -> Progress:
+def train(config: ConfigDict, workdir: pathlib.Path, examples: Examples, timer: PhaseTimer) -> Progress:
     """Train on `config.data.train_split`, choosing the epoch on `config.data.select_split`; resumes `workdir`.
 
     Leaves checkpoints, the newest and the best, and one row of metrics an evaluation. Wherever it was stopped, a
     resumed run has the rows and ends with the weights of one that was not.
 
     Raises:
-      AskedToStop: a signal came; everything is saved.
+      Preempted: a signal came; everything is saved.
       NonFiniteLossError: the last good checkpoint is kept.
       UserError: for a batch that does not divide, an absent split, a checkpoint of something else, a full disk.
     """
-    [progress] = train_together(config, {config.seed: workdir}, examples, stopwatch)
+    [progress] = train_seeds(config, {config.seed: workdir}, examples, timer)
     return progress
 
 
-def train_together(
-    config: ConfigDict, workdirs: Mapping[int, pathlib.Path], examples: Examples, stopwatch: Stopwatch
+def train_seeds(
+    config: ConfigDict, workdirs: Mapping[int, pathlib.Path], examples: Examples, timer: PhaseTimer
 ) -> list[Progress]:
     """`train` for several seeds, each in its own folder, as one program: they take their steps at the same time.
 
@@ -147,7 +147,7 @@ def train_together(
     adjustment = losses.logit_adjustment(train_set.class_counts(), config.loss.logit_adjustment)
     chunk = step.make_train_chunk(learner, sources[0].fetch, adjustment, tuple(workdirs) if len(members) > 1 else ())
     run_chunk = parallel.compile(chunk, 2, donate=(0,))
-    if config.profile and cluster.is_first():
+    if config.profile and cluster.is_primary():
         run_chunk = profiling.traced(run_chunk, next(iter(workdirs.values())) / "profile")
     bar = tqdm(
         total=total_steps * config.batch_size,
@@ -155,19 +155,19 @@ def train_together(
         unit="img",
         unit_scale=True,
         dynamic_ncols=True,
-        disable=None if cluster.is_first() else True,
+        disable=None if cluster.is_primary() else True,
         file=sys.stderr,
     )
     seen = _ChunkMetrics([member.progress for member in members], config.batch_size, bar)
 
     def add_up_time() -> None:
-        seconds = {phase: before.get(phase, 0.0) + spent for phase, spent in stopwatch.read().items()}
+        seconds = {phase: before.get(phase, 0.0) + spent for phase, spent in timer.read().items()}
         for member in members:
             member.progress.seconds = seconds
 
     def save() -> None:
         seen.read_all()  # before, since waiting for the steps is training
-        stopwatch.enter("checkpoint")
+        timer.enter("checkpoint")
         add_up_time()
         for member, state in zip(members, unstack(current), strict=True):
             member.checkpoints.save(state, dataclasses.asdict(member.progress))
@@ -179,18 +179,18 @@ def train_together(
             closing.callback(member.close)
         closing.callback(bar.close)
         while not first.finished:
-            if cluster.asked_to_stop():
+            if cluster.preemption_requested():
                 if first.step != policy.last_step:
                     save()
-                raise AskedToStop(
+                raise Preempted(
                     f"stopped after step {first.step} of {total_steps}, as asked; the same command goes on from there"
                 )
-            stopwatch.enter("train")
+            timer.enter("train")
             if first.step == first.epoch * steps_per_epoch:
                 for member in members:
                     member.progress.epoch_loss = member.progress.epoch_correct = 0.0
             feed = next(feeds)
-            cluster.arrive()
+            cluster.heartbeat()
             current, chunk_metrics = run_chunk(current, resident, feed)
             seen.dispatched(chunk_metrics)
             improved = False
@@ -199,7 +199,7 @@ def train_together(
                 for member in members:
                     member.progress.epoch += 1
                 if first.epoch % config.eval.every_epochs == 0 or first.epoch == config.epochs:
-                    stopwatch.enter("eval")
+                    timer.enter("eval")
                     scales = [member.judge.plateau.scale for member in members]
                     judged = [
                         member.judge.evaluate(state, float(rates[first.epoch - 1]), steps_per_epoch)
@@ -237,7 +237,7 @@ def restore_best(config: ConfigDict, workdir: pathlib.Path, which: str) -> tuple
 
 def _placed(streams: Sequence[Iterator[dict[str, np.ndarray]]], parallel: Parallel) -> Iterator[Any]:
     for feeds in zip(*streams, strict=True):
-        yield parallel.split(*pipelines.together(feeds))
+        yield parallel.split(*pipelines.stack_feeds(feeds))
 
 
 class _Member:
@@ -260,7 +260,9 @@ class _Member:
         """Be ready to be evaluated, on images that `evaluator` has placed, and to write."""
         self.judge = _Judge(self._config, self.progress, select_set, evaluator, placed)
         self.writer = (
-            metric_log.MetricWriter(self._workdir, self.progress.step) if cluster.is_first() else metric_log.Silent()
+            metric_log.MetricWriter(self._workdir, self.progress.step)
+            if cluster.is_primary()
+            else metric_log.NullWriter()
         )
 
     def close(self) -> None:

@@ -53,9 +53,9 @@ class MetricWriter:
 
     def _rewrite(self) -> None:
         self._columns = dict.fromkeys(key for row in self._rows for key in row)
-        with files.atomic_path(self._workdir / JSONL) as aside:
-            aside.write_text("".join(json.dumps(row) + "\n" for row in self._rows))
-        with files.atomic_path(self._workdir / CSV) as aside, aside.open("w", newline="") as file:
+        with files.atomic_path(self._workdir / JSONL) as tmp:
+            tmp.write_text("".join(json.dumps(row) + "\n" for row in self._rows))
+        with files.atomic_path(self._workdir / CSV) as tmp, tmp.open("w", newline="") as file:
             if self._rows:
                 writer = csv.DictWriter(file, self._columns)
                 writer.writeheader()
@@ -66,7 +66,7 @@ class MetricWriter:
         self._events.close()
 
 
-class Silent:
+class NullWriter:
     """Stands for `MetricWriter` on the processes that do not write."""
 
     def write(self, row: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 OPTIMIZERS = ("adam", "adamw", "lion", "muon", "nadam", "radam", "sgd")
 SCHEDULES = ("constant", "cosine", "exponential", "free", "plateau")
-WITHOUT_MOMENTUM = ("adam", "adamw", "sgd")  # whose momentum schedule-free averaging can stand in for
+SCHEDULE_FREE_BASES = ("adam", "adamw", "sgd")  # whose momentum schedule-free averaging can stand in for
 
 
 def schedule(optim: ConfigDict, total_steps: int, steps_per_epoch: int) -> Callable[[Any], Any]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 PHASES = ("startup", "train", "eval", "checkpoint", "report")
 
 
-class Stopwatch:
+class PhaseTimer:
     """Seconds spent in each phase; exactly one phase runs at a time.
 
     Attributes:

@@ -18,11 +18,11 @@ import numpy as np
 
 from fer_jax.errors import UserError
 from fer_jax.serve import overlay, smoothing
-from fer_jax.serve.analysis import Activation, Reading, Scene
+from fer_jax.serve.analysis import Activation, FrameResult, TrackedFace
 from fer_jax.serve.classifier import Classifier
 
-MOST_BYTES = 4 * 2**20  # of a message; the page sends a tenth of it
-MOST_PIXELS = 4_000_000  # of a frame, told by its header before memory is asked for
+MAX_BYTES = 4 * 2**20  # of a message; the page sends a tenth of it
+MAX_PIXELS = 4_000_000  # of a frame, told by its header before memory is asked for
 LONGER_SIDE_MOVING = 640  # pixels to which the page brings the camera's frames
 LONGER_SIDE_STILL = 1920  # and pictures
 
@@ -34,7 +34,7 @@ _WITHOUT_LENGTH = {0x01, *range(0xD0, 0xDA)}
 
 
 @dataclasses.dataclass(frozen=True)
-class Sent:
+class ClientFrame:
     """A frame as it came.
 
     Attributes:
@@ -63,14 +63,14 @@ class Settings:
     explain: bool = False
 
 
-def parse_frame(message: bytes) -> Sent:
+def parse_frame(message: bytes) -> ClientFrame:
     """The frame in a binary message; UserError for one without a frame or of no known kind."""
     if len(message) <= _HEADER.size:
         raise UserError(f"a frame of {len(message)} bytes: expected its kind, its number and a JPEG file")
     kind, number = _HEADER.unpack_from(message)
     if kind not in (_MOVING, _STILL):
         raise UserError(f"a frame of kind {kind}: expected {_MOVING} of a camera or {_STILL} of a picture")
-    return Sent(number, kind == _STILL, message[_HEADER.size :])
+    return ClientFrame(number, kind == _STILL, message[_HEADER.size :])
 
 
 def parse_settings(message: str, detectors: Sequence[str]) -> Settings:
@@ -90,10 +90,10 @@ def parse_settings(message: str, detectors: Sequence[str]) -> Settings:
 
 
 def decode(jpeg: bytes) -> np.ndarray:
-    """uint8 BGR (H, W, 3) of a JPEG file; UserError for what is none, or larger than `MOST_PIXELS`."""
+    """uint8 BGR (H, W, 3) of a JPEG file; UserError for what is none, or larger than `MAX_PIXELS`."""
     width, height = jpeg_size(jpeg)
-    if width * height > MOST_PIXELS:
-        raise UserError(f"a frame of {width}x{height} pixels: expected {MOST_PIXELS:,} at most")
+    if width * height > MAX_PIXELS:
+        raise UserError(f"a frame of {width}x{height} pixels: expected {MAX_PIXELS:,} at most")
     image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
         raise UserError("a frame whose JPEG file is damaged")
@@ -135,7 +135,7 @@ def hello(classifier: Classifier, detectors: Sequence[str]) -> str:
     )
 
 
-def scene(sent: Sent, scene: Scene, explain: bool, dropped: int) -> str:
+def scene(sent: ClientFrame, scene: FrameResult, explain: bool, dropped: int) -> str:
     """The answer to a frame; `dropped` is how many of the client's frames newer ones took the place of so far."""
     height, width = scene.frame.image.shape[:2]
     return _text(
@@ -151,12 +151,12 @@ def scene(sent: Sent, scene: Scene, explain: bool, dropped: int) -> str:
     )
 
 
-def refused(error: UserError, sent: Sent | None = None) -> str:
+def refused(error: UserError, sent: ClientFrame | None = None) -> str:
     """That a message was not understood, and which frame it was if it was one."""
     return _text("refused", {"reason": str(error), "frame": sent.number if sent else None})
 
 
-def _face(reading: Reading, explain: bool) -> dict[str, Any]:
+def _face(reading: TrackedFace, explain: bool) -> dict[str, Any]:
     return {
         "track": reading.track,
         "box": [round(float(value), 1) for value in reading.box],

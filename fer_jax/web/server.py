@@ -112,7 +112,7 @@ class _Server:
         origin = request.headers.get("Origin", "")
         if origin.lower() not in (f"{scheme}://{request.host.lower()}" for scheme in ("http", "https")):
             raise web.HTTPForbidden(text=f"origin {origin or 'none'}: only this server's own page may connect\n")
-        socket = web.WebSocketResponse(max_msg_size=protocol.MOST_BYTES, heartbeat=HEARTBEAT_SECONDS, compress=False)
+        socket = web.WebSocketResponse(max_msg_size=protocol.MAX_BYTES, heartbeat=HEARTBEAT_SECONDS, compress=False)
         await socket.prepare(request)
         self._sockets.add(socket)
         settings = protocol.Settings(self._detectors[0])
@@ -151,7 +151,7 @@ class _Client:
         self._session = session
         self._detectors = detectors
         self._turns = turns
-        self._newest: protocol.Sent | None = None
+        self._newest: protocol.ClientFrame | None = None
         self._arrived = asyncio.Event()
         self._dropped = 0
 

@@ -7,7 +7,7 @@ import time
 import scipy.optimize  # noqa: F401 or the tracker imports it, for a second, when two faces first compete
 
 from fer_jax.faces import cropping, detection
-from fer_jax.serve.analysis import Analyser, Scene
+from fer_jax.serve.analysis import Analyser, FrameResult
 from fer_jax.serve.classifier import Classifier
 from fer_jax.serve.sources import Frame
 from fer_jax.web import protocol
@@ -30,12 +30,12 @@ class Session:
         self._analyses: tuple | None = None  # what the present analyser was made for
         self._frames = 0
 
-    def answer(self, sent: protocol.Sent, dropped: int) -> str:
+    def answer(self, sent: protocol.ClientFrame, dropped: int) -> str:
         """The message that answers a frame; UserError for one that is no picture."""
         settings = self.settings
         return protocol.scene(sent, self._analyse(sent, settings), settings.explain, dropped)
 
-    def _analyse(self, sent: protocol.Sent, settings: protocol.Settings) -> Scene:
+    def _analyse(self, sent: protocol.ClientFrame, settings: protocol.Settings) -> FrameResult:
         image = protocol.decode(sent.jpeg)
         now = time.perf_counter()
         if sent.still:

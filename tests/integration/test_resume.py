@@ -55,7 +55,7 @@ def kill_at_random_moments(runs, whole, kills, seed):
             code = process.wait()
             assert code in (0, -signal.SIGKILL), process.output
         assert same_end(workdir, whole)
-        assert not list(workdir.rglob("*.aside*")), "what was half written has been cleared away"
+        assert not list(workdir.rglob("*.tmp*")), "what was half written has been cleared away"
 
 
 def test_killed_at_random_moments(runs, whole):

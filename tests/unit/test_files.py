@@ -8,8 +8,8 @@ from fer_jax import files
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     target = tmp_path / "a.json"
     files.write_json(target, {"old": 1})
-    with pytest.raises(RuntimeError), files.atomic_path(target) as aside:
-        aside.write_text("half")
+    with pytest.raises(RuntimeError), files.atomic_path(target) as tmp:
+        tmp.write_text("half")
         raise RuntimeError
     assert json.loads(target.read_text()) == {"old": 1}
     assert list(tmp_path.iterdir()) == [target]
@@ -18,9 +18,9 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
 def test_a_folder_replaces_a_folder(tmp_path):
     target = tmp_path / "bundle"
     for content in ("one", "two"):
-        with files.atomic_path(target) as aside:
-            aside.mkdir()
-            (aside / content).write_text(content)
+        with files.atomic_path(target) as tmp:
+            tmp.mkdir()
+            (tmp / content).write_text(content)
     assert [p.name for p in target.iterdir()] == ["two"]
     assert list(tmp_path.iterdir()) == [target]
 

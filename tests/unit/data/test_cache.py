@@ -127,7 +127,7 @@ def test_the_default_folder_is_the_users_cache(monkeypatch):
 
 
 def test_processes_that_start_together_agree(config):
-    """Each parses and writes its own file aside; whichever is renamed last, what is read is whole."""
+    """Each parses and writes its own temporary file; whichever is renamed last, what is read is whole."""
     code = (
         "from configs.default import get_config; from fer_jax.data import cache; import sys; config = get_config();"
         "config.data.path, config.data.cache_dir = sys.argv[1:];"

@@ -7,10 +7,10 @@ from fer_jax.distributed import cluster
 
 
 def test_one_process_is_the_first_and_need_not_ask():
-    assert cluster.is_first()
-    assert not cluster.asked_to_stop()
+    assert cluster.is_primary()
+    assert not cluster.preemption_requested()
     value = object()
-    assert cluster.on_first(lambda: value) is value
+    assert cluster.run_on_primary(lambda: value) is value
 
 
 def test_bytes_arrive_whole():

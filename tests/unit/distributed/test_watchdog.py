@@ -26,9 +26,9 @@ class Trio:
         self.now, store = 0.0, Store()
         self.dogs = [Watchdog(store, i, seconds, lambda: self.now) for i in range(3)]
 
-    def arrive(self, *processes):
+    def heartbeat(self, *processes):
         for process in processes:
-            self.dogs[process].arrive()
+            self.dogs[process].heartbeat()
 
     def after(self, seconds):
         """What each process says then; they publish before they look."""
@@ -49,35 +49,35 @@ def trio():
 
 
 def test_who_is_waited_for_too_long_hangs_and_all_know_it(trio):
-    trio.arrive(0, 2)
+    trio.heartbeat(0, 2)
     assert trio.after(0) == NOBODY
     assert trio.after(9) == NOBODY
     assert trio.after(1) == [[1], [1], [1]]
 
 
 def test_all_may_compute_for_as_long_as_they_like(trio):
-    trio.arrive(0, 1, 2)
+    trio.heartbeat(0, 1, 2)
     assert trio.after(1000) == NOBODY
-    trio.arrive(0, 1)  # the third follows a little later, after a long time in which nobody was behind
+    trio.heartbeat(0, 1)  # the third follows a little later, after a long time in which nobody was behind
     assert trio.after(1) == NOBODY
 
 
 def test_who_comes_on_though_last_does_not_hang(trio):
     for _ in range(5):
-        trio.arrive(0, 2)
+        trio.heartbeat(0, 2)
         assert trio.after(8) == NOBODY
-        trio.arrive(1)
+        trio.heartbeat(1)
 
 
 def test_the_last_of_several_that_are_behind_is_named(trio):
-    trio.arrive(0, 0, 2)  # the first dispatched one chunk more before it had to wait
+    trio.heartbeat(0, 0, 2)  # the first dispatched one chunk more before it had to wait
     trio.after(0)
     assert trio.after(10) == [[1], [1], [1]]
 
 
 def test_the_thread_ends_a_process_that_waits(capsys):
     trio, ended, said = Trio(seconds=0.01), threading.Event(), []
-    trio.arrive(0)
+    trio.heartbeat(0)
     trio.after(0)
     trio.now = 1.0
     stop = trio.dogs[0].watch(lambda message: (said.append(message), ended.set()))
@@ -89,7 +89,7 @@ def test_the_thread_ends_a_process_that_waits(capsys):
 
 def test_who_hangs_tells_where(capsys):
     trio, ended = Trio(seconds=0.01), threading.Event()
-    trio.arrive(0, 2)
+    trio.heartbeat(0, 2)
     trio.after(0)
     trio.now = 1.0
     stop = trio.dogs[1].watch(lambda message: ended.set())

@@ -22,7 +22,7 @@ class Linear(models.Network):
 
     @nn.compact
     def __call__(self, x, train):
-        return nn.Dense(self.num_classes, name="classes")(self.expose(x).reshape(len(x), -1))
+        return nn.Dense(self.num_classes, name="classes")(self.tap_features(x).reshape(len(x), -1))
 
 
 class Pooled(models.Network):
@@ -30,7 +30,7 @@ class Pooled(models.Network):
 
     @nn.compact
     def __call__(self, x, train):
-        return self.classify_pooled(self.expose(nn.relu(self.conv(2, 7, name="conv")(x))))
+        return self.classify_pooled(self.tap_features(nn.relu(self.conv(2, 7, name="conv")(x))))
 
 
 class Flat(models.Network):
@@ -38,7 +38,7 @@ class Flat(models.Network):
 
     @nn.compact
     def __call__(self, x, train):
-        x = self.max_pool(4, name="pool")(self.expose(nn.relu(self.conv(2, 7, name="conv")(x))))
+        x = self.max_pool(4, name="pool")(self.tap_features(nn.relu(self.conv(2, 7, name="conv")(x))))
         return self.classify(x.reshape(len(x), -1))
 
 

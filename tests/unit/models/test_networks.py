@@ -8,7 +8,7 @@ import pytest
 from configs import default
 from fer_jax.errors import UserError
 from fer_jax.models import registry
-from fer_jax.models.network import Enlarge, layers_of
+from fer_jax.models.network import Upsample, layers_of
 
 # name, arguments, (H, W, C), classes: trained parameters, statistics of BatchNorm
 TOTALS = [
@@ -306,7 +306,7 @@ def test_gradient_with_respect_to_the_exposed_maps(draw_variables):
 def test_enlarged_images_are_those_of_linear_interpolation(shape):
     images = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     expected = jax.image.resize(images, (shape[0], 32, 32, shape[3]), "linear")
-    np.testing.assert_allclose(Enlarge(32).apply({}, images), expected, atol=1e-6)
+    np.testing.assert_allclose(Upsample(32).apply({}, images), expected, atol=1e-6)
 
 
 def test_a_name_there_is_not():

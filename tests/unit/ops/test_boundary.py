@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fer_jax.ops.boundary import isolated
+from fer_jax.ops.boundary import fusion_barrier
 
 
 def between(middle):
@@ -25,16 +25,19 @@ def calls(function, *arguments):
 def test_it_stays_apart_and_what_it_calls_does_not():
     x = jnp.linspace(-2, 2, 12)
     assert calls(between(twice), x) == 0
-    assert calls(between(isolated(twice)), x) == 1
-    np.testing.assert_array_equal(between(isolated(twice))(x), between(twice)(x))
+    assert calls(between(fusion_barrier(twice)), x) == 1
+    np.testing.assert_array_equal(between(fusion_barrier(twice))(x), between(twice)(x))
 
 
 def test_it_stays_apart_for_several_models_and_in_loops():
     x = jnp.ones((3, 4))
-    assert calls(jax.vmap(between(isolated(twice))), x) == 1
-    assert calls(lambda x: jax.lax.scan(lambda x, _: (between(isolated(twice))(x), None), x, None, length=9)[0], x) >= 1
+    assert calls(jax.vmap(between(fusion_barrier(twice))), x) == 1
+    assert (
+        calls(lambda x: jax.lax.scan(lambda x, _: (between(fusion_barrier(twice))(x), None), x, None, length=9)[0], x)
+        >= 1
+    )
 
 
 def test_static_arguments():
-    power = isolated(lambda x, exponent: x**exponent, static_argnums=(1,))
+    power = fusion_barrier(lambda x, exponent: x**exponent, static_argnums=(1,))
     np.testing.assert_array_equal(power(jnp.arange(3.0), 2), [0, 1, 4])

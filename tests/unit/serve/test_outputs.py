@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fer_jax.errors import UserError
-from fer_jax.serve.analysis import Reading, Scene
+from fer_jax.serve.analysis import FrameResult, TrackedFace
 from fer_jax.serve.outputs import Events, FaceFolder, Recording
 from fer_jax.serve.sources import Frame
 from tests import serving
@@ -17,7 +17,7 @@ LABELS = ("happy", "sad")
 def _scene(index=0, faces=2):
     frame = Frame(np.zeros((48, 64, 3), np.uint8), index, index / 25, 0.0, "clip.mp4", not index)
     readings = [
-        Reading(
+        TrackedFace(
             track,
             np.array([1.25, 2, 30, 40.06]) * track,
             track % 2,
@@ -29,7 +29,7 @@ def _scene(index=0, faces=2):
         )
         for track in range(1, faces + 1)
     ]
-    return Scene(frame, readings)
+    return FrameResult(frame, readings)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv", ".mov", ".webm"])

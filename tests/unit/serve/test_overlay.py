@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from fer_jax.faces.cropping import Region
 from fer_jax.labels import FER2013
 from fer_jax.serve import overlay
-from fer_jax.serve.analysis import Activation, Reading, Scene
+from fer_jax.serve.analysis import Activation, FrameResult, TrackedFace
 from fer_jax.serve.sources import Frame
 from fer_jax.serve.tracker import overlap
 
@@ -17,11 +17,11 @@ from fer_jax.serve.tracker import overlap
 def _reading(track, box, label=3, found=True, uncertain=False):
     shares = np.full(7, 0.05, np.float32)
     shares[label] = 0.7
-    return Reading(track, np.array(box, float), label, shares, shares, uncertain, found, None)
+    return TrackedFace(track, np.array(box, float), label, shares, shares, uncertain, found, None)
 
 
 def _scene(readings, shape=(480, 640)):
-    return Scene(Frame(np.full((*shape, 3), 90, np.uint8), 0, 0.0, 0.0, "", True), readings)
+    return FrameResult(Frame(np.full((*shape, 3), 90, np.uint8), 0, 0.0, 0.0, "", True), readings)
 
 
 def _shows(image, label, tolerance=12):
@@ -81,7 +81,7 @@ def test_a_missed_face_shows_corners_only_and_an_uncertain_name_a_question_mark(
 
 def _tinted(values, region, shape=(100, 200)):
     """Where a grey frame became redder and where bluer, bool (H, W) each."""
-    reading = Reading(
+    reading = TrackedFace(
         1,
         np.array([0, 0, 1, 1.0]),
         3,

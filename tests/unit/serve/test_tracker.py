@@ -36,7 +36,7 @@ boxes = st.lists(st.tuples(*[st.integers(0, 60)] * 2, *[st.integers(10, 50)] * 2
 def test_the_assignment_has_the_largest_sum_of_overlaps(first, second):
     a, b = (np.array(value, float).reshape(-1, 4) for value in (first, second))
     overlaps = tracker.overlap(tracker.grow(a), tracker.grow(b))
-    overlaps[overlaps < tracker.LEAST_OVERLAP] = 0
+    overlaps[overlaps < tracker.MIN_OVERLAP] = 0
     pairs = tracker.assign(a, b)
     assert len({t for t, _ in pairs}) == len({f for _, f in pairs}) == len(pairs)
     assert all(overlaps[pair] > 0 for pair in pairs)

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from configs import default
 from fer_jax.data.examples import Examples
 from fer_jax.training import loop, metric_log
-from fer_jax.training.timing import Stopwatch
+from fer_jax.training.timing import PhaseTimer
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def config():
 def test_nothing_compiles_twice_and_the_second_dispatch_is_traced(config, examples, tmp_path, caplog):
     config.profile = True
     with jax.log_compiles(), caplog.at_level(logging.WARNING):
-        loop.train(config, tmp_path, examples, Stopwatch())
+        loop.train(config, tmp_path, examples, PhaseTimer())
     # A message names the function, its shapes and their places; pmap calls every function "_fun".
     compiled = collections.Counter(
         record.getMessage() for record in caplog.records if record.getMessage().startswith("Compiling ")
@@ -55,4 +55,4 @@ def test_nothing_compiles_twice_and_the_second_dispatch_is_traced(config, exampl
 def test_a_transfer_that_nobody_asked_for_is_refused(config, examples, tmp_path, monkeypatch):
     monkeypatch.setattr(loop.Parallel, "split", lambda self, tree, axis: jax.tree.map(lambda x: x[None], tree))
     with pytest.raises(jax.errors.JaxRuntimeError, match="Disallowed host-to-device transfer"):
-        loop.train(config, tmp_path, examples, Stopwatch())
+        loop.train(config, tmp_path, examples, PhaseTimer())

@@ -97,7 +97,7 @@ def test_lookahead_restarts_half_way_from_the_slow_weights():
     np.testing.assert_allclose(path, [0.9, 0.9, 0.8, 0.8], rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", optim.WITHOUT_MOMENTUM)
+@pytest.mark.parametrize("name", optim.SCHEDULE_FREE_BASES)
 def test_schedule_free_evaluates_the_mean_of_the_path(name):
     """In the paper's notation: x is the mean of all z, and the gradient is taken at y = 0.1 z + 0.9 x."""
     tx = optim.create(config_of(name=name, schedule="free"), lambda _: 0.1)

@@ -1,9 +1,9 @@
-from fer_jax.training.timing import PHASES, Stopwatch
+from fer_jax.training.timing import PHASES, PhaseTimer
 
 
 def test_every_second_belongs_to_one_phase():
     times = iter([0.0, 2.0, 5.0, 6.0, 10.0])
-    watch = Stopwatch(clock=lambda: next(times))
+    watch = PhaseTimer(clock=lambda: next(times))
     watch.enter("train")
     watch.enter("eval")
     watch.enter("train")

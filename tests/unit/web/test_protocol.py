@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from fer_jax.errors import UserError
 from fer_jax.faces.cropping import Region
 from fer_jax.labels import FER2013
-from fer_jax.serve.analysis import Activation, Reading, Scene
+from fer_jax.serve.analysis import Activation, FrameResult, TrackedFace
 from fer_jax.serve.sources import Frame
 from fer_jax.web import protocol
 from tests.unit.web.conftest import frame, jpeg_of
@@ -19,7 +19,7 @@ DETECTORS = ("haar", "none")
 
 def test_a_frame():
     sent = protocol.parse_frame(frame(70_000, b"jpeg"))
-    assert sent == protocol.Sent(70_000, False, b"jpeg")
+    assert sent == protocol.ClientFrame(70_000, False, b"jpeg")
     assert protocol.parse_frame(frame(1, b"jpeg", still=True)).still
 
 
@@ -128,11 +128,11 @@ def test_a_scene(explain):
     shares = np.array([0.25, 0.75], np.float32)
     activation = Activation(np.array([[1, -0.5, 0]], np.float32), Region(20, 10, 30, 30, 5))
     readings = [
-        Reading(4, np.array([1.26, 2, 30, 40]), 1, shares[::-1], shares, False, True, None, activation),
-        Reading(5, np.array([50, 2, 30, 40.0]), 0, shares, shares, False, False, None),
+        TrackedFace(4, np.array([1.26, 2, 30, 40]), 1, shares[::-1], shares, False, True, None, activation),
+        TrackedFace(5, np.array([50, 2, 30, 40.0]), 0, shares, shares, False, False, None),
     ]
-    scene = Scene(Frame(np.zeros((48, 64, 3), np.uint8), 0, 0.0, 0.0, "", True), readings)
-    message = json.loads(protocol.scene(protocol.Sent(9, False, b""), scene, explain, 3))["scene"]
+    scene = FrameResult(Frame(np.zeros((48, 64, 3), np.uint8), 0, 0.0, 0.0, "", True), readings)
+    message = json.loads(protocol.scene(protocol.ClientFrame(9, False, b""), scene, explain, 3))["scene"]
     first, second = message.pop("faces")
     assert message == {"frame": 9, "still": False, "width": 64, "height": 48, "dropped": 3}
     assert first.pop("activation") == (

@@ -154,9 +154,9 @@ def test_a_message_that_is_too_large_ends_its_own_connection_only(classifier, mo
         async with _client(classifier) as client:
             other, connection = await _greeted(client), await _greeted(client)
             with contextlib.suppress(ConnectionError):  # it is not read to its end
-                await connection.send_bytes(bytes(4 * protocol.MOST_BYTES))
+                await connection.send_bytes(bytes(4 * protocol.MAX_BYTES))
             assert (await connection.receive(PATIENCE_SECONDS)).type != WSMsgType.TEXT
-            monkeypatch.setattr(protocol, "MOST_BYTES", 10_000)
+            monkeypatch.setattr(protocol, "MAX_BYTES", 10_000)
             connection = await _greeted(client)
             await connection.send_bytes(bytes(10_001))
             end = await connection.receive(PATIENCE_SECONDS)

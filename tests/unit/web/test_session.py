@@ -17,7 +17,7 @@ def session(classifier):
 
 
 def _faces(session, label, still=False, size=(48, 64)):
-    answer = json.loads(session.answer(protocol.Sent(1, still, jpeg_of(label, size)), 0))
+    answer = json.loads(session.answer(protocol.ClientFrame(1, still, jpeg_of(label, size)), 0))
     return [(face["track"], face["label"]) for face in answer["scene"]["faces"]]
 
 
@@ -46,7 +46,9 @@ def test_another_size_is_another_scene(session):
 
 def test_activations_are_sent_when_asked_for(session):
     def activation():
-        return json.loads(session.answer(protocol.Sent(1, True, jpeg_of(2)), 0))["scene"]["faces"][0]["activation"]
+        return json.loads(session.answer(protocol.ClientFrame(1, True, jpeg_of(2)), 0))["scene"]["faces"][0][
+            "activation"
+        ]
 
     assert activation() is None
     session.settings = protocol.Settings("none", explain=True)
