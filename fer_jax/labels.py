@@ -4,6 +4,10 @@ Labels are always names with an order written down next to the numbers: a number
 stored or printed.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 FER2013 = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 # Barsoum et al., "Training deep networks for facial expression recognition with crowd-sourced label distribution"
 FERPLUS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
@@ -29,3 +33,14 @@ def canonical(name: str) -> str:
     """FER2013's word for an expression ("anger" gives "angry"); an unknown name comes back in lower case."""
     lowered = name.strip().lower()
     return next((key for key, aliases in _CANONICAL.items() if lowered in aliases), lowered)
+
+
+def columns(names: Sequence[str], known: Sequence[str]) -> list[int]:
+    """For each of `names` the place in `known` of the same expression ("anger" is "angry"), -1 where there is none.
+
+    What brings logits or weights of the classes `known` into the order of `names`.
+    """
+    if list(names) == list(known):
+        return list(range(len(known)))
+    places = {canonical(name): place for place, name in reversed(list(enumerate(known)))}
+    return [places.get(canonical(name), -1) for name in names]

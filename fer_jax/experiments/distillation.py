@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from scipy.special import softmax
 
 from fer_jax import config as configs
+from fer_jax import labels
 from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
 from fer_jax.evaluation import tta
@@ -44,11 +45,11 @@ def taught(config: ConfigDict, examples: Examples) -> Examples:
         ],
         axis=0,
     )
-    labels = examples.labels[training]
+    named = examples.labels[training]
     logging.info(
         "taught by %s, right about %.4f of the training faces",
         ", ".join(map(str, teacher.runs)),
-        np.mean(opinion.argmax(axis=1) == labels),
+        np.mean(opinion.argmax(axis=1) == named),
     )
     targets = examples.targets()
     targets[training] = (1 - teacher.weight) * targets[training] + teacher.weight * opinion
@@ -58,7 +59,8 @@ def taught(config: ConfigDict, examples: Examples) -> Examples:
 def _logits(workdir: str, config: ConfigDict, label_names: tuple[str, ...], images: np.ndarray) -> np.ndarray:
     theirs = configs.load(workdir)
     model, state, progress = restore_best(theirs, workdir, "best")
-    if tuple(progress.label_names) != label_names:
+    columns = labels.columns(label_names, progress.label_names)
+    if -1 in columns or len(columns) != len(progress.label_names):
         raise UserError(
             f"config.teacher.runs: {workdir} names {', '.join(progress.label_names)}, expected {', '.join(label_names)}"
         )
@@ -69,5 +71,5 @@ def _logits(workdir: str, config: ConfigDict, label_names: tuple[str, ...], imag
         )
     evaluator, variables = Evaluator(model, theirs, len(images)), state.variables()
     return tta.mean_logits(
-        lambda shown: evaluator.logits(variables, shown), images, config.teacher.view, theirs.input.crop
+        lambda shown: evaluator.logits(variables, shown)[:, columns], images, config.teacher.view, theirs.input.crop
     )

@@ -11,12 +11,12 @@ import numpy as np
 from ml_collections import ConfigDict
 from scipy.special import softmax
 
-from fer_jax import environment
+from fer_jax import environment, labels
 from fer_jax.bundle import manifest as bundles
 from fer_jax.bundle import runtime as graphs
 from fer_jax.data import loading
 from fer_jax.errors import UserError
-from fer_jax.evaluation import tta
+from fer_jax.evaluation import tta as views
 from fer_jax.experiments.run import load_run, scores_of_views
 
 
@@ -42,7 +42,7 @@ class Predictor:
 
     def logits(self, images: np.ndarray, view: str = "") -> np.ndarray:
         """float32 (N, classes): logits, averaged over the images of `view`; of an ensemble, log of mean probability."""
-        each = [tta.mean_logits(member, images, view, self.config.input.crop) for member in self.members]
+        each = [views.mean_logits(member, images, view, self.config.input.crop) for member in self.members]
         return each[0] if len(each) == 1 else np.log(np.mean([softmax(x, axis=1) for x in each], axis=0))
 
 
@@ -50,8 +50,10 @@ def of_runs(workdirs: Sequence[str | os.PathLike], checkpoint: str = "best") -> 
     """The predictor of one run, or of several runs with the same labels and input; UserError when they differ."""
     runs = [load_run(workdir, checkpoint) for workdir in workdirs]
     first = runs[0]
+    columns = {run.workdir: labels.columns(first.label_names, run.label_names) for run in runs}
     for run in runs[1:]:
-        if run.label_names != first.label_names or run.config.input != first.config.input:
+        same = sorted(columns[run.workdir]) == list(range(len(run.label_names)))
+        if not same or run.config.input != first.config.input:
             raise UserError(
                 f"{run.workdir} has other labels or another input than {first.workdir}: an ensemble needs the same"
             )
@@ -61,7 +63,7 @@ def of_runs(workdirs: Sequence[str | os.PathLike], checkpoint: str = "best") -> 
         first.label_names,
         first.config.data.select_split,
         first.progress.best_epoch if len(runs) == 1 else None,
-        tuple(run.logits for run in runs),
+        tuple(lambda images, run=run: run.logits(images)[:, columns[run.workdir]] for run in runs),
     )
 
 
@@ -92,8 +94,8 @@ def score(predictor: Predictor, split: str, path: str = "", tta: Sequence[str] =
       path: other data, see `fer_jax.data.loading.load_split`; "" is the predictor's own.
     """
     for view in tta:
-        if view not in tta.VIEWS:
-            raise UserError(f"--tta has {view!r}: expected {' or '.join(tta.VIEWS)}")
+        if view not in views.VIEWS:
+            raise UserError(f"--tta has {view!r}: expected {' or '.join(views.VIEWS)}")
     examples = loading.load_split(predictor.config, split, path, predictor.label_names)
 
     logits = {view: predictor.logits(examples.images, view) for view in ("", *tta)}

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 from flax import traverse_util
+from ml_collections import ConfigDict
 
+from fer_jax import files, labels
 from fer_jax.bundle import manifest, weights
 from fer_jax.errors import UserError
-from fer_jax.models import keras_hdf5, keras_mini_xception, vgg16
+from fer_jax.models import keras_hdf5, keras_mini_xception, registry, vgg16
 from fer_jax.models.mini_xception import MiniXception
 from fer_jax.models.network import Arrays, is_head
 
@@ -29,25 +32,76 @@ OFFICIAL = {
 }
 
 
-def load(path: str | os.PathLike, model_name: str, variables: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Put the weights of a file into a network's variables.
+def load(
+    path: str | os.PathLike, model_name: str, variables: Mapping[str, Any], label_names: Sequence[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """Put the weights of a file into a network's variables, those of the head by the classes' names.
 
     Args:
       path: a Keras HDF5 file (vgg16, mini_xception), torchvision's vgg16 state dict (.safetensors, .npz of its arrays,
         or .pth, which needs torch), or a bundle of this project (any network).
       model_name: key of `fer_jax.models.registry`.
       variables: freshly initialised, {"params", "batch_stats"?}.
+      label_names: of the network, in the order of its logits. A bundle names its own; a Keras mini-Xception does not,
+        and is taken for one of FER2013 where it has as many classes.
 
     Returns:
-      New variables, and the layers that keep their fresh values: the head, where the file has none or one for another
-      number of classes.
+      New variables, and what keeps its fresh values: the head where the file has none or one of another shape, as
+      "classes", and else those of its classes that the file does not know, as "classes of contempt".
 
     Raises:
       UserError: no such file (naming the official one), a format not read for this network, or weights for another
         network: every missing layer and wrong shape is named.
     """
-    path = pathlib.Path(path)
-    return _fill(variables, _read(path, model_name), path, model_name)
+    path = files.expand(path)
+    arrays, known = _read(path, model_name)
+    columns = np.array(labels.columns(label_names, known), int)
+    filled, fresh = _fill(variables, arrays, path, model_name, columns)
+    unknown = [name for name, column in zip(label_names, columns, strict=True) if column < 0]
+    if unknown and len(unknown) < len(columns):
+        heads = sorted({layer for _, layer, _ in traverse_util.flatten_dict(variables) if is_head(layer)} - set(fresh))
+        fresh = [*fresh, *(f"{layer} of {', '.join(unknown)}" for layer in heads)]
+    return filled, fresh
+
+
+def refuse_other_input(config: ConfigDict) -> None:
+    """UserError where the bundle `config.model.pretrained` was trained with another input or other arguments.
+
+    Its weights would fit, and mean something else: each difference is named with the flag that takes it away. Files of
+    others do not say how they were trained.
+    """
+    path = files.expand(config.model.pretrained)
+    if not manifest.is_bundle(path):
+        return
+    bundle = manifest.read(path)
+    if bundle.model["name"] != config.model.name:
+        return  # `load` refuses it
+    theirs = {
+        "input.size": bundle.input.size,
+        "input.channels": bundle.input.channels,
+        "input.scaling": bundle.input.scaling,
+        "input.crop": bundle.input.seen or 0,
+    } | {f"model.args.{key}": value for key, value in _arguments(config.model.name, bundle.model["args"]).items()}
+    ours = {f"input.{key}": config.input[key] for key in ("size", "channels", "scaling", "crop")} | {
+        f"model.args.{key}": value for key, value in _arguments(config.model.name, config.model.args).items()
+    }
+    if differ := [key for key in theirs if ours[key] != theirs[key]]:
+        raise UserError(
+            f"config.model.pretrained: {path} was trained with other values: "
+            + ", ".join(f"{key} {theirs[key]!r}, here {ours[key]!r}" for key in differ)
+            + "; add "
+            + " ".join(f"--config.{key}={theirs[key]}" for key in differ)
+        )
+    if config.input.resize != bundle.input.resize:
+        logging.warning(
+            "config.input.resize is %r, and %s was trained with %r", config.input.resize, path, bundle.input.resize
+        )
+
+
+def _arguments(name: str, args: Mapping[str, Any]) -> dict[str, Any]:
+    """All arguments of a network's own, with the defaults of those that `args` leaves out."""
+    model = registry.create(name, 2, args)
+    return {key: getattr(model, key) for key in registry.arguments(name)}
 
 
 def import_mini_xception(path: str | os.PathLike) -> tuple[keras_mini_xception.Weights, dict[str, Any]]:
@@ -56,29 +110,34 @@ def import_mini_xception(path: str | os.PathLike) -> tuple[keras_mini_xception.W
     Raises:
       UserError: as of `load`, and for a file that holds another network.
     """
-    path = pathlib.Path(path)
+    path = files.expand(path)
     _refuse_missing(path, "mini_xception")
     found = keras_mini_xception.read(path)
     model = MiniXception(num_classes=found.num_classes, **found.args)
     images = jnp.zeros((1, found.input_size, found.input_size, found.channels))
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), images, False))
-    return found, _fill(shapes, found.arrays, path, "mini_xception")[0]
+    return found, _fill(shapes, found.arrays, path, "mini_xception", np.arange(found.num_classes))[0]
 
 
-def _read(path: pathlib.Path, model_name: str) -> Arrays:
+def _read(path: pathlib.Path, model_name: str) -> tuple[Arrays, Sequence[str]]:
+    """The arrays, and the names of the head's classes where the file has a head and says them."""
     _refuse_missing(path, model_name)
     if manifest.is_bundle(path):
         found = manifest.read(path)
         if found.model["name"] != model_name:
             raise UserError(f"{path}: a bundle of {found.model['name']}, and config.model.name is {model_name!r}")
-        return traverse_util.flatten_dict(weights.load(found))
+        return traverse_util.flatten_dict(weights.load(found)), found.labels
     match path.suffix, model_name:
         case ((".h5" | ".hdf5"), "vgg16"):
-            return _vgg16_from_keras(keras_hdf5.read(path))
+            return _vgg16_from_keras(keras_hdf5.read(path)), ()
         case ((".h5" | ".hdf5"), "mini_xception"):
-            return keras_mini_xception.read(path).arrays
+            found = keras_mini_xception.read(path)
+            if found.num_classes != len(labels.FER2013):
+                return found.arrays, ()
+            logging.info("%s does not name its classes: taken in FER2013's order, %s", path, ", ".join(labels.FER2013))
+            return found.arrays, labels.FER2013
         case ((".safetensors" | ".npz" | ".pth" | ".pt"), "vgg16"):
-            return _vgg16_from_torchvision(_read_state_dict(path))
+            return _vgg16_from_torchvision(_read_state_dict(path)), ()
     formats = {
         "vgg16": "Keras' .h5, torchvision's state dict as .safetensors, .npz or .pth, or a bundle",
         "mini_xception": "Keras' .hdf5 or a bundle",
@@ -150,15 +209,19 @@ def _read_state_dict(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _fill(
-    variables: Mapping[str, Any], arrays: Arrays, path: pathlib.Path, model_name: str
+    variables: Mapping[str, Any], arrays: Arrays, path: pathlib.Path, model_name: str, columns: np.ndarray
 ) -> tuple[dict[str, Any], list[str]]:
+    """`variables` with the arrays; column i of a head is `columns[i]` of the file's, fresh where that is -1."""
     fresh, missing, wrong, filled = [], [], [], {}
     for key, value in traverse_util.flatten_dict(variables).items():
         _, layer, parameter = key
         array = arrays.get(key)
         filled[key] = value
-        if is_head(layer) and (array is None or array.shape != value.shape):
-            fresh.append(layer)
+        if is_head(layer):
+            if array is None or array.shape[:-1] != value.shape[:-1] or (columns < 0).all():
+                fresh.append(layer)
+            else:
+                filled[key] = _by_column(array, value, columns)
         elif array is None:
             missing.append(f"{layer}/{parameter}")
         elif array.shape != value.shape:
@@ -172,3 +235,9 @@ def _fill(
             f"{OFFICIAL.get(model_name, 'a bundle of the same network and arguments')}"
         )
     return traverse_util.unflatten_dict(filled), sorted(set(fresh))
+
+
+def _by_column(array: np.ndarray, fresh: Any, columns: np.ndarray) -> np.ndarray:
+    """The columns of the last axis in the order of the network's classes; fresh ones where `columns` is -1."""
+    taken = np.asarray(array, fresh.dtype)[..., columns]
+    return taken if (columns >= 0).all() else np.where(columns < 0, np.asarray(fresh), taken)

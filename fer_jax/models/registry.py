@@ -58,7 +58,7 @@ def create(
     if name not in MODELS:
         raise UserError(f"config.model.name is {name!r}: expected one of {', '.join(sorted(MODELS))}")
     args = {key: tuple(v) if isinstance(v, list) else v for key, v in (args or {}).items()}
-    fields = set(MODELS[name].__dataclass_fields__) - set(Network.__dataclass_fields__)
+    fields = arguments(name)
     unknown = sorted(set(args) - fields)
     if unknown:
         raise UserError(
@@ -67,6 +67,11 @@ def create(
     return MODELS[name](
         num_classes=num_classes, dtype=dtype, axis_name=axis_name, implementation=implementation, **args
     )
+
+
+def arguments(name: str) -> set[str]:
+    """The arguments of a network's own, the keys that `config.model.args` may have."""
+    return set(MODELS[name].__dataclass_fields__) - set(Network.__dataclass_fields__)
 
 
 def from_config(

@@ -253,7 +253,7 @@ class _Member:
         self._config, self._workdir = config, workdir
         self.checkpoints = Checkpoints(workdir, config.checkpoint.keep)
         restored = self.checkpoints.restore(learner.state_shapes(), at) if at != 0 else None
-        self.state, host = restored or (learner.fresh_state(), None)
+        self.state, host = restored or (learner.fresh_state(label_names), None)
         self.progress = Progress(**host) if host else Progress(label_names=label_names)
 
     def start(self, select_set: Examples, evaluator: Evaluator, placed: list[jax.Array]) -> None:

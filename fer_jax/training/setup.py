@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import optax
 from absl import logging
@@ -37,12 +38,16 @@ class Learner:
     optimizer: optax.GradientTransformation
     sharp_from: int
 
-    def fresh_state(self) -> TrainState:
-        """The state at step 0: random weights of `config.seed`, or `config.model.pretrained` under a random head."""
+    def fresh_state(self, label_names: Sequence[str] = ()) -> TrainState:
+        """The state at step 0: random weights of `config.seed`, or `config.model.pretrained`.
+
+        `label_names` are those of the logits, by which the head of pretrained weights is taken.
+        """
         config, shape = self.config, registry.input_shape(self.config)
         variables = state.initial_variables(self.inference_model, shape, config.seed)
         if config.model.pretrained:
-            variables, fresh = pretrained.load(config.model.pretrained, config.model.name, variables)
+            pretrained.refuse_other_input(config)
+            variables, fresh = pretrained.load(config.model.pretrained, config.model.name, variables, label_names)
             logging.info("weights of %s; random: %s", config.model.pretrained, ", ".join(fresh) or "none")
         return state.from_variables(variables, self.optimizer, ema=optim.averages(config.optim))
 

@@ -71,3 +71,10 @@ def test_a_teacher_of_another_kind_is_refused(teacher, taught_config, tmp_path):
     taught_config.teacher.runs = (str(tmp_path),)
     with pytest.raises(UserError, match="is no run's folder"):
         distillation.taught(taught_config, some_examples())
+
+
+def test_a_teacher_of_another_order_is_asked_by_name(taught_config):
+    examples = some_examples()
+    turned = examples.renumbered(labels.FER2013[::-1])
+    plain, other = (distillation.taught(taught_config, one).votes for one in (examples, turned))
+    np.testing.assert_allclose(other, plain[:, ::-1], rtol=1e-5)

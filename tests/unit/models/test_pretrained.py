@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from configs import default
 from fer_jax.bundle import manifest, weights
 from fer_jax.errors import UserError
 from fer_jax.models import pretrained, registry, vgg16
 
+UPSAMPLE = next(name for name in registry.arguments("mini_xception") if name.endswith("_to"))
+SEVEN = tuple("abcdefg")
 LAYERS = [
     f"block{block}_conv{i}"
     for block, (convolutions, _) in enumerate(vgg16.BLOCKS, 1)
@@ -54,7 +57,7 @@ def keras_vgg16(tmp_path_factory):
 @pytest.mark.parametrize("file", ["whole.h5", "keras3.weights.h5"])
 def test_features_of_keras(keras_vgg16, file):
     folder, images, expected, _ = keras_vgg16
-    variables, fresh = pretrained.load(folder / file, "vgg16", new_variables())
+    variables, fresh = pretrained.load(folder / file, "vgg16", new_variables(), SEVEN)
     assert fresh == ["classes"]
     model = registry.create("vgg16", 7)
     _, sown = jax.jit(lambda v, x: model.apply(v, x, False, mutable=["intermediates"]))(variables, images)
@@ -125,7 +128,7 @@ WRITERS = {
 @pytest.mark.parametrize("file", WRITERS)
 def test_every_layout_puts_every_layer_in_its_place(tmp_path, file):
     layers = small_layers()
-    variables, fresh = pretrained.load(WRITERS[file](tmp_path / file, layers), "vgg16", new_variables())
+    variables, fresh = pretrained.load(WRITERS[file](tmp_path / file, layers), "vgg16", new_variables(), SEVEN)
     assert fresh == ["classes"]
     for layer, arrays in layers.items():
         for key, array in arrays.items():
@@ -138,7 +141,7 @@ def test_torch_kernels_are_transposed(tmp_path):
     rng = np.random.default_rng(0)
     kernel = layers["block3_conv2"]["kernel"] = rng.normal(size=(3, 3, 256, 256)).astype(np.float32)
     path = write_state_dict(tmp_path / "vgg16.safetensors", layers)
-    variables, _ = pretrained.load(path, "vgg16", new_variables())
+    variables, _ = pretrained.load(path, "vgg16", new_variables(), SEVEN)
     assert np.array_equal(variables["params"]["block3_conv2"]["kernel"], kernel)
 
 
@@ -155,7 +158,7 @@ def test_pth_by_torch(tmp_path, monkeypatch):
         return {key: Tensor(array) for key, array in state.items()}
 
     monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(load=load))
-    variables, _ = pretrained.load(tmp_path / "vgg16.pth", "vgg16", new_variables())
+    variables, _ = pretrained.load(tmp_path / "vgg16.pth", "vgg16", new_variables(), SEVEN)
     assert (variables["params"]["block5_conv3"]["bias"] == 13).all()
 
 
@@ -163,7 +166,7 @@ def test_pth_without_torch(tmp_path, monkeypatch):
     (tmp_path / "vgg16.pth").touch()
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(UserError, match=r"vgg16.pth: a pickle of PyTorch, which is not installed here: install t"):
-        pretrained.load(tmp_path / "vgg16.pth", "vgg16", new_variables())
+        pretrained.load(tmp_path / "vgg16.pth", "vgg16", new_variables(), SEVEN)
 
 
 def test_missing_file_names_the_official_one_and_its_checksum(tmp_path):
@@ -172,9 +175,9 @@ def test_missing_file_names_the_official_one_and_its_checksum(tmp_path):
         match=r"no weights at .*x.h5: expected vgg16_weights_tf_dim_ordering_tf_kernels_notop"
         r".h5 of Keras \(md5 6d6bbae143d832006294945121d1f1fc\)",
     ):
-        pretrained.load(tmp_path / "x.h5", "vgg16", {})
+        pretrained.load(tmp_path / "x.h5", "vgg16", {}, SEVEN)
     with pytest.raises(UserError, match=r"no weights at .*x: expected a bundle of this project"):
-        pretrained.load(tmp_path / "x", "resnet18", {})
+        pretrained.load(tmp_path / "x", "resnet18", {}, SEVEN)
 
 
 def test_missing_layers_and_wrong_shapes_are_named(tmp_path):
@@ -183,7 +186,7 @@ def test_missing_layers_and_wrong_shapes_are_named(tmp_path):
     layers["block2_conv1"]["kernel"] = np.zeros((3, 3, 64, 96), np.float32)
     path = write_keras_2(tmp_path / "other.h5", layers)
     with pytest.raises(UserError) as caught:
-        pretrained.load(path, "vgg16", new_variables())
+        pretrained.load(path, "vgg16", new_variables(), SEVEN)
     message = str(caught.value)
     assert "\n" not in message
     assert "not the weights of this vgg16: missing " in message
@@ -202,17 +205,17 @@ def test_damaged_files(tmp_path):
     ):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(UserError, match=rf"{name}: .*copy it again"):
-            pretrained.load(tmp_path / name, "vgg16", new_variables())
+            pretrained.load(tmp_path / name, "vgg16", new_variables(), SEVEN)
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["numbers"] = np.arange(3)
     with pytest.raises(UserError, match=r"other.h5: an HDF5 file without Keras' weights"):
-        pretrained.load(tmp_path / "other.h5", "vgg16", new_variables())
+        pretrained.load(tmp_path / "other.h5", "vgg16", new_variables(), SEVEN)
 
 
 def test_a_format_that_is_not_read_for_the_network(tmp_path):
     (tmp_path / "weights.h5").touch()
     with pytest.raises(UserError, match=r"weights.h5: not a file of weights that is read for resnet18: expected a"):
-        pretrained.load(tmp_path / "weights.h5", "resnet18", {})
+        pretrained.load(tmp_path / "weights.h5", "resnet18", {}, SEVEN)
 
 
 @pytest.fixture
@@ -240,24 +243,81 @@ def small_bundle(tmp_path):
 def test_a_bundle_with_the_same_classes_fills_all(small_bundle):
     folder, args = small_bundle
     template = new_variables("mini_xception", args=args, shape=(24, 24, 1))
-    variables, fresh = pretrained.load(folder, "mini_xception", template)
+    variables, fresh = pretrained.load(folder, "mini_xception", template, SEVEN)
     assert fresh == []
     assert set(np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(variables)])) == {3}
     assert jax.tree.structure(variables) == jax.tree.structure(template)
 
 
-def test_a_bundle_with_other_classes_leaves_the_head(small_bundle):
+def test_a_bundle_of_other_classes_leaves_the_head(small_bundle):
     folder, args = small_bundle
-    variables, fresh = pretrained.load(folder, "mini_xception", new_variables("mini_xception", 8, (24, 24, 1), args))
+    template = new_variables("mini_xception", 7, (24, 24, 1), args)
+    variables, fresh = pretrained.load(folder, "mini_xception", template, ("cat", "dog", *"hijkl"))
     assert fresh == ["classes_conv"]
     assert (variables["params"]["classes_conv"]["bias"] == 7).all()
     assert (variables["batch_stats"]["stem1_norm"]["mean"] == 3).all()
 
 
+@pytest.mark.parametrize(
+    ("names", "bias", "left"),
+    [
+        ("gfedcba", [6, 5, 4, 3, 2, 1, 0], []),
+        ("ca", [2, 0], []),
+        ("hAbi", [7, 0, 1, 7], ["classes_conv of h, i"]),
+    ],
+)
+def test_the_columns_of_a_head_go_by_name(small_bundle, names, bias, left):
+    folder, args = small_bundle
+    stored = weights.load(manifest.read(folder))
+    stored["params"]["classes_conv"]["bias"] = np.arange(7, dtype=np.float32)
+    stored["params"]["classes_conv"]["kernel"][...] = np.arange(7)
+    rewrite(folder, stored)
+    template = new_variables("mini_xception", len(names), (24, 24, 1), args)
+    variables, fresh = pretrained.load(folder, "mini_xception", template, tuple(names))
+    head = variables["params"]["classes_conv"]
+    assert head["bias"].tolist() == bias
+    assert head["kernel"].shape == (3, 3, 4, len(names)) and (head["kernel"] == bias).all()
+    assert fresh == left
+
+
+def rewrite(folder, variables):
+    """Other weights in a bundle that is already there."""
+    found = manifest.read(folder)
+    weights.save(folder / manifest.FILES["weights"], variables)
+    (folder / manifest.MANIFEST).unlink()
+    manifest.write(
+        folder,
+        **{key: getattr(found, key) for key in ("name", "labels", "input", "crop", "temperature", "uncertain_below")},
+        model=found.model,
+        provenance=found.provenance,
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"input.scaling": "unit"}, r"input.scaling 'signed', here 'unit'; add --config.input.scaling=signed$"),
+        ({"input.size": 48}, r"input.size 24, here 48; add --config.input.size=24$"),
+        ({"input.crop": 20}, r"input.crop 0, here 20; add --config.input.crop=0$"),
+        ({"model.args": {"block_features": (4,), UPSAMPLE: 32}}, rf"model.args.{UPSAMPLE} 0, here 32"),
+    ],
+)
+def test_a_bundle_of_another_input_is_refused(small_bundle, changes, message):
+    folder, args = small_bundle
+    config = default.get_config()
+    config.input.size, config.model.args, config.model.pretrained = 24, args, str(folder)
+    pretrained.refuse_other_input(config)
+    for key, value in changes.items():
+        group, name = key.split(".")
+        config[group][name] = value
+    with pytest.raises(UserError, match=message):
+        pretrained.refuse_other_input(config)
+
+
 def test_a_bundle_of_another_network_or_width(small_bundle):
     folder, _ = small_bundle
     with pytest.raises(UserError, match=r"a bundle of mini_xception, and config.model.name is 'vgg16'"):
-        pretrained.load(folder, "vgg16", {})
+        pretrained.load(folder, "vgg16", {}, SEVEN)
     wide = new_variables("mini_xception", shape=(24, 24, 1))
     with pytest.raises(UserError, match=r"block1_conv1/pointwise_kernel is \(1, 1, 8, 4\) instead of \(1, 1, 8, 16\)"):
-        pretrained.load(folder, "mini_xception", wide)
+        pretrained.load(folder, "mini_xception", wide, SEVEN)
