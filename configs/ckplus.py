@@ -20,7 +20,7 @@ and Adam's two moments, 256 MiB each. In one batch of 64 it is 4.3 GiB.
 
 from ml_collections import ConfigDict
 
-from configs import default, variants
+from fer_jax.recipes import default, variants
 
 IMAGES, IMAGES_HELD_OUT = 981, 324
 

@@ -15,7 +15,7 @@
 
 from ml_collections import ConfigDict
 
-from configs import variants, vgg, xception
+from fer_jax.recipes import variants, vgg, xception
 
 
 def get_config(variant: str = "") -> ConfigDict:

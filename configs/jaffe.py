@@ -19,7 +19,7 @@ Batches of 32 and 100 epochs are this project's choice; learning rates are Keras
 
 from ml_collections import ConfigDict
 
-from configs import default, variants
+from fer_jax.recipes import default, variants
 
 LEARNING_RATES = {"adam": 1e-3, "sgd": 1e-2, "nadam": 1e-3}  # Keras' defaults
 

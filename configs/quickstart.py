@@ -8,7 +8,7 @@ cached: 112 s from the command to the report, PublicTest 0.995, PrivateTest 0.98
 
 from ml_collections import ConfigDict
 
-from configs import default, variants
+from fer_jax.recipes import default, variants
 
 
 def get_config(variant: str = "") -> ConfigDict:

@@ -14,7 +14,7 @@ Measured here: not yet.
 
 from ml_collections import ConfigDict
 
-from configs import default, variants
+from fer_jax.recipes import default, variants
 
 
 def get_config(variant: str = "") -> ConfigDict:

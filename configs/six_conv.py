@@ -11,7 +11,7 @@ Published: 0.5625, and the accuracy of each class. Measured here: not yet.
 
 from ml_collections import ConfigDict
 
-from configs import default, variants
+from fer_jax.recipes import default, variants
 
 
 def get_config(variant: str = "") -> ConfigDict:

@@ -32,7 +32,7 @@ take 114 MiB each.
 
 from ml_collections import ConfigDict
 
-from configs import default, variants
+from fer_jax.recipes import default, variants
 
 
 def get_config(variant: str = "") -> ConfigDict:

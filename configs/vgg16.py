@@ -17,7 +17,7 @@ Published: no score. Measured here: not measured, needs the weights.
 
 from ml_collections import ConfigDict
 
-from configs import default, variants
+from fer_jax.recipes import default, variants
 
 
 def get_config(variant: str = "") -> ConfigDict:

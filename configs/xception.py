@@ -35,7 +35,7 @@ Measured on two CPU cores, seed 0, JAX 0.10.2 (docs/results.md):
 
 from ml_collections import ConfigDict
 
-from configs import default, variants
+from fer_jax.recipes import default, variants
 
 
 def get_config(variant: str = "") -> ConfigDict:

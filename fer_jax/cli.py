@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import pathlib
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable
 
 from absl import app, flags
 from absl import logging as absl_logging
 
-from fer_jax import zoo
+from fer_jax import recipes, zoo
 from fer_jax.errors import EXIT_PREEMPTED, EXIT_USER_ERROR, Preempted, UserError
 
-OURS = (str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).parent.parent / "tools"))
+# Importable names of the packages that an extra of this one brings.
+EXTRAS = {
+    "train": frozenset(
+        [
+            "flax",
+            "jax",
+            "jaxlib",
+            "jinja2",
+            "matplotlib",
+            "ml_collections",
+            "optax",
+            "orbax",
+            "safetensors",
+            "sklearn",
+            "tensorboardX",
+            "tensorflow",
+            "tensorflow_datasets",
+        ]
+    ),
+    "export": frozenset(("h5py", "jax2onnx", "onnx", "onnx_ir")),
+}
+HELP_COLUMN = 26  # where the flags' descriptions begin
 
 
 class Lines(logging.Handler):
@@ -22,9 +46,11 @@ class Lines(logging.Handler):
     News of this package and its tools, warnings of everybody: libraries' own news is not for the user.
     """
 
-    def __init__(self):
+    def __init__(self, tool: str):
+        """`tool` is the file of the command that runs."""
         super().__init__()
-        self.addFilter(lambda record: record.levelno >= logging.WARNING or record.pathname.startswith(OURS))
+        ours = str(pathlib.Path(__file__).parent), str(pathlib.Path(tool).parent)
+        self.addFilter(lambda record: record.levelno >= logging.WARNING or record.pathname.startswith(ours))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record."""
@@ -48,22 +74,31 @@ def define_model() -> flags.FlagHolder[str]:
     )
 
 
-def run(main: Callable[[list[str]], int | None]) -> None:
+def run(main: Callable[[list[str]], int | None], positional: bool = False) -> None:
     """Parse absl flags, call `main(argv)` and exit with what it returns (None is 0).
 
-    A `UserError`, also one raised while a config file is loaded, a wrong flag and a config key that does not exist are
-    printed to standard error as one line, `error: ...`, and give exit code 2. `Preempted` gives exit code 75.
+    A `UserError`, also one raised while a config file is loaded, a wrong flag, a config key that does not exist and a
+    package that an extra would have brought are printed to standard error as one line, `error: ...`, and give exit
+    code 2. `Preempted` gives exit code 75.
+
+    Args:
+      main: takes the arguments that are no flags, after the command's name.
+      positional: whether there may be any.
     """
 
     def guarded(argv: list[str]) -> int | None:
-        logging.root.handlers[:] = [Lines()]
+        logging.root.handlers[:] = [Lines(inspect.getfile(main))]
         absl_logging.set_verbosity(absl_logging.INFO)
         try:
-            if len(argv) > 1:
+            if len(argv) > 1 and not positional:
                 raise UserError(f"unexpected argument {argv[1]!r}: every option is a flag, see --help")
             return main(argv)
         except UserError as error:
             return _fail(error)
+        except ModuleNotFoundError as error:
+            if remedy := missing_extra(error):
+                return _fail(remedy)
+            raise
         except Preempted as stop:
             absl_logging.info("%s", stop)
             return EXIT_PREEMPTED
@@ -71,11 +106,27 @@ def run(main: Callable[[list[str]], int | None]) -> None:
     app.run(guarded, flags_parser=_parse)
 
 
+def missing_extra(error: ModuleNotFoundError) -> str | None:
+    """What to install for a package that is missing, in one line; None where no extra of this package brings it."""
+    package = (error.name or "").partition(".")[0]
+    for extra, packages in EXTRAS.items():
+        if package in packages:
+            return f"this needs {package}, which is not installed: pip install 'fer_jax[{extra}]'"
+    return None
+
+
 def _parse(argv: list[str]) -> list[str]:
+    if any(argument in ("-h", "-help", "--help") for argument in argv[1:]):
+        print(_help(argv[0]))
+        sys.exit(0)
     try:
-        return flags.FLAGS(argv)
+        return flags.FLAGS(_with_files_of_recipes(argv))
     except UserError as error:
         sys.exit(_fail(error))
+    except ModuleNotFoundError as error:  # of a config file
+        if remedy := missing_extra(error):
+            sys.exit(_fail(remedy))
+        raise
     except flags.Error as error:
         sys.exit(_fail(f"{str(error).removesuffix('.')}; see --help"))
     except (AttributeError, KeyError) as error:
@@ -86,6 +137,41 @@ def _parse(argv: list[str]) -> list[str]:
         if not key or flag is None:
             raise
         sys.exit(_fail(f"{flag}: the config has no key {key!r}; configs/default.py has them all"))
+
+
+def _with_files_of_recipes(argv: list[str]) -> list[str]:
+    """The arguments with the file of a recipe where --config names one."""
+    if "config" not in flags.FLAGS:
+        return argv
+    argv = list(argv)
+    for i, argument in enumerate(argv):
+        flag, equals, value = argument.partition("=")
+        if flag.lstrip("-") == "config" and flag.startswith("-"):
+            if equals:
+                argv[i] = f"{flag}={recipes.resolve(value)}"
+            elif i + 1 < len(argv):
+                argv[i + 1] = recipes.resolve(argv[i + 1])
+    return argv
+
+
+def _help(main_module: str) -> str:
+    """The tool's docstring, then its flags, each with its default and what it does."""
+    width = min(shutil.get_terminal_size().columns, 120)
+    text = inspect.cleandoc(sys.modules["__main__"].__doc__ or "")
+    found = {flag.name: flag for name in (main_module, __name__) for flag in flags.FLAGS.get_key_flags_for_module(name)}
+    lines = []
+    for flag in sorted(found.values(), key=lambda flag: flag.name):
+        name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
+        shown = isinstance(flag.default, str | int | float) and flag.default not in ("", False)
+        default = f" [{flag.default}]" if shown and flag.name != "model" else ""
+        lines += textwrap.wrap(
+            f"{' '.join(flag.help.split())}{default}",
+            width,
+            initial_indent=f"  {name:{HELP_COLUMN - 3}} ",
+            subsequent_indent=" " * HELP_COLUMN,
+            break_on_hyphens=False,
+        )
+    return "\n".join([text, "", "flags:", *lines, "", "--helpfull shows the flags of the libraries too."])
 
 
 def _fail(error: object) -> int:

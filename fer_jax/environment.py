@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import pathlib
 import platform
 import shlex
 import sys
@@ -29,7 +30,9 @@ def init() -> None:
 
 
 def command() -> str:
-    """The command line of this process, ready for a shell, with "python" for the interpreter's path."""
+    """The command line of this process, ready for a shell, without the paths of the interpreter and of `fer-jax`."""
+    if len(sys.orig_argv) > 1 and pathlib.Path(sys.orig_argv[1]).stem == "fer-jax":
+        return shlex.join(["fer-jax", *sys.orig_argv[2:]])
     return shlex.join(["python", *sys.orig_argv[1:]])
 
 

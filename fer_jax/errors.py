@@ -1,5 +1,8 @@
 """The exceptions that are no defects, and the exit codes they give a command line."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class UserError(Exception):
     """Bad input from outside: a file, a flag, a config value.
@@ -19,3 +22,9 @@ class Preempted(Exception):
 
 EXIT_USER_ERROR = 2
 EXIT_PREEMPTED = 75  # sysexits' EX_TEMPFAIL: stopped by a signal before the end; run the same command again
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """ " (did you mean 'webcam'?)" for a word that resembles known ones, "" where none does: part of a message."""
+    near = difflib.get_close_matches(word, list(known), n=2)
+    return f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""

@@ -1,4 +1,4 @@
-"""Train a facial-expression recogniser: python -m fer_jax.main --config=configs/xception.py
+"""Train a facial-expression recogniser: python -m fer_jax.main --config=xception
 
 The run's folder gets checkpoints, metrics, result.json and report/. The same command again resumes it, or says that it
 is finished. Any value of the config can be given on the command line: --config.epochs=5 --config.data.path=fer2013.csv
@@ -17,7 +17,9 @@ from fer_jax.distributed import cluster, launch
 from fer_jax.errors import UserError
 
 _CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "The config: a file of configs/, with :variant where it has one."
+    "config",
+    None,
+    "A recipe's name (fer-jax recipes lists them) or a file of your own, with :variant where it has one.",
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run. Default: runs/NAME, by the config's name.")
 _MODE = flags.DEFINE_enum(

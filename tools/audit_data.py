@@ -24,8 +24,8 @@ _OUT = flags.DEFINE_string("out", None, "Folder for the findings.", required=Tru
 
 def main(argv: list[str]) -> None:
     """Audit the data and print the summary."""
-    from configs import default
     from fer_jax.data import audit, cache, splits
+    from fer_jax.recipes import default
 
     if bool(_CONFIG.value) == bool(_SOURCE.value):
         raise UserError("expected either --config or --source (with --path)")

@@ -29,13 +29,13 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 from ml_collections import config_flags
 
-from fer_jax import cli, environment
+from fer_jax import cli, environment, recipes
 from fer_jax.errors import UserError
 
 if TYPE_CHECKING:
     from fer_jax.data.examples import Examples
 
-_CONFIG = config_flags.DEFINE_config_file("config", "configs/xception.py", "The config of what is trained.")
+_CONFIG = config_flags.DEFINE_config_file("config", recipes.resolve("xception"), "The config of what is trained.")
 _BATCH = flags.DEFINE_integer("batch", None, "Batch size. Default: the config's.", lower_bound=1)
 _STEPS = flags.DEFINE_integer("steps", None, "Steps of a dispatch. Default: the config's.", lower_bound=1)
 _RUNS = flags.DEFINE_integer(
@@ -111,7 +111,16 @@ def _compare() -> Iterator[dict[str, Any]]:
 
     if not _PEER.value:
         raise UserError("compare needs --peer, the command of what is measured beside step")
-    ours = [sys.executable, "-m", "tools.benchmark", "step", "--runs=2", f"--seconds={_SECONDS.value}", "--json"]
+    ours = [
+        sys.executable,
+        "-m",
+        "fer_jax.commands",
+        "benchmark",
+        "step",
+        "--runs=2",
+        f"--seconds={_SECONDS.value}",
+        "--json",
+    ]
     ours += [f"--{flag.name}={flag.value}" for flag in (_BATCH, _STEPS) if flag.value] + _config_flags()
     config = _CONFIG.value
     yield {
@@ -221,11 +230,7 @@ def _config_and_faces() -> tuple[Any, Examples]:
 def _config_flags() -> list[str]:
     """The flags of the config as they were given, for a command that is started with the same."""
     given = [argument for argument in sys.argv[1:] if argument.startswith("--config")]
-    return (
-        given
-        if any(argument.startswith("--config=") for argument in given)
-        else ["--config=configs/xception.py", *given]
-    )
+    return given if any(argument.startswith("--config=") for argument in given) else ["--config=xception", *given]
 
 
 def _measuring(argv: list[str]) -> list[str]:

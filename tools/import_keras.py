@@ -26,11 +26,11 @@ def main(argv: list[str]) -> None:
     """Read the file, write the bundle and print how its formats compare."""
     from absl import logging
 
-    from configs import default
     from fer_jax import files
     from fer_jax.data import loading
     from fer_jax.export import comparison, exporting, provenance
     from fer_jax.models import pretrained
+    from fer_jax.recipes import default
 
     logging.set_verbosity(logging.INFO)
     exporting.refuse_other_content(_OUT.value)

@@ -23,8 +23,8 @@ _PATH = flags.DEFINE_string("path", None, "File or folder of the data, in place 
 
 def main(argv: list[str]) -> None:
     """Load the config's examples, print their number by split and class, and the file they are kept in."""
-    from configs import default
     from fer_jax.data import cache, loading
+    from fer_jax.recipes import default
 
     config = _CONFIG.value or default.get_config()
     config.data.source = _SOURCE.value or config.data.source

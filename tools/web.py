@@ -2,7 +2,7 @@
 
     python -m tools.web
 
-Then open the printed address. Needs aiohttp and the packages of requirements-serve.txt, and neither JAX nor TensorFlow.
+Then open the printed address. Needs neither JAX nor TensorFlow.
 docs/web.md tells more.
 """
 
@@ -15,7 +15,6 @@ import signal
 from absl import flags, logging
 
 from fer_jax import cli
-from fer_jax.errors import UserError
 
 _MODEL = cli.define_model()
 _DETECTOR_MODEL = flags.DEFINE_string("detector-model", "", "YuNet's ONNX file; without it Haar's cascade finds faces")
@@ -28,13 +27,9 @@ _PORT = flags.DEFINE_integer("port", 8765, "to listen on; 0 takes any that is fr
 def main(argv: list[str]) -> None:
     """Serve until somebody ends it."""
     del argv
-    try:
-        from fer_jax.serve.classifier import Classifier
-        from fer_jax.web import server
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"the page needs {error.name}: pip install {error.name}, or this package with its extra web"
-        ) from error
+    from fer_jax.serve.classifier import Classifier
+    from fer_jax.web import server
+
     app = server.application(Classifier(_MODEL.value), _DETECTOR_MODEL.value, _HOST.value)
     if not server.is_loopback(_HOST.value):
         logging.warning(

@@ -3,7 +3,7 @@
     python -m tools.webcam --source=0
     python -m tools.webcam --model=BUNDLE --source=talk.mp4 --headless --record=out.mp4 --events=out.jsonl
 
-Needs the packages of requirements-serve.txt, and neither JAX nor TensorFlow. docs/webcam.md tells more.
+Needs neither JAX nor TensorFlow. docs/webcam.md tells more.
 """
 
 from __future__ import annotations

@@ -18,7 +18,6 @@ from fer_jax.training import metric_log
 from fer_jax.training.loop import FIRST_STEPS
 
 MAIN = (sys.executable, "-m", "fer_jax.main")
-REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 GLANCE_SECONDS = 0.02  # between two looks at what a run has written
 
 
@@ -91,7 +90,7 @@ class _Run:
         self.start = time.perf_counter()
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
-                [*MAIN, *flags, f"--workdir={self._workdir}"], cwd=REPOSITORY, env=environment, stdout=log, stderr=log
+                [*MAIN, *flags, f"--workdir={self._workdir}"], env=environment, stdout=log, stderr=log
             )
 
     def until(self, look: Callable[[_Run], Any]) -> Any:
@@ -130,7 +129,7 @@ def _started(flags: Sequence[str], cache: str) -> Iterator[_Run]:
 
 def _seconds_of_help() -> float:
     start = time.perf_counter()
-    subprocess.run([*MAIN, "--help"], cwd=REPOSITORY, capture_output=True, check=False)  # absl's help exits with 1
+    subprocess.run([*MAIN, "--help"], capture_output=True, check=False)  # absl's help exits with 1
     return time.perf_counter() - start
 
 

@@ -20,7 +20,6 @@ from fer_jax.serve.analysis import Analyser, FrameResult
 from fer_jax.serve.classifier import Classifier
 from fer_jax.serve.player import Player
 
-REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 FACES = 8
 FACE_SIDE = 100  # pixels of the crops that are classified
 REPETITIONS = 200
@@ -122,7 +121,8 @@ def startup(model: str | os.PathLike, video: str | os.PathLike, flags: Sequence[
                 [
                     sys.executable,
                     "-m",
-                    "tools.webcam",
+                    "fer_jax.commands",
+                    "webcam",
                     f"--model={pathlib.Path(model).absolute()}",
                     f"--source={pathlib.Path(video).absolute()}",
                     "--headless",
@@ -131,7 +131,6 @@ def startup(model: str | os.PathLike, video: str | os.PathLike, flags: Sequence[
                     "--events=-",
                     *flags,
                 ],
-                cwd=REPOSITORY,
                 text=True,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -68,7 +68,7 @@ def _plugin(role: str, path: str | os.PathLike) -> Callable[[str | os.PathLike],
             return plugin.load()
         except ImportError as error:
             raise UserError(f"{path}: {role} cannot be run without {error.name}: install it, or use onnx") from error
-    raise UserError(f"{path}: no installed package runs {role}: pip install fer_jax with JAX, or use onnx")
+    raise UserError(f"{path}: no installed package runs {role}: pip install 'fer_jax[train]', or use onnx")
 
 
 def _onnx(path: str | os.PathLike) -> Graph:

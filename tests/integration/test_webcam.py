@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 import venv
 
 import cv2
@@ -41,21 +42,21 @@ def clip(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def laptop(tmp_path_factory):
-    """The Python of an environment that has the packages of requirements-serve.txt, what these need, and no others."""
+    """The Python of an environment that has the package's dependencies without extras, and nothing else."""
     folder = tmp_path_factory.mktemp("laptop")
     venv.create(folder, with_pip=False, symlinks=True)
     (site,) = folder.glob("lib/python*/site-packages")
-    for distribution in _closure(REPOSITORY / "requirements-serve.txt"):
+    for distribution in _closure(REPOSITORY / "pyproject.toml"):
         for top in {file.parts[0] for file in distribution.files if file.parts[0] not in ("..", "__pycache__")}:
             if not (site / top).exists():
                 (site / top).symlink_to(distribution.locate_file(top))
     return folder / "bin" / "python"
 
 
-def _closure(requirements):
+def _closure(pyproject):
     from packaging.requirements import Requirement
 
-    wanted = [line for line in requirements.read_text().splitlines() if line and not line.startswith("#")]
+    wanted = tomllib.loads(pyproject.read_text())["project"]["dependencies"]
     found = {}
     while wanted:
         requirement = Requirement(wanted.pop())

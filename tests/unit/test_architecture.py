@@ -9,13 +9,28 @@ import pytest
 
 PACKAGE = pathlib.Path(__file__).resolve().parents[2] / "fer_jax"
 CONTRIBUTING = PACKAGE.parent / "CONTRIBUTING.md"
-SERVING = {"errors", "files", "labels", "cli", "preprocess", "bundle", "faces", "serve", "web", "zoo"}
+SERVING = {
+    "errors",
+    "files",
+    "labels",
+    "cli",
+    "preprocess",
+    "bundle",
+    "faces",
+    "serve",
+    "web",
+    "zoo",
+    "recipes",
+    "commands",
+}
 FRAMEWORKS = {"jax", "flax", "optax", "orbax", "tensorflow", "tensorflow_datasets"}
 EVERYBODY_MAY_IMPORT = {"errors", "files", "labels"}
 MAX_TOP_LEVEL_MODULES = 8
 # Modules whose tests stand in another file, below tests/.
 TESTED_IN = {
     "cli.py": "integration/test_main.py",
+    "commands/dispatch.py": "unit/commands/test_commands.py",
+    "commands/completion.py": "unit/commands/test_commands.py",
     "main.py": "integration/test_main.py",
     "errors.py": "integration/test_main.py",
     "benchmark/interleaved.py": "integration/test_benchmark.py",

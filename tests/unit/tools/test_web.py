@@ -42,13 +42,3 @@ def test_mistakes_get_one_line(flags, message):
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ")
     assert message in line
-
-
-def test_without_the_server_library_it_says_what_to_install():
-    done = _run(
-        "-c",
-        "import sys; sys.modules['aiohttp'] = None; sys.argv = ['web', '--model=nowhere']\n"
-        "from tools import web; web.cli.run(web.main)",
-    )
-    assert done.returncode == 2
-    assert done.stderr == "error: the page needs aiohttp: pip install aiohttp, or this package with its extra web\n"

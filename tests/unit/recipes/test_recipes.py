@@ -1,0 +1,49 @@
+"""Recipes are found by name from anywhere, files by their path."""
+
+import pathlib
+
+import pytest
+
+from fer_jax import recipes
+from fer_jax.errors import UserError
+
+
+def test_a_name_becomes_the_recipes_file_and_keeps_its_variant():
+    path, _, variant = recipes.resolve("xception:taught").rpartition(":")
+    assert pathlib.Path(path) == recipes.folder() / "xception.py"
+    assert pathlib.Path(path).is_absolute()
+    assert variant == "taught"
+    assert recipes.resolve("quickstart") == str(recipes.folder() / "quickstart.py:").removesuffix(":")
+    assert pathlib.Path(recipes.resolve("default")).is_file()
+
+
+@pytest.mark.parametrize("spec", ["configs/xception.py:taught", "mine.py", "folder/mine", "/there/mine.py:a=b", ""])
+def test_a_path_stays_as_it_is(spec):
+    assert recipes.resolve(spec) == spec
+
+
+def test_a_file_in_the_folder_comes_before_a_recipe_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pathlib.Path("xception").write_text("")
+    assert recipes.resolve("xception:taught") == "xception:taught"
+
+
+def test_a_mistyped_name_is_refused_with_its_neighbour():
+    with pytest.raises(
+        UserError, match=r"no recipe is called 'xeption' \(did you mean 'xception'\?\): expected a file"
+    ):
+        recipes.resolve("xeption")
+
+
+def test_default_and_variants_are_no_recipes():
+    assert "quickstart" in recipes.names()
+    assert not {"default", "variants"} & set(recipes.names())
+
+
+def test_recipes_import_each_other_from_here():
+    from fer_jax.recipes import default, xception
+
+    assert xception.get_config().name == "xception_best"
+    assert default.get_config().name == "default"
+    with pytest.raises(ImportError):
+        from fer_jax.recipes import absent  # noqa: F401

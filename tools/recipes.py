@@ -1,0 +1,51 @@
+"""The recipes by name, with their data, parameters and measured scores: python -m tools.recipes
+
+    fer-jax recipes                   # the table
+    fer-jax recipes xception          # what a recipe says of itself, and where its file lies, to copy and change
+
+`fer-jax train --config=NAME` or `--config=NAME:VARIANT` trains one from anywhere; your own file is given by its path.
+"""
+
+from __future__ import annotations
+
+import ast
+import pathlib
+import re
+
+from fer_jax import cli, recipes
+from fer_jax.errors import UserError, did_you_mean
+
+
+def main(argv: list[str]) -> None:
+    """Print the table, or one recipe's page."""
+    if len(argv) == 1:
+        print(table())
+        return
+    for name in argv[1:]:
+        if name not in (*recipes.names(), "default"):
+            raise UserError(
+                f"no recipe is called {name!r}{did_you_mean(name, recipes.names())}: "
+                f"expected one of {', '.join(recipes.names())}"
+            )
+        path = recipes.folder() / f"{name}.py"
+        print(f"{path}\n\n{_docstring(path)}")
+
+
+def table() -> str:
+    """A line for each recipe: its name and the first line of its docstring, then the variants that it names."""
+    lines = []
+    for name in recipes.names():
+        text = _docstring(recipes.folder() / f"{name}.py")
+        variants = sorted(set(re.findall(rf"configs/{name}\.py:([\w,=-]+)", text)))
+        lines.append(f"{name:12} {text.splitlines()[0]}")
+        if variants:
+            lines.append(f"{'':12} variants: {', '.join(f'{name}:{variant}' for variant in variants)}")
+    return "\n".join([*lines, "", "fer-jax recipes NAME tells what was measured, and of which protocol."])
+
+
+def _docstring(path: pathlib.Path) -> str:
+    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+
+
+if __name__ == "__main__":
+    cli.run(main, positional=True)
