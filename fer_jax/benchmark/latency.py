@@ -15,7 +15,7 @@ from typing import Any
 
 from fer_jax.errors import UserError
 from fer_jax.training import metric_log
-from fer_jax.training.loop import FIRST_STEPS
+from fer_jax.training.chunk_metrics import FIRST_STEPS
 
 MAIN = (sys.executable, "-m", "fer_jax.main")
 GLANCE_SECONDS = 0.02  # between two looks at what a run has written

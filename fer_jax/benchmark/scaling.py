@@ -13,13 +13,9 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from fer_jax.data import pipeline as pipelines
-from fer_jax.data.device_pipeline import DevicePipeline
 from fer_jax.data.examples import Examples
-from fer_jax.distributed.parallel import Parallel
-from fer_jax.training import setup as learners
-from fer_jax.training import state as states
-from fer_jax.training import step
+from fer_jax.training import setup
+from fer_jax.training.program import TrainProgram
 
 SHAPE = re.compile(r"\b(pred|bf16|[fsu](?:8|16|32|64))\[([\d,]*)\]")
 BYTES = {"pred": 1, "bf16": 2}
@@ -69,41 +65,37 @@ class Chunk:
     """
 
     def __init__(self, config: ConfigDict, examples: Examples, devices: list[jax.Device]):
-        parallel = Parallel(config.parallel.api, config.batch_size, devices)
         seeds = range(config.seed, config.seed + config.seeds)
-        sources = [DevicePipeline(examples, seed, config.batch_size, parallel.shard) for seed in seeds]
-        learner = learners.create(config, len(examples.label_names))
+        made = setup.create(config, len(examples.label_names))
         self._images = config.parallel.steps_per_dispatch * config.batch_size * config.seeds
-        self._parallel, self._learner, self._fetch = parallel, learner, sources[0].fetch
-        self._seeds = tuple(seeds) if config.seeds > 1 else ()
-        stack, _ = states.stacking(config.seeds)
+        self._program = TrainProgram(made, examples, seeds, config.parallel.steps_per_dispatch, devices=devices)
         # The same weights for all: speed does not depend on what they are.
-        self._state = parallel.replicate(stack([learner.fresh_state()] * config.seeds))
-        self._resident = parallel.replicate(sources[0].resident)
-        feeds = [next(source.feeds(0, config.parallel.steps_per_dispatch, 1)) for source in sources]
-        self._feed = parallel.split(*pipelines.stack_feeds(feeds))
-        self._run = self._lowered(learner).compile()
-
-    def _lowered(self, learner: learners.Learner) -> jax.stages.Lowered:
-        chunk = step.make_train_chunk(learner, self._fetch, seeds=self._seeds)
-        return self._parallel.compile(chunk, 2, donate=(0,)).lower(self._state, self._resident, self._feed)
+        self._program.load([made.fresh_state()] * config.seeds)
+        self._feed = next(self._program.feeds(0, 1))
+        self._plain = TrainProgram(
+            dataclasses.replace(made, model=made.model.clone(implementation="plain")),
+            examples,
+            seeds,
+            config.parallel.steps_per_dispatch,
+            devices=devices,
+        )
+        self._compiled = self._program.compile()
 
     def compiled_text(self) -> str:
         """The optimised program, in XLA's own notation."""
-        return self._run.as_text()
+        return self._compiled.as_text()
 
     def flops(self) -> float:
         """Floating-point operations of one step on one device, as the network's plain operations need them.
 
         Counted before compilation, where the layers rewritten for a backend and its libraries' calls are not yet in.
         """
-        plain = dataclasses.replace(self._learner, model=self._learner.model.clone(implementation="plain"))
         # XLA counts one turn of a loop, and the steps of a chunk are turns.
-        return self._lowered(plain).cost_analysis()["flops"]
+        return self._plain.lower().cost_analysis()["flops"]
 
     def bytes_accessed(self) -> float:
         """Bytes that the operations of one step on one device read and write, as compiled, by XLA's cost analysis."""
-        return self._run.cost_analysis()["bytes accessed"]
+        return self._compiled.cost_analysis()["bytes accessed"]
 
     def images_per_second(self, seconds: float) -> float:
         """Training images a second, of all models, over at least `seconds`, without the first dispatch."""
@@ -115,8 +107,7 @@ class Chunk:
         return dispatches * self._images / spent
 
     def _dispatch(self) -> None:
-        self._state, metrics = self._run(self._state, self._resident, self._feed)
-        np.asarray(metrics["loss"])
+        np.asarray(self._program.run(self._feed)["loss"])
 
 
 def all_reduces(compiled_text: str) -> list[int]:

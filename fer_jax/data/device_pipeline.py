@@ -30,6 +30,10 @@ class DevicePipeline:
             order = sampler.indices(self._seed, step + chunk * steps, steps, self._batch_size, self._examples)
             yield {"indices": order[:, self._shard]}
 
+    def feed_shapes(self, steps: int) -> dict[str, jax.ShapeDtypeStruct]:
+        """Shapes and types of one feed of `steps` steps."""
+        return {"indices": jax.ShapeDtypeStruct((steps, self._shard.stop - self._shard.start), np.int32)}
+
     @staticmethod
     def fetch(resident: Mapping[str, jax.Array], feed: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
         """Inside the compiled step: uint8 images (b, H, W, C) and float32 targets (b, classes) of one step's feed."""

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 import jax
-import numpy as np
 from absl import logging
 
 from fer_jax.data.device_pipeline import DevicePipeline
@@ -38,13 +35,3 @@ def create(name: str, examples: Examples, seed: int, batch_size: int, shard: sli
     if name not in pipelines:
         raise UserError(f"config.data.pipeline is {name!r}: expected tf, device or auto")
     return pipelines[name](examples, seed, batch_size, shard)
-
-
-def stack_feeds(feeds: Sequence[Mapping[str, np.ndarray]]) -> tuple[Mapping[str, np.ndarray], int]:
-    """The feed of models that are trained together, one feed each, and its axis of the host's batch.
-
-    The models are a new axis behind that of the steps; the feed of one model alone stays as it is.
-    """
-    if len(feeds) == 1:
-        return feeds[0], 1
-    return {name: np.stack([feed[name] for feed in feeds], axis=1) for name in feeds[0]}, 2

@@ -55,6 +55,14 @@ class TfPipeline:
         stream = tf.data.Dataset.range(chunks).map(load, num_parallel_calls=1, deterministic=True)
         yield from stream.prefetch(PREFETCHED_CHUNKS).as_numpy_iterator()
 
+    def feed_shapes(self, steps: int) -> dict[str, jax.ShapeDtypeStruct]:
+        """Shapes and types of one feed of `steps` steps."""
+        batch = (steps, self._shard.stop - self._shard.start)
+        return {
+            "images": jax.ShapeDtypeStruct((*batch, *self._images.shape[1:]), np.uint8),
+            "targets": jax.ShapeDtypeStruct((*batch, *self._targets.shape[1:]), np.float32),
+        }
+
     @staticmethod
     def fetch(resident: Mapping[str, jax.Array], feed: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
         """Inside the compiled step: uint8 images (b, H, W, C) and float32 targets (b, classes) of one step's feed."""

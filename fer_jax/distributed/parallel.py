@@ -70,6 +70,19 @@ class Parallel:
 
         return jax.tree.map(place, tree)
 
+    def replicated_shapes(self, tree: Tree) -> Tree:
+        """What `replicate` would give, as `jax.ShapeDtypeStruct`s."""
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self._replicated), tree)
+
+    def split_shapes(self, tree: Tree, axis: int) -> Tree:
+        """What `split` would give, as `jax.ShapeDtypeStruct`s."""
+
+        def shape_of(x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+            local = (*x.shape[:axis], x.shape[axis] // self._local, *x.shape[axis + 1 :])
+            return jax.ShapeDtypeStruct((self.devices, *local), x.dtype, sharding=self._sharded)
+
+        return jax.tree.map(shape_of, tree)
+
     def compile(self, function: Callable, replicated: int, donate: tuple[int, ...] = ()) -> Callable:
         """The compiled `function(*replicated_trees, feed)`; `feed` comes from `split`, results are replicated.
 
@@ -115,6 +128,10 @@ class _CompileBarrier:
 
     def __init__(self, function: Any):
         self._function, self._compiled = function, None
+
+    def lower(self, *args: Tree) -> Any:
+        """As `jax.jit`'s."""
+        return self._function.lower(*args)
 
     def __call__(self, *args: Tree) -> Tree:
         if self._compiled is None:

@@ -21,7 +21,7 @@ from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
 from fer_jax.evaluation import tta
 from fer_jax.evaluation.evaluator import Evaluator
-from fer_jax.training.loop import restore_best
+from fer_jax.training.restore import restore_best
 
 
 def taught(config: ConfigDict, examples: Examples) -> Examples:

@@ -29,7 +29,9 @@ from fer_jax.errors import UserError
 from fer_jax.evaluation import calibration, metrics, tta
 from fer_jax.evaluation.evaluator import Evaluator
 from fer_jax.experiments import distillation
-from fer_jax.training.loop import Progress, restore_best, train
+from fer_jax.training.loop import train
+from fer_jax.training.progress import Progress
+from fer_jax.training.restore import restore_best
 from fer_jax.training.timing import PhaseTimer
 
 RESULT = "result.json"

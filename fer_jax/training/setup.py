@@ -17,7 +17,7 @@ from fer_jax.training.state import TrainState
 
 
 @dataclasses.dataclass(frozen=True)
-class Learner:
+class Setup:
     """Everything that is compiled into a step, except the data.
 
     Attributes:
@@ -61,8 +61,8 @@ class Learner:
         )
 
 
-def create(config: ConfigDict, num_classes: int, total_steps: int = 1, steps_per_epoch: int = 1) -> Learner:
-    """The learner of `config` for a run of `total_steps`; without the steps it can only name the shapes of a state.
+def create(config: ConfigDict, num_classes: int, total_steps: int = 1, steps_per_epoch: int = 1) -> Setup:
+    """The setup of `config` for a run of `total_steps`; without the steps it can only name the shapes of a state.
 
     UserError for a network, argument or layer name there is not.
     """
@@ -85,7 +85,7 @@ def create(config: ConfigDict, num_classes: int, total_steps: int = 1, steps_per
             },
             lambda params: freezing.labels(params, groups),
         )
-    return Learner(
+    return Setup(
         config,
         model,
         inference_model,

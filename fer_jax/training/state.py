@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 Tree = Any
@@ -71,16 +69,4 @@ def from_variables(variables: Tree, optimizer: optax.GradientTransformation, ema
         opt_state=jax.jit(optimizer.init)(params),
         lr_scale=jnp.ones((), jnp.float32),
         ema=averaged,
-    )
-
-
-def stacking(count: int) -> tuple[Callable[[Sequence[Tree]], Tree], Callable[[Tree], list[Tree]]]:
-    """(stack, unstack) for models that are trained together: `count` trees to one with the models as a new first axis,
-    on the host, and back, on the devices. The tree of one model alone stays as it is.
-    """
-    if count == 1:
-        return (lambda trees: trees[0]), (lambda tree: [tree])
-    return (
-        (lambda trees: jax.tree.map(lambda *x: np.stack(x), *trees)),
-        jax.jit(lambda tree: [jax.tree.map(lambda x, i=i: x[i], tree) for i in range(count)]),
     )

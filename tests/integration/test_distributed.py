@@ -19,7 +19,7 @@ SMOOTH = ("--config.epochs=1", "--config.optim.name=sgd", "--config.optim.learni
 GLOO = re.compile(r"\[Gloo\]|Rank|is connected to|peer ranks\.|Expected number of connected peer ranks is|[\s\d:]")
 
 
-def stack_feeds(processes, code=0):
+def wait_for(processes, code=0):
     for process in processes:
         assert process.wait() == code, process.output
     return processes
@@ -35,7 +35,7 @@ def whole_pair(tmp_path_factory, run_cache):
     folder = tmp_path_factory.mktemp("whole_pair")
     made = Runs(folder, run_cache)
     try:
-        stack_feeds(made.cluster(folder / "run"))
+        wait_for(made.cluster(folder / "run"))
     finally:
         made.end()
     return folder / "run"
@@ -45,9 +45,9 @@ def whole_pair(tmp_path_factory, run_cache):
 def test_two_processes_of_two_devices_are_one_of_four_and_of_one(runs, api):
     flags = (*SMOOTH, f"--config.parallel.api={api}")
     folders = [runs.folder / name for name in ("pair", "four", "one")]
-    first, second = stack_feeds(runs.cluster(folders[0], *flags))
-    stack_feeds([runs.train(folders[1], *flags, devices=4)])
-    stack_feeds([runs.train(folders[2], *flags)])
+    first, second = wait_for(runs.cluster(folders[0], *flags))
+    wait_for([runs.train(folders[1], *flags, devices=4)])
+    wait_for([runs.train(folders[2], *flags)])
     assert "batches of 8, 2 for each of 4 device(s) of 2 process(es)" in first.output
     name, rest = second.output.split("\n", 1)
     assert re.fullmatch(r"process 1 of 2: .*, 2 device\(s\)", name)
@@ -77,11 +77,11 @@ def test_a_signal_to_the_second_stops_both_in_a_chunk_in_evaluation_and_in_a_sav
         first, second = runs.cluster(workdir, SLOWLY)
         moment(first)
         second.send(signal.SIGTERM)
-        stack_feeds([first, second], STOPPED)
+        wait_for([first, second], STOPPED)
         steps.append(max(checkpoints(workdir), default=0))
         assert f"stopped after step {steps[-1]} of " in first.output
     assert steps == sorted(steps)
-    stack_feeds(runs.cluster(workdir))
+    wait_for(runs.cluster(workdir))
     assert same_end(workdir, whole_pair)
 
 
@@ -89,8 +89,8 @@ def test_another_number_of_processes_goes_on_where_two_stopped(runs, whole_pair)
     workdir = runs.folder / "run"
     first, second = runs.cluster(workdir, SLOWLY)
     first.until("epoch 1:").send(signal.SIGINT)
-    stack_feeds([first, second], STOPPED)
-    stack_feeds([runs.train(workdir, devices=2)])
+    wait_for([first, second], STOPPED)
+    wait_for([runs.train(workdir, devices=2)])
     done, expected = rows(workdir), rows(whole_pair)
     assert done[0] == expected[0]
     assert [row["step"] for row in done] == [row["step"] for row in expected]
@@ -155,6 +155,6 @@ def test_a_process_that_hangs_but_answers_is_named_and_ends_the_others(runs):
 
 
 def test_a_mistake_of_the_first_is_everybodys(runs, whole):
-    pair = stack_feeds(runs.cluster(whole, "--config.seed=5"), 2)
+    pair = wait_for(runs.cluster(whole, "--config.seed=5"), 2)
     assert "holds a run of another config: seed was 0, is 5" in pair[0].output
     assert all("Traceback" not in process.output for process in pair)

@@ -70,6 +70,9 @@ TESTED_IN = {
     "report/plots.py": "unit/report/test_report.py",
     "report/records.py": "unit/report/test_report.py",
     "training/profiling.py": "unit/training/test_loop.py",
+    "training/progress.py": "unit/training/test_chunk_metrics.py",
+    "training/restore.py": "unit/experiments/test_run.py",
+    "training/seed_run.py": "unit/experiments/test_seeds.py",
     "training/setup.py": "unit/training/test_step.py",
     "training/state.py": "unit/training/test_step.py",
 }

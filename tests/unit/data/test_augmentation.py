@@ -11,12 +11,10 @@ from hypothesis import given, settings
 
 from configs import default
 from fer_jax.data import augmentation, sampler
-from fer_jax.data.device_pipeline import DevicePipeline
 from fer_jax.data.examples import Examples
-from fer_jax.distributed.parallel import Parallel
 from fer_jax.errors import UserError
-from fer_jax.training import step
-from fer_jax.training.setup import Learner
+from fer_jax.training.program import TrainProgram
+from fer_jax.training.setup import Setup
 from fer_jax.training.state import from_variables
 
 SIZE = (12, 16)  # not square, so that exchanged axes are seen
@@ -397,13 +395,12 @@ def test_training_inputs_are_what_the_step_gives_the_network(sharp_share):
     examples = Examples(images, np.arange(8, dtype=np.int32) % 3, np.full(8, "Training"), ("a", "b", "c"))
     model, optimizer = Remembers(), optax.sgd(0.1)
     state = from_variables(model.init(jax.random.key(0), jnp.zeros((8, 8, 8, 3)), False), optimizer, ema=False)
-    parallel = Parallel("pmap", 8, jax.devices()[:1])
-    pipeline = DevicePipeline(examples, conf.seed, 8, parallel.shard)
-    learner = Learner(conf, model, model, {}, optax.constant_schedule(0.1), optimizer, sharp_from=1)
-    chunk = parallel.compile(step.make_train_chunk(learner, pipeline.fetch), 2)
-    state, resident = parallel.replicate(state), parallel.replicate(pipeline.resident)
-    for feed in pipeline.feeds(0, 2, 1):
-        state, _ = chunk(state, resident, parallel.split(feed, axis=1))
+    setup = Setup(conf, model, model, {}, optax.constant_schedule(0.1), optimizer, sharp_from=1)
+    program = TrainProgram(setup, examples, [conf.seed], 2, devices=jax.devices()[:1])
+    program.load([state])
+    for feed in program.feeds(0, 1):
+        program.run(feed)
+    [state] = program.states()
     second = sampler.indices(conf.seed, 1, 1, 8, 8)[0]
     inputs, _ = jax.jit(lambda *args: augmentation.training_inputs(conf, *args))(
         images[second], examples.targets()[second], 1, np.arange(8), None, sharp_share > 0

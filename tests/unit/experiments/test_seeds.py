@@ -9,12 +9,11 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import default
-from fer_jax.data.device_pipeline import DevicePipeline
 from fer_jax.data.examples import Examples
-from fer_jax.distributed.parallel import Parallel
 from fer_jax.errors import UserError
 from fer_jax.experiments import seeds
 from fer_jax.training import metric_log, setup, step
+from fer_jax.training.program import TrainProgram
 
 SEEDS = (3, 4)
 
@@ -39,43 +38,32 @@ def test_one_step_of_all_is_one_step_of_each_in_float64(config):
         labels=rng.integers(0, 7, 24, dtype=np.int32),
         label_names=tuple("abcdefg"),
     )
-    parallel = Parallel("pmap", 8, jax.devices()[:2])
 
-    def made(seed):
-        of_one = config.copy_and_resolve_references()
-        of_one.seed = seed
-        return setup.create(of_one, 7), DevicePipeline(examples, seed, 8, parallel.shard)
+    def stepped(seeds_):
+        """The states and metrics after one step, and the states before it."""
+        setups = []
+        for seed in seeds_:
+            of_one = config.copy_and_resolve_references()
+            of_one.seed = seed
+            setups.append(setup.create(of_one, 7))
+        program = TrainProgram(setups[0], examples, seeds_, 1, devices=jax.devices()[:2])
+        program.load([jax.tree.map(as_float64, made.fresh_state()) for made in setups])
+        metrics = program.run(next(program.feeds(0, 1)))
+        return jax.device_get((program.states(), metrics))
 
-    def stepped(made_learner, pipeline, state, feed, axis, *more):
-        chunk = parallel.compile(step.make_train_chunk(made_learner, pipeline.fetch, 0.0, *more), 2)
-        state, metrics = chunk(
-            parallel.replicate(state), parallel.replicate(pipeline.resident), parallel.split(feed, axis)
-        )
-        return jax.device_get((state, metrics))
+    def as_float64(leaf):
+        return np.asarray(leaf, np.float64 if leaf.dtype == jnp.float32 else leaf.dtype)
 
     with jax.enable_x64(True):
-        states, feeds, alone = [], [], []
-        for seed in SEEDS:
-            own, pipeline = made(seed)
-            states.append(
-                jax.tree.map(
-                    lambda x: np.asarray(x, np.float64) if x.dtype == jnp.float32 else np.asarray(x), own.fresh_state()
-                )
-            )
-            feeds += pipeline.feeds(0, 1, 1)
-            alone.append(stepped(own, pipeline, states[-1], feeds[-1], 1))
-        stacked = jax.tree.map(lambda *x: np.stack(x), *states)
-        feed = {"indices": np.stack([feed["indices"] for feed in feeds], axis=1)}
-        state, metrics = stepped(own, pipeline, stacked, feed, 2, SEEDS)
-        for i, (own_state, own_metrics) in enumerate(alone):
-            for ours, expected in zip(
-                jax.tree.leaves((state, metrics["loss"][:, i])),
-                jax.tree.leaves((own_state, own_metrics["loss"])),
-                strict=True,
-            ):
-                ours = ours if ours.shape == expected.shape else ours[i]
+        states, metrics = stepped(SEEDS)
+        assert metrics["loss"].shape == (1, len(SEEDS))
+        for i, seed in enumerate(SEEDS):
+            [own_state], own_metrics = stepped([seed])
+            np.testing.assert_allclose(metrics["loss"][:, i], own_metrics["loss"][:, 0], rtol=1e-12, atol=1e-12)
+            for ours, expected in zip(jax.tree.leaves(states[i]), jax.tree.leaves(own_state), strict=True):
                 np.testing.assert_allclose(ours, expected, rtol=1e-12, atol=1e-12)
-    assert not np.array_equal(state.params["stem1_conv"]["kernel"][0], state.params["stem1_conv"]["kernel"][1])
+    kernels = [state.params["stem1_conv"]["kernel"] for state in states]
+    assert not np.array_equal(*kernels)
 
 
 def test_each_seed_leaves_its_run_and_all_their_mean(config, tmp_path, monkeypatch):
@@ -94,7 +82,7 @@ def test_each_seed_leaves_its_run_and_all_their_mean(config, tmp_path, monkeypat
     assert found["mean_accuracy"] == pytest.approx(np.mean(accuracies))
     assert found["std_accuracy"] == pytest.approx(np.std(accuracies, ddof=1))
     # Once more: finished runs are read, not trained.
-    monkeypatch.setattr(step, "make_train_chunk", None)
+    monkeypatch.setattr(step, "make_train_step", None)
     assert seeds.train_and_score_seeds(config, tmp_path / "run")["splits"] == result["splits"]
 
 

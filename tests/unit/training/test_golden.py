@@ -15,11 +15,9 @@ import pytest
 
 from configs import xception
 from fer_jax.data import augmentation, sampler
-from fer_jax.data.device_pipeline import DevicePipeline
 from fer_jax.data.examples import Examples
-from fer_jax.distributed.parallel import Parallel
-from fer_jax.training import setup as learners
-from fer_jax.training import step
+from fer_jax.training import setup
+from fer_jax.training.program import TrainProgram
 
 PINNED = pathlib.Path(__file__).with_name("golden.json")
 BATCH, STEPS, EXAMPLES = 8, 3, 40
@@ -80,22 +78,21 @@ def test_the_first_training_images(config, examples, interpolation):
 
 
 def test_the_initial_weights(config):
-    params = learners.create(config, 7).fresh_state().params
+    params = setup.create(config, 7).fresh_state().params
     names = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
     check("initial_weights", fingerprint(np.concatenate([np.ravel(names[name]) for name in sorted(names)])))
 
 
 def test_three_steps_of_mini_xception(config, examples):
     with jax.enable_x64(True):
-        parallel = Parallel(config.parallel.api, BATCH, jax.devices()[:1])
-        pipeline = DevicePipeline(examples, config.seed, BATCH, parallel.shard)
-        made = learners.create(config, 7, 20, 5)
-        state = jax.tree.map(lambda x: x.astype(jnp.float64) if x.dtype == jnp.float32 else x, made.fresh_state())
-        chunk = parallel.compile(step.make_train_chunk(made, pipeline.fetch), 2)
-        feed = parallel.split(next(pipeline.feeds(0, STEPS, 1)), axis=1)
-        state, metrics = jax.device_get(chunk(parallel.replicate(state), parallel.replicate(pipeline.resident), feed))
-    check("losses", metrics["loss"].tolist())
-    check("gradient_norms", metrics["gradient_norm"].tolist())
+        made = setup.create(config, 7, 20, 5)
+        program = TrainProgram(made, examples, [config.seed], STEPS, devices=jax.devices()[:1])
+        fresh = made.fresh_state()
+        program.load([jax.tree.map(lambda x: x.astype(jnp.float64) if x.dtype == jnp.float32 else x, fresh)])
+        metrics = jax.device_get(program.run(next(program.feeds(0, 1))))
+        [state] = jax.device_get(program.states())
+    check("losses", metrics["loss"][:, 0].tolist())
+    check("gradient_norms", metrics["gradient_norm"][:, 0].tolist())
     for name in ("params", "batch_stats", "ema"):
         leaves = jax.tree.leaves(getattr(state, name))
         check(f"{name}_after_three_steps", fingerprint(np.concatenate([np.ravel(leaf) for leaf in leaves])))

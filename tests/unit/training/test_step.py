@@ -11,11 +11,10 @@ from ml_collections import ConfigDict
 
 from configs import default
 from fer_jax.data import sampler
-from fer_jax.data.device_pipeline import DevicePipeline
 from fer_jax.data.examples import Examples
-from fer_jax.distributed.parallel import Parallel
 from fer_jax.models import registry
-from fer_jax.training import setup, step
+from fer_jax.training import setup
+from fer_jax.training.program import TrainProgram
 
 BATCH, STEPS, SIZE = 16, 2, 16
 
@@ -54,19 +53,21 @@ class Trainer:
     """A compiled chunk of `steps` steps on the first `devices` devices."""
 
     def __init__(self, config, examples, devices, steps, dtype=jnp.float32):
-        self.parallel = Parallel(config.parallel.api, BATCH, jax.devices()[:devices])
-        self.pipeline = DevicePipeline(examples, config.seed, BATCH, self.parallel.shard)
         made = setup.create(config, 7, 10, 5)
-        fresh = jax.tree.map(lambda x: x.astype(dtype) if x.dtype == jnp.float32 else x, made.fresh_state())
-        self.state = self.parallel.replicate(fresh)
-        self.resident = self.parallel.replicate(self.pipeline.resident)
-        self.chunk = self.parallel.compile(step.make_train_chunk(made, self.pipeline.fetch), 2, donate=(0,))
-        self.steps = steps
+        self.program = TrainProgram(made, examples, [config.seed], steps, devices=jax.devices()[:devices])
+        self.load(jax.tree.map(lambda x: x.astype(dtype) if x.dtype == jnp.float32 else x, made.fresh_state()))
+
+    def load(self, state):
+        self.program.load([state])
+
+    @property
+    def state(self):
+        return self.program.states()[0]
 
     def run(self, chunks=1):
-        for feed in self.pipeline.feeds(int(self.state.step), self.steps, chunks):
-            self.state, metrics = self.chunk(self.state, self.resident, self.parallel.split(feed, axis=1))
-        return jax.device_get((self.state, metrics))
+        for feed in self.program.feeds(int(self.state.step), chunks):
+            metrics = self.program.run(feed)
+        return jax.device_get((self.state, {name: values[:, 0] for name, values in metrics.items()}))
 
 
 def differences(a, b):
@@ -165,7 +166,7 @@ def test_sharpness_aware_descends_by_the_gradient_uphill(examples, float64):
     def gradient_at(params=None, devices=1, **more):
         trainer = Trainer(config_of(**changes, **more), examples, devices, 1, jnp.float64)
         if params is not None:
-            trainer.state = trainer.parallel.replicate(dataclasses.replace(before, params=params))
+            trainer.load(dataclasses.replace(before, params=params))
         start = jax.device_get(trainer.state).params
         after, _ = trainer.run()
         return jax.tree.map(lambda a, b: (a - b) / rate, start, after.params)
