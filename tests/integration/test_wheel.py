@@ -1,0 +1,193 @@
+"""The wheel and the sdist: what is in them, and a new user's way with them, from an empty folder."""
+
+import importlib.metadata
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import venv
+import zipfile
+
+import numpy as np
+import pytest
+from packaging.requirements import Requirement
+
+import fer_jax
+from fer_jax import commands, recipes
+from fer_jax.labels import FER2013
+from tests import serving
+from tests.integration.conftest import REPOSITORY
+
+MAX_BYTES = 3_000_000
+NOT_SOURCE = (
+    ".git",
+    ".venv*",
+    "build",
+    "dist",
+    "runs",
+    "*.egg-info",
+    "__pycache__",
+    ".*_cache",
+    ".hypothesis",
+    "shared",
+)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The folder with the wheel and the sdist that were built of a copy of the source."""
+    source = tmp_path_factory.mktemp("source") / "fer_jax"
+    shutil.copytree(REPOSITORY, source, ignore=shutil.ignore_patterns(*NOT_SOURCE))
+    out = tmp_path_factory.mktemp("dist")
+    # sdist first, and the wheel of what is in it: what is missing in the sdist is missing in the wheel
+    done = subprocess.run(
+        [sys.executable, "-m", "build", "--no-isolation", f"--outdir={out}", source], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return out
+
+
+@pytest.fixture(scope="module")
+def wheel(built):
+    (path,) = built.glob("*.whl")
+    return path
+
+
+def _environment(folder, wheel, packages):
+    """Folder of the commands of a new environment with the wheel; `packages(site)` gives it what the wheel needs."""
+    venv.create(folder, with_pip=False, symlinks=True)
+    (site,) = folder.glob("lib/python*/site-packages")
+    packages(site)
+    subprocess.run(
+        [sys.executable, "-m", "pip", f"--python={folder}", "install", "--quiet", "--no-deps", "--no-index", wheel],
+        check=True,
+    )
+    return folder / "bin"
+
+
+def _base(site):
+    """Link the dependencies without extras, what they need, and nothing else."""
+    wanted = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["dependencies"]
+    seen = set()
+    while wanted:
+        requirement = Requirement(wanted.pop())
+        needed = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        if needed and requirement.name.lower() not in seen:
+            seen.add(requirement.name.lower())
+            distribution = importlib.metadata.distribution(requirement.name)
+            wanted.extend(distribution.requires or ())
+            for top in {file.parts[0] for file in distribution.files if file.parts[0] not in ("..", "__pycache__")}:
+                if not (site / top).exists():
+                    (site / top).symlink_to(distribution.locate_file(top))
+
+
+def _everything(site):
+    """See the packages of the environment that runs the tests, after the wheel's own."""
+    (site / "tests.pth").write_text(f"{sysconfig.get_paths()['purelib']}\n")
+
+
+@pytest.fixture(scope="module")
+def light(tmp_path_factory, wheel):
+    return _environment(tmp_path_factory.mktemp("light"), wheel, _base)
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory, wheel):
+    return _environment(tmp_path_factory.mktemp("full"), wheel, _everything)
+
+
+@pytest.fixture
+def use(tmp_path):
+    """`use(bin, command, ...)` runs a command in an empty folder, without this checkout in sight."""
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "FER_JAX", "JAX_", "XLA_"))}
+
+    def run(bin, *command, check=True):
+        done = subprocess.run(
+            [bin / command[0], *map(str, command[1:])],
+            cwd=folder,
+            env=clean | {"XDG_CACHE_HOME": str(tmp_path / "cache")},
+            text=True,
+            capture_output=True,
+        )
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    run.folder = folder
+    return run
+
+
+def test_the_wheel_is_small_and_holds_tools_recipes_and_the_model(wheel):
+    assert wheel.stat().st_size <= MAX_BYTES
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {f"fer_jax/configs/{path.name}" for path in (REPOSITORY / "configs").glob("*.py")} <= names
+    assert {f"fer_jax/tools/{path.name}" for path in (REPOSITORY / "tools").glob("*.py")} <= names
+    assert "fer_jax/configs/ablations/optimisers.json" in names
+    assert "fer_jax/zoo/mini_xception/model.onnx" in names
+    assert "fer_jax/web/page/index.html" in names
+    assert {name.partition("/")[0] for name in names} == {"fer_jax", f"fer_jax-{fer_jax.__version__}.dist-info"}
+
+
+def test_wheel_and_sdist_are_fit_to_be_published(built):
+    done = subprocess.run(
+        [sys.executable, "-m", "twine", "check", "--strict", *built.iterdir()], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_light_install_serves_and_says_what_training_needs(light, use, tmp_path):
+    for absent in ("jax", "tensorflow", "ml_collections"):
+        assert use(light, "python", "-c", f"import {absent}", check=False).returncode != 0, absent
+    clip = serving.write_clip(tmp_path / "clip.mp4", np.full(10, serving.brightness_of(FER2013.index("happy"))))
+    use(light, "fer-jax", "webcam", f"--source={clip}", "--headless", "--detector=none", "--record=out.mp4")
+    assert len(serving.frames_of(use.folder / "out.mp4")) == 10
+    listed = use(light, "fer-jax", "recipes").stdout
+    assert all(name in listed for name in recipes.names())
+    assert use(light, "fer-jax", "--version").stdout.strip() == fer_jax.__version__
+    for command in ("train", "export", "evaluate"):
+        done = use(
+            light, "fer-jax", command, "--config=quickstart"[: 99 * (command == "train")] or "--help", check=False
+        )
+        if command == "train":
+            assert (done.returncode, done.stdout) == (2, "")
+            assert done.stderr.count("\n") == 1
+            assert done.stderr.endswith("which is not installed: pip install 'fer_jax[train]'\n")
+        else:
+            assert done.returncode == 0, done.stderr
+
+
+def test_every_command_tells_its_flags(full, use):
+    for name in commands.COMMANDS:
+        done = use(full, "fer-jax", name, "--help")
+        assert "flags:" in done.stdout, name
+
+
+@pytest.mark.slow
+def test_from_a_recipe_by_name_to_a_bundle_at_work(full, use, tmp_path):
+    small = "--config.epochs=1", "--config.data.examples=400", "--workdir=run"
+    use(full, "fer-jax", "train", "--config=quickstart", *small)
+    assert json.loads((use.folder / "run/result.json").read_text())["splits"]
+    use(full, "fer-jax", "export", "--workdir=run", "--out=mine.bundle")
+    clip = serving.write_clip(tmp_path / "clip.mp4", np.full(5, 90))
+    use(
+        full,
+        "fer-jax",
+        "webcam",
+        "--model=mine.bundle",
+        f"--source={clip}",
+        "--headless",
+        "--detector=none",
+        "--events=-",
+    )
+    done = use(full, "fer-jax", "train", "--config=quickstrat", check=False)
+    assert done.returncode == 2
+    assert "did you mean 'quickstart'?" in done.stderr
+    (use.folder / "mine.py").write_text(
+        "from fer_jax.recipes import quickstart\n\n\ndef get_config():\n    c = quickstart.get_config()\n"
+        "    c.name = 'mine'\n    return c\n"
+    )
+    assert "MiniXception" in use(full, "fer-jax", "train", "--config=mine.py", "--mode=summary").stdout
