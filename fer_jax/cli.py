@@ -15,6 +15,7 @@ from absl import logging as absl_logging
 
 from fer_jax import recipes, zoo
 from fer_jax.errors import EXIT_PREEMPTED, EXIT_USER_ERROR, Preempted, UserError
+from fer_jax.faces import registry
 
 # Importable names of the packages that an extra of this one brings.
 EXTRAS = {
@@ -72,6 +73,24 @@ def define_model() -> flags.FlagHolder[str]:
         "folder of a bundle, as python -m tools.export writes it. "
         "Default: the mini-Xception that comes with the package",
     )
+
+
+def define_detector(searching: bool = False) -> tuple[flags.FlagHolder[str | None], flags.FlagHolder[str]]:
+    """Define --detector and --detector-model of the tools that look for faces.
+
+    Args:
+      searching: whether the detector "none", which takes each frame for a face, is left out.
+    """
+    names = [name for name, entry in registry.DETECTORS.items() if entry.searches or not searching]
+    whole = "" if searching else "; none takes every picture for a face"
+    name = flags.DEFINE_enum(
+        "detector",
+        None,
+        names,
+        f"what finds faces{whole}. Default: yunet where --detector-model is given or {registry.YUNET_FILE} lies in the "
+        "current folder or the user's cache (~/.cache/fer_jax), else haar",
+    )
+    return name, flags.DEFINE_string("detector-model", "", "YuNet's ONNX file")
 
 
 def run(main: Callable[[list[str]], int | None], positional: bool = False) -> None:

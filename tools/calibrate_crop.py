@@ -17,7 +17,7 @@ from fer_jax import cli
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "the config whose training split is measured")
 flags.mark_flag_as_required("config")
-_DETECTOR_MODEL = flags.DEFINE_string("detector-model", "", "YuNet's ONNX file; without it Haar is measured")
+_DETECTOR, _DETECTOR_MODEL = cli.define_detector(searching=True)
 _IMAGES = flags.DEFINE_integer("images", 2000, "how many of the training images, evenly spread", lower_bound=1)
 
 
@@ -27,11 +27,11 @@ def main(argv: list[str]) -> None:
     import numpy as np
 
     from fer_jax.data import loading
-    from fer_jax.faces import detection, framing
+    from fer_jax.faces import framing, registry
 
     training = loading.load(_CONFIG.value).of_split(_CONFIG.value.data.train_split)
     chosen = np.unique(np.linspace(0, len(training) - 1, _IMAGES.value).round().astype(int))
-    detector = detection.create("yunet" if _DETECTOR_MODEL.value else "haar", _DETECTOR_MODEL.value)
+    detector = registry.create(_DETECTOR.value, _DETECTOR_MODEL.value)
     measured = framing.calibrate(detector, training.images[chosen])
     print(
         json.dumps(

@@ -29,9 +29,7 @@ _SOURCE = flags.DEFINE_string(
     None,
     "A picture, a folder or glob of pictures, a video or a camera's number; the faces in it are explained.",
 )
-_DETECTOR = flags.DEFINE_enum(
-    "detector", "haar", ["haar", "none"], "Of --source: haar finds faces, none takes each picture as one."
-)
+_DETECTOR, _DETECTOR_MODEL = cli.define_detector()
 _SPLIT = flags.DEFINE_string(
     "split", None, "Without --source: faces of this split. Default: the one that the epoch was selected on."
 )
@@ -91,13 +89,13 @@ def _faces_of_source(config: ConfigDict) -> np.ndarray:
     """uint8 (N, size, size, C), the first faces found in --source, framed as the webcam tool frames them."""
     import cv2
 
-    from fer_jax.faces import cropping, detection
+    from fer_jax.faces import cropping, registry
     from fer_jax.preprocess import images as image_files
     from fer_jax.serve import sources
 
     source = sources.open_source(_SOURCE.value)
-    detector = detection.create(_DETECTOR.value, search_side=detection.SEARCH_SIDE_STILL)
-    policy = cropping.CropPolicy.of(cropping.CROP, _DETECTOR.value)
+    detector = registry.create(_DETECTOR.value, _DETECTOR_MODEL.value, still=source.still)
+    policy = cropping.CropPolicy.of(cropping.CROP, detector.name)
     found = (
         cv2.cvtColor(cropping.cut(frame.image, face.box, policy, face.roll), cv2.COLOR_BGR2RGB)
         for frame in source

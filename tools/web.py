@@ -15,9 +15,12 @@ import signal
 from absl import flags, logging
 
 from fer_jax import cli
+from fer_jax.faces import registry
 
 _MODEL = cli.define_model()
-_DETECTOR_MODEL = flags.DEFINE_string("detector-model", "", "YuNet's ONNX file; without it Haar's cascade finds faces")
+_DETECTOR_MODEL = flags.DEFINE_string(
+    "detector-model", "", f"YuNet's ONNX file; {registry.YUNET_FILE} is found in the current folder or the user's cache"
+)
 _HOST = flags.DEFINE_string(
     "host", "127.0.0.1", "name or address to listen on; the default can be reached from this machine only"
 )

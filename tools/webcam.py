@@ -37,13 +37,7 @@ _EVENTS = flags.DEFINE_string(
     "events", None, "write what is seen: JSON lines, one a frame, or .csv, one row a face; - is standard output"
 )
 _SAVE_FACES = flags.DEFINE_string("save-faces", None, "write every classified face into this folder")
-_DETECTOR = flags.DEFINE_enum(
-    "detector",
-    None,
-    ["haar", "yunet", "none"],
-    "what finds faces; none takes every picture for a face. Default: yunet if --detector-model is given, else haar",
-)
-_DETECTOR_MODEL = flags.DEFINE_string("detector-model", "", "YuNet's ONNX file")
+_DETECTOR, _DETECTOR_MODEL = cli.define_detector()
 _DETECT_EVERY = flags.DEFINE_integer(
     "detect-every", 1, "search every so many-th frame, follow the faces in between", lower_bound=1
 )
@@ -79,7 +73,7 @@ def main(argv: list[str]) -> int:
 
 
 def _play(model: str) -> int:
-    from fer_jax.faces import detection
+    from fer_jax.faces import registry
     from fer_jax.serve import sources
     from fer_jax.serve.analysis import Analyser
     from fer_jax.serve.classifier import Classifier
@@ -89,9 +83,9 @@ def _play(model: str) -> int:
 
     source = sources.open_source(_SOURCE.value)
     classifier = Classifier(model, _RUNTIME.value, _THREADS.value)
-    side = _SEARCH_SIDE.value or (detection.SEARCH_SIDE_STILL if source.still else detection.SEARCH_SIDE_MOVING)
-    name = _DETECTOR.value or ("yunet" if _DETECTOR_MODEL.value else "haar")
-    detector = detection.create(name, _DETECTOR_MODEL.value, _ALIGN.value, side)
+    detector = registry.create(
+        _DETECTOR.value, _DETECTOR_MODEL.value, align=_ALIGN.value, still=source.still, search_side=_SEARCH_SIDE.value
+    )
     analyser = Analyser(classifier, detector, _SMOOTHING.value, _DETECT_EVERY.value)
     if _EXPLAIN.value and not analyser.has_maps:
         raise UserError(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fer_jax.bundle import runtime as runtimes
-from fer_jax.faces import detection
+from fer_jax.faces import registry
 from fer_jax.serve import sources
 from fer_jax.serve.analysis import Analyser, FrameResult
 from fer_jax.serve.classifier import Classifier
@@ -60,7 +60,7 @@ def throughput(
       work on the machine does not change, "faces_per_frame", "frames"}.
     """
     source = sources.open_source(str(video))
-    analyser = Analyser(Classifier(model, runtime, threads), detection.create(detector, detector_model))
+    analyser = Analyser(Classifier(model, runtime, threads), registry.create(detector, detector_model))
     counter = _Counter()
     before = time.process_time()
     summary = Player(source, analyser, events=counter).play()

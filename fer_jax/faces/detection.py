@@ -11,17 +11,27 @@ import cv2
 import numpy as np
 
 from fer_jax.errors import UserError
-from fer_jax.faces import cropping
+from fer_jax.faces import cropping, registry
 
-SEARCH_SIDE_MOVING = 320  # pixels of the longer side a frame is brought to before the search, in a video
-SEARCH_SIDE_STILL = 960  # and in a picture, where nobody waits and crowds are common
-MIN_FACE = 20  # pixels after that; the cascade's own window
+TRACKING_SIDE = 320  # pixels of the longer side of the grey frames in which faces are followed
+MIN_FACE = 20  # pixels of the searched frame; the cascade's own window
 BEYOND_EDGE = 0.15  # of the shorter side is added around what Haar searches, for faces the frame cuts off
+# Windows of the cascade that must agree on a face, besides the first. docs/webcam.md has the measurements. In a video
+# few are enough, since a box that is no face seldom appears in two frames at the same place; a picture has one frame.
+HAAR_MIN_NEIGHBORS_MOVING = 2
+HAAR_MIN_NEIGHBORS_STILL = 6
 
-YUNET_SCORE = 0.6  # on the group video: 0.5 finds 1 % more faces and false ones in every tenth frame
-YUNET_OVERLAP = 0.3  # boxes that overlap more are one face
-YUNET_CANDIDATES = 5000  # before that; enough for crowds
+YUNET_MIN_SCORE = 0.6  # on the group video: 0.5 finds 1 % more faces and false ones in every tenth frame
+YUNET_SURE_SCORE = 0.8  # from here on nothing was false
+YUNET_MAX_OVERLAP = 0.3  # boxes that overlap more are one face
+YUNET_MAX_CANDIDATES = 5000  # before overlapping boxes are merged; the best are kept
+# Twice the largest stride. Of a smaller frame the coarsest feature map has one row or column, which OpenCV takes for
+# another layout: it returns boxes at 1e30.
+YUNET_MIN_SIDE = 64
 
+DOUBTFUL_SCORE = 0.8  # a face that scores less gets a name only where the classifier is sure of it
+
+MAX_FACES = 1000  # of a frame: a network that returns more is mistaken, and each costs time
 MAX_ROLL_DEGREES = 45  # eyes that slope more are not a pair
 
 
@@ -32,10 +42,12 @@ class Face:
     Attributes:
       box: float64 (4,): left, top, width, height. It may reach beyond the frame.
       roll: clockwise slope of the eyes in degrees, 0 where they were not looked for or not found.
+      score: 0..1, an estimate of how likely this is a face; 1 where there is no doubt.
     """
 
     box: np.ndarray
     roll: float = 0.0
+    score: float = 1.0
 
 
 class Detector(Protocol):
@@ -45,27 +57,7 @@ class Detector(Protocol):
 
     def detect(self, frame: np.ndarray) -> list[Face]:
         """The faces in a uint8 BGR frame (H, W, 3), in no particular order."""
-
-
-def create(name: str, model: str = "", align: bool = False, search_side: int = SEARCH_SIDE_MOVING) -> Detector:
-    """The detector called `name`.
-
-    Args:
-      name: "haar", "yunet" or "none".
-      model: path of YuNet's ONNX file.
-      align: whether to find the eyes and report the roll.
-      search_side: pixels of the longer side of what is searched; larger finds smaller faces and takes longer.
-
-    Raises:
-      UserError: an unknown name, or no usable model file for YuNet.
-    """
-    if name == "haar":
-        return Haar(align, search_side)
-    if name == "yunet":
-        return YuNet(model, align, search_side)
-    if name == "none":
-        return WholeImage()
-    raise UserError(f"unknown detector {name!r}: expected haar, yunet or none")
+        ...
 
 
 class Haar:
@@ -79,24 +71,30 @@ class Haar:
 
     name = "haar"
 
-    def __init__(self, align: bool = False, search_side: int = SEARCH_SIDE_MOVING):
+    def __init__(self, *, model: str = "", align: bool = False, still: bool = False, search_side: int = 320):
+        """Load the cascades; UserError where this OpenCV has none. For the arguments see `registry.create`."""
+        del model
         self._faces = _cascade("haarcascade_frontalface_alt2.xml")
         self._eyes = _cascade("haarcascade_eye_tree_eyeglasses.xml") if align else None
         self._side = search_side
+        self._min_neighbors = HAAR_MIN_NEIGHBORS_STILL if still else HAAR_MIN_NEIGHBORS_MOVING
 
     def detect(self, frame: np.ndarray) -> list[Face]:
         """See `Detector`."""
         grey = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
         small, scale = shrink(grey, self._side)
         rim = round(BEYOND_EDGE * min(small.shape))
-        boxes = self._faces.detectMultiScale(
+        boxes, windows = self._faces.detectMultiScale2(
             cv2.copyMakeBorder(small, rim, rim, rim, rim, cv2.BORDER_REPLICATE),
             scaleFactor=1.15,
-            minNeighbors=2,
+            minNeighbors=self._min_neighbors,
             minSize=(MIN_FACE, MIN_FACE),
         )
         boxes = [(np.asarray(box, np.float64) - (rim, rim, 0, 0)) * scale for box in boxes]
-        return [Face(box, self._roll(grey, box) if self._eyes else 0.0) for box in boxes]
+        return [
+            Face(box, self._roll(grey, box) if self._eyes else 0.0, haar_score(int(count)))
+            for box, count in zip(boxes, np.ravel(windows), strict=True)
+        ]
 
     def _roll(self, grey: np.ndarray, box: np.ndarray) -> float:
         """Slope of the best pair of eyes in the upper part of a face."""
@@ -112,42 +110,100 @@ class Haar:
         return _slope(*min(pairs, key=lambda pair: abs(pair[0][1] - pair[1][1])))
 
 
+def haar_score(windows: int) -> float:
+    """How likely a box is a face on which so many windows of the cascade agree.
+
+    An exponential through two points: 3 windows, the fewest that are reported, are a half, and 7, the fewest in
+    pictures, are 0.92, since 3 of 40 boxes were false there in eleven public group photographs.
+    """
+    return 1 - 0.5 * 0.63 ** max(windows - 3, 0)
+
+
 class YuNet:
     """YuNet (Wu, Peng, Yu, 2023), a small convolutional detector that also gives the eyes: `cv2.FaceDetectorYN`."""
 
     name = "yunet"
 
-    def __init__(self, model: str, align: bool = False, search_side: int = SEARCH_SIDE_MOVING):
-        remedy = "get face_detection_yunet_2023mar.onnx from OpenCV's model zoo and name it in --detector-model"
+    def __init__(self, *, model: str, align: bool = False, still: bool = False, search_side: int = 320):
+        """Load the model file; UserError where it is missing or something else. For the arguments see
+        `registry.create`."""
+        del still
+        remedy = f"get {registry.YUNET_FILE} from OpenCV's model zoo and name it in --detector-model"
         if not model:
             raise UserError(f"the detector yunet has no model file: {remedy}")
-        if not pathlib.Path(model).is_file():
-            raise UserError(f"{model}: no such file: {remedy}")
         try:
-            self._net = cv2.FaceDetectorYN.create(model, "", (320, 320), YUNET_SCORE, YUNET_OVERLAP, YUNET_CANDIDATES)
+            # from memory: OpenCV on Windows opens no path outside the system's code page
+            graph = np.frombuffer(pathlib.Path(model).read_bytes(), np.uint8)
+        except FileNotFoundError:
+            raise UserError(f"{model}: no such file: {remedy}") from None
+        except OSError as error:
+            raise UserError(f"{model}: cannot be read ({error.strerror}): {remedy}") from None
+        try:
+            self._net = cv2.FaceDetectorYN.create(
+                "onnx",
+                graph,
+                np.empty(0, np.uint8),
+                (320, 320),
+                YUNET_MIN_SCORE,
+                YUNET_MAX_OVERLAP,
+                YUNET_MAX_CANDIDATES,
+            )
             self._net.detect(np.zeros((320, 320, 3), np.uint8))
         except cv2.error as error:
-            raise UserError(f"{model}: not a YuNet model ({error.err}): {remedy}") from error
+            raise UserError(f"{model}: not a YuNet model ({' '.join(error.err.split())}): {remedy}") from error
         self._align = align
         self._side = search_side
 
     def detect(self, frame: np.ndarray) -> list[Face]:
         """See `Detector`."""
         small, scale = shrink(frame, self._side)
+        height, width = small.shape[:2]
+        below, beside = max(YUNET_MIN_SIDE - height, 0), max(YUNET_MIN_SIDE - width, 0)
+        if below or beside:
+            small = cv2.copyMakeBorder(small, 0, below, 0, beside, cv2.BORDER_REPLICATE)
         self._net.setInputSize((small.shape[1], small.shape[0]))
         rows = self._net.detect(small)[1]
         if rows is None:
             return []
         # a row: box, then x and y of right eye, left eye, nose, corners of the mouth, then the score
         return [
-            Face(row[:4].astype(np.float64) * scale, _slope(row[4:6], row[6:8]) if self._align else 0.0) for row in rows
+            Face(
+                row[:4].astype(np.float64) * scale,
+                _slope(row[4:6], row[6:8]) if self._align else 0.0,
+                yunet_score(float(row[14])),
+            )
+            for row in plausible(rows, (width, height))
         ]
+
+
+def yunet_score(score: float) -> float:
+    """How likely a box with this score of YuNet's is a face: a half for the lowest reported, 1 where YuNet is sure."""
+    return min(0.5 + 0.5 * (score - YUNET_MIN_SCORE) / (YUNET_SURE_SCORE - YUNET_MIN_SCORE), 1.0)
+
+
+def plausible(rows: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The rows (N, 4 or more) whose left, top, width, height are a box that a frame can have.
+
+    That is: finite, with width and height, its centre within the frame of `size` (width, height), and no larger than
+    twice that frame's longer side. A network can return anything, so there are `MAX_FACES` at most: the first
+    ones, which have the highest scores.
+    """
+    left, top, width, height = rows[:, :4].astype(np.float64).T
+    with np.errstate(invalid="ignore", over="ignore"):
+        x, y = left + width / 2, top + height / 2
+        good = np.isfinite(rows).all(axis=1) & (np.minimum(width, height) >= 1)
+        good &= (x >= 0) & (x <= size[0]) & (y >= 0) & (y <= size[1]) & (np.maximum(width, height) <= 2 * max(size))
+    return rows[good][:MAX_FACES]
 
 
 class WholeImage:
     """For pictures that are faces already: the frame is the one face, and it is not cut."""
 
     name = "none"
+
+    def __init__(self, *, model: str = "", align: bool = False, still: bool = True, search_side: int = 0):
+        """Nothing depends on the arguments."""
+        del model, align, still, search_side
 
     def detect(self, frame: np.ndarray) -> list[Face]:
         """See `Detector`."""
@@ -174,8 +230,17 @@ def _slope(left: Any, right: Any) -> float:
     return degrees if abs(degrees) <= MAX_ROLL_DEGREES else 0.0
 
 
-def _cascade(file: str) -> cv2.CascadeClassifier:
-    cascade = cv2.CascadeClassifier(cv2.data.haarcascades + file)
-    if cascade.empty():
-        raise UserError(f"this OpenCV {cv2.__version__} carries no {file}: install opencv-python below 5")
+def _cascade(file: str) -> Any:
+    """A cv2.CascadeClassifier of a file that opencv-python carries, read from memory as YuNet's model is."""
+    remedy = "install opencv-python below 5, or use the detector yunet"
+    if not hasattr(cv2, "CascadeClassifier"):
+        raise UserError(f"OpenCV {cv2.__version__} has no Haar cascades any more: {remedy}")
+    try:
+        text = pathlib.Path(cv2.data.haarcascades, file).read_text(encoding="utf-8")
+    except OSError:
+        raise UserError(f"this OpenCV {cv2.__version__} carries no {file}: {remedy}") from None
+    cascade = cv2.CascadeClassifier()
+    storage = cv2.FileStorage(text, cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY)
+    if not cascade.read(storage.getFirstTopLevelNode()):
+        raise UserError(f"{file} of OpenCV {cv2.__version__} cannot be read: {remedy}")
     return cascade

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -30,12 +30,40 @@ class Extraction:
     faces: int
 
 
+@dataclasses.dataclass(frozen=True)
+class Crop:
+    """One face of a photograph.
+
+    Attributes:
+      face: as it was detected.
+      square: uint8 BGR (side, side, 3), cut out.
+    """
+
+    face: detection.Face
+    square: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """What was found in one photograph.
+
+    Attributes:
+      path: the photograph, below the source folder.
+      kind: "face", "no face" or "unreadable".
+      crops: its faces, the largest first; empty unless `kind` is "face".
+    """
+
+    path: pathlib.Path
+    kind: str
+    crops: tuple[Crop, ...] = ()
+
+
 def extract(
     source: pathlib.Path, out: pathlib.Path, detector: detection.Detector, every_face: bool = False, size: int = 0
 ) -> Extraction:
     """Cut the faces out of all images below `source` into the same folders below `out`, which appears whole at the end.
 
-    The square that is cut is `faces.CROP`'s for the detector, as in serving, straightened by the roll the detector
+    The square that is cut is `cropping.CROP`'s for the detector, as in serving, straightened by the roll the detector
     reports. Faces are written as PNG in the photograph's colours, named as it; `LISTING` in `out` says for every
     photograph what was found where. Hidden files and folders are ignored.
 
@@ -46,6 +74,38 @@ def extract(
     Raises:
       UserError: `source` is no folder or has no files; `out` is within it, or is there and not empty.
     """
+    photographs = _checked(source, out)
+    with files.atomic_path(out) as tmp:
+        tmp.mkdir(parents=True)
+        return _write(findings(photographs, source, detector, every_face, size), tmp)
+
+
+def findings(
+    photographs: Sequence[pathlib.Path],
+    source: pathlib.Path,
+    detector: detection.Detector,
+    every_face: bool = False,
+    size: int = 0,
+) -> Iterator[Finding]:
+    """What is found in each of the photographs, one after the other. For the arguments see `extract`."""
+    policy = cropping.CropPolicy.of(cropping.CROP, detector.name)
+    for path in tqdm.tqdm(photographs, unit="photograph", disable=None):
+        name = path.relative_to(source)
+        try:
+            photograph = np.ascontiguousarray(images.read(path)[..., ::-1])
+        except UserError:
+            yield Finding(name, "unreadable")
+            continue
+        faces = sorted(detector.detect(photograph), key=lambda face: -face.box[2] * face.box[3])
+        crops = tuple(
+            Crop(face, _resized(cropping.cut(photograph, face.box, policy, face.roll), size))
+            for face in (faces if every_face else faces[:1])
+        )
+        yield Finding(name, "face" if crops else "no face", crops)
+
+
+def _checked(source: pathlib.Path, out: pathlib.Path) -> list[pathlib.Path]:
+    """The files below `source`; UserError where there are none or `out` is no place for their faces."""
     if not source.is_dir():
         raise UserError(f"--source={source} is no folder: expected photographs, in a folder for each class")
     if out.resolve().is_relative_to(source.resolve()):
@@ -55,40 +115,35 @@ def extract(
     photographs = list(_files(source))
     if not photographs:
         raise UserError(f"--source={source} has no files: expected photographs, in a folder for each class")
-    policy = cropping.CropPolicy.of(cropping.CROP, detector.name)
-    found: dict[str, list[str]] = {"face": [], "no face": [], "unreadable": []}
-    written = set()
-    with files.atomic_path(out) as tmp:
-        tmp.mkdir(parents=True)
-        with (tmp / LISTING).open("w", newline="", encoding="utf-8") as listing:
-            rows = csv.writer(listing)
-            rows.writerow(COLUMNS)
-            for path in tqdm.tqdm(photographs, unit="photograph", disable=None):
-                name = path.relative_to(source).as_posix()
-                try:
-                    photograph = np.ascontiguousarray(images.read(path)[..., ::-1])
-                except UserError:
-                    detected, finding = [], "unreadable"
-                else:
-                    detected = sorted(detector.detect(photograph), key=lambda face: -face.box[2] * face.box[3])
-                    finding = "face" if detected else "no face"
-                found[finding].append(name)
-                if not detected:
-                    rows.writerow((name, finding, *[""] * (len(COLUMNS) - 2)))
-                for number, face in enumerate(detected if every_face else detected[:1], 1):
-                    square = cropping.cut(photograph, face.box, policy, face.roll)
-                    if size:
-                        shrinks = size < len(square)
-                        square = cv2.resize(
-                            square, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-                        )
-                    target = _target(path.relative_to(source), number, written)
-                    (tmp / target).parent.mkdir(parents=True, exist_ok=True)
-                    (tmp / target).write_bytes(cv2.imencode(".png", square)[1].tobytes())
-                    rows.writerow(
-                        (name, finding, target.as_posix(), *(f"{value:.1f}" for value in face.box), f"{face.roll:.1f}")
-                    )
-    return Extraction(tuple(found["face"]), tuple(found["no face"]), tuple(found["unreadable"]), len(written))
+    return photographs
+
+
+def _write(found: Iterable[Finding], folder: pathlib.Path) -> Extraction:
+    """Write the squares and the listing."""
+    names: dict[str, list[str]] = {"face": [], "no face": [], "unreadable": []}
+    written: set[pathlib.Path] = set()
+    with (folder / LISTING).open("w", newline="", encoding="utf-8") as listing:
+        rows = csv.writer(listing)
+        rows.writerow(COLUMNS)
+        for finding in found:
+            name = finding.path.as_posix()
+            names[finding.kind].append(name)
+            if not finding.crops:
+                rows.writerow((name, finding.kind, *[""] * (len(COLUMNS) - 2)))
+            for number, crop in enumerate(finding.crops, 1):
+                target = _target(finding.path, number, written)
+                images.write(folder / target, crop.square)
+                numbers = (*(f"{value:.1f}" for value in crop.face.box), f"{crop.face.roll:.1f}")
+                rows.writerow((name, finding.kind, target.as_posix(), *numbers))
+    return Extraction(tuple(names["face"]), tuple(names["no face"]), tuple(names["unreadable"]), len(written))
+
+
+def _resized(square: np.ndarray, size: int) -> np.ndarray:
+    """The square with sides of `size` pixels; 0 leaves it alone."""
+    if not size:
+        return square
+    shrinks = size < len(square)
+    return cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
 def _files(folder: pathlib.Path) -> Iterator[pathlib.Path]:

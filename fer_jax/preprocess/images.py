@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import cv2
 import numpy as np
 
+from fer_jax import files
 from fer_jax.errors import UserError
-
-if TYPE_CHECKING:
-    from ml_collections import ConfigDict  # a laptop that serves a bundle need not have it
 
 # "area" averages the pixels it merges when it shrinks an image, and is the choice that does not alias
 INTERPOLATIONS = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR}
+
+
+class Geometry(Protocol):
+    """What a network takes, in a bundle's or in a config's words: (size, size, channels) pixels, fitted by `resize`."""
+
+    @property
+    def size(self) -> int:
+        """Height and width in pixels."""
+        ...
+
+    @property
+    def channels(self) -> int:
+        """1 for grey, 3 for RGB."""
+        ...
+
+    @property
+    def resize(self) -> str:
+        """A key of `INTERPOLATIONS`."""
+        ...
 
 
 def visible(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -39,7 +56,33 @@ def read(path: pathlib.Path) -> np.ndarray:
     return image
 
 
-def fit(image: np.ndarray, input: ConfigDict) -> np.ndarray:
+def write(path: pathlib.Path, image: np.ndarray, parameters: Sequence[int] = ()) -> None:
+    """Write a uint8 image (H, W), or BGR (H, W, 3), in the format of the path's suffix, whole or not at all.
+
+    By the file's bytes rather than `cv2.imwrite`, which on Windows opens no path outside the system's code page and
+    says nothing of a full disk. Folders are made. `parameters` are OpenCV's for `cv2.imencode`.
+
+    Raises:
+      UserError: a suffix that OpenCV does not write, a size that the format has no room for, or a place that cannot
+        be written.
+    """
+    try:
+        encoded, data = cv2.imencode(path.suffix, image, parameters)
+    except cv2.error:
+        encoded, data = False, np.empty(0, np.uint8)
+    if not encoded:
+        raise UserError(
+            f"{path}: OpenCV cannot write {image.shape[1]}x{image.shape[0]} pixels as {path.suffix or 'no format'}: "
+            "name a file ending in .png or .jpg"
+        )
+    try:
+        with files.atomic_path(path) as tmp:
+            tmp.write_bytes(data.tobytes())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}): name another place or make room") from error
+
+
+def fit(image: np.ndarray, input: Geometry) -> np.ndarray:
     """Bring a uint8 image (H, W), (H, W, 1) or (H, W, 3) RGB to (input.size, input.size, input.channels) uint8.
 
     Colour becomes grey by ITU-R BT.601 luma, grey becomes three equal channels; a size that differs is resampled by
@@ -55,7 +98,7 @@ def fit(image: np.ndarray, input: ConfigDict) -> np.ndarray:
     return np.repeat(image, input.channels, axis=-1) if image.shape[-1] == 1 else image
 
 
-def fit_all(images: Iterable[np.ndarray], count: int, input: ConfigDict) -> np.ndarray:
+def fit_all(images: Iterable[np.ndarray], count: int, input: Geometry) -> np.ndarray:
     """Fit `count` images one after the other: uint8 (count, input.size, input.size, input.channels)."""
     fitted = np.empty((count, input.size, input.size, input.channels), np.uint8)
     for row, image in zip(fitted, images, strict=True):

@@ -54,7 +54,9 @@ class TrackedFace:
       label: index of the name to show.
       probabilities: float32 (classes,) of this frame alone, or of the last one in which the face was found.
       smoothed: float32 (classes,), to show.
-      uncertain: whether the largest smoothed probability is below what the bundle calls certain.
+      uncertain: whether it is below what the bundle calls certain that this is a face which shows the name.
+      doubtful: whether, besides, the detector doubts that it is a face: it gets no name.
+      score: of the detector, see `fer_jax.faces.detection.Face`.
       found: False where the detector missed the face and only its motion says where it is.
       crop: uint8 BGR pixels that were classified, None where none were.
       activation: None where no pixels were classified or the network has no class activation maps.
@@ -69,6 +71,8 @@ class TrackedFace:
     found: bool
     crop: np.ndarray | None
     activation: Activation | None = None
+    doubtful: bool = False
+    score: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +115,7 @@ class Analyser:
 
     def search(self, frame: Frame) -> Detections:
         """Find the faces, if it is this frame's turn."""
-        small, scale = detection.shrink(cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY), detection.SEARCH_SIDE_MOVING)
+        small, scale = detection.shrink(cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY), detection.TRACKING_SIDE)
         follows = not frame.starts and self._small is not None and self._small.shape == small.shape
         motion = Motion(self._small, small, scale) if follows else None
         self._small = small
@@ -146,16 +150,19 @@ class Analyser:
 
     def _reading(self, track: Track, crop: np.ndarray | None, maps: np.ndarray | None) -> TrackedFace:
         history = track.history
+        uncertain = self._classifier.is_uncertain(history.probabilities, track.score)
         return TrackedFace(
             track.id,
             track.box,
             history.label,
             history.latest,
             history.probabilities,
-            self._classifier.is_uncertain(history.probabilities),
+            uncertain,
             track.found,
             crop,
             None if maps is None else self._activation(track, maps),
+            uncertain and track.score < detection.DOUBTFUL_SCORE,
+            track.score,
         )
 
     def _activation(self, track: Track, maps: np.ndarray) -> Activation:

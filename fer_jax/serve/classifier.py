@@ -89,9 +89,14 @@ class Classifier:
         exponentials = np.exp(scaled)
         return exponentials / exponentials.sum(axis=1, keepdims=True), outputs.get("class_maps")
 
-    def is_uncertain(self, probabilities: np.ndarray) -> bool:
-        """Whether the largest of the probabilities (classes,) is below what the bundle calls certain."""
-        return bool(probabilities.max() < self.bundle.uncertain_below)
+    def is_uncertain(self, probabilities: np.ndarray, face_score: float = 1.0) -> bool:
+        """Whether a face's most probable name is less probable than what the bundle calls certain.
+
+        Args:
+          probabilities: (classes,), given that it is a face.
+          face_score: how likely it is one, see `fer_jax.faces.detection.Face`; the two are multiplied.
+        """
+        return bool(face_score * probabilities.max() < self.bundle.uncertain_below)
 
     def prepare(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         """The pixels the network takes, made by the same function as its training data.

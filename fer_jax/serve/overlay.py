@@ -66,7 +66,7 @@ class Overlay:
             if explain and reading.activation is not None:
                 pen.tint(reading.activation)
         for reading in readings:
-            pen.box(reading.box, self._colours[reading.label], whole=reading.found)
+            pen.box(reading.box, self._colour(reading), whole=reading.found)
         self._names_over(pen, readings)
         if view == "single" and readings:
             self._bars(pen, readings[0])
@@ -81,20 +81,26 @@ class Overlay:
             self._chosen = max(areas, key=areas.__getitem__)
         return next(reading for reading in readings if reading.track == self._chosen)
 
+    def _colour(self, reading: TrackedFace) -> tuple[int, int, int]:
+        return _GREY if reading.doubtful else self._colours[reading.label]
+
+    def _text(self, reading: TrackedFace) -> str:
+        """A face's name and its probability; what is hardly a face has no name."""
+        if reading.doubtful:
+            return "?"
+        return f"{self._names[reading.label]}{'?' if reading.uncertain else ''} {reading.smoothed[reading.label]:.0%}"
+
     def _names_over(self, pen: _Pen, readings: Sequence[TrackedFace]) -> None:
         """Each face's name beside its box, in smaller letters where a crowd leaves no room for large ones."""
         boxes = np.array([reading.box for reading in readings]).reshape(-1, 4)
-        texts = [
-            f"{self._names[reading.label]}{'?' if reading.uncertain else ''} {reading.smoothed[reading.label]:.0%}"
-            for reading in readings
-        ]
+        texts = [self._text(reading) for reading in readings]
         for size in _NAME_SIZES:
             pen = _Pen(pen.image, max(size * pen.scale, min(_SMALLEST_SCALE, pen.scale)))
             places, covering = _arrange(pen, boxes, texts)
             if covering <= _MAY_COVER * len(texts):
                 break
         for reading, text, place in zip(readings, texts, places, strict=True):
-            pen.label(text, place[:2], self._colours[reading.label])
+            pen.label(text, place[:2], self._colour(reading))
 
     def _bars(self, pen: _Pen, reading: TrackedFace) -> None:
         """A panel at the left with name, bar and per cent of every class."""

@@ -34,6 +34,7 @@ class Track:
       box: float64 (4,) left, top, width, height in pixels, filtered.
       speed: float64 (4,), change of the box a second.
       roll: see `Face`.
+      score: the highest of what the detector gave it, see `Face`.
       history: of its expressions.
       seen: time in seconds at which it was last found.
       hits: how many times it was found.
@@ -48,6 +49,7 @@ class Track:
     seen: float
     hits: int = 1
     found: bool = True
+    score: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,6 +134,7 @@ class Tracker:
             for t, f in pairs:
                 track = self._all[t]
                 track.roll, track.seen, track.hits, track.found = faces[f].roll, time, track.hits + 1, True
+                track.score = max(track.score, faces[f].score)
                 _correct(track, boxes[f], elapsed)
             unseen -= {t for t, _ in pairs}
         if motion and unseen:
@@ -152,6 +155,7 @@ class Tracker:
                         History(self._smoothing),
                         time,
                         HITS_TO_SHOW if first else 1,
+                        score=faces[f].score,
                     )
                 )
 

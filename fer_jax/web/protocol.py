@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from fer_jax.errors import UserError
+from fer_jax.faces import detection
 from fer_jax.serve import overlay, smoothing
 from fer_jax.serve.analysis import Activation, FrameResult, TrackedFace
 from fer_jax.serve.classifier import Classifier
@@ -127,6 +128,7 @@ def hello(classifier: Classifier, detectors: Sequence[str]) -> str:
             "labels": bundle.labels,
             "colours": ["#{2:02x}{1:02x}{0:02x}".format(*colour) for colour in overlay.colours(bundle.labels)],
             "uncertain_below": bundle.uncertain_below,
+            "doubtful_score": detection.DOUBTFUL_SCORE,
             "detectors": detectors,
             "smoothing": smoothing.METHODS,
             "has_maps": classifier.has_maps,
@@ -161,6 +163,7 @@ def _face(reading: TrackedFace, explain: bool) -> dict[str, Any]:
         "track": reading.track,
         "box": [round(float(value), 1) for value in reading.box],
         "found": reading.found,
+        "score": round(reading.score, 2),
         "label": reading.label,
         "probabilities": [round(float(value), 4) for value in reading.smoothed],
         "activation": _activation(reading.activation) if explain and reading.activation else None,

@@ -6,7 +6,8 @@ import time
 
 import scipy.optimize  # noqa: F401 or the tracker imports it, for a second, when two faces first compete
 
-from fer_jax.faces import cropping, detection
+from fer_jax.faces import cropping, registry
+from fer_jax.faces.detection import Detector
 from fer_jax.serve.analysis import Analyser, FrameResult
 from fer_jax.serve.classifier import Classifier
 from fer_jax.serve.sources import Frame
@@ -25,7 +26,7 @@ class Session:
         self.settings = settings
         self._classifier = classifier
         self._detector_model = detector_model
-        self._detectors: dict[tuple[str, int], detection.Detector] = {}
+        self._detectors: dict[tuple[str, bool], Detector] = {}
         self._analyser: Analyser | None = None
         self._analyses: tuple | None = None  # what the present analyser was made for
         self._frames = 0
@@ -39,25 +40,23 @@ class Session:
         image = protocol.decode(sent.jpeg)
         now = time.perf_counter()
         if sent.still:
-            analyser, starts = Analyser(self._classifier, self._detector(settings, detection.SEARCH_SIDE_STILL)), True
+            analyser, starts = Analyser(self._classifier, self._detector(settings, still=True)), True
             self._analyses = None
         else:
             wanted = settings.detector, settings.smoothing, image.shape
             starts = wanted != self._analyses
             if starts:
-                self._analyser = Analyser(
-                    self._classifier, self._detector(settings, detection.SEARCH_SIDE_MOVING), settings.smoothing
-                )
+                self._analyser = Analyser(self._classifier, self._detector(settings, still=False), settings.smoothing)
                 self._analyses = wanted
             analyser = self._analyser
         frame = Frame(image, self._frames, now, now, "", starts)
         self._frames += 1
         return analyser.read(analyser.search(frame))
 
-    def _detector(self, settings: protocol.Settings, search_side: int) -> detection.Detector:
-        key = settings.detector, search_side
+    def _detector(self, settings: protocol.Settings, still: bool) -> Detector:
+        key = settings.detector, still
         if key not in self._detectors:
-            self._detectors[key] = detection.create(settings.detector, self._detector_model, search_side=search_side)
+            self._detectors[key] = registry.create(settings.detector, self._detector_model, still=still)
         return self._detectors[key]
 
 
@@ -66,8 +65,10 @@ def detectors(classifier: Classifier, detector_model: str = "") -> tuple[str, ..
 
     UserError when the bundle has a crop policy for none that needs one, or YuNet's file is not usable.
     """
-    names = ("yunet", "haar") if detector_model else ("haar",)
+    first = registry.default(detector_model)
+    known = [name for name, entry in registry.DETECTORS.items() if not entry.needs_model or name == first]
+    names = sorted(known, key=lambda name: (not registry.DETECTORS[name].searches, name != first))
     for name in names:
-        detection.create(name, detector_model)
+        registry.create(name, detector_model)
         cropping.CropPolicy.of(classifier.bundle.crop, name)
-    return (*names, "none")
+    return tuple(names)

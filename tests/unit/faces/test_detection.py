@@ -1,3 +1,4 @@
+import shutil
 import types
 
 import cv2
@@ -5,10 +6,11 @@ import numpy as np
 import pytest
 
 from fer_jax.errors import UserError
-from fer_jax.faces import cropping, detection
+from fer_jax.faces import cropping, detection, registry
 
 FRAME = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
 FAR = 200  # pixels of padding: further than any square below reaches
+PAVING_SEEDS = (14, 34)  # of forty, those in which a search as in videos finds faces
 
 
 @pytest.mark.parametrize(
@@ -27,40 +29,178 @@ def test_shrinking_keeps_the_proportions_and_never_enlarges(shape, small, scale)
 
 
 def test_without_a_detector_the_picture_is_the_face():
-    (face,) = detection.create("none").detect(FRAME)
+    (face,) = registry.create("none").detect(FRAME)
     np.testing.assert_array_equal(face.box, [0, 0, 40, 30])
 
 
 def test_detectors_that_cannot_be_had(tmp_path):
-    with pytest.raises(UserError, match="unknown detector 'dlib': expected haar, yunet or none"):
-        detection.create("dlib")
+    with pytest.raises(UserError, match="unknown detector 'dlib': expected one of haar, yunet, none"):
+        registry.create("dlib")
     with pytest.raises(UserError, match=r"yunet has no model file: get face_detection_yunet_2023mar.onnx"):
-        detection.create("yunet")
+        registry.create("yunet")
     with pytest.raises(UserError, match=r"yunet.onnx: no such file"):
-        detection.create("yunet", str(tmp_path / "yunet.onnx"))
+        registry.create("yunet", str(tmp_path / "yunet.onnx"))
     (tmp_path / "yunet.onnx").write_bytes(b"something else")
     with pytest.raises(UserError, match=r"yunet.onnx: not a YuNet model"):
-        detection.create("yunet", str(tmp_path / "yunet.onnx"))
+        registry.create("yunet", str(tmp_path / "yunet.onnx"))
 
 
-def test_an_opencv_without_cascades(monkeypatch):
+def test_an_opencv_without_cascade_files(monkeypatch):
     monkeypatch.setattr(cv2, "data", types.SimpleNamespace(haarcascades="/nowhere/"))
     with pytest.raises(UserError, match=r"carries no haarcascade_frontalface_alt2.xml: install opencv-python below 5"):
-        detection.create("haar")
+        registry.create("haar")
+
+
+def test_an_opencv_5(monkeypatch):
+    monkeypatch.delattr(cv2, "CascadeClassifier")
+    with pytest.raises(
+        UserError, match=r"has no Haar cascades any more: install opencv-python below 5, or use .* yunet"
+    ):
+        registry.create("haar")
+
+
+def test_no_file_is_opened_by_opencv_itself(monkeypatch, tmp_path, request):
+    """As on Windows, where OpenCV opens no path with letters outside the system's code page."""
+    folder = tmp_path / "Жанна" / "données"
+    shutil.copytree(cv2.data.haarcascades, folder)
+    monkeypatch.setattr(cv2, "data", types.SimpleNamespace(haarcascades=str(folder)))
+    for opens in ("CascadeClassifier", "FaceDetectorYN"):
+        monkeypatch.setattr(cv2, opens, _refusing_paths(getattr(cv2, opens)))
+    assert registry.create("haar", align=True).detect(np.zeros((48, 64, 3), np.uint8)) == []
+    model = shutil.copy(request.getfixturevalue("yunet_model"), folder)
+    assert registry.create("yunet", str(model)).detect(np.zeros((48, 64, 3), np.uint8)) == []
+
+
+def _refusing_paths(original):
+    """What makes an OpenCV object, unless it is asked to open a path."""
+
+    def make(*arguments):
+        assert not arguments, f"opens {arguments[0]}"
+        return original()
+
+    def create(first, *rest):
+        assert first == "onnx", f"opens {first}"
+        return original.create(first, *rest)
+
+    make.create = create
+    return make
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 700, 3), (30, 30, 3), (480, 640, 3)])
 def test_a_frame_without_faces(shape):
-    assert detection.create("haar", align=True).detect(np.zeros(shape, np.uint8)) == []
+    assert registry.create("haar", align=True).detect(np.zeros(shape, np.uint8)) == []
 
 
 def _detector(name, request, **kwargs):
-    return detection.create(name, str(request.getfixturevalue("yunet_model")) if name == "yunet" else "", **kwargs)
+    return registry.create(name, str(request.getfixturevalue("yunet_model")) if name == "yunet" else "", **kwargs)
+
+
+class _Net:
+    """A YuNet that returns the same rows for whatever it is shown."""
+
+    def __init__(self, rows):
+        self.rows = np.asarray(rows, np.float32)
+        self.shapes = []
+        self.size = (320, 320)  # which OpenCV is given when it loads the file
+
+    def setInputSize(self, size):
+        self.size = size
+
+    def detect(self, image):
+        assert image.shape[1::-1] == self.size
+        self.shapes.append(image.shape)
+        return 1, self.rows
+
+
+@pytest.fixture
+def yunet_returning(monkeypatch, tmp_path):
+    """`yunet_returning(rows)` is a YuNet with a network that returns these rows."""
+
+    def make(rows, **kwargs):
+        net = _Net(rows)
+        monkeypatch.setattr(cv2.FaceDetectorYN, "create", lambda *_: net)
+        (tmp_path / "yunet.onnx").write_bytes(b"faked")
+        return registry.create("yunet", str(tmp_path / "yunet.onnx"), **kwargs), net
+
+    return make
+
+
+def _row(left, top, width, height, score=0.9):
+    eyes = [left + width / 4, top + height / 3, left + 3 * width / 4, top + height / 3]
+    return [left, top, width, height, *eyes, *[left + width / 2, top + height / 2] * 3, score]
+
+
+def test_boxes_that_no_frame_can_have_are_no_faces(yunet_returning):
+    inf, nan = np.inf, np.nan
+    bad = [(inf, 0, 9, 9), (nan, 0, 9, 9), (0, 0, inf, inf), (9, 9, 0, 9), (9, 9, 9, -9), (-2e30, -8e29, 0, 0)]
+    bad += [(-144446.9, -58876.5, 40, 40), (0, 0, 3e5, 3e5)]
+    rows = [_row(*box) for box in bad]
+    rows[4:4] = [_row(20, 10, 30, 40)]
+    rows.append([*_row(20, 10, 30, 40)[:4], nan, *_row(20, 10, 30, 40)[5:]])
+    detector, _ = yunet_returning(rows, align=True)
+    (face,) = detector.detect(np.zeros((240, 320, 3), np.uint8))
+    np.testing.assert_array_equal(face.box, [20, 10, 30, 40])
+
+
+def test_more_candidates_than_opencv_keeps(yunet_returning):
+    rows = [_row(i % 300, i // 300, 10, 10) for i in range(12_000)]
+    detector, _ = yunet_returning(rows)
+    assert len(detector.detect(np.zeros((240, 320, 3), np.uint8))) == detection.MAX_FACES
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (3, 320, 3), (320, 3, 3), (20, 1920, 3), (63, 64, 3)])
+def test_what_yunet_searches_has_two_strides_at_least(yunet_returning, shape):
+    detector, net = yunet_returning([_row(0.25, 0.25, 1, 1)], search_side=1920)
+    (face,) = detector.detect(np.zeros(shape, np.uint8))
+    np.testing.assert_array_equal(face.box, [0.25, 0.25, 1, 1])
+    assert min(net.shapes[-1][:2]) >= 64
+
+
+@pytest.mark.parametrize("name", ["haar", "yunet"])
+@pytest.mark.parametrize("search_side", [320, 960, 1920])
+def test_a_strip_has_no_faces(name, search_side, request):
+    """YuNet returned boxes at -1e5 of frames this low."""
+    strip = np.random.default_rng(0).integers(0, 256, (20, 1920, 3), np.uint8)
+    assert _detector(name, request, align=True, search_side=search_side).detect(strip) == []
+
+
+def _paving(seed):
+    """uint8 BGR (960, 1280, 3): paving stones, uneven light."""
+    rng = np.random.default_rng(seed)
+    side = int(rng.integers(24, 80))
+    image = np.full((960, 1280), 140.0)
+    for top in range(0, 960, side):
+        for left in range(-int(rng.integers(0, side)), 1280, 2 * side):
+            image[top : top + side, max(left, 0) : left + 2 * side] = rng.uniform(90, 190)
+            image[top : top + side, max(left, 0) : max(left + 3, 0)] = 60
+        image[top : top + 3] = 60
+    light = cv2.resize(rng.normal(size=(5, 7)), (1280, 960), interpolation=cv2.INTER_CUBIC)
+    grain = cv2.resize(rng.normal(size=(240, 320)), (1280, 960), interpolation=cv2.INTER_CUBIC)
+    image = np.clip(image + 20 * light + 12 * grain, 0, 255).astype(np.uint8)
+    return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+
+
+def test_paving_has_no_faces_in_pictures():
+    pictures = [_paving(seed) for seed in PAVING_SEEDS]
+    moving = registry.create("haar", search_side=960)
+    assert sum(len(moving.detect(picture)) for picture in pictures) >= len(pictures), "no test without false boxes"
+    still = registry.create("haar", still=True)
+    assert [len(still.detect(picture)) for picture in pictures] == [0] * len(pictures)
+
+
+def test_a_score_says_how_likely_a_box_is_a_face(group_picture, request):
+    scores = [detection.haar_score(windows) for windows in range(3, 30)]
+    assert scores == sorted(scores)
+    assert scores[0] == 0.5
+    assert scores[4] == pytest.approx(0.92, abs=0.01)
+    for name in ("haar", "yunet"):
+        assert all(0.9 < face.score <= 1 for face in _detector(name, request, still=True).detect(group_picture))
+    assert [detection.yunet_score(score) for score in (0.6, 0.7, 0.8, 0.95)] == pytest.approx([0.5, 0.75, 1, 1])
 
 
 @pytest.mark.parametrize(("name", "at_least"), [("haar", 5), ("yunet", 6)])
 def test_the_group_is_found_in_its_picture(name, at_least, group_picture, request):
-    found = _detector(name, request, search_side=detection.SEARCH_SIDE_STILL).detect(group_picture)
+    found = _detector(name, request, still=True).detect(group_picture)
     assert at_least <= len(found) <= 7
     largest = max(found, key=lambda face: face.box[2])
     x, y = largest.box[:2] + largest.box[2:] / 2

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from fer_jax.errors import UserError
-from fer_jax.faces import cropping, detection, framing
+from fer_jax.faces import cropping, detection, framing, registry
 
 
 class Spot:
@@ -55,7 +55,7 @@ def test_the_default_policy_is_what_fer2013_s_faces_say(name, fer2013_csv, reque
                 images.append(np.array(line.split(",")[1].split(), np.uint8).reshape(48, 48, 1))
             if len(images) == 60:
                 break
-    detector = detection.create(name, str(request.getfixturevalue("yunet_model")) if name == "yunet" else "")
+    detector = registry.create(name, str(request.getfixturevalue("yunet_model")) if name == "yunet" else "")
     policy = framing.policy(framing.calibrate(detector, np.array(images)))
     expected = cropping.CROP["detectors"][name]
     assert policy["enlarge"] == pytest.approx(expected["enlarge"], abs=0.04)

@@ -4,7 +4,7 @@ import pytest
 
 from fer_jax.bundle import manifest
 from fer_jax.errors import UserError
-from fer_jax.faces import cropping, detection
+from fer_jax.faces import cropping, detection, registry
 from fer_jax.serve import Classifier
 from fer_jax.serve.analysis import Analyser, Pipeline
 from fer_jax.serve.sources import Frame
@@ -16,14 +16,15 @@ class Boxes:
 
     name = "haar"
 
-    def __init__(self, where):
+    def __init__(self, where, score=1.0):
         self.where = where
+        self.score = score
         self.asked = []
 
     def detect(self, frame):
         index = len(self.asked)
         self.asked.append(frame)
-        return [detection.Face(np.array(box, float)) for box in self.where(index)]
+        return [detection.Face(np.array(box, float), score=self.score) for box in self.where(index)]
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +68,19 @@ def test_a_face_that_is_missed_keeps_its_name_and_is_marked(classifier):
     np.testing.assert_array_equal(reading.probabilities, scenes[4].readings[0].probabilities)
 
 
+@pytest.mark.parametrize(("score", "flagged"), [(1.0, (False, False)), (0.85, (True, False)), (0.5, (True, True))])
+def test_a_face_the_detector_doubts_gets_no_name_unless_the_classifier_is_sure(tmp_path, score, flagged):
+    folder = serving.write_bundle(tmp_path / "bundle", uncertain_below=0.6, temperature=3.0)
+    detector = Boxes(lambda i: [(20, 20, 50, 50)], score)
+    analyser = Analyser(Classifier(folder), detector)
+    (reading,) = analyser.read(analyser.search(_frames([_halves(2, 2)])[0])).readings
+    assert 0.6 < reading.smoothed.max() < 0.6 / 0.85
+    assert (reading.uncertain, reading.doubtful) == flagged
+    assert reading.score == score
+
+
 def test_pictures_have_nothing_to_do_with_each_other(classifier):
-    analyser = Analyser(classifier, detection.create("none"))
+    analyser = Analyser(classifier, registry.create("none"))
     images = [np.full((30 + i, 40, 3), serving.brightness_of(i % 7), np.uint8) for i in range(14)]
     scenes = [analyser.read(analyser.search(frame)) for frame in _frames(images, starts_all=True)]
     assert [_labels(scene) for scene in scenes] == [{i + 1: i % 7} for i in range(14)]
@@ -118,7 +130,7 @@ def test_a_face_that_is_missed_has_no_activation(map_bundle):
 def test_the_map_of_a_network_that_sees_a_central_square_lies_there(tmp_path):
     spec = manifest.Input(8, 1, "unit", "area", seen=4)
     classifier = Classifier(serving.write_bundle(tmp_path / "bundle", spec=spec, maps=True))
-    analyser = Analyser(classifier, detection.create("none"))
+    analyser = Analyser(classifier, registry.create("none"))
     (reading,) = analyser.read(analyser.search(_frames([np.zeros((30, 50, 3), np.uint8)])[0])).readings
     assert reading.activation.region == cropping.Region(25, 15, 25, 15)
 
@@ -179,7 +191,7 @@ def test_on_a_still_clip_the_shown_name_changes_at_most_once(name, sigma, group_
     """A camera's noise over the group's picture, and a network that answers to every grey value."""
     labels = tuple(f"grey{i}" for i in range(40))  # so many that noise crosses their borders all the time
     classifier = Classifier(serving.write_bundle(tmp_path / "bundle", labels=labels))
-    detector = detection.create(name, str(request.getfixturevalue("yunet_model")) if name == "yunet" else "")
+    detector = registry.create(name, str(request.getfixturevalue("yunet_model")) if name == "yunet" else "")
     analyser = Analyser(classifier, detector)
     rng = np.random.default_rng(0)
     picture = cv2.resize(group_picture, (640, 480), interpolation=cv2.INTER_AREA)

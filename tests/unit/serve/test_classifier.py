@@ -78,6 +78,14 @@ def test_temperature_softens_and_the_threshold_flags(tmp_path):
     assert soft(crop)[0].uncertain
 
 
+def test_what_may_be_no_face_must_be_all_the_surer(tmp_path):
+    classifier = Classifier(serving.write_bundle(tmp_path / "bundle", uncertain_below=0.4))
+    happy = np.array([0.05, 0.05, 0.05, 0.54, 0.1, 0.1, 0.11], np.float32)
+    assert not classifier.is_uncertain(happy)
+    assert not classifier.is_uncertain(happy, face_score=0.92)
+    assert classifier.is_uncertain(happy, face_score=0.7)
+
+
 def _softmax(logits):
     exponentials = np.exp(logits - logits.max())
     return exponentials / exponentials.sum()

@@ -53,6 +53,18 @@ def test_multi_shows_all_faces_and_single_the_largest_with_bars():
     np.testing.assert_array_equal(multi[:50, :200], scene.frame.image[:50, :200])
 
 
+@pytest.mark.parametrize("view", overlay.VIEWS)
+def test_what_is_hardly_a_face_gets_no_name(view):
+    named = _reading(1, [300, 100, 90, 90], uncertain=True)
+    doubtful = dataclasses.replace(named, doubtful=True)
+    with_name, without = (
+        overlay.Overlay(FER2013).draw(_scene([reading]), view)[:, 250:] for reading in (named, doubtful)
+    )
+    assert _shows(with_name, 3) > 400
+    assert _shows(without, 3) == 0, "neither the name's colour nor its label"
+    assert (without != 90).any(), "but a box"
+
+
 def test_two_faces_of_a_size_do_not_take_turns_in_the_single_view():
     drawing = overlay.Overlay(FER2013)
     seen = set()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fer_jax.errors import UserError
-from fer_jax.faces import detection
+from fer_jax.faces import registry
 from fer_jax.serve import Classifier
 from fer_jax.serve.analysis import Analyser
 from fer_jax.serve.outputs import Events, Recording
@@ -65,7 +65,7 @@ class Window:
 
 @pytest.fixture
 def analyser(brightness_bundle):
-    return Analyser(Classifier(brightness_bundle), detection.create("none"))
+    return Analyser(Classifier(brightness_bundle), registry.create("none"))
 
 
 def test_everything_is_written_and_closed(analyser, tmp_path):
@@ -170,7 +170,7 @@ def test_the_key_for_what_speaks_for_a_name(analyser, map_bundle, tmp_path):
         Player(Source(100_000, live=True, size=(240, 320)), analyser, window=window, **start).play()
         return window.shown_before[-1]
 
-    with_maps = Analyser(Classifier(map_bundle), detection.create("none"))
+    with_maps = Analyser(Classifier(map_bundle), registry.create("none"))
     plain, tinted, back = (last_shown(with_maps, *keys)[100:200].astype(int) for keys in ("", "e", "ee"))
     from_the_start = last_shown(with_maps, explain=True)[100:200]
     assert np.abs(tinted - plain).max() > 50

@@ -128,7 +128,7 @@ def test_a_scene(explain):
     shares = np.array([0.25, 0.75], np.float32)
     activation = Activation(np.array([[1, -0.5, 0]], np.float32), Region(20, 10, 30, 30, 5))
     readings = [
-        TrackedFace(4, np.array([1.26, 2, 30, 40]), 1, shares[::-1], shares, False, True, None, activation),
+        TrackedFace(4, np.array([1.26, 2, 30, 40]), 1, shares[::-1], shares, False, True, None, activation, False, 0.7),
         TrackedFace(5, np.array([50, 2, 30, 40.0]), 0, shares, shares, False, False, None),
     ]
     scene = FrameResult(Frame(np.zeros((48, 64, 3), np.uint8), 0, 0.0, 0.0, "", True), readings)
@@ -140,5 +140,12 @@ def test_a_scene(explain):
         if explain
         else None
     )
-    assert first == {"track": 4, "box": [1.3, 2, 30, 40], "found": True, "label": 1, "probabilities": [0.25, 0.75]}
+    assert first == {
+        "track": 4,
+        "box": [1.3, 2, 30, 40],
+        "found": True,
+        "score": 0.7,
+        "label": 1,
+        "probabilities": [0.25, 0.75],
+    }
     assert (second["found"], second["activation"]) == (False, None)

@@ -1,0 +1,93 @@
+"""The detectors by name: what every command and the page offer, with their defaults. Needs no OpenCV until one is made.
+
+The crop policies of `fer_jax.faces.cropping.CROP` have the same names.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from typing import TYPE_CHECKING
+
+from fer_jax import files
+from fer_jax.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from fer_jax.faces.detection import Detector
+
+YUNET_FILE = "face_detection_yunet_2023mar.onnx"
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One detector.
+
+    Attributes:
+      factory: its class in `fer_jax.faces.detection`.
+      moving_side, still_side: pixels of the longer side to which frames of a video, and pictures, are brought before
+        the search, unless told otherwise; 0 where nothing is searched.
+      needs_model: whether it needs a model file.
+    """
+
+    factory: str
+    moving_side: int = 0
+    still_side: int = 0
+    needs_model: bool = False
+
+    @property
+    def searches(self) -> bool:
+        """Whether it looks for faces, rather than take each frame for one."""
+        return self.still_side > 0
+
+
+DETECTORS = {
+    "haar": Entry("Haar", moving_side=320, still_side=960),
+    "yunet": Entry("YuNet", moving_side=320, still_side=960, needs_model=True),
+    "none": Entry("WholeImage"),
+}
+
+
+def create(
+    name: str | None = None,
+    model: str = "",
+    *,
+    align: bool = False,
+    still: bool = False,
+    search_side: int | None = None,
+) -> Detector:
+    """The detector called `name`.
+
+    Args:
+      name: a key of `DETECTORS`; None is `default(model)`.
+      model: path of YuNet's ONNX file; "" looks for it with `find_model`.
+      align: whether to find the eyes and report the roll.
+      still: whether the frames are pictures, each of its own, rather than a video.
+      search_side: pixels of the longer side of what is searched; larger finds smaller faces and takes longer. None is
+        the detector's own choice.
+
+    Raises:
+      UserError: an unknown name, no usable model file for YuNet, or an OpenCV without the cascade.
+    """
+    from fer_jax.faces import detection
+
+    name = name or default(model)
+    if name not in DETECTORS:
+        raise UserError(
+            f"unknown detector {name!r}{did_you_mean(name, DETECTORS)}: expected one of {', '.join(DETECTORS)}"
+        )
+    entry = DETECTORS[name]
+    if entry.needs_model:
+        model = model or find_model()
+    side = search_side or (entry.still_side if still else entry.moving_side)
+    return getattr(detection, entry.factory)(model=model, align=align, still=still, search_side=side)
+
+
+def default(model: str = "") -> str:
+    """Name of the detector to use where nobody chose one: YuNet where its file is given or found, else Haar."""
+    return "yunet" if model or find_model() else "haar"
+
+
+def find_model() -> str:
+    """Path of YuNet's file in the current folder or in the user's cache, "" where it is in neither."""
+    candidates = (pathlib.Path(YUNET_FILE), files.user_cache() / YUNET_FILE)
+    return next((str(path) for path in candidates if path.is_file()), "")

@@ -1,0 +1,59 @@
+import subprocess
+import sys
+
+import pytest
+
+from fer_jax.errors import UserError
+from fer_jax.faces import cropping, detection, registry
+
+
+@pytest.fixture(autouse=True)
+def empty_places(monkeypatch, tmp_path):
+    """A current folder and a cache without a model file."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def test_every_detector_has_its_name_and_its_crop_policy():
+    for name, entry in registry.DETECTORS.items():
+        assert getattr(detection, entry.factory).name == name
+        assert (name in cropping.CROP["detectors"]) == entry.searches
+
+
+def test_yunet_is_the_default_where_its_file_is(tmp_path):
+    assert registry.default() == "haar"
+    assert registry.default("yunet.onnx") == "yunet"
+    cached = tmp_path / "cache" / "fer_jax" / registry.YUNET_FILE
+    cached.parent.mkdir(parents=True)
+    cached.touch()
+    assert registry.default() == "yunet"
+    assert registry.find_model() == str(cached)
+    (tmp_path / "here" / registry.YUNET_FILE).touch()
+    assert registry.find_model() == registry.YUNET_FILE
+
+
+def test_pictures_are_searched_with_more_pixels_and_more_care():
+    moving, still, own = (registry.create("haar", **how) for how in ({}, {"still": True}, {"search_side": 77}))
+    assert (moving._side, still._side, own._side) == (320, 960, 77)
+    assert moving._min_neighbors < still._min_neighbors
+
+
+def test_a_name_that_is_nearly_right():
+    with pytest.raises(UserError, match=r"unknown detector 'yunte' \(did you mean 'yunet'.*: expected one of haar"):
+        registry.create("yunte")
+
+
+@pytest.mark.parametrize(("searching", "offered"), [(True, ["haar", "yunet"]), (False, ["haar", "yunet", "none"])])
+def test_the_flags_offer_what_is_registered(searching, offered):
+    code = f"""from absl import flags
+from fer_jax import cli
+cli.define_detector(searching={searching})
+print(*flags.FLAGS["detector"].parser.enum_values)"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == offered
+
+
+def test_the_list_of_detectors_needs_no_opencv():
+    code = "import sys, fer_jax.cli; assert 'cv2' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
