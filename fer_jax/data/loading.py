@@ -28,6 +28,8 @@ def load(config: ConfigDict) -> Examples:
     examples = splits.assign(examples, config.data, config.seed)
     examples = clean.apply(examples, config.data, config.seed)
     logging.info("labels in order: %s", ", ".join(f"{i} {name}" for i, name in enumerate(examples.label_names)))
+    for warning in splits.warnings(examples, config.data):
+        logging.warning("%s", warning)
     return examples
 
 

@@ -29,8 +29,11 @@ def assign(examples: Examples, data: ConfigDict, seed: int) -> Examples:
     stratified by class. "random": anew, uniformly. "subject": anew, by people. New select and test splits are
     `data.holdout` and `data.holdout_test` of all examples; a carved one is `data.holdout` of the training split.
 
+    Every class is in the training split, and one that has images enough in those that are made here too; see
+    `warnings` for what is missing all the same.
+
     The same for a seed. Raises UserError for a split that is not there, for one that would be empty, for people who
-    are not known, and for too few examples or people.
+    are not known, for too few examples or people, and for a class of one image where splits are made by class.
     """
     if data.split not in SPLITS:
         raise UserError(f"config.data.split is {data.split!r}: expected one of {', '.join(SPLITS)}")
@@ -43,6 +46,8 @@ def assign(examples: Examples, data: ConfigDict, seed: int) -> Examples:
     how = data.split if data.split != "given" else "holdout" if examples.subjects is None else "subject"
     everything = np.arange(len(examples))
     if data.split != "given" or examples.split_names == (UNSPLIT,):
+        if how == "holdout":
+            _refuse_single_images(examples)
         split[:] = data.train_split
         if data.holdout_test:
             split[_held_out(examples, everything, data.holdout_test, how, seed)] = data.test_split
@@ -151,30 +156,82 @@ def note(data: ConfigDict, examples: Examples, crossval: bool = False) -> str:
     return f"{random}No person is both trained on and held out."
 
 
-def _held_out(examples: Examples, indices: np.ndarray, share: float, how: str, seed: int) -> np.ndarray:
-    """The part of `indices`, `share` of them, that is held out."""
-    from sklearn import model_selection
+def warnings(examples: Examples, data: ConfigDict) -> list[str]:
+    """A sentence for each of the config's splits that shows no example of a class; for the log, result and report."""
+    counts = examples.class_counts()
+    found = []
+    for split in (data.train_split, data.select_split, data.test_split):
+        if split not in examples.split_names:
+            continue
+        there = examples.of_split(split).class_counts()
+        if missing := [
+            name for name, n, all_ in zip(examples.label_names, there, counts, strict=True) if all_ and not n
+        ]:
+            meaning = "they are not learnt" if split == data.train_split else "its scores say nothing about them"
+            found.append(f"{split} has no image of {', '.join(missing)}: {meaning}")
+    return found
 
+
+def _held_out(examples: Examples, indices: np.ndarray, share: float, how: str, seed: int) -> np.ndarray:
+    """The part of `indices`, `share` of them, that is held out; every class in it has an image among the others."""
     count = round(share * len(indices))
     if not 0 < count < len(indices):
         raise UserError(
             f"{share:.3g} of {len(indices)} examples leaves {len(indices) - count} to train and {count} "
             "held out: add data or change config.data.holdout and config.data.holdout_test"
         )
+    if how == "subject":
+        return _held_out_people(examples, indices, share, seed)
+    from sklearn import model_selection
+
     labels = examples.labels[indices]
     if how == "random":
-        return model_selection.train_test_split(indices, test_size=count, random_state=seed)[1]
-    if how == "holdout":
-        name, rarest = _rarest(examples.take(indices))
-        classes = len(np.unique(labels))
-        if rarest < 2 or count < classes:
-            raise UserError(
-                f"holding out {count} of {len(indices)} examples of {classes} classes, of which {name} has "
-                f"{rarest}, leaves a class out: add data, raise config.data.holdout or take "
-                "config.data.split=random"
-            )
-        return model_selection.train_test_split(indices, test_size=count, stratify=labels, random_state=seed)[1]
-    subjects = _subjects(examples, "config.data.split=subject")[indices]
+        held = model_selection.train_test_split(indices, test_size=count, random_state=seed)[1]
+        return _with_every_class(labels, indices, held, everywhere=False)
+    # A class with one image has none to hold out.
+    several = np.bincount(labels)[labels] > 1
+    classes = len(np.unique(labels[several]))
+    if count < classes or several.sum() - count < classes:
+        raise UserError(
+            f"holding out {count} of {len(indices)} examples of {len(np.unique(labels))} classes leaves a "
+            "class out: add data, change config.data.holdout and config.data.holdout_test, or take "
+            "config.data.split=random"
+        )
+    held = model_selection.train_test_split(
+        indices[several], test_size=count, stratify=labels[several], random_state=seed
+    )[1]
+    return _with_every_class(labels, indices, held, everywhere=True)
+
+
+def _with_every_class(labels: np.ndarray, indices: np.ndarray, held: np.ndarray, everywhere: bool) -> np.ndarray:
+    """`held` after the fewest exchanges that leave every class an image among the others of `indices`.
+
+    With `everywhere` a class of two images or more has one in `held` too. What leaves for a class is replaced by an
+    image of the class that has the most there, so that `held` keeps its size as far as there are such.
+    """
+    inside = np.isin(indices, held)
+
+    def exchange(label: int, into: bool) -> None:
+        """Move the first image of `label` into what is held or out of it, and another class's the other way."""
+        inside[np.flatnonzero((labels == label) & (inside != into))[0]] = into
+        here = np.bincount(labels[inside == into], minlength=labels.max() + 1)
+        here[label] = 0
+        if here.max(initial=0) > 1:
+            inside[np.flatnonzero((labels == here.argmax()) & (inside == into))[-1]] = not into
+
+    for label in np.unique(labels):
+        if not (~inside & (labels == label)).any():
+            exchange(label, into=False)
+        if everywhere and (labels == label).sum() > 1 and not (inside & (labels == label)).any():
+            exchange(label, into=True)
+    return indices[inside] if not np.array_equal(np.sort(held), indices[inside]) else held
+
+
+def _held_out_people(examples: Examples, indices: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Of several choices of people the one that misses the fewest classes and is nearest to the share of each."""
+    from sklearn import model_selection
+
+    labels, subjects = examples.labels[indices], _subjects(examples, "config.data.split=subject")[indices]
     people = len(np.unique(subjects))
     if people < 2:
         raise UserError(
@@ -182,12 +239,32 @@ def _held_out(examples: Examples, indices: np.ndarray, share: float, how: str, s
             "config.data.split=holdout"
         )
     draws = model_selection.GroupShuffleSplit(SUBJECT_DRAWS, test_size=max(1, round(share * people)), random_state=seed)
-    wanted = share * np.bincount(labels)
-    held = min(
-        (held for _, held in draws.split(labels, groups=subjects)),
-        key=lambda held: np.abs(np.bincount(labels[held], minlength=len(wanted)) - wanted).sum(),
-    )
+    all_ = np.bincount(labels)
+    wanted = share * all_
+
+    def badness(held: np.ndarray) -> tuple[int, int, float]:
+        """Classes that nobody trains, classes that nobody shows, distance from the wanted numbers."""
+        counts = np.bincount(labels[held], minlength=len(all_))
+        lost = np.count_nonzero((counts == all_) & (all_ > 0))
+        return lost, np.count_nonzero((counts == 0) & (all_ > 0)), np.abs(counts - wanted).sum()
+
+    held = min((held for _, held in draws.split(labels, groups=subjects)), key=badness)
+    if badness(held)[0]:
+        label = np.flatnonzero((np.bincount(labels[held], minlength=len(all_)) == all_) & (all_ > 0))[0]
+        raise UserError(
+            f"class {examples.label_names[label]} is shown by too few people to train on it and to hold some out: add "
+            "data or take config.data.split=holdout"
+        )
     return indices[held]
+
+
+def _refuse_single_images(examples: Examples) -> None:
+    single = [name for name, n in zip(examples.label_names, examples.class_counts(), strict=True) if n == 1]
+    if single:
+        raise UserError(
+            f"too few images to train on and to score: one of {', '.join(single)}, expected at least 2 of a class: "
+            "add some, remove the class, or take config.data.split=random"
+        )
 
 
 def _subjects(examples: Examples, asked_by: str) -> np.ndarray:

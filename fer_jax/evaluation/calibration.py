@@ -1,7 +1,7 @@
 """Probabilities that mean what they say: one temperature, fitted where the epoch was chosen (Guo et al. 2017).
 
-A network trained to fit labels is more sure, or less, than it is right. Dividing its logits by one number changes no
-prediction and mends most of that.
+A network trained to fit labels is over- or under-confident. Dividing its logits by one number changes no prediction and
+mends most of that.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from fer_jax.evaluation import metrics
 
 COVERAGE = 0.9  # share of faces that are answered without the flag "uncertain"
 FOLDS = 5
+# With fewer faces a fit is worse than none too often. Measured on made logits of 7 classes whose true temperature is
+# 1.3: the fit is worse than a temperature of 1 in 25 to 38 % of draws of 20 faces, in 6 to 14 % of draws of 50.
+MIN_FACES = 50
 LOG_TEMPERATURES = (-3.0, 3.0)
 
 
@@ -46,7 +49,7 @@ def cross_fitted(logits: np.ndarray, labels: np.ndarray, seed: int = 0) -> np.nd
 
 
 def unavoidable_error(probabilities: np.ndarray, draws: int = 100, seed: int = 0) -> float:
-    """The expected calibration error that probabilities without fault would show on so few faces, in 0..1.
+    """The expected calibration error of a perfectly calibrated model at this number of faces, in 0..1.
 
     Each bin's accuracy is that of a sample, and the error adds up its distances whatever their sign. Measured on labels
     drawn from the probabilities (N, classes) themselves, the mean over `draws` of them.
@@ -62,14 +65,20 @@ def fit(logits: np.ndarray, labels: np.ndarray, split: str) -> dict[str, Any]:
     Returns:
       {"fitted_on": split, "temperature", "uncertain_below": the probability that `COVERAGE` of the faces reach,
       "coverage", "accuracy_when_certain", "expected_calibration_error": {"before", "after", "unavoidable"}}. What
-      comes after the threshold was measured by cross-fitting over `FOLDS` folds; see `unavoidable_error`.
+      comes after the threshold was measured by cross-fitting over `FOLDS` folds; see `unavoidable_error`. Where
+      `why_not_fitted` has a reason, "fitted_on" is None, the temperature 1, and no face is uncertain.
     """
-    probabilities = cross_fitted(logits, labels)
-    confidence = probabilities.max(axis=1)
-    certain = confidence >= (threshold := float(np.quantile(confidence, 1 - COVERAGE)))
+    if fitted := not why_not_fitted(logits, labels, split):
+        probabilities = cross_fitted(logits, labels)
+        confidence = probabilities.max(axis=1)
+        threshold = float(np.quantile(confidence, 1 - COVERAGE))
+    else:
+        probabilities, threshold = softmax(logits, axis=1), 0.0
+        confidence = probabilities.max(axis=1)
+    certain = confidence >= threshold
     return {
-        "fitted_on": split,
-        "temperature": temperature(logits, labels),
+        "fitted_on": split if fitted else None,
+        "temperature": temperature(logits, labels) if fitted else 1.0,
         "uncertain_below": threshold,
         "coverage": float(certain.mean()),
         "accuracy_when_certain": float((probabilities.argmax(axis=1) == labels)[certain].mean()),
@@ -79,3 +88,20 @@ def fit(logits: np.ndarray, labels: np.ndarray, split: str) -> dict[str, Any]:
             "unavoidable": unavoidable_error(probabilities),
         },
     }
+
+
+def why_not_fitted(logits: np.ndarray, labels: np.ndarray, split: str) -> str:
+    """Why these faces say nothing about the temperature, as a sentence for the result; "" where they do."""
+    if len(labels) < MIN_FACES:
+        return (
+            f"the probabilities are not calibrated: {split} has {len(labels)} images and a temperature takes at least "
+            f"{MIN_FACES}; it stays 1"
+        )
+    # Without a mistake, or with nothing but mistakes, the more extreme the better.
+    if not 0.99 * LOG_TEMPERATURES[0] < np.log(temperature(logits, labels)) < 0.99 * LOG_TEMPERATURES[1]:
+        accuracy = (logits.argmax(axis=1) == labels).mean()
+        return (
+            f"the probabilities are not calibrated: with {100 * accuracy:.0f} % of {split} right no temperature is the "
+            "best; it stays 1"
+        )
+    return ""

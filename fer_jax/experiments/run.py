@@ -157,7 +157,11 @@ def _conclude(
     timer.enter("report")
     selected = config.data.select_split
     result = _result(config, examples, progress, parameters, splits, timer)
-    result["calibration"] = calibration.fit(logits[selected][""], examples.of_split(selected).labels, selected)
+    of_selected = logits[selected][""], examples.of_split(selected).labels, selected
+    result["calibration"] = calibration.fit(*of_selected)
+    if reason := calibration.why_not_fitted(*of_selected):
+        logging.warning("%s", reason)
+        result["warnings"].append(reason)
     from fer_jax import report  # matplotlib: slow to import, and of no use before this point
 
     files.write_json(workdir / RESULT, result)
@@ -209,6 +213,7 @@ def _result(
         "parameters": parameters,
         "data": examples.description,
         "split_note": data_splits.note(config.data, examples),
+        "warnings": data_splits.warnings(examples, config.data),
         "label_names": list(examples.label_names),
         "selected_on": config.data.select_split,
         "selected_by": config.eval.select_by,

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from fer_jax.data import sampler
 from fer_jax.data.examples import Examples
 from fer_jax.distributed import cluster
-from fer_jax.errors import Preempted
+from fer_jax.errors import Preempted, UserError
 from fer_jax.evaluation.evaluator import Evaluator
 from fer_jax.training import seed_run, setup
 from fer_jax.training.checkpoint import Policy
@@ -45,9 +45,15 @@ class Plan:
 
     @classmethod
     def of(cls, config: ConfigDict, examples: int) -> Plan:
-        """The plan for so many training examples."""
+        """The plan for so many training examples; UserError where no step of it would make an update."""
         chunks, steps = sampler.cut_epoch(examples, config.batch_size, config.parallel.steps_per_dispatch)
-        return cls(steps, chunks * steps, config.epochs * chunks * steps)
+        plan = cls(steps, chunks * steps, config.epochs * chunks * steps)
+        if config.optim.accumulate_steps > plan.total_steps:
+            raise UserError(
+                f"config.optim.accumulate_steps is {config.optim.accumulate_steps} and the run has {plan.total_steps} "
+                "steps: no update would be made; lower it, or raise config.epochs"
+            )
+        return plan
 
 
 def train(config: ConfigDict, workdir: pathlib.Path, examples: Examples, timer: PhaseTimer) -> Progress:

@@ -1,5 +1,7 @@
 """Splits and folds: seeded, disjoint, complete, and people on one side unless asked otherwise."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -101,7 +103,7 @@ def test_held_out_people_show_every_class_nearly_alike():
         (examples(people=None), {"split": "subject"}, "the data does not say who is on which image"),
         (examples(people=2), {}, "1 person to split"),
         (examples(n=4), {"split": "random"}, "leaves 4 to train and 0 held out"),
-        (examples(n=10, people=None), {}, "holding out 1 of 10 examples of 3 classes, of which b has 3"),
+        (examples(n=10, people=None), {}, "holding out 1 of 10 examples of 3 classes leaves a class out"),
         (examples(n=7, classes=3, people=None), {"holdout_test": 0.5}, "holding out 1 of 3"),
         (examples(), {"holdout": 1.0}, "held out: add data or change config.data.holdout"),
     ],
@@ -172,3 +174,67 @@ def test_the_note_counts_people_on_both_sides():
     assert splits.note(data(), apart) == "No person is both trained on and held out."
     unknown = splits.assign(examples(people=None), data(), 0)
     assert splits.note(data(), unknown).startswith("The data does not say who is on which image")
+
+
+def rare(counts, people=None):
+    """Examples of classes a, b, ... with so many images each, one class after the other."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+    record = examples(len(labels), len(counts), people)
+    return dataclasses.replace(record, labels=labels.astype(np.int32))
+
+
+def test_a_rare_class_is_trained_and_tested_before_it_selects():
+    assigned = splits.assign(rare((2, 200, 2)), data(), 0)
+    assert assigned.of_split("Training").class_counts().tolist() == [1, 162, 1]
+    assert assigned.of_split("PrivateTest").class_counts().tolist() == [1, 18, 1]
+    assert splits.warnings(assigned, data()) == ["PublicTest has no image of a, c: its scores say nothing about them"]
+
+
+def test_a_split_without_rare_classes_is_what_scikit_learn_draws():
+    from sklearn.model_selection import train_test_split
+
+    record = examples(people=None)
+    held = splits._held_out(record, np.arange(120), 0.25, "holdout", 3)
+    drawn = train_test_split(np.arange(120), test_size=30, stratify=record.labels, random_state=3)[1]
+    np.testing.assert_array_equal(held, drawn)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(2, 40), min_size=2, max_size=6),
+    st.sampled_from(["holdout", "random"]),
+    st.integers(0, 3),
+)
+def test_no_class_of_two_images_or_more_vanishes_from_training(counts, how, seed):
+    record = rare((*counts, 60))
+    assigned = splits.assign(record, data(split=how, holdout=0.2, holdout_test=0.2), seed)
+    by_split = {name: assigned.of_split(name).class_counts() for name in assigned.split_names}
+    assert by_split["Training"].min() > 0
+    if how == "holdout":
+        assert by_split["PrivateTest"].min() > 0
+        assert by_split["PublicTest"][np.array([*counts, 60]) > 2].min() > 0
+    assert len(by_split["PrivateTest"]) and by_split["PrivateTest"].sum() == round(0.2 * len(record))
+
+
+def test_a_class_of_one_image_is_named():
+    with pytest.raises(UserError, match="one of b, expected at least 2 of a class"):
+        splits.assign(rare((30, 1, 30)), data(), 0)
+    assigned = splits.assign(rare((30, 1, 30)), data(split="random"), 0)
+    assert assigned.of_split("Training").class_counts()[1] == 1
+
+
+def test_people_are_chosen_so_that_every_class_is_trained():
+    """Class b is shown by one person alone, who must therefore train."""
+    record = dataclasses.replace(rare((90, 10, 20)), subjects=np.array([f"S{i // 10}" for i in range(120)]))
+    for seed in range(20):
+        assigned = splits.assign(record, data(holdout=0.3, holdout_test=0.3), seed)
+        assert assigned.of_split("Training").class_counts()[1] == 10
+
+
+def test_a_missing_class_of_given_splits_is_said_for_each_split():
+    record = rare((30, 30))
+    record = dataclasses.replace(record, split=np.repeat(["Training", "PublicTest", "PrivateTest"], (25, 20, 15)))
+    assert splits.warnings(record, data()) == [
+        "Training has no image of b: they are not learnt",
+        "PrivateTest has no image of a: its scores say nothing about them",
+    ]

@@ -43,3 +43,24 @@ def test_what_no_probabilities_can_avoid_shrinks_with_the_number_of_faces():
     few, many = (calibration.unavoidable_error(probabilities[:n]) for n in (1000, 16000))
     assert few == pytest.approx(4 * many, rel=0.3)
     assert metrics.expected_calibration_error(probabilities, labels) == pytest.approx(many, rel=0.5)
+
+
+@pytest.mark.parametrize("n", [1, 2, calibration.MIN_FACES - 1])
+def test_few_faces_leave_the_temperature_at_1(n):
+    logits, labels = (rows[:n] for rows in overconfident(3.0))
+    found = calibration.fit(logits, labels, "PublicTest")
+    assert (found["fitted_on"], found["temperature"], found["uncertain_below"]) == (None, 1.0, 0.0)
+    assert found["coverage"] == 1.0
+    assert f"PublicTest has {n} images" in calibration.why_not_fitted(logits, labels, "PublicTest")
+
+
+def test_faces_without_a_mistake_leave_the_temperature_at_1():
+    logits, _ = overconfident(3.0, n=200)
+    found = calibration.fit(logits, logits.argmax(1), "PublicTest")
+    assert (found["fitted_on"], found["temperature"]) == (None, 1.0)
+    assert "100 % of PublicTest right" in calibration.why_not_fitted(logits, logits.argmax(1), "PublicTest")
+
+
+def test_enough_faces_are_fitted():
+    logits, labels = (rows[: calibration.MIN_FACES] for rows in overconfident(3.0))
+    assert calibration.fit(logits, labels, "PublicTest")["fitted_on"] == "PublicTest"

@@ -66,3 +66,11 @@ def test_a_card_names_the_noise_ceiling_and_the_teachers():
 def test_without_a_result_there_are_no_scores():
     text = card.text(config=default.get_config(), result=None, **ARGUMENTS)
     assert "Scores" not in text and "Research only." in text
+
+
+def test_a_card_says_the_warnings_and_no_temperature_that_was_not_fitted():
+    record = result()
+    record["calibration"]["fitted_on"], record["warnings"] = None, ["PublicTest has no image of sad"]
+    text = card.text(config=default.get_config(), result=record, **ARGUMENTS)
+    assert "Warning: PublicTest has no image of sad." in text.splitlines()
+    assert "Probabilities are" not in text

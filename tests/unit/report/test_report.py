@@ -200,6 +200,16 @@ class TestWrite:
         assert "A temperature of 1.44, fitted on PublicTest, brings it from 14.3 % to 2.1 % there" in text
         assert "of the 90.0 % of faces whose probability is then at least 41.0 %, 77.7 % are right" in text
 
+    def test_warnings_and_a_temperature_that_was_not_fitted(self, tmp_path):
+        made_run(tmp_path, made_examples())
+        result = json.loads((tmp_path / "result.json").read_text())
+        result["warnings"] = ["PublicTest has no image of sad: its scores say nothing about them"]
+        result["calibration"] = {"fitted_on": None, "temperature": 1.0, "uncertain_below": 0.0}
+        files.write_json(tmp_path / "result.json", result)
+        text = Page(report.write(tmp_path)).text
+        assert "Warning: PublicTest has no image of sad: its scores say nothing about them." in text
+        assert "A temperature of" not in text
+
     def test_unfinished_without_data(self, tmp_path):
         made_run(tmp_path, made_examples(), finished=False)
         page = Page(report.write(tmp_path))

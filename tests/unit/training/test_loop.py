@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from configs import default
 from fer_jax.data.examples import Examples
 from fer_jax.distributed.parallel import Parallel
+from fer_jax.errors import UserError
 from fer_jax.training import loop, metric_log
 from fer_jax.training.timing import PhaseTimer
 
@@ -56,4 +57,10 @@ def test_nothing_compiles_twice_and_the_second_dispatch_is_traced(config, exampl
 def test_a_transfer_that_nobody_asked_for_is_refused(config, examples, tmp_path, monkeypatch):
     monkeypatch.setattr(Parallel, "split", lambda self, tree, axis: jax.tree.map(lambda x: x[None], tree))
     with pytest.raises(jax.errors.JaxRuntimeError, match="Disallowed host-to-device transfer"):
+        loop.train(config, tmp_path, examples, PhaseTimer())
+
+
+def test_more_steps_to_accumulate_than_there_are_is_refused(config, examples, tmp_path):
+    config.optim.accumulate_steps = 13
+    with pytest.raises(UserError, match=r"accumulate_steps is 13 and the run has \d+ steps: no update would be made"):
         loop.train(config, tmp_path, examples, PhaseTimer())
