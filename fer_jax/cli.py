@@ -87,8 +87,8 @@ def define_detector(searching: bool = False) -> tuple[flags.FlagHolder[str | Non
         "detector",
         None,
         names,
-        f"what finds faces{whole}. Default: yunet where --detector-model is given or {registry.YUNET_FILE} lies in the "
-        "current folder or the user's cache (~/.cache/fer_jax), else haar",
+        f"what finds faces{whole}. Default: yunet where its file is given or found, else haar; "
+        "fer-jax detector yunet fetches the file",
     )
     return name, flags.DEFINE_string("detector-model", "", "YuNet's ONNX file")
 

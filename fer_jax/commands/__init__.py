@@ -22,6 +22,7 @@ GROUPS: dict[str, dict[str, Command]] = {
     "look at faces": {
         "webcam": Command("tools.webcam", "a camera, video or picture, live in a window or headless"),
         "web": Command("tools.web", "a page with a camera"),
+        "detector": Command("tools.detector", "fetch the better face detector, once"),
     },
     "data": {
         "prepare": Command("tools.prepare_data", "read and cache a data set, and say what is in it"),

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from fer_jax.errors import UserError
-from fer_jax.faces import cropping, registry
+from fer_jax.faces import cropping
 
 TRACKING_SIDE = 320  # pixels of the longer side of the grey frames in which faces are followed
 MIN_FACE = 20  # pixels of the searched frame; the cascade's own window
@@ -128,7 +128,7 @@ class YuNet:
         """Load the model file; UserError where it is missing or something else. For the arguments see
         `registry.create`."""
         del still
-        remedy = f"get {registry.YUNET_FILE} from OpenCV's model zoo and name it in --detector-model"
+        remedy = "`fer-jax detector yunet` fetches it, or name the file in --detector-model"
         if not model:
             raise UserError(f"the detector yunet has no model file: {remedy}")
         try:
@@ -150,7 +150,9 @@ class YuNet:
             )
             self._net.detect(np.zeros((320, 320, 3), np.uint8))
         except cv2.error as error:
-            raise UserError(f"{model}: not a YuNet model ({' '.join(error.err.split())}): {remedy}") from error
+            from fer_jax.faces import download  # urllib, which takes its time
+
+            raise UserError(f"{model}: not a YuNet model ({download.diagnose(model)}): {remedy}") from error
         self._align = align
         self._side = search_side
 

@@ -36,7 +36,7 @@ def test_without_a_detector_the_picture_is_the_face():
 def test_detectors_that_cannot_be_had(tmp_path):
     with pytest.raises(UserError, match="unknown detector 'dlib': expected one of haar, yunet, none"):
         registry.create("dlib")
-    with pytest.raises(UserError, match=r"yunet has no model file: get face_detection_yunet_2023mar.onnx"):
+    with pytest.raises(UserError, match=r"yunet has no model file: `fer-jax detector yunet` fetches it"):
         registry.create("yunet")
     with pytest.raises(UserError, match=r"yunet.onnx: no such file"):
         registry.create("yunet", str(tmp_path / "yunet.onnx"))

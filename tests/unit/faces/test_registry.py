@@ -13,6 +13,7 @@ def empty_places(monkeypatch, tmp_path):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv(registry.YUNET_VARIABLE, raising=False)
 
 
 def test_every_detector_has_its_name_and_its_crop_policy():
