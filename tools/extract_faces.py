@@ -43,6 +43,7 @@ def main(argv: list[str]) -> None:
         if names:
             more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
             print(f"{len(names)} files {kind}: {', '.join(names[:_SHOWN])}{more}; see {extraction.LISTING}")
+    registry.suggest(_DETECTOR.value, detector)
 
 
 if __name__ == "__main__":

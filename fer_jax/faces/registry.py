@@ -6,7 +6,6 @@ The crop policies of `fer_jax.faces.cropping.CROP` have the same names.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 import pathlib
 from typing import TYPE_CHECKING
@@ -80,7 +79,7 @@ def create(
     """
     from fer_jax.faces import detection
 
-    name = name or _default_with_hint(model)
+    name = name or default(model)
     if name not in DETECTORS:
         raise UserError(
             f"unknown detector {name!r}{did_you_mean(name, DETECTORS)}: expected one of {', '.join(DETECTORS)}"
@@ -97,17 +96,10 @@ def default(model: str = "") -> str:
     return "yunet" if model or find_model() else "haar"
 
 
-def _default_with_hint(model: str) -> str:
-    name = default(model)
-    if name == "haar":
-        _hint()
-    return name
-
-
-@functools.cache
-def _hint() -> None:
-    """Say what is better, once in a process."""
-    logging.info("%s", HINT)
+def suggest(chosen: str | None, used: Detector) -> None:
+    """Say in one line what finds more faces, where the detector that was `used` was nobody's choice."""
+    if chosen is None and used.name == "haar":
+        logging.info("%s", HINT)
 
 
 def find_model() -> str:

@@ -138,17 +138,5 @@ def test_a_path_in_the_environment_works_offline(monkeypatch, tmp_path):
     assert registry.default() == "yunet"
 
 
-def test_what_would_be_better_is_said_once(monkeypatch, tmp_path, caplog):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.delenv(registry.YUNET_VARIABLE, raising=False)
-    monkeypatch.chdir(tmp_path)
-    registry._hint.cache_clear()
-    with caplog.at_level("INFO", "absl"):
-        registry.create()
-        registry.create()
-        registry.create("haar")
-    assert caplog.messages == [registry.HINT]
-
-
 def test_the_checksum_is_that_of_the_published_file(real_data):
     assert download.diagnose(real_data / "models" / registry.YUNET_FILE) == ""

@@ -58,3 +58,13 @@ print(*flags.FLAGS["detector"].parser.enum_values)"""
 def test_the_list_of_detectors_needs_no_opencv():
     code = "import sys, fer_jax.cli; assert 'cv2' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_would_be_better_is_said_of_haar_that_nobody_chose(caplog):
+    haar = registry.create()
+    with caplog.at_level("INFO", "absl"):
+        registry.suggest("haar", haar)
+        registry.suggest(None, registry.create("none"))
+        assert caplog.messages == []
+        registry.suggest(None, haar)
+    assert caplog.messages == [registry.HINT]
