@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
+import os
 import pathlib
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from absl import app, flags
 from absl import logging as absl_logging
 
-from fer_jax import recipes, zoo
+from fer_jax import files, recipes, zoo
 from fer_jax.errors import EXIT_PREEMPTED, EXIT_USER_ERROR, Preempted, UserError
 from fer_jax.faces import registry
 
@@ -38,6 +40,9 @@ EXTRAS = {
     ),
     "export": frozenset(("h5py", "jax2onnx", "onnx", "onnx_ir")),
 }
+EXIT_BROKEN_PIPE = 141  # as the shell says of a program that SIGPIPE ended
+EXIT_INTERRUPTED = 130  # and of one that Ctrl-C ended
+MAX_LINE = 500  # characters of an error or a warning
 HELP_COLUMN = 26  # where the flags' descriptions begin
 
 
@@ -57,7 +62,7 @@ class Lines(logging.Handler):
         """Write one record."""
         line = self.format(record)
         if record.levelno >= logging.WARNING:
-            line = f"{record.levelname.lower()}: {line}"
+            line = one_line(f"{record.levelname.lower()}: {line}")
         tqdm = sys.modules.get("tqdm")  # loaded where there can be a bar
         if tqdm is not None:
             tqdm.tqdm.write(line, file=sys.stderr)
@@ -65,9 +70,44 @@ class Lines(logging.Handler):
             print(line, file=sys.stderr)
 
 
+class _PathParser(flags.ArgumentParser):
+    """A path with ~ replaced; "" stays empty."""
+
+    syntactic_help = "a path"
+
+    def parse(self, argument: str) -> str:
+        """The path as text."""
+        return str(files.expand(argument)) if argument else argument
+
+
+_outputs: list[tuple[flags.FlagHolder[str], bool]] = []
+
+
+def define_path(name: str, default: str | None, help: str, required: bool = False) -> flags.FlagHolder[str]:
+    """Define a flag that takes a path, in which ~ is the home folder."""
+    return flags.DEFINE(_PathParser(), name, default, help, required=required)
+
+
+def define_paths(name: str, default: list[str] | None, help: str, required: bool = False) -> flags.FlagHolder:
+    """Define a flag that takes a path and may be given several times."""
+    return flags.DEFINE_multi(_PathParser(), flags.ArgumentSerializer(), name, default, help, required=required)
+
+
+def define_output(
+    name: str, default: str | None, help: str, *, folder: bool, required: bool = False
+) -> flags.FlagHolder[str]:
+    """Define a flag that takes the path of a file or folder to write.
+
+    Whether it can be written is tried before the command's work, see `fer_jax.files.check_output`.
+    """
+    flag = define_path(name, default, help, required)
+    _outputs.append((flag, folder))
+    return flag
+
+
 def define_model() -> flags.FlagHolder[str]:
     """Define --model of the tools that serve a bundle."""
-    return flags.DEFINE_string(
+    return define_path(
         "model",
         str(zoo.DEFAULT),
         "folder of a bundle, as python -m tools.export writes it. "
@@ -90,7 +130,7 @@ def define_detector(searching: bool = False) -> tuple[flags.FlagHolder[str | Non
         f"what finds faces{whole}. Default: yunet where its file is given or found, else haar; "
         "fer-jax detector yunet fetches the file",
     )
-    return name, flags.DEFINE_string("detector-model", "", "YuNet's ONNX file")
+    return name, define_path("detector-model", "", "YuNet's ONNX file")
 
 
 def run(main: Callable[[list[str]], int | None], positional: bool = False) -> None:
@@ -98,7 +138,8 @@ def run(main: Callable[[list[str]], int | None], positional: bool = False) -> No
 
     A `UserError`, also one raised while a config file is loaded, a wrong flag, a config key that does not exist and a
     package that an extra would have brought are printed to standard error as one line, `error: ...`, and give exit
-    code 2. `Preempted` gives exit code 75.
+    code 2. So are the file system's errors for a path, and a full disk (`files.user_error`). `Preempted` gives exit
+    code 75. A closed pipe (`| head`) and Ctrl-C end the command quietly, with the exit codes that a shell gives them.
 
     Args:
       main: takes the arguments that are no flags, after the command's name.
@@ -108,21 +149,39 @@ def run(main: Callable[[list[str]], int | None], positional: bool = False) -> No
     def guarded(argv: list[str]) -> int | None:
         logging.root.handlers[:] = [Lines(inspect.getfile(main))]
         absl_logging.set_verbosity(absl_logging.INFO)
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):  # a terminal without UTF-8 shows escapes
+                stream.reconfigure(errors="backslashreplace")
         try:
             if len(argv) > 1 and not positional:
                 raise UserError(f"unexpected argument {argv[1]!r}: every option is a flag, see --help")
+            for flag, folder in _outputs:
+                if flag.value and flag.value != "-":  # standard output
+                    files.check_output(flag.value, folder=folder)
             return main(argv)
-        except UserError as error:
-            return _fail(error)
-        except ModuleNotFoundError as error:
-            if remedy := missing_extra(error):
-                return _fail(remedy)
-            raise
-        except Preempted as stop:
-            absl_logging.info("%s", stop)
-            return EXIT_PREEMPTED
+        except BaseException as error:
+            if (code := _exit_code(error)) is None:
+                raise
+            return code
 
-    app.run(guarded, flags_parser=_parse)
+    with quiet_pipe():
+        app.run(guarded, flags_parser=_parse)
+
+
+@contextlib.contextmanager
+def quiet_pipe() -> Iterator[None]:
+    """End the process quietly where nobody reads its output any more, as after `| head`."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError as error:
+        if error.filename is not None:
+            raise
+        # What is left in the buffer has no reader: Python would complain about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_BROKEN_PIPE)
 
 
 def missing_extra(error: ModuleNotFoundError) -> str | None:
@@ -193,6 +252,32 @@ def _help(main_module: str) -> str:
     return "\n".join([text, "", "flags:", *lines, "", "--helpfull shows the flags of the libraries too."])
 
 
+def _exit_code(error: BaseException) -> int | None:
+    """The exit code of what is no defect, after its line was printed; None of a defect."""
+    match error:
+        case UserError():
+            return _fail(error)
+        case ModuleNotFoundError() if remedy := missing_extra(error):
+            return _fail(remedy)
+        case Preempted():
+            absl_logging.info("%s", error)
+            return EXIT_PREEMPTED
+        case KeyboardInterrupt():
+            return EXIT_INTERRUPTED
+        case OSError() if found := files.user_error(error):
+            return _fail(found)
+    return None
+
+
+def one_line(text: str) -> str:
+    """`text` on a line of `MAX_LINE` characters at most: shortened in the middle, what cannot be shown escaped."""
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split()))
+    if len(line) > MAX_LINE:
+        end = MAX_LINE // 3
+        line = f"{line[: MAX_LINE - end - 5]} ... {line[-end:]}"
+    return line
+
+
 def _fail(error: object) -> int:
-    print(f"error: {error}", file=sys.stderr)
+    print(one_line(f"error: {error}"), file=sys.stderr)
     return EXIT_USER_ERROR

@@ -62,6 +62,8 @@ def check_output(path: str | os.PathLike, *, folder: bool) -> pathlib.Path:
         if path.exists() and path.is_dir() != folder:
             found, wanted = ("a folder", "a file") if path.is_dir() else ("a file", "a folder")
             raise UserError(f"{path} is {found}, expected {wanted} to write to: give another path")
+        if path.exists() and not path.is_file() and not path.is_dir():
+            return path  # a pipe or a device
         place = path if folder else path.parent
         while not place.exists() and not place.is_symlink():
             place = place.parent

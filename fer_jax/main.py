@@ -12,7 +12,7 @@ import pathlib
 from absl import flags
 from ml_collections import config_flags
 
-from fer_jax import cli, environment
+from fer_jax import cli, environment, files
 from fer_jax.distributed import cluster, launch
 from fer_jax.errors import UserError
 
@@ -21,7 +21,7 @@ _CONFIG = config_flags.DEFINE_config_file(
     None,
     "A recipe's name (fer-jax recipes lists them) or a file of your own, with :variant where it has one.",
 )
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run. Default: runs/NAME, by the config's name.")
+_WORKDIR = cli.define_path("workdir", None, "Folder of the run. Default: runs/NAME, by the config's name.")
 _MODE = flags.DEFINE_enum(
     "mode",
     "train",
@@ -70,6 +70,7 @@ def main(argv: list[str]) -> int | None:
             f"config.seeds is {config.seeds} with --mode=crossval: the folds are the repetitions there; set it to 1"
         )
     with cluster.cluster(found, _HEARTBEAT_SECONDS.value, _HANG_SECONDS.value):
+        cluster.run_on_primary(lambda: files.check_output(workdir, folder=True))
         if _MODE.value == "crossval":
             from fer_jax.experiments import crossval
 

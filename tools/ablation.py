@@ -15,12 +15,15 @@ from fer_jax import cli, environment
 from fer_jax.distributed import launch
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The recipe, as for fer_jax.main.")
-_CHANGES = flags.DEFINE_string("changes", None, "JSON file of changes, {name: {config key: value}}.")
+_CHANGES = cli.define_path("changes", None, "JSON file of changes, {name: {config key: value}}.")
 _SEEDS = flags.DEFINE_integer(
     "seeds", 3, "Runs of each change, with config.seed and the numbers after it.", lower_bound=1
 )
-_WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Folder of the runs and of ablation.json. What is finished there is not trained again."
+_WORKDIR = cli.define_output(
+    "workdir",
+    None,
+    "Folder of the runs and of ablation.json. What is finished there is not trained again.",
+    folder=True,
 )
 
 

@@ -18,8 +18,8 @@ from fer_jax.errors import UserError
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A config whose data is looked at, as it is split there.")
 _SOURCE = flags.DEFINE_string("source", None, "Without --config: a source of config.data.source, such as folder.")
-_PATH = flags.DEFINE_string("path", "", "Without --config: the file or folder of the data set.")
-_OUT = flags.DEFINE_string("out", None, "Folder for the findings.", required=True)
+_PATH = cli.define_path("path", "", "Without --config: the file or folder of the data set.")
+_OUT = cli.define_output("out", None, "Folder for the findings.", folder=True, required=True)
 
 
 def main(argv: list[str]) -> None:

@@ -54,13 +54,13 @@ _PEER = flags.DEFINE_string(
     "peers/keras_train.py --model=mini_xception --batch=128'.",
 )
 _TARGET = flags.DEFINE_float("target", 0.656, "Of time-to-accuracy: the accuracy, in 0..1.", 0.0, 1.0)
-_MODEL = flags.DEFINE_string("model", None, "Of serve: the bundle.")
-_SOURCE = flags.DEFINE_string("source", None, "Of serve: the video.")
-_DETECTOR_MODEL = flags.DEFINE_string("detector-model", "", "Of serve: YuNet's file, to measure it beside Haar.")
+_MODEL = cli.define_path("model", None, "Of serve: the bundle.")
+_SOURCE = cli.define_path("source", None, "Of serve: the video.")
+_DETECTOR_MODEL = cli.define_path("detector-model", "", "Of serve: YuNet's file, to measure it beside Haar.")
 _JSON = flags.DEFINE_bool("json", False, "One line of JSON a record.")
-_KEEP = flags.DEFINE_string("keep", None, "File that the records are added to, one line of JSON each.")
-_RECORDS = flags.DEFINE_string("records", "docs/records/performance", "Of page: the folder with *.jsonl, pending.json.")
-_OUT = flags.DEFINE_string("out", "docs/performance.md", "Of page: the page.")
+_KEEP = cli.define_output("keep", None, "File that the records are added to, one line of JSON each.", folder=False)
+_RECORDS = cli.define_path("records", "docs/records/performance", "Of page: the folder with *.jsonl, pending.json.")
+_OUT = cli.define_path("out", "docs/performance.md", "Of page: the page.")
 
 NOT_MEASURING = ("json", "keep")  # flags that a record's command leaves out
 

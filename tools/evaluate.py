@@ -13,14 +13,14 @@ from absl import flags
 from fer_jax import cli, environment
 from fer_jax.errors import UserError
 
-_WORKDIR = flags.DEFINE_multi_string("workdir", [], "Folder of a run; several make an ensemble of their probabilities.")
-_BUNDLE = flags.DEFINE_string("bundle", None, "An exported bundle, scored as it will run.")
+_WORKDIR = cli.define_paths("workdir", [], "Folder of a run; several make an ensemble of their probabilities.")
+_BUNDLE = cli.define_path("bundle", None, "An exported bundle, scored as it will run.")
 _FORMAT = flags.DEFINE_string("format", "onnx", "Which file of the bundle: onnx, int8, float16, stablehlo.")
 _SPLIT = flags.DEFINE_string("split", None, "Split to score. Default: the one the run was selected on.")
-_DATA = flags.DEFINE_string("data", None, "Other data: a FER2013 csv or a folder of images. Default: the run's own.")
+_DATA = cli.define_path("data", None, "Other data: a FER2013 csv or a folder of images. Default: the run's own.")
 _CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which checkpoint of a run.")
 _TTA = flags.DEFINE_list("tta", [], "Test-time augmentation to report beside the plain figure: flip, ten_crop.")
-_JSON = flags.DEFINE_string("json", None, "File to write the scores to, in the form of result.json.")
+_JSON = cli.define_output("json", None, "File to write the scores to, in the form of result.json.", folder=False)
 
 
 def main(argv: list[str]) -> None:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
     from ml_collections import ConfigDict
 
-_MODEL = flags.DEFINE_string("model", None, "Folder of a bundle.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run.")
+_MODEL = cli.define_path("model", None, "Folder of a bundle.")
+_WORKDIR = cli.define_path("workdir", None, "Folder of a run.")
 _SOURCE = flags.DEFINE_string(
     "source",
     None,
@@ -33,7 +33,7 @@ _DETECTOR, _DETECTOR_MODEL = cli.define_detector()
 _SPLIT = flags.DEFINE_string(
     "split", None, "Without --source: faces of this split. Default: the one that the epoch was selected on."
 )
-_DATA = flags.DEFINE_string("data", "", "Other data of the same labels for --split. Default: the run's own.")
+_DATA = cli.define_path("data", "", "Other data of the same labels for --split. Default: the run's own.")
 _METHODS = flags.DEFINE_list(
     "methods",
     None,
@@ -44,7 +44,7 @@ _FACES = flags.DEFINE_integer("faces", 12, "How many faces to show, at most.", l
 _FACES_PER_CLASS = flags.DEFINE_integer(
     "faces_per_class", 50, "Of a split, how many recognised faces of each class to average, at most.", lower_bound=1
 )
-_OUT = flags.DEFINE_string("out", None, "Folder to write into.", required=True)
+_OUT = cli.define_output("out", None, "Folder to write into.", folder=True, required=True)
 
 
 def main(argv: list[str]) -> None:

@@ -10,10 +10,10 @@ from absl import flags
 
 from fer_jax import cli, environment
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the finished run.")
-_OUT = flags.DEFINE_string("out", None, "Folder of the bundle: new, or a bundle to be replaced.")
+_WORKDIR = cli.define_path("workdir", None, "Folder of the finished run.")
+_OUT = cli.define_output("out", None, "Folder of the bundle: new, or a bundle to be replaced.", folder=True)
 _CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which checkpoint of the run.")
-_DATA = flags.DEFINE_string("data", None, "Where the run's data lies now, if not where it was trained from.")
+_DATA = cli.define_path("data", None, "Where the run's data lies now, if not where it was trained from.")
 _FLOAT16 = flags.DEFINE_bool("float16", False, "Add the graph in half precision.")
 _INT8 = flags.DEFINE_bool("int8", False, "Add the graph in 8-bit integers, its ranges fitted to training faces.")
 _LICENCE = flags.DEFINE_string("licence", None, "Terms of the weights. Default: the note on the run's data source.")

@@ -12,8 +12,10 @@ from absl import flags, logging
 
 from fer_jax import cli
 
-_SOURCE = flags.DEFINE_string("source", None, "Folder of photographs, in any folders below it.", required=True)
-_OUT = flags.DEFINE_string("out", None, "Folder for the faces; must not be there or be empty.", required=True)
+_SOURCE = cli.define_path("source", None, "Folder of photographs, in any folders below it.", required=True)
+_OUT = cli.define_output(
+    "out", None, "Folder for the faces; must not be there or be empty.", folder=True, required=True
+)
 _ALIGN = flags.DEFINE_bool("align", False, "Find the eyes and turn every face so that they are level.")
 _FACES = flags.DEFINE_enum("faces", "largest", ["largest", "all"], "Which faces of a photograph.")
 _SIZE = flags.DEFINE_integer(

@@ -13,11 +13,11 @@ from absl import flags
 from fer_jax import cli, environment, labels
 from fer_jax.errors import UserError
 
-_WEIGHTS = flags.DEFINE_string("weights", None, "The HDF5 file that Keras' model.save wrote.")
+_WEIGHTS = cli.define_path("weights", None, "The HDF5 file that Keras' model.save wrote.")
 _MODEL = flags.DEFINE_enum("model", "mini_xception", ["mini_xception"], "The network in it.")
-_OUT = flags.DEFINE_string("out", None, "Folder of the bundle: new, or a bundle to be replaced.")
+_OUT = cli.define_output("out", None, "Folder of the bundle: new, or a bundle to be replaced.", folder=True)
 _LABELS = flags.DEFINE_list("labels", list(labels.FER2013), "Names of the classes in the order of the logits.")
-_DATA = flags.DEFINE_string("data", None, "FER2013's csv, to score the bundle on.")
+_DATA = cli.define_path("data", None, "FER2013's csv, to score the bundle on.")
 _SPLIT = flags.DEFINE_string("split", "PublicTest", "The split of --data to score on.")
 _LICENCE = flags.DEFINE_string("licence", None, "Terms of the weights. Default: the note on FER2013.")
 

@@ -18,7 +18,7 @@ from fer_jax import cli
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The config whose data is prepared. Default: the base.")
 _SOURCE = flags.DEFINE_string("source", None, "What reads the data, in place of config.data.source.")
-_PATH = flags.DEFINE_string("path", None, "File or folder of the data, in place of config.data.path.")
+_PATH = cli.define_path("path", None, "File or folder of the data, in place of config.data.path.")
 
 
 def main(argv: list[str]) -> None:

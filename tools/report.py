@@ -11,11 +11,11 @@ from absl import flags, logging
 from fer_jax import cli, environment
 from fer_jax.errors import UserError
 
-_WORKDIRS = flags.DEFINE_multi_string(
+_WORKDIRS = cli.define_paths(
     "workdir", None, "Folder of a run; given twice or more, the runs are compared.", required=True
 )
-_OUT = flags.DEFINE_string(
-    "out", None, "Folder to write into. Default: report/ in the run's folder; a comparison needs one."
+_OUT = cli.define_output(
+    "out", None, "Folder to write into. Default: report/ in the run's folder; a comparison needs one.", folder=True
 )
 _FACES = flags.DEFINE_bool("faces", True, "Read the run's data for the pages of faces.")
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import pathlib
 
-from absl import flags
-
 from fer_jax import cli
 
-_RECORDS = flags.DEFINE_string("records", "docs/records", "Folder with results/*.json, ablations/*.json, pending.json.")
-_OUT = flags.DEFINE_string("out", "docs/results.md", "The page.")
+_RECORDS = cli.define_path("records", "docs/records", "Folder with results/*.json, ablations/*.json, pending.json.")
+_OUT = cli.define_output("out", "docs/results.md", "The page.", folder=False)
 
 
 def main(argv: list[str]) -> None:

@@ -18,7 +18,7 @@ from fer_jax import cli
 from fer_jax.faces import registry
 
 _MODEL = cli.define_model()
-_DETECTOR_MODEL = flags.DEFINE_string(
+_DETECTOR_MODEL = cli.define_path(
     "detector-model", "", f"YuNet's ONNX file; {registry.YUNET_FILE} is found in the current folder or the user's cache"
 )
 _HOST = flags.DEFINE_string(

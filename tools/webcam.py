@@ -30,13 +30,19 @@ _VIEW = flags.DEFINE_enum(
     "multi: every face's name; single: the largest face with a bar for every expression",
 )
 _EXPLAIN = flags.DEFINE_bool("explain", False, "tint what speaks for each face's name red, what speaks against it blue")
-_RECORD = flags.DEFINE_string(
-    "record", None, "write the annotated video (.mp4, .mkv, .avi, .webm, without sound) or, for a picture, .png or .jpg"
+_RECORD = cli.define_output(
+    "record",
+    None,
+    "write the annotated video (.mp4, .mkv, .avi, .webm, without sound) or, for a picture, .png or .jpg",
+    folder=False,
 )
-_EVENTS = flags.DEFINE_string(
-    "events", None, "write what is seen: JSON lines, one a frame, or .csv, one row a face; - is standard output"
+_EVENTS = cli.define_output(
+    "events",
+    None,
+    "write what is seen: JSON lines, one a frame, or .csv, one row a face; - is standard output",
+    folder=False,
 )
-_SAVE_FACES = flags.DEFINE_string("save-faces", None, "write every classified face into this folder")
+_SAVE_FACES = cli.define_output("save-faces", None, "write every classified face into this folder", folder=True)
 _DETECTOR, _DETECTOR_MODEL = cli.define_detector()
 _DETECT_EVERY = flags.DEFINE_integer(
     "detect-every", 1, "search every so many-th frame, follow the faces in between", lower_bound=1

@@ -13,6 +13,11 @@ from fer_jax.commands import COMMANDS, EXAMPLES, GROUPS
 
 def main() -> None:
     """Run the subcommand that the command line names, in this process: one process runs one tool."""
+    with cli.quiet_pipe():
+        _main()
+
+
+def _main() -> None:
     words = sys.argv[1:]
     if not words or words[0] in ("-h", "-help", "--help", "help"):
         print(usage())

@@ -20,7 +20,7 @@ FORMAT = 1  # of the cache file itself
 def folder(cache_dir: str) -> pathlib.Path:
     """The folder of cache files: `cache_dir`, or "fer_jax" in the user's cache directory (XDG) when it is empty."""
     if cache_dir:
-        return pathlib.Path(cache_dir).expanduser()
+        return files.expand(cache_dir)
     return files.user_cache()
 
 
@@ -57,7 +57,7 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
 def _save(path: pathlib.Path, examples: Examples) -> None:
     arrays = {name: value for name, value in vars(examples).items() if value is not None}
     with files.atomic_path(path) as tmp:
-        np.savez(tmp, allow_pickle=False, **arrays)
+        np.savez(tmp, **arrays)
 
 
 def _load(path: pathlib.Path) -> Examples:

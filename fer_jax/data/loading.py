@@ -9,7 +9,7 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from fer_jax import labels
+from fer_jax import files, labels
 from fer_jax.data import cache, clean, splits
 from fer_jax.data.examples import UNSPLIT, Examples
 from fer_jax.data.sources import ckplus, ferplus, jaffe
@@ -52,7 +52,7 @@ def load_split(config: ConfigDict, split: str, path: str = "", label_names: tupl
     if path:
         config = config.copy_and_resolve_references()
         config.data.path = path
-        config.data.source = _source_of(pathlib.Path(path).expanduser(), config.data.source)
+        config.data.source = _source_of(files.expand(path), config.data.source)
         examples = cache.read(config.data, config.input)
         if "merge_angry_disgust" in config.data.clean and "disgust" in map(labels.canonical, examples.label_names):
             examples = clean.merge_angry_disgust(examples, config.data, config.seed)

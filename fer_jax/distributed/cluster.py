@@ -17,6 +17,7 @@ from typing import Any
 
 from absl import logging
 
+from fer_jax import files
 from fer_jax.distributed.launch import Launch
 from fer_jax.distributed.watchdog import Watchdog
 from fer_jax.errors import Preempted, UserError
@@ -135,7 +136,8 @@ def run_on_primary(function: Callable[[], Any]) -> Any:
     """What `function()` returns in the first process, in every process; only the first calls it.
 
     The value must be picklable: numbers, strings, numpy arrays and trees of them. A `UserError` is raised in every
-    process. All processes must come here in the same order; it waits for the first.
+    process, and so is what the file system says about a path or a full disk. All processes must come here in the same
+    order; it waits for the first.
     """
     import jax
 
@@ -147,6 +149,10 @@ def run_on_primary(function: Callable[[], Any]) -> Any:
             outcome = pickle.dumps((function(), None))
         except UserError as error:
             outcome = pickle.dumps((None, str(error)))
+        except OSError as error:
+            if (found := files.user_error(error)) is None:
+                raise
+            outcome = pickle.dumps((None, str(found)))
     barrier()
     value, mistake = pickle.loads(_broadcast(outcome))
     if mistake is not None:

@@ -1,8 +1,17 @@
+import contextlib
+import errno
+import gzip
 import json
+import pathlib
+import tempfile
+import zipfile
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from fer_jax import files
+from fer_jax.errors import UserError
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -29,3 +38,132 @@ def test_sha256_of_known_bytes(tmp_path):
     path = tmp_path / "x"
     path.write_bytes(b"abc")
     assert files.sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_the_home_folder_is_expanded(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert files.expand("~/runs") == tmp_path / "runs"
+    assert files.expand("~no-such-account/x") == pathlib.Path("~no-such-account/x")
+    assert files.expand("a/~") == pathlib.Path("a/~")
+
+
+def test_without_a_home_folder(monkeypatch):
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])
+    with pytest.raises(UserError, match="~/x: no home folder is known here: set HOME"):
+        files.expand("~/x")
+    assert files.user_cache().is_relative_to(tempfile.gettempdir())
+
+
+@given(st.text(st.characters(exclude_characters="\0"), max_size=30))
+def test_any_name_is_a_path_or_one_line(name):
+    with contextlib.suppress(UserError):
+        files.expand(name).as_posix().encode()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@given(st.text(st.characters(exclude_characters="\0/"), min_size=1, max_size=90), st.booleans())
+def test_any_output_can_be_written_once_it_was_tried(tmp_path, name, folder):
+    before = sorted(tmp_path.rglob("*"))
+    try:
+        path = files.check_output(tmp_path / "out" / name, folder=folder)
+    except UserError:
+        return
+    assert sorted(tmp_path.rglob("*")) == before, "something is left behind"
+    if not folder:
+        files.write_json(path, {})
+        path.unlink()
+        path.parent.rmdir()
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "message"),
+    [
+        ("file", True, r"file is a file, expected a folder"),
+        ("file/below", True, r"file/below: cannot be written \(Not a directory\)"),
+        ("folder", False, r"folder is a folder, expected a file"),
+        ("broken", True, r"broken: a link to .*nowhere, which does not exist"),
+        ("loop/x", False, r"loop/x: cannot be written"),
+        ("x" * 300, False, r"a name of 300 bytes, at most 255"),
+        ("/proc/x/y", True, r"/proc/x/y: cannot be written"),
+    ],
+)
+def test_what_cannot_be_written_is_said_before_the_work(tmp_path, name, folder, message):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "broken").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(UserError, match=message):
+        files.check_output(tmp_path / name, folder=folder)
+
+
+def test_a_full_disk_names_the_file_that_was_written(tmp_path):
+    with pytest.raises(OSError, match="No space left") as caught, files.atomic_path(tmp_path / "a.json"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert str(files.user_error(caught.value)).startswith(f"{tmp_path}/a.json: No space left on device: free space")
+
+
+def test_the_longest_name_can_be_written(tmp_path):
+    files.write_json(tmp_path / ("x" * 255), {})
+
+
+def archive(path, *members):
+    with zipfile.ZipFile(path, "w") as file:
+        for member in members:
+            file.writestr(member, "x")
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (gzip.compress(b"a"), "a gzip archive"),
+        (lambda path: archive(path, "fer2013.csv"), "a zip archive"),
+        (lambda path: archive(path, "a.npy"), r"NumPy arrays \(.npz\)"),
+        (lambda path: archive(path, "config.json", "model.weights.h5"), "a .keras model"),
+        (lambda path: archive(path, "vgg/data.pkl"), "a PyTorch file"),
+        (lambda path: archive(path, "[Content_Types].xml"), "an Office document"),
+        (b"PK\x03\x04 cut off", "a zip archive"),
+        (b"PAR1....", "a Parquet table"),
+        ("emotion".encode("utf-16"), "UTF-16 text"),
+        ("emotion".encode("utf-32"), "UTF-32 text"),
+        ("emotion".encode("utf-16-le"), "a binary file"),
+        (b"\n<!DOCTYPE html><html>", "an HTML page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
+        (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+        (b'\xef\xbb\xbf {"a": 1}', "JSON"),
+        (b"", "an empty file"),
+    ],
+)
+def test_other_kinds_of_files_are_known_by_their_bytes(tmp_path, content, kind):
+    path = tmp_path / "x.csv"
+    content(path) if callable(content) else path.write_bytes(content)
+    with pytest.raises(UserError, match=rf"x.csv: {kind}.*, expected a table: \w+"):
+        files.refuse_other_kind(path, "a table")
+
+
+@given(st.binary(max_size=64))
+def test_any_bytes_are_a_kind_or_none(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "any"
+    path.write_bytes(content)
+    kind = files.kind_of(path)
+    assert kind is None or (kind.name and kind.advice)
+
+
+def test_plain_text_is_not_refused(tmp_path):
+    (tmp_path / "a.csv").write_text("emotion,pixels,Usage\n")
+    files.refuse_other_kind(tmp_path / "a.csv", "a table")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"a": \xff}', b"\x1f\x8b", b"null", b"[" * 5000])
+def test_damaged_json_is_one_line(tmp_path, content):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(
+        UserError, match=r"a.json: .*expected a result|a.json: a result that is damaged .*: run it again"
+    ):
+        files.read_json(tmp_path / "a.json", "a result", "run it again")
+
+
+def test_json_with_a_byte_order_mark_is_read(tmp_path):
+    (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf{"\xc3\xa9": 1}')
+    assert files.read_json(tmp_path / "a.json", "a result", "run it again") == {"é": 1}

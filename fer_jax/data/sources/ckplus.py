@@ -68,7 +68,7 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
 
 def _listing(data: ConfigDict) -> tuple[list[tuple[pathlib.Path, int, str]], int]:
     """Path, label and person of each image; and the number of sequences without a label."""
-    root = pathlib.Path(data.path).expanduser()
+    root = files.expand(data.path)
     if not data.path or not root.is_dir():
         raise UserError(f"config.data.path is {data.path!r}, no folder: {LAYOUT}; configs/quickstart.py needs no data")
     listing, skipped = _sequences(root) if (root / FRAMES_FOLDER).is_dir() else (_by_expression(root), 0)

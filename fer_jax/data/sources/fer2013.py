@@ -41,7 +41,7 @@ def locate(path: str) -> pathlib.Path:
     """
     if not path:
         raise UserError(f"config.data.path is empty, expected FER2013's csv: {WHERE_TO_GET_IT}")
-    where = pathlib.Path(path).expanduser()
+    where = files.expand(path)
     if not where.exists():
         raise UserError(f"{where}: no such file or folder, expected FER2013's csv: {WHERE_TO_GET_IT}")
     if not where.is_dir():

@@ -101,7 +101,7 @@ def agreement(data: ConfigDict, faces: Examples) -> dict[str, float]:
 
 def has_votes(path: str) -> bool:
     """Whether FER+'s csv lies beside FER2013's at `path`."""
-    given = pathlib.Path(path).expanduser()
+    given = files.expand(path)
     return ((given.parent if given.suffix.lower() == ".csv" else given) / FILE_NAME).is_file()
 
 
@@ -135,7 +135,7 @@ def _without_outliers(counts: Sequence[int]) -> list[int]:
 
 def _locate(path: str) -> tuple[pathlib.Path, pathlib.Path]:
     """FER2013's csv and FER+'s."""
-    given = pathlib.Path(path).expanduser()
+    given = files.expand(path)
     folder = given.parent if given.suffix.lower() == ".csv" else given
     faces = fer2013.locate(str(folder) if path and given.name == FILE_NAME else path)
     votes = folder / FILE_NAME

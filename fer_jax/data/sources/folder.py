@@ -69,7 +69,7 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
 
 def _listing(data: ConfigDict) -> tuple[tuple[str, ...], list[tuple[str, int, pathlib.Path]]]:
     """The classes' names and, for each image, its split, its label and its path."""
-    root = pathlib.Path(data.path).expanduser()
+    root = files.expand(data.path)
     if not data.path or not root.is_dir():
         raise UserError(f"config.data.path is {data.path!r}, no folder: {LAYOUT}; configs/quickstart.py needs no data")
     parts = _splits(root, data)

@@ -51,7 +51,7 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
 
 
 def _files(data: ConfigDict) -> list[pathlib.Path]:
-    root = pathlib.Path(data.path).expanduser()
+    root = files.expand(data.path)
     if not data.path or not root.is_dir():
         raise UserError(f"config.data.path is {data.path!r}, no folder: {LAYOUT}; configs/quickstart.py needs no data")
     found = [path for path in images.visible(root) if path.suffix.lower() in SUFFIXES]

@@ -5,13 +5,13 @@ The only source that needs TensorFlow, which is imported when the data is first 
 
 from __future__ import annotations
 
-import pathlib
 import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
 from ml_collections import ConfigDict
 
+from fer_jax import files
 from fer_jax.data.examples import UNSPLIT, Examples
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
@@ -69,7 +69,7 @@ def _prepared(data: ConfigDict) -> DatasetBuilder:
 
     if not sys.stderr.isatty():
         tensorflow_datasets.disable_progress_bar()
-    directory = pathlib.Path(data.cache_dir).expanduser() / "tensorflow_datasets" if data.cache_dir else None
+    directory = files.expand(data.cache_dir) / "tensorflow_datasets" if data.cache_dir else None
     try:
         builder = tensorflow_datasets.builder(data.path, data_dir=directory)
         builder.download_and_prepare()

@@ -1,0 +1,104 @@
+"""What is around every command: a user's mistake is one line and exit code 2, whatever raised it."""
+
+import contextlib
+import errno
+import os
+import subprocess
+import sys
+
+import pytest
+from absl import flags
+
+from fer_jax import cli
+from fer_jax.errors import Preempted, UserError
+
+TOOL = """
+import pathlib, sys
+from fer_jax import cli
+PATH = cli.define_path("path", None, "")
+OUT = cli.define_output("out", None, "", folder=False)
+
+def main(argv):
+    print("working", flush=True)
+    {work}
+
+if __name__ == "__main__":
+    cli.run(main)
+"""
+
+
+def run(tmp_path, work, *arguments, **options):
+    """A command of its own process that does `work`."""
+    script = tmp_path / "tool.py"
+    script.write_text(TOOL.format(work=work))
+    return subprocess.run(
+        [sys.executable, script, *arguments], capture_output=True, text=True, cwd=tmp_path, check=False, **options
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (UserError("no such thing: take another"), 2, "error: no such thing: take another"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "a/b"), 2, "error: a/b: No such file"),
+        (PermissionError(errno.EACCES, "Permission denied", "a"), 2, "error: a: Permission denied: give this account"),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", b"a"), 2, "error: a: Is a directory"),
+        (OSError(errno.ENOSPC, "No space left on device"), 2, "error: No space left on device: free space"),
+        (OSError(errno.ELOOP, "Too many levels of symbolic links", "a"), 2, "remove the loop"),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "a" * 9000), 2, "give a shorter path"),
+        (Preempted("stopped"), 75, ""),
+        (KeyboardInterrupt(), 130, ""),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), None, ""),
+        (ValueError("a defect"), None, ""),
+    ],
+)
+def test_exit_codes(error, code, words, capsys):
+    assert cli._exit_code(error) == code
+    line = capsys.readouterr().err
+    assert words in line and len(line) <= cli.MAX_LINE + 1
+
+
+def test_a_line_is_short_and_shows_nothing_binary():
+    line = cli.one_line("error: " + "\0\x1b[31m\n" + "x" * 2000 + "\udcff: give another")
+    assert len(line) <= cli.MAX_LINE
+    assert line.startswith("error: \\x00\\x1b[31m xxx") and line.endswith("\\udcff: give another")
+
+
+def test_the_home_folder_is_expanded_in_a_flag(tmp_path):
+    done = run(
+        tmp_path, "print(PATH.value, OUT.value)", "--path=~/a", "--out=~/b", env=os.environ | {"HOME": str(tmp_path)}
+    )
+    assert done.stdout.splitlines()[-1] == f"{tmp_path}/a {tmp_path}/b"
+
+
+def test_an_output_is_tried_before_the_work(tmp_path):
+    done = run(tmp_path, "pass", "--out=.")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: . is a folder, expected a file to write to: give another path\n"
+
+
+def test_a_closed_pipe_ends_quietly(tmp_path):
+    script = tmp_path / "tool.py"
+    script.write_text(TOOL.format(work="[print('x' * 1000) for _ in range(1000)]"))
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == cli.EXIT_BROKEN_PIPE
+
+
+def test_a_path_that_is_not_utf8_is_one_line(tmp_path):
+    done = run(tmp_path, "pass", b"--path=caf\xe9")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "the name is not UTF-8" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_an_encoding_that_lacks_a_letter_shows_an_escape(tmp_path):
+    done = run(tmp_path, r"print('\u00b1')", env=os.environ | {"PYTHONIOENCODING": "ascii:strict"})
+    assert done.stdout.splitlines()[-1] == r"\xb1"
+
+
+def test_an_empty_path_stays_empty():
+    with contextlib.suppress(flags.DuplicateFlagError):
+        cli.define_path("test_cli_path", "", "for this test")
+    assert flags.FLAGS["test_cli_path"].parser.parse("") == ""
