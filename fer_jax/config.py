@@ -205,3 +205,12 @@ def refuse_other(config: ConfigDict, workdir: pathlib.Path) -> None:
     if differ:
         shown = ", ".join(f"{key} was {old.get(key)!r}, is {new.get(key)!r}" for key in differ)
         raise UserError(f"{workdir} holds a run of another config: {shown}; use another --workdir or that config")
+
+
+def without_folders(config: ConfigDict) -> ConfigDict:
+    """A copy with the names of files and folders alone, to be shown or given away."""
+    config = config.copy_and_resolve_references()
+    config.data.path, config.model.pretrained = map(files.name_of, (config.data.path, config.model.pretrained))
+    config.data.cache_dir = ""
+    config.teacher.runs = tuple(map(files.name_of, config.teacher.runs))
+    return config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import os
 import pathlib
@@ -34,6 +35,27 @@ def command() -> str:
     if len(sys.orig_argv) > 1 and pathlib.Path(sys.orig_argv[1]).stem == "fer-jax":
         return shlex.join(["fer-jax", *sys.orig_argv[2:]])
     return shlex.join(["python", *sys.orig_argv[1:]])
+
+
+def without_folders(command: str) -> str:
+    """A command line with the names of files and folders alone, to be shown or given away.
+
+    A recipe below the working directory (--config=configs/xception.py) stays as it is.
+    """
+    return shlex.join(map(_name_only, shlex.split(command)))
+
+
+def _name_only(argument: str) -> str:
+    flag, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+    if flag == "--config" and not pathlib.Path(value).is_absolute():
+        return argument
+    try:
+        paths = ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        paths = value
+    if isinstance(paths, tuple | list):
+        return f"{flag}{equals}{tuple(files.name_of(x) if isinstance(x, str) else x for x in paths)}"
+    return f"{flag}{equals}{files.name_of(value)}"
 
 
 def versions() -> dict[str, str]:

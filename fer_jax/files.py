@@ -260,6 +260,11 @@ def sha256(path: str | os.PathLike) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def name_of(path: str | os.PathLike) -> str:
+    """The last part of a path as it was written, without the folders above it; "" of ""."""
+    return pathlib.Path(path).name
+
+
 def user_cache() -> pathlib.Path:
     """The folder for what may be deleted at any time: $XDG_CACHE_HOME/fer_jax, or ~/.cache/fer_jax.
 

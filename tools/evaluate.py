@@ -6,12 +6,15 @@ Every example counts exactly once. --data takes any FER2013 csv or folder of ima
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from fer_jax import cli, environment
 from fer_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from fer_jax.result import Evaluation
 
 _WORKDIR = cli.define_paths("workdir", [], "Folder of a run; several make an ensemble of their probabilities.")
 _BUNDLE = cli.define_path("bundle", None, "An exported bundle, scored as it will run.")
@@ -20,7 +23,7 @@ _SPLIT = flags.DEFINE_string("split", None, "Split to score. Default: the one th
 _DATA = cli.define_path("data", None, "Other data: a FER2013 csv or a folder of images. Default: the run's own.")
 _CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which checkpoint of a run.")
 _TTA = flags.DEFINE_list("tta", [], "Test-time augmentation to report beside the plain figure: flip, ten_crop.")
-_JSON = cli.define_output("json", None, "File to write the scores to, in the form of result.json.", folder=False)
+_JSON = cli.define_output("json", None, "File to write the scores to, as JSON.", folder=False)
 
 
 def main(argv: list[str]) -> None:
@@ -38,13 +41,13 @@ def main(argv: list[str]) -> None:
     result = scoring.score(predictor, _SPLIT.value or predictor.selected_on, _DATA.value or "", tuple(_TTA.value))
     _show(result)
     if _JSON.value:
-        files.write_json(_JSON.value, result)
+        files.write_json(_JSON.value, result.to_json())
         print(f"written to {_JSON.value}")
 
 
-def _show(result: dict[str, Any]) -> None:
-    for split, scores in result["splits"].items():
-        print(f"{split}: {scores['examples']} examples, {result['predictor']}")
+def _show(result: Evaluation) -> None:
+    for split, scores in result.splits.items():
+        print(f"{split}: {scores['examples']} examples, {result.predictor}")
         for name, s in [("plain", scores), *scores.get("tta", {}).items()]:
             print(
                 f"  {name:9} accuracy {100 * s['accuracy']:.2f} % +- {100 * s['standard_error']:.2f}, "

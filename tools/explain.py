@@ -56,32 +56,32 @@ def main(argv: list[str]) -> None:
 
     import numpy as np
 
-    from fer_jax import explain, files
+    from fer_jax import files
     from fer_jax.data import loading
-    from fer_jax.explain import pictures
+    from fer_jax.explain import explaining, pictures
 
     environment.init()
-    subject = explain.of_bundle(_MODEL.value) if _MODEL.value else explain.of_run(_WORKDIR.value)
-    methods = _METHODS.value or subject.methods
+    explainer = explaining.of_bundle(_MODEL.value) if _MODEL.value else explaining.of_run(_WORKDIR.value)
+    methods = _METHODS.value or explainer.methods
     out = pathlib.Path(_OUT.value)
     if _SOURCE.value:
-        examples, images, labels = None, _faces_of_source(subject.config), None
+        examples, images, labels = None, _faces_of_source(explainer.config), None
     else:
-        split = _SPLIT.value or subject.config.data.select_split
-        examples = loading.load_split(subject.config, split, _DATA.value, subject.label_names)
-        shown = explain.spread(np.arange(len(examples)), _FACES.value)
+        split = _SPLIT.value or explainer.config.data.select_split
+        examples = loading.load_split(explainer.config, split, _DATA.value, explainer.label_names)
+        shown = explaining.spread(np.arange(len(examples)), _FACES.value)
         images, labels = examples.images[shown], examples.labels[shown]
-    explained = explain.explain(subject, images, methods, labels)
-    pictures.save_faces(out / "faces.png", explained, subject.label_names)
+    explained = explaining.explain(explainer, images, methods, labels)
+    pictures.save_faces(out / "faces.png", explained, explainer.label_names)
     print(out / "faces.png")
     if "occlusion" in methods:
-        agreement = explain.agreement_with_occlusion(explained)
+        agreement = explaining.agreement_with_occlusion(explained)
         files.write_json(out / "agreement.json", {"faces": len(images), "spearman_with_occlusion": agreement})
         print(out / "agreement.json", *(f"{method} {value:.2f}" for method, value in agreement.items()))
     if examples is not None:
         coarse = [method for method in methods if method in ("class_activation", "grad_cam", "occlusion")]
-        averages = explain.class_averages(subject, examples, coarse, _FACES_PER_CLASS.value)
-        pictures.save_class_averages(out / "classes.png", averages, subject.label_names)
+        averages = explaining.class_averages(explainer, examples, coarse, _FACES_PER_CLASS.value)
+        pictures.save_class_averages(out / "classes.png", averages, explainer.label_names)
         print(out / "classes.png")
 
 

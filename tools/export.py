@@ -35,7 +35,7 @@ def main(argv: list[str]) -> None:
             "%s is not finished: what is exported is its %s checkpoint so far", _WORKDIR.value, _CHECKPOINT.value
         )
     evaluation, calibration = exporting.run_faces(trained.config, trained.label_names, _DATA.value or "", _INT8.value)
-    fitted = (trained.result or {}).get("calibration") or {"temperature": 1.0, "uncertain_below": 0.0}
+    fitted = (trained.result and trained.result.calibration) or {"temperature": 1.0, "uncertain_below": 0.0}
     exported = exporting.export(
         _OUT.value,
         config=trained.config,

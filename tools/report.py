@@ -27,12 +27,12 @@ def main(argv: list[str]) -> None:
         raise UserError(f"{len(workdirs)} runs to compare and no place for the page: give --out=FOLDER")
 
     from fer_jax import config as configs
-    from fer_jax import report
     from fer_jax.data import loading
+    from fer_jax.report import comparison, page
 
     environment.init()
     if len(workdirs) > 1:
-        print(report.compare(workdirs, _OUT.value))
+        print(comparison.write(workdirs, _OUT.value))
         return
     config, examples = configs.load(workdirs[0]), None
     if _FACES.value:
@@ -40,7 +40,7 @@ def main(argv: list[str]) -> None:
             examples = loading.load(config)
         except UserError as error:
             logging.warning("no faces in the report, the run's data cannot be read: %s", error)
-    print(report.write(workdirs[0], examples, _OUT.value))
+    print(page.write(workdirs[0], examples, _OUT.value))
 
 
 if __name__ == "__main__":

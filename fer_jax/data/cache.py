@@ -14,7 +14,7 @@ from fer_jax import files
 from fer_jax.data import sources
 from fer_jax.data.examples import Examples
 
-FORMAT = 1  # of the cache file itself
+FORMAT = 2  # of the cache file itself
 
 
 def folder(cache_dir: str) -> pathlib.Path:

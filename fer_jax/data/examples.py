@@ -79,6 +79,10 @@ class Examples:
             raise UserError(f"no examples of split {name!r}: there are {', '.join(self.split_names) or 'none'}")
         return self.take(mask)
 
+    def labels_of(self, name: str) -> np.ndarray:
+        """int32, the labels of one split, in the order of `of_split` and without a copy of its images."""
+        return self.labels[self.split == name]
+
     def class_counts(self) -> np.ndarray:
         """int64 (classes,): examples of each class."""
         return np.bincount(self.labels, minlength=len(self.label_names))
@@ -87,7 +91,7 @@ class Examples:
         """How many examples of each class each split has, as lines of text."""
         rows = [("", *self.label_names, "all")]
         for name in self.split_names:
-            counts = self.of_split(name).class_counts()
+            counts = np.bincount(self.labels_of(name), minlength=len(self.label_names))
             rows.append((name, *map(str, counts), str(counts.sum())))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         return "\n".join("  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows)

@@ -26,6 +26,7 @@ class Parallel:
 
     Attributes:
       devices: number of devices of all hosts.
+      batch_size: the global batch.
       shard: slice of the global batch that this host feeds.
     """
 
@@ -45,7 +46,16 @@ class Parallel:
         # jax.devices() lists the devices of one process after another, so a host's part of the batch is contiguous.
         first = next(i for i, d in enumerate(devices) if d.process_index == jax.process_index())
         per_device = batch_size // self.devices
+        self.batch_size = batch_size
         self.shard = slice(first * per_device, (first + self._local) * per_device)
+
+    def require_pairs(self, what: str) -> None:
+        """UserError, with a size that would do, when a device's share of the batch is odd; `what` needs pairs."""
+        if (each := self.batch_size // self.devices) % 2:
+            raise UserError(
+                f"batch size {self.batch_size} gives each of {self.devices} devices {each}: {what} pair neighbours on "
+                f"a device and need an even number; use {self.batch_size + self.devices}"
+            )
 
     @jax.transfer_guard("allow")  # asked for, where the loop lets nothing else pass
     def replicate(self, tree: Tree) -> Tree:

@@ -18,6 +18,7 @@ from fer_jax import config as configs
 from fer_jax import files
 from fer_jax.errors import UserError
 from fer_jax.experiments.run import train_and_score
+from fer_jax.result import RunResult
 
 BASE = "as it is"
 
@@ -73,7 +74,7 @@ def run(
       "macro_f1", "disgust_recall", "examples", "train_seconds", "difference" (see `difference`)}.
     """
     workdir = pathlib.Path(workdir)
-    results: dict[str, list[dict[str, Any]]] = {}
+    results: dict[str, list[RunResult]] = {}
     for number in range(seeds):  # all changes with one seed before the next: what is there early can be compared
         for name, change in {BASE: {}, **changes}.items():
             of_run = changed(config, change)
@@ -103,23 +104,23 @@ def difference(accuracies: Sequence[float], base: Sequence[float], examples: int
 def _record(
     config: ConfigDict,
     changes: Mapping[str, Mapping[str, Any]],
-    results: Mapping[str, list[dict[str, Any]]],
+    results: Mapping[str, list[RunResult]],
     command: str,
 ) -> dict[str, Any]:
     split, rows = config.data.select_split, []
     for name, of_seeds in results.items():
-        scores = [result["splits"][split] for result in of_seeds]
+        scores = [result.splits[split] for result in of_seeds]
         accuracies = [s["accuracy"] for s in scores]
         rows.append(
             {
                 "name": name,
                 "change": dict(changes.get(name, {})),
-                "seeds": [result["seed"] for result in of_seeds],
+                "seeds": [result.seed for result in of_seeds],
                 "accuracy": accuracies,
                 "macro_f1": [s["macro_f1"] for s in scores],
                 "disgust_recall": [s["per_class"]["disgust"]["recall"] for s in scores if "disgust" in s["per_class"]],
                 "examples": scores[0]["examples"],
-                "train_seconds": sum(result["train_seconds"] for result in of_seeds),
+                "train_seconds": sum(result.train_seconds for result in of_seeds),
             }
         )
         if name != BASE:
@@ -130,5 +131,5 @@ def _record(
         "selected_on": split,
         "command": command,
         "rows": rows,
-        "versions": results[BASE][0]["versions"],
+        "versions": results[BASE][0].versions,
     }

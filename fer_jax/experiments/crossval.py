@@ -1,4 +1,4 @@
-"""Cross-validation: one run a fold, and what they say together."""
+"""Cross-validation: one run per fold, and the scores of all folds together."""
 
 from __future__ import annotations
 
@@ -11,75 +11,91 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from fer_jax import config as configs
-from fer_jax import environment, files
+from fer_jax import environment
 from fer_jax.data import cache, clean, splits
 from fer_jax.distributed import cluster
 from fer_jax.evaluation import metrics
-from fer_jax.experiments.run import RESULT, train_and_score
+from fer_jax.experiments.run import train_and_score
+from fer_jax.result import FOLD_FOLDER, FoldsResult, RunResult
 
 
-def cross_validate(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, Any]:
-    """Train and score every fold of `config.data.folds` in `workdir`/fold_NN, and return the content of result.json.
+def cross_validate(config: ConfigDict, workdir: str | os.PathLike) -> FoldsResult:
+    """Train and score every fold of `config.data.folds` in `workdir`/fold_NN, and return their result, also written.
 
     In each fold the epoch is chosen on a part of the training folds, never on the fold that is scored. Run again it
     resumes at the fold it had reached.
-
-    Returns:
-      {"folds", "mean_accuracy", "std_accuracy" (sample standard deviation over folds), "pooled" (the scores of all
-      test predictions together, every example once), "per_fold", ...}.
 
     Raises:
       UserError: see `fer_jax.experiments.run.train_and_score` and `fer_jax.data.splits.folds`.
     """
     workdir = pathlib.Path(workdir)
     configs.validate(config)
-    configs.refuse_other(config, workdir)
+    cluster.run_on_primary(lambda: configs.refuse_other(config, workdir))
     # Not yet split and cleaned: that is done anew in every fold.
     examples = cache.read(config.data, config.input)
     folds = splits.folds(examples, config.data, config.seed)
-    workdir.mkdir(parents=True, exist_ok=True)
-    configs.save(config, workdir)
+    cluster.run_on_primary(lambda: configs.save(config, workdir))
     results, logits, labels = [], [], []
     for number, (train, test) in enumerate(folds, 1):
         logging.info("fold %d of %d: %d examples train, %d test", number, len(folds), len(train), len(test))
-        folder = workdir / f"fold_{number:02d}"
+        folder = workdir / FOLD_FOLDER.format(number)
         of_fold = clean.apply(splits.of_fold(examples, train, test, config.data, config.seed), config.data, config.seed)
         results.append(train_and_score(config, folder, of_fold))
-        with np.load(folder / "predictions" / f"{config.data.test_split}.npz") as predictions:
-            logits.append(predictions["logits"])
-            labels.append(predictions["labels"])
-    accuracies = [result["splits"][config.data.test_split]["accuracy"] for result in results]
-    result = {
-        "config": config.name,
-        "seed": config.seed,
-        "data": examples.description,
-        "split_note": splits.note(config.data, of_fold, crossval=True),
-        "label_names": list(of_fold.label_names),
-        "folds": len(folds),
-        "mean_accuracy": float(np.mean(accuracies)),
-        "std_accuracy": float(np.std(accuracies, ddof=1)),
-        "per_fold": [{"best_epoch": r["best_epoch"], **r["splits"][config.data.test_split]} for r in results],
-        "pooled": metrics.scores(np.concatenate(logits), np.concatenate(labels), of_fold.label_names),
-        "train_seconds": sum(r["train_seconds"] for r in results),
-        "wall_seconds": sum(r["wall_seconds"] for r in results),
-        "versions": environment.versions(),
-        "command": environment.command(),
-    }
-
-    def conclude() -> None:
-        from fer_jax import report  # matplotlib: slow to import, and of no use before this point
-
-        files.write_json(workdir / RESULT, result)
-        report.write(workdir)
-
-    cluster.run_on_primary(conclude)
+        predictions = cluster.run_on_primary(lambda folder=folder: _predictions(folder, config.data.test_split))
+        logits.append(predictions["logits"])
+        labels.append(predictions["labels"])
+    pooled = metrics.scores(np.concatenate(logits), np.concatenate(labels), of_fold.label_names)
+    note = splits.note(config.data, of_fold, crossval=True)
+    result = cluster.run_on_primary(lambda: _conclude(config, workdir, examples.description, results, pooled, note))
     logging.info(
         "%d folds: accuracy %.4f +- %.4f (standard deviation over folds), pooled %.4f of %d examples. %s",
         len(folds),
-        result["mean_accuracy"],
-        result["std_accuracy"],
-        result["pooled"]["accuracy"],
-        result["pooled"]["examples"],
-        result["split_note"],
+        result.mean_accuracy,
+        result.std_accuracy,
+        result.pooled["accuracy"],
+        result.pooled["examples"],
+        result.split_note,
     )
+    return result
+
+
+def _predictions(folder: pathlib.Path, split: str) -> dict[str, np.ndarray]:
+    """{"logits", "labels"} that a run left."""
+    with np.load(folder / "predictions" / f"{split}.npz") as predictions:
+        return dict(predictions)
+
+
+def _conclude(
+    config: ConfigDict,
+    workdir: pathlib.Path,
+    data: str,
+    results: list[RunResult],
+    pooled: dict[str, Any],
+    note: str,
+) -> FoldsResult:
+    """Write result.json and the report."""
+    of_folds = [result.splits[config.data.test_split] for result in results]
+    accuracies = [scores["accuracy"] for scores in of_folds]
+    result = FoldsResult(
+        config=config.name,
+        seed=config.seed,
+        data=data,
+        split_note=note,
+        label_names=results[0].label_names,
+        folds=len(results),
+        mean_accuracy=float(np.mean(accuracies)),
+        std_accuracy=float(np.std(accuracies, ddof=1)),
+        per_fold=tuple(
+            {"best_epoch": result.best_epoch, **scores} for result, scores in zip(results, of_folds, strict=True)
+        ),
+        pooled=pooled,
+        train_seconds=sum(result.train_seconds for result in results),
+        wall_seconds=sum(result.wall_seconds for result in results),
+        versions=environment.versions(),
+        command=environment.command(),
+    )
+    from fer_jax.report import page  # matplotlib: slow to import, and of no use before this point
+
+    result.write(workdir)
+    page.write(workdir)
     return result

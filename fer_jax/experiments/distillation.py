@@ -1,9 +1,8 @@
-"""Targets that larger networks have an opinion on: Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural
-Network" (2015).
+"""Soft targets from teacher networks: Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network" (2015).
 
-The teachers see each training image before training begins, in the views of `config.teacher.view`; the student then
-pays nothing for them. (Asking them about every augmented image is the stronger form, Beyer et al. 2022, and costs their
-forward pass in every step: on processors that is as much as the student's whole step.)
+The teachers' probabilities are computed once, before training, on the training images under `config.teacher.view`, so
+that a training step costs no more with them. (Computing them on every augmented image is the stronger form, Beyer et
+al. 2022, and adds the teachers' forward pass to each step: on a CPU as much as the student's whole step.)
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ from fer_jax.evaluation.evaluator import Evaluator
 from fer_jax.training.restore import restore_best
 
 
-def taught(config: ConfigDict, examples: Examples) -> Examples:
-    """The examples with targets mixed from labels (or votes) and the opinion of `config.teacher.runs`.
+def with_teacher_targets(config: ConfigDict, examples: Examples) -> Examples:
+    """The examples with targets mixed from labels (or votes) and the probabilities of `config.teacher.runs`.
 
     The targets of the training split become (1 - weight) * target + weight * mean over teachers of
     softmax(logits / temperature). Other splits keep theirs. Labels do not change.
@@ -38,7 +37,7 @@ def taught(config: ConfigDict, examples: Examples) -> Examples:
         return examples
     training = examples.split == config.data.train_split
     images = examples.images[training]
-    opinion = np.mean(
+    probabilities = np.mean(
         [
             softmax(_logits(workdir, config, examples.label_names, images) / teacher.temperature, axis=1)
             for workdir in teacher.runs
@@ -47,12 +46,12 @@ def taught(config: ConfigDict, examples: Examples) -> Examples:
     )
     named = examples.labels[training]
     logging.info(
-        "taught by %s, right about %.4f of the training faces",
+        "teachers: %s, accuracy on the training images %.4f",
         ", ".join(map(str, teacher.runs)),
-        np.mean(opinion.argmax(axis=1) == named),
+        np.mean(probabilities.argmax(axis=1) == named),
     )
     targets = examples.targets()
-    targets[training] = (1 - teacher.weight) * targets[training] + teacher.weight * opinion
+    targets[training] = (1 - teacher.weight) * targets[training] + teacher.weight * probabilities
     return dataclasses.replace(examples, votes=targets)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
-import json
+import functools
 import os
 import pathlib
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -20,6 +20,7 @@ from ml_collections import ConfigDict
 
 from fer_jax import config as configs
 from fer_jax import environment, files
+from fer_jax import result as results
 from fer_jax.data import loading
 from fer_jax.data import splits as data_splits
 from fer_jax.data.examples import Examples
@@ -29,12 +30,11 @@ from fer_jax.errors import UserError
 from fer_jax.evaluation import calibration, metrics, tta
 from fer_jax.evaluation.evaluator import Evaluator
 from fer_jax.experiments import distillation
+from fer_jax.result import RunResult
 from fer_jax.training.loop import train
 from fer_jax.training.progress import Progress
 from fer_jax.training.restore import restore_best
 from fer_jax.training.timing import PhaseTimer
-
-RESULT = "result.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,31 +56,41 @@ class Run:
     variables: Any
     label_names: tuple[str, ...]
     progress: Progress
-    _evaluators: dict[int, Evaluator] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     @property
-    def result(self) -> dict[str, Any] | None:
-        """The content of result.json, or None while the run is not finished."""
-        path = self.workdir / RESULT
-        return json.loads(path.read_text()) if path.exists() else None
+    def result(self) -> RunResult | None:
+        """Its result, or None while the run is not finished."""
+        return read_run_result(self.workdir)
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """float32 (N, classes) for uint8 images (N, H, W, C); compiled once for each N."""
-        if len(images) not in self._evaluators:
-            self._evaluators[len(images)] = Evaluator(self.model, self.config, len(images))
-        return self._evaluators[len(images)].logits(self.variables, images)
+        return self._evaluator(len(images)).logits(self.variables, images)
+
+    @functools.cached_property
+    def _evaluator(self) -> Callable[[int], Evaluator]:
+        return functools.cache(lambda count: Evaluator(self.model, self.config, count))
 
 
 def load_run(workdir: str | os.PathLike, which: str = "best") -> Run:
-    """A run's "best" or "last" checkpoint; UserError when `workdir` holds none."""
+    """A run's "best" or "last" checkpoint; UserError when `workdir` holds none, or several runs."""
     workdir = pathlib.Path(workdir)
+    if inside := results.runs_inside(workdir):
+        raise UserError(f"{workdir} holds {len(inside)} runs, not one: give one of them, such as {workdir / inside[0]}")
     config = configs.load(workdir)
     model, state, progress = restore_best(config, workdir, which)
     return Run(workdir, config, model, state.variables(), tuple(progress.label_names), progress)
 
 
-def train_and_score(config: ConfigDict, workdir: str | os.PathLike, examples: Examples | None = None) -> dict[str, Any]:
-    """Train what `config` says in `workdir` (resuming what is there), score it, and return the content of result.json.
+def read_run_result(workdir: str | os.PathLike) -> RunResult | None:
+    """The result of one run, None while it is not finished; UserError when it is that of several runs."""
+    found = results.read(workdir)
+    if found is None or isinstance(found, RunResult):
+        return found
+    raise UserError(f"{workdir} holds {found.what}, not one run: give one of {', '.join(found.folders)} in it")
+
+
+def train_and_score(config: ConfigDict, workdir: str | os.PathLike, examples: Examples | None = None) -> RunResult:
+    """Train what `config` says in `workdir` (resuming what is there), score it, and return the result, also written.
 
     The epoch is chosen on the selection split; the test split, if present, is scored once, after the choice. A
     finished run is not trained again. `examples` are loaded as the config says unless given.
@@ -98,7 +108,8 @@ def train_and_score(config: ConfigDict, workdir: str | os.PathLike, examples: Ex
     check_batch_size(config)  # before anything is written
     with locked(workdir):
         cluster.run_on_primary(lambda: configs.save(config, workdir))
-        progress = train(config, workdir, distillation.taught(config, examples), timer)
+        examples = distillation.with_teacher_targets(config, examples)
+        progress = train(config, workdir, examples, timer)
         timer.enter("eval")
         model, state, best = restore_best(config, workdir, "best")
         run = Run(workdir, config, model, state.variables(), tuple(best.label_names), best)
@@ -110,62 +121,50 @@ def train_and_score(config: ConfigDict, workdir: str | os.PathLike, examples: Ex
             for name in (config.data.select_split, config.data.test_split)
             if name in examples.split_names
         }
-        parameters = sum(np.size(array) for array in jax.tree.leaves(run.variables))
-        result = cluster.run_on_primary(
-            lambda: _conclude(config, workdir, examples, progress, parameters, logits, timer)
-        )
+        result = cluster.run_on_primary(lambda: _conclude(run, examples, progress, logits, timer))
     logging.info("done: %s", summary(result))
     return result
 
 
 def check_batch_size(config: ConfigDict) -> None:
-    """UserError for a batch that the devices cannot share."""
-    devices = Parallel(config.parallel.api, config.batch_size).devices
-    each = config.batch_size // devices
-    if (config.augment.mixup or config.augment.cutmix) and each % 2:
-        raise UserError(
-            f"config.batch_size is {config.batch_size}, {each} for each of {devices} devices: mixup and "
-            f"cutmix pair neighbours on a device and need an even number; {config.batch_size + devices} "
-            "would do"
-        )
+    """UserError for a batch that the devices cannot share, or not in pairs where neighbours are mixed."""
+    parallel = Parallel(config.parallel.api, config.batch_size)
+    if config.augment.mixup or config.augment.cutmix:
+        parallel.require_pairs("mixup and cutmix")
 
 
-def _finished(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any] | None:
+def _finished(config: ConfigDict, workdir: pathlib.Path) -> RunResult | None:
     """The result of a finished run; UserError when the workdir is another config's."""
     configs.refuse_other(config, workdir)
-    path = workdir / RESULT
-    return json.loads(path.read_text()) if path.exists() else None
+    return read_run_result(workdir)
 
 
 def _conclude(
-    config: ConfigDict,
-    workdir: pathlib.Path,
+    run: Run,
     examples: Examples,
     progress: Progress,
-    parameters: int,
     logits: dict[str, dict[str, np.ndarray]],
     timer: PhaseTimer,
-) -> dict[str, Any]:
-    """Write predictions, result.json and the report; `logits` by split and view, `parameters` with statistics."""
-    splits, ceilings = {}, loading.noise_ceilings(config)
+) -> RunResult:
+    """Write predictions, result.json and the report; `logits` by split and view, `examples` as they were trained on."""
+    config, splits, ceilings = run.config, {}, loading.noise_ceilings(run.config)
     for name, by_view in logits.items():
-        labels = examples.of_split(name).labels
-        save_predictions(workdir / "predictions" / f"{name}.npz", by_view[""], labels)
+        labels = examples.labels_of(name)
+        save_predictions(run.workdir / "predictions" / f"{name}.npz", by_view[""], labels)
         splits[name] = scores_of_views(by_view, labels, examples.label_names)
         if name in ceilings:
             splits[name]["noise_ceiling"] = ceilings[name]
     timer.enter("report")
     selected = config.data.select_split
-    result = _result(config, examples, progress, parameters, splits, timer)
-    of_selected = logits[selected][""], examples.of_split(selected).labels, selected
-    result["calibration"] = calibration.fit(*of_selected)
+    of_selected = logits[selected][""], examples.labels_of(selected), selected
+    result = _result(run, examples, progress, splits, calibration.fit(*of_selected), timer)
     if reason := calibration.why_not_fitted(*of_selected):
         logging.warning("%s", reason)
-        result["warnings"].append(reason)
-    from fer_jax import report  # matplotlib: slow to import, and of no use before this point
+        result = dataclasses.replace(result, warnings=(*result.warnings, reason))
+    from fer_jax.report import page  # matplotlib: slow to import, and of no use before this point
 
-    files.write_json(workdir / RESULT, result)
-    report.write(workdir, examples)
+    result.write(run.workdir)
+    page.write(run.workdir, examples)
     return result
 
 
@@ -176,16 +175,16 @@ def scores_of_views(logits: dict[str, np.ndarray], labels: np.ndarray, label_nam
     return plain | {"tta": scores} if scores else plain
 
 
-def summary(result: dict[str, Any]) -> str:
+def summary(result: RunResult) -> str:
     """One line for people."""
     scores = ", ".join(
         f"{name} {100 * s['accuracy']:.2f} % +- {100 * s['standard_error']:.2f} of {s['examples']}"
         + (f" (noise ceiling {100 * s['noise_ceiling']:.1f} %)" if "noise_ceiling" in s else "")
-        for name, s in result["splits"].items()
+        for name, s in result.splits.items()
     )
     return (
-        f"{scores} (epoch {result['best_epoch']}, chosen on {result['selected_on']}), "
-        f"{result['wall_seconds']:.0f} s, {result['train_examples_per_second']:.0f} images/s"
+        f"{scores} (epoch {result.best_epoch}, chosen on {result.selected_on}), "
+        f"{result.wall_seconds:.0f} s, {result.train_examples_per_second:.0f} images/s"
     )
 
 
@@ -196,38 +195,39 @@ def save_predictions(path: pathlib.Path, logits: np.ndarray, labels: np.ndarray)
 
 
 def _result(
-    config: ConfigDict,
+    run: Run,
     examples: Examples,
     progress: Progress,
-    parameters: int,
     splits: dict[str, Any],
+    fitted: dict[str, Any],
     timer: PhaseTimer,
-) -> dict[str, Any]:
-    this_session = timer.read()
+) -> RunResult:
+    config, this_session = run.config, timer.read()
     # progress.seconds was taken at the last evaluation; what came after it belongs to this session.
     seconds = {phase: max(progress.seconds.get(phase, 0.0), this_session[phase]) for phase in this_session}
-    return {
-        "config": config.name,
-        "seed": config.seed,
-        "model": config.model.name,
-        "parameters": parameters,
-        "data": examples.description,
-        "split_note": data_splits.note(config.data, examples),
-        "warnings": data_splits.warnings(examples, config.data),
-        "label_names": list(examples.label_names),
-        "selected_on": config.data.select_split,
-        "selected_by": config.eval.select_by,
-        "best_epoch": progress.best_epoch,
-        "epochs": progress.epoch,
-        "splits": splits,
-        "train_examples": progress.examples,
-        "train_examples_per_second": progress.examples / max(seconds["train"], 1e-9),
-        "train_seconds": seconds["train"],
-        "wall_seconds": sum(seconds.values()),
-        "seconds": seconds,
-        "versions": environment.versions(),
-        "command": environment.command(),
-    }
+    return RunResult(
+        config=config.name,
+        seed=config.seed,
+        model=config.model.name,
+        parameters=sum(np.size(array) for array in jax.tree.leaves(run.variables)),
+        data=examples.description,
+        split_note=data_splits.note(config.data, examples),
+        warnings=tuple(data_splits.warnings(examples, config.data)),
+        label_names=examples.label_names,
+        selected_on=config.data.select_split,
+        selected_by=config.eval.select_by,
+        best_epoch=progress.best_epoch,
+        epochs=progress.epoch,
+        splits=splits,
+        calibration=fitted,
+        train_examples=progress.examples,
+        train_examples_per_second=progress.examples / max(seconds["train"], 1e-9),
+        train_seconds=seconds["train"],
+        wall_seconds=sum(seconds.values()),
+        seconds=seconds,
+        versions=environment.versions(),
+        command=environment.command(),
+    )
 
 
 @contextlib.contextmanager

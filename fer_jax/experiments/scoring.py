@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -16,8 +15,9 @@ from fer_jax.bundle import manifest as bundles
 from fer_jax.bundle import runtime as graphs
 from fer_jax.data import loading
 from fer_jax.errors import UserError
-from fer_jax.evaluation import tta as views
+from fer_jax.evaluation import tta
 from fer_jax.experiments.run import load_run, scores_of_views
+from fer_jax.result import Evaluation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Predictor:
 
     def logits(self, images: np.ndarray, view: str = "") -> np.ndarray:
         """float32 (N, classes): logits, averaged over the images of `view`; of an ensemble, log of mean probability."""
-        each = [views.mean_logits(member, images, view, self.config.input.crop) for member in self.members]
+        each = [tta.mean_logits(member, images, view, self.config.input.crop) for member in self.members]
         return each[0] if len(each) == 1 else np.log(np.mean([softmax(x, axis=1) for x in each], axis=0))
 
 
@@ -86,26 +86,26 @@ def of_bundle(path: str | os.PathLike, role: str) -> Predictor:
     )
 
 
-def score(predictor: Predictor, split: str, path: str = "", tta: Sequence[str] = ()) -> dict[str, Any]:
-    """Scores in the form of result.json, with those of each view in `tta` beside the plain ones.
+def score(predictor: Predictor, split: str, path: str = "", augmentations: Sequence[str] = ()) -> Evaluation:
+    """Scores of one split, with those of each test-time augmentation in `augmentations` beside the plain ones.
 
     Args:
       split: name of the split.
       path: other data, see `fer_jax.data.loading.load_split`; "" is the predictor's own.
     """
-    for view in tta:
-        if view not in views.VIEWS:
-            raise UserError(f"--tta has {view!r}: expected {' or '.join(views.VIEWS)}")
+    for view in augmentations:
+        if view not in tta.VIEWS:
+            raise UserError(f"--tta has {view!r}: expected {' or '.join(tta.VIEWS)}")
     examples = loading.load_split(predictor.config, split, path, predictor.label_names)
 
-    logits = {view: predictor.logits(examples.images, view) for view in ("", *tta)}
+    logits = {view: predictor.logits(examples.images, view) for view in ("", *augmentations)}
     scores = scores_of_views(logits, examples.labels, predictor.label_names)
-    return {
-        "predictor": predictor.name,
-        "data": examples.description,
-        "label_names": list(predictor.label_names),
-        "selected_on": predictor.selected_on,
-        "best_epoch": predictor.best_epoch,
-        "splits": {split: scores},
-        "versions": environment.versions(),
-    }
+    return Evaluation(
+        predictor=predictor.name,
+        data=examples.description,
+        label_names=tuple(predictor.label_names),
+        selected_on=predictor.selected_on,
+        best_epoch=predictor.best_epoch,
+        splits={split: scores},
+        versions=environment.versions(),
+    )

@@ -6,58 +6,53 @@ import contextlib
 import os
 import pathlib
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
 from fer_jax import config as configs
-from fer_jax import files
+from fer_jax import environment
 from fer_jax.data import loading
 from fer_jax.data.examples import Examples
 from fer_jax.distributed import cluster
 from fer_jax.errors import UserError
 from fer_jax.experiments import distillation
-from fer_jax.experiments.run import RESULT, check_batch_size, locked, train_and_score
+from fer_jax.experiments.run import check_batch_size, locked, train_and_score
+from fer_jax.result import SEED_FOLDER, RunResult, SeedsResult
 from fer_jax.training.loop import train_seeds
 from fer_jax.training.timing import PhaseTimer
 
 
-def train_and_score_seeds(config: ConfigDict, workdir: str | os.PathLike) -> dict[str, Any]:
-    """Train `config.seeds` models, of `config.seed` and the seeds after it, and return the content of result.json.
+def train_and_score_seeds(config: ConfigDict, workdir: str | os.PathLike) -> SeedsResult:
+    """Train `config.seeds` models, of `config.seed` and the seeds after it, and return their result, also written.
 
     Each has the initialisation, order and augmentation, and so the weights to rounding, of a run alone with its seed,
     chooses its own epoch, and leaves the folder of such a run, `workdir`/seed_N, with its report. The steps of all are
     taken at the same time.
-
-    Returns:
-      {"seeds", "splits": {name: {"mean_accuracy", "std_accuracy" (sample standard deviation over seeds),
-      "mean_macro_f1", "std_macro_f1"}}, "per_seed": [{"seed", "best_epoch", "splits"}], "train_seconds" and
-      "wall_seconds" of all together, ...}.
 
     Raises:
       UserError: see `fer_jax.experiments.run.train_and_score`; and data whose split or cleaning is drawn by the seed.
     """
     timer, workdir = PhaseTimer(), pathlib.Path(workdir)
     configs.validate(config)
-    configs.refuse_other(config, workdir)
+    cluster.run_on_primary(lambda: configs.refuse_other(config, workdir))
     check_batch_size(config)
     of_seed = {seed: _of_one(config, seed) for seed in range(config.seed, config.seed + config.seeds)}
     examples = _examples_of_all(of_seed)
-    folders = {seed: workdir / f"seed_{seed}" for seed in of_seed}
+    folders = {seed: workdir / SEED_FOLDER.format(seed) for seed in of_seed}
     with locked(workdir):
         cluster.run_on_primary(lambda: configs.save(config, workdir))
         with contextlib.ExitStack() as held:
             for seed, folder in folders.items():
-                configs.refuse_other(of_seed[seed], folder)
+                cluster.run_on_primary(lambda seed=seed, folder=folder: configs.refuse_other(of_seed[seed], folder))
                 held.enter_context(locked(folder))
                 cluster.run_on_primary(lambda seed=seed, folder=folder: configs.save(of_seed[seed], folder))
-            train_seeds(config, folders, distillation.taught(config, examples), timer)
+            train_seeds(config, folders, distillation.with_teacher_targets(config, examples), timer)
         # Trained as they are, nothing is left to each but its scores and its report.
         results = [train_and_score(of_seed[seed], folder, examples) for seed, folder in folders.items()]
         result = cluster.run_on_primary(lambda: _conclude(config, workdir, results))
-    for name, scores in result["splits"].items():
+    for name, scores in result.splits.items():
         logging.info(
             "%d seeds: %s %.2f %% +- %.2f (standard deviation over seeds)",
             config.seeds,
@@ -89,26 +84,39 @@ def _examples_of_all(of_seed: Mapping[int, ConfigDict]) -> Examples:
     return examples
 
 
-def _conclude(config: ConfigDict, workdir: pathlib.Path, results: list[dict[str, Any]]) -> dict[str, Any]:
-    """Write result.json."""
+def _conclude(config: ConfigDict, workdir: pathlib.Path, results: list[RunResult]) -> SeedsResult:
+    """Write result.json and the report."""
     last, splits = results[-1], {}
-    for name in last["splits"]:
-        values = {score: [result["splits"][name][score] for result in results] for score in ("accuracy", "macro_f1")}
+    for name in last.splits:
+        values = {score: [result.splits[name][score] for result in results] for score in ("accuracy", "macro_f1")}
         splits[name] = {
             f"{statistic}_{score}": float(of(values[score]))
             for score in values
             for statistic, of in (("mean", np.mean), ("std", lambda x: np.std(x, ddof=1)))
         }
-    result = {
-        "config": config.name,
-        "seeds": [result["seed"] for result in results],
-        **{key: last[key] for key in ("data", "split_note", "label_names", "selected_on", "selected_by", "versions")},
-        "splits": splits,
-        "per_seed": [{key: result[key] for key in ("seed", "best_epoch", "splits")} for result in results],
+    result = SeedsResult(
+        config=config.name,
+        seeds=tuple(result.seed for result in results),
+        model=last.model,
+        parameters=last.parameters,
+        data=last.data,
+        split_note=last.split_note,
+        label_names=last.label_names,
+        selected_on=last.selected_on,
+        selected_by=last.selected_by,
+        splits=splits,
+        per_seed=tuple(
+            {key: getattr(result, key) for key in ("seed", "best_epoch", "epochs", "splits")} for result in results
+        ),
         # The clock of each ran for all.
-        "train_seconds": max(result["train_seconds"] for result in results),
-        "wall_seconds": max(result["wall_seconds"] for result in results),
-        "train_examples_per_second": sum(result["train_examples_per_second"] for result in results),
-    }
-    files.write_json(workdir / RESULT, result)
+        train_seconds=max(result.train_seconds for result in results),
+        wall_seconds=max(result.wall_seconds for result in results),
+        train_examples_per_second=sum(result.train_examples_per_second for result in results),
+        versions=last.versions,
+        command=environment.command(),
+    )
+    from fer_jax.report import page  # matplotlib: slow to import, and of no use before this point
+
+    result.write(workdir)
+    page.write(workdir)
     return result

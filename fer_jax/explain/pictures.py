@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fer_jax import files
-from fer_jax.explain import ClassAverage, Explained
+from fer_jax.explain.explaining import ClassAverage, Explained
 
 CELL_INCHES = 1.5
 SIGNED = matplotlib.colormaps["RdBu_r"]  # red speaks for the class, blue against it

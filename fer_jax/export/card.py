@@ -9,7 +9,9 @@ from typing import Any
 import jinja2
 from ml_collections import ConfigDict
 
+from fer_jax import environment
 from fer_jax.bundle.manifest import Input
+from fer_jax.result import RunResult
 
 
 def text(
@@ -19,31 +21,32 @@ def text(
     input: Input,
     model: Mapping[str, Any],
     config: ConfigDict,
-    result: Mapping[str, Any] | None,
+    result: RunResult | None,
     training_data: str,
     licence: str,
 ) -> str:
     """The card as Markdown; the arguments are those of `exporting.export` and the fields of `bundle.Bundle`.
 
-    Scores come from `result`, the content of the run's result.json, each with its binomial standard error.
+    Scores come from the run's `result`, each with its binomial standard error.
     """
-    environment = jinja2.Environment(
+    engine = jinja2.Environment(
         loader=jinja2.PackageLoader("fer_jax.export", "."), autoescape=False, keep_trailing_newline=True
     )
-    environment.filters["percent"] = lambda share: f"{100 * share:.1f}"
-    environment.filters["recall_error"] = lambda c: f"{100 * _standard_error(c['recall'], c['examples']):.1f}"
-    return environment.get_template("card.md").render(
+    engine.filters["percent"] = lambda share: f"{100 * share:.1f}"
+    engine.filters["recall_error"] = lambda c: f"{100 * _standard_error(c['recall'], c['examples']):.1f}"
+    return engine.get_template("card.md").render(
         name=name,
         labels=labels,
         input=input,
         model=model,
         result=result,
+        command=environment.without_folders(result.command) if result else "",
         training_data=training_data,
         licence=licence,
         teachers=config.teacher.runs,
         teacher_weight=config.teacher.weight,
         fer2013=config.data.source in ("fer2013", "ferplus"),
-        ceiling=result and any("noise_ceiling" in split for split in result["splits"].values()),
+        ceiling=result and any("noise_ceiling" in split for split in result.splits.values()),
     )
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -25,11 +25,12 @@ from fer_jax.evaluation.evaluator import Evaluator
 from fer_jax.export import card, comparison, graph, onnx, provenance, quantize, stablehlo
 from fer_jax.faces import cropping
 from fer_jax.models import registry
+from fer_jax.result import RunResult
 
 # float32 formats must give Flax' logits: absolute, and relative for networks whose logits are large
 ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE = 1e-4, 1e-5
 CALIBRATION_FACES = 500
-DRAWN_FACES = 256  # that stand in where the run's data is not at hand
+SYNTHETIC_FACES = 256  # that stand in where the run's data is not at hand
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +52,7 @@ def export(
     calibration: Examples | None = None,
     float16: bool = False,
     int8: bool = False,
-    result: Mapping[str, Any] | None = None,
+    result: RunResult | None = None,
     training_data: str,
     licence: str,
     temperature: float = 1.0,
@@ -65,11 +66,11 @@ def export(
       variables: {"params", "batch_stats"?} of the network that `config.model` names.
       label_names: in the order of the logits.
       evaluation: faces of the run's own data, not trained on, over which every format is compared with Flax and
-        scored. None where they are not at hand: drawn faces are compared, and nothing is scored.
+        scored. None where they are not at hand: synthetic faces are compared, and nothing is scored.
       calibration: training faces, for `int8`.
       float16: add the graph in half precision.
       int8: add the graph in 8-bit integers.
-      result: the content of the run's result.json, or None.
+      result: of the run, or None.
       training_data: what the weights were trained on, for people.
       licence: of the weights, for people; see `provenance.licence_note`.
       temperature: probabilities are softmax(logits / temperature).
@@ -85,7 +86,7 @@ def export(
     spec = manifest.Input(
         config.input.size, config.input.channels, config.input.scaling, config.input.resize, config.input.crop or None
     )
-    images = _drawn(spec) if evaluation is None else evaluation.images
+    images = _synthetic(spec) if evaluation is None else evaluation.images
     formats = [comparison.reference(_flax_logits(config, variables, len(label_names), images), evaluation)]
     with files.atomic_path(out) as tmp:
         tmp.mkdir()
@@ -154,7 +155,7 @@ def run_faces(
     except UserError as error:
         if path or training:
             raise
-        logging.warning("the run's data is not at hand (%s): drawn faces stand in and nothing is scored", error)
+        logging.warning("the run's data is not at hand (%s): synthetic faces stand in and nothing is scored", error)
         return None, None
     return (
         examples.of_split(config.data.select_split),
@@ -215,8 +216,8 @@ def _flax_logits(config: ConfigDict, variables: Any, num_classes: int, images: n
     return Evaluator(model, config, len(images)).logits(variables, images)
 
 
-def _drawn(spec: manifest.Input) -> np.ndarray:
-    return synthetic.draw(np.arange(DRAWN_FACES) % 7, spec.size, spec.channels)
+def _synthetic(spec: manifest.Input) -> np.ndarray:
+    return synthetic.draw(np.arange(SYNTHETIC_FACES) % 7, spec.size, spec.channels)
 
 
 def _chosen(calibration: Examples) -> np.ndarray:

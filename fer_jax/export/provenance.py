@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from fer_jax import config as configs
 from fer_jax import environment
+from fer_jax.result import RunResult
 
 RESEARCH_FACES = (
     "The code that made this bundle is Apache-2.0. The weights come from faces of real people that were "
@@ -25,7 +26,7 @@ LICENCES = {
     ),
     "jaffe": RESEARCH_FACES.format(data="JAFFE is for non-commercial research, by its terms"),
     "ckplus": RESEARCH_FACES.format(data="CK+ is for non-commercial research, under a signed agreement"),
-    "synthetic": "Apache-2.0, code and weights: trained on drawn faces, which show nobody.",
+    "synthetic": "Apache-2.0, code and weights: trained on synthetic faces, which show no real person.",
 }
 UNKNOWN_LICENCE = (
     "The code that made this bundle is Apache-2.0. The terms of the weights are not known to it: those "
@@ -38,20 +39,19 @@ def licence_note(source: str) -> str:
     return LICENCES.get(source, UNKNOWN_LICENCE)
 
 
-def training_data_note(config: ConfigDict, result: Mapping[str, Any] | None) -> str:
-    """What a run was trained on, from its config and, if it is finished, the content of its result.json."""
+def training_data_note(config: ConfigDict, result: RunResult | None) -> str:
+    """What a run was trained on, from its config and, if it is finished, its result."""
     if result is None:
         return f"{config.data.source}, split {config.data.train_split}; the run was not finished"
-    return f"{result['data']}, of which the split {config.data.train_split}"
+    return f"{result.data}, of which the split {config.data.train_split}"
 
 
-def of_run(config: ConfigDict, result: Mapping[str, Any] | None, training_data: str, licence: str) -> dict[str, Any]:
+def of_run(config: ConfigDict, result: RunResult | None, training_data: str, licence: str) -> dict[str, Any]:
     """The field "provenance" of bundle.json.
 
-    The user's own paths in the config are left out, for a bundle is made to be given away.
+    Of paths in the config the names alone are kept, for a bundle is made to be given away.
     """
-    kept = json.loads(config.to_json())
-    kept["data"] |= {"path": "", "cache_dir": ""}
+    kept = json.loads(configs.without_folders(config).to_json())
     return {
         "licence": licence,
         "training_data": training_data,
@@ -63,13 +63,13 @@ def of_run(config: ConfigDict, result: Mapping[str, Any] | None, training_data: 
     }
 
 
-def essentials(result: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """What of a result.json says how good the weights are and how they were chosen; None of None."""
+def essentials(result: RunResult | None) -> dict[str, Any] | None:
+    """What of a result says how good the weights are and how they were chosen; None of None."""
     if result is None:
         return None
     scores = ("examples", "accuracy", "macro_f1")
     return {
-        "selected_on": result["selected_on"],
-        "best_epoch": result["best_epoch"],
-        "splits": {name: {key: split[key] for key in scores} for name, split in result["splits"].items()},
+        "selected_on": result.selected_on,
+        "best_epoch": result.best_epoch,
+        "splits": {name: {key: split[key] for key in scores} for name, split in result.splits.items()},
     }

@@ -1,9 +1,8 @@
-"""What a run left in its folder, read back: the only source of a report's numbers."""
+"""What runs left in their folders, read back: the only source of a report's numbers."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import pathlib
 from typing import Any
@@ -13,40 +12,45 @@ from ml_collections import ConfigDict
 from scipy.special import softmax
 
 from fer_jax import config as configs
-from fer_jax.data.examples import Examples
+from fer_jax import result as results
 from fer_jax.errors import UserError
+from fer_jax.result import FoldsResult, Result, RunResult, SeedsResult
 from fer_jax.training import metric_log
 
 
 @dataclasses.dataclass(frozen=True)
 class Records:
-    """The records of one run.
+    """The records in the folder of a run, of several seeds or of a cross-validation.
 
     Attributes:
-      workdir: its folder.
+      workdir: the folder.
       name: what people call it, the folder's name.
       config: config.json.
-      rows: of metrics.jsonl, one an evaluated epoch; empty before the first.
-      result: result.json, or None while the run is not finished. Of a cross-validation it is that of all folds.
+      rows: of metrics.jsonl, one an evaluated epoch; empty before the first, and where several runs are inside.
+      result: result.json, or None while it is not finished.
+      inside: names of the runs' folders in it; () of a single run.
     """
 
     workdir: pathlib.Path
     name: str
     config: ConfigDict
     rows: list[dict[str, Any]]
-    result: dict[str, Any] | None
-
-    @property
-    def folds(self) -> int:
-        """Of a finished cross-validation; 0 of a single run."""
-        return self.result["folds"] if self.result and "folds" in self.result else 0
+    result: Result | None
+    inside: tuple[str, ...] = ()
 
     @property
     def splits(self) -> dict[str, Any]:
-        """The scores by split, {} before the end; of a cross-validation those of all its test predictions together."""
-        if not self.result:
-            return {}
-        return {f"all {self.folds} folds": self.result["pooled"]} if self.folds else self.result["splits"]
+        """The scores by split, {} before the end; of a cross-validation those of all its test predictions together.
+
+        Of several seeds they are the means and standard deviations of `SeedsResult`.
+        """
+        match self.result:
+            case None:
+                return {}
+            case FoldsResult(folds=folds, pooled=pooled):
+                return {f"all {folds} folds": pooled}
+            case RunResult(splits=splits) | SeedsResult(splits=splits):
+                return splits
 
     @property
     def split(self) -> str | None:
@@ -84,11 +88,11 @@ class Predictions:
         """bool (N,)."""
         return self.predicted == self.labels
 
-    def require_same(self, examples: Examples) -> None:
-        """UserError when these are not the predictions of `examples`."""
-        if not np.array_equal(self.labels, examples.labels):
+    def require_same(self, labels: np.ndarray) -> None:
+        """UserError when these are not the predictions of examples with `labels` (N,)."""
+        if not np.array_equal(self.labels, labels):
             raise UserError(
-                f"the data has {len(examples)} labels that are not those of the run's {len(self.labels)} "
+                f"the data has {len(labels)} labels that are not those of the run's {len(self.labels)} "
                 "predictions: give the data of the run, or report without faces (--nofaces)"
             )
 
@@ -96,11 +100,11 @@ class Predictions:
 def read(workdir: str | os.PathLike) -> Records:
     """The records in `workdir`; UserError when it is no run's folder."""
     workdir = pathlib.Path(workdir)
-    result = workdir / "result.json"
     return Records(
         workdir,
         workdir.resolve().name,
         configs.load(workdir),
         metric_log.read_metrics(workdir),
-        json.loads(result.read_text()) if result.exists() else None,
+        results.read(workdir),
+        tuple(results.runs_inside(workdir)),
     )

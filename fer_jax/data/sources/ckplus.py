@@ -53,7 +53,7 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
     listing, skipped = _listing(data)
     paths, numbers, people = zip(*listing, strict=True)
     faces = images.fit_all(map(images.read, paths), len(paths), input)
-    description = f"CK+: {len(paths)} images of {len(set(people))} people from {data.path}"
+    description = f"CK+: {len(paths)} images of {len(set(people))} people from {files.name_of(data.path)}"
     if skipped:
         description += f"; {skipped} sequences without a label are skipped"
     return Examples(

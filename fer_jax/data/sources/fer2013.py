@@ -73,7 +73,7 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
         labels=emotions,
         split=usage,
         label_names=labels.FER2013,
-        description=f"FER2013: {len(faces)} faces from {path}",
+        description=f"FER2013: {len(faces)} faces from {path.name}",
     )
 
 

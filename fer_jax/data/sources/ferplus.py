@@ -68,7 +68,8 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
         split=usage[kept],
         label_names=labels.FERPLUS,
         votes=votes if data.votes else None,
-        description=f"FER+: {count} faces from {votes_path}, {len(faces) - count} others dropped by the authors' rule",
+        description=f"FER+: {count} faces from {votes_path.name}, "
+        f"{len(faces) - count} others dropped by the authors' rule",
     )
 
 

@@ -55,15 +55,15 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
     every example is of the split `examples.UNSPLIT`. Raises UserError for a folder without images, with one class only,
     with a file that is no image, or whose splits have different classes.
     """
-    names, files = _listing(data)
-    splits, labels, paths = zip(*files, strict=True)
+    names, listing = _listing(data)
+    splits, labels, paths = zip(*listing, strict=True)
     faces = images.fit_all(map(images.read, paths), len(paths), input)
     return Examples(
         images=faces,
         labels=np.array(labels, np.int32),
         split=np.array(splits),
         label_names=names,
-        description=f"{len(paths)} images from {data.path}",
+        description=f"{len(paths)} images from {files.name_of(data.path)}",
     )
 
 

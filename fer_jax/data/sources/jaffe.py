@@ -36,17 +36,17 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
     Hidden files and files that are no images, such as the set's README, are ignored. Raises UserError where there are
     no images, and for an image whose name has no person or expression.
     """
-    files = _files(data)
-    names = [_parse(path) for path in files]
+    paths = _files(data)
+    names = [_parse(path) for path in paths]
     subjects = np.array([person for person, _ in names])
-    faces = images.fit_all(map(images.read, files), len(files), input)
+    faces = images.fit_all(map(images.read, paths), len(paths), input)
     return Examples(
         images=faces,
         labels=np.array([labels.JAFFE.index(name) for _, name in names], np.int32),
-        split=np.full(len(files), UNSPLIT),
+        split=np.full(len(paths), UNSPLIT),
         label_names=labels.JAFFE,
         subjects=subjects,
-        description=f"JAFFE: {len(files)} images of {len(set(subjects))} people from {data.path}",
+        description=f"JAFFE: {len(paths)} images of {len(set(subjects))} people from {files.name_of(data.path)}",
     )
 
 

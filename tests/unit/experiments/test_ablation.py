@@ -9,6 +9,7 @@ import pytest
 from configs import default, xception
 from fer_jax.errors import UserError
 from fer_jax.experiments import ablation
+from tests.results import run_result
 
 
 def result(config, accuracy):
@@ -18,12 +19,7 @@ def result(config, accuracy):
         "examples": 400,
         "per_class": {"disgust": {"recall": accuracy / 2}},
     }
-    return {
-        "seed": config.seed,
-        "splits": {"PublicTest": scores},
-        "train_seconds": 10.0,
-        "versions": {"device": "1 x cpu", "cpus": "2"},
-    }
+    return run_result(seed=config.seed, splits={"PublicTest": scores})
 
 
 def test_every_change_is_trained_with_every_seed_in_a_folder_of_its_own(tmp_path, monkeypatch):

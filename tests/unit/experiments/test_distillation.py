@@ -30,7 +30,7 @@ def teacher(tmp_path_factory):
 
 
 @pytest.fixture
-def taught_config(teacher):
+def distilled_config(teacher):
     config = small_config(teacher.parent)
     config.teacher.runs, config.teacher.weight, config.teacher.temperature = (str(teacher),), 0.25, 2.0
     return config
@@ -47,34 +47,36 @@ def some_examples(size=16):
 
 
 @pytest.mark.parametrize("view", tta.VIEWS)
-def test_training_targets_are_mixed_with_the_opinion_on_a_face_s_views(teacher, taught_config, view):
+def test_training_targets_are_mixed_with_the_teacher_s_probabilities(teacher, distilled_config, view):
     examples = some_examples()
-    taught_config.teacher.view = view
-    taught = distillation.taught(taught_config, examples)
+    distilled_config.teacher.view = view
+    distilled = distillation.with_teacher_targets(distilled_config, examples)
     run, faces = load_run(teacher), examples.images[:6]
     logits = np.mean([run.logits(shown) for shown in tta.of(view, faces, 0)], axis=0)
-    opinion = np.exp(logits / 2) / np.exp(logits / 2).sum(1, keepdims=True)
-    np.testing.assert_allclose(taught.votes[:6], 0.75 * np.eye(7)[examples.labels[:6]] + 0.25 * opinion, rtol=1e-5)
-    np.testing.assert_array_equal(taught.votes[6:], np.eye(7)[examples.labels[6:]])
-    np.testing.assert_array_equal(taught.labels, examples.labels)
+    probabilities = np.exp(logits / 2) / np.exp(logits / 2).sum(1, keepdims=True)
+    np.testing.assert_allclose(
+        distilled.votes[:6], 0.75 * np.eye(7)[examples.labels[:6]] + 0.25 * probabilities, rtol=1e-5
+    )
+    np.testing.assert_array_equal(distilled.votes[6:], np.eye(7)[examples.labels[6:]])
+    np.testing.assert_array_equal(distilled.labels, examples.labels)
 
 
 def test_without_a_teacher_nothing_changes():
     examples = some_examples()
-    assert distillation.taught(default.get_config(), examples) is examples
+    assert distillation.with_teacher_targets(default.get_config(), examples) is examples
 
 
-def test_a_teacher_of_another_kind_is_refused(teacher, taught_config, tmp_path):
-    taught_config.input.size = 20
+def test_a_teacher_of_another_kind_is_refused(teacher, distilled_config, tmp_path):
+    distilled_config.input.size = 20
     with pytest.raises(UserError, match="takes 16 pixels and 1 channels, expected 20 and 1"):
-        distillation.taught(taught_config, some_examples(20))
-    taught_config.teacher.runs = (str(tmp_path),)
+        distillation.with_teacher_targets(distilled_config, some_examples(20))
+    distilled_config.teacher.runs = (str(tmp_path),)
     with pytest.raises(UserError, match="is no run's folder"):
-        distillation.taught(taught_config, some_examples())
+        distillation.with_teacher_targets(distilled_config, some_examples())
 
 
-def test_a_teacher_of_another_order_is_asked_by_name(taught_config):
+def test_a_teacher_of_another_order_is_asked_by_name(distilled_config):
     examples = some_examples()
     turned = examples.renumbered(labels.FER2013[::-1])
-    plain, other = (distillation.taught(taught_config, one).votes for one in (examples, turned))
+    plain, other = (distillation.with_teacher_targets(distilled_config, one).votes for one in (examples, turned))
     np.testing.assert_allclose(other, plain[:, ::-1], rtol=1e-5)

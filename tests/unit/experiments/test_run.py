@@ -13,6 +13,6 @@ def test_neighbours_that_are_mixed_must_be_on_one_device(tmp_path):
     config.data.source, config.data.examples = "synthetic", 70
     config.batch_size, config.augment.mixup = 56, 0.2
     examples = synthetic.read(config.data, config.input)
-    with pytest.raises(UserError, match=r"is 56, 7 for each of 8 devices: mixup .* 64 would do"):
+    with pytest.raises(UserError, match=r"56 gives each of 8 devices 7: mixup .*; use 64"):
         run.train_and_score(config, tmp_path / "run", examples)
     assert not (tmp_path / "run").exists()

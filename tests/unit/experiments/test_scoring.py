@@ -47,4 +47,4 @@ def test_members_of_other_classes_or_input_are_refused(runs, other):
 
 def test_an_unknown_view_is_named(runs):
     with pytest.raises(UserError, match="--tta has 'five_crop': expected flip or ten_crop"):
-        scoring.score(scoring.of_runs(["a"]), "PublicTest", tta=("five_crop",))
+        scoring.score(scoring.of_runs(["a"]), "PublicTest", augmentations=("five_crop",))

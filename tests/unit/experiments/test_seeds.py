@@ -1,7 +1,5 @@
 """Several seeds in one program are the runs of each seed alone."""
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +7,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import default
+from fer_jax import result as results
 from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
 from fer_jax.experiments import seeds
@@ -70,20 +69,20 @@ def test_each_seed_leaves_its_run_and_all_their_mean(config, tmp_path, monkeypat
     config.seeds, config.epochs, config.data.source, config.data.examples = 2, 1, "synthetic", 70
     config.data.cache_dir = str(tmp_path / "cache")
     result = seeds.train_and_score_seeds(config, tmp_path / "run")
-    assert result == json.loads((tmp_path / "run/result.json").read_text())
+    assert result == results.read(tmp_path / "run")
     accuracies = []
     for seed in SEEDS:
-        own = json.loads((tmp_path / f"run/seed_{seed}/result.json").read_text())
-        assert own["seed"] == seed
-        accuracies.append(own["splits"]["PrivateTest"]["accuracy"])
+        own = results.read(tmp_path / f"run/seed_{seed}")
+        assert own.seed == seed
+        accuracies.append(own.splits["PrivateTest"]["accuracy"])
         [row] = metric_log.read_metrics(tmp_path / f"run/seed_{seed}")
-        assert row["PublicTest_accuracy"] == own["splits"]["PublicTest"]["accuracy"]
-    found = result["splits"]["PrivateTest"]
+        assert row["PublicTest_accuracy"] == own.splits["PublicTest"]["accuracy"]
+    found = result.splits["PrivateTest"]
     assert found["mean_accuracy"] == pytest.approx(np.mean(accuracies))
     assert found["std_accuracy"] == pytest.approx(np.std(accuracies, ddof=1))
     # Once more: finished runs are read, not trained.
     monkeypatch.setattr(step, "make_train_step", None)
-    assert seeds.train_and_score_seeds(config, tmp_path / "run")["splits"] == result["splits"]
+    assert seeds.train_and_score_seeds(config, tmp_path / "run").splits == result.splits
 
 
 def test_seeds_that_draw_their_own_data_are_refused(config, tmp_path):

@@ -1,11 +1,9 @@
 """What people read beside a bundle."""
 
-import numpy as np
-
 from configs import default
 from fer_jax.bundle import manifest
-from fer_jax.evaluation import metrics
 from fer_jax.export import card
+from tests.results import CALIBRATION, SCORES, run_result
 
 INPUT = manifest.Input(48, 1, "signed", "area")
 ARGUMENTS = {
@@ -14,35 +12,12 @@ ARGUMENTS = {
     "input": INPUT,
     "licence": "Research only.",
     "model": {"name": "mini_xception", "parameters": 58423},
-    "training_data": "4 drawn faces",
+    "training_data": "4 synthetic faces",
 }
 
 
-def result():
-    logits, labels = np.array([[3.0, 0], [2, 0], [2, 1], [1, 2]]), np.array([0, 0, 1, 1])
-    return {
-        "config": "small",
-        "seed": 3,
-        "best_epoch": 2,
-        "epochs": 5,
-        "selected_by": "accuracy",
-        "selected_on": "PublicTest",
-        "split_note": "",
-        "command": "python -m fer_jax.main",
-        "splits": {"PublicTest": metrics.scores(logits, labels, ("happy", "sad"))},
-        "calibration": {
-            "fitted_on": "PublicTest",
-            "temperature": 1.25,
-            "uncertain_below": 0.4,
-            "coverage": 0.9,
-            "accuracy_when_certain": 0.8,
-            "expected_calibration_error": {"before": 0.051, "after": 0.012},
-        },
-    }
-
-
 def test_a_card_has_the_scores_with_their_standard_errors():
-    text = card.text(config=default.get_config(), result=result(), **ARGUMENTS)
+    text = card.text(config=default.get_config(), result=run_result(), **ARGUMENTS)
     lines = text.splitlines()
     assert "| PublicTest | 4 | 75.0 ± 21.7 % | 100.0 % | 75.0 % | 0.733 |" in lines
     assert "| sad | 2 | 100.0 % | 50.0 ± 35.4 % | 0.667 |" in lines
@@ -51,16 +26,16 @@ def test_a_card_has_the_scores_with_their_standard_errors():
     assert "0.051 before and 0.012 after" in text
     assert "Config `small`, seed 3, epoch 2 of 5, chosen by accuracy on PublicTest." in text
     assert "Article 5(1)(f)" in text
-    assert "noise ceiling" not in text and "Taught by" not in text
+    assert "noise ceiling" not in text and "Distilled" not in text
 
 
 def test_a_card_names_the_noise_ceiling_and_the_teachers():
-    config, record = default.get_config(), result()
+    config = default.get_config()
     config.teacher.runs = ("a", "b")
-    record["splits"]["PublicTest"]["noise_ceiling"] = 0.7
+    record = run_result(splits={"PublicTest": SCORES | {"noise_ceiling": 0.7}})
     text = card.text(config=config, result=record, **ARGUMENTS)
     assert "| PublicTest | 4 | 75.0 ± 21.7 % | 100.0 % | 75.0 % | 0.733 | 70.0 % |" in text
-    assert "Taught by 2 larger networks of the same data" in text
+    assert "Distilled from 2 teachers trained on the same data" in text
 
 
 def test_without_a_result_there_are_no_scores():
@@ -69,8 +44,14 @@ def test_without_a_result_there_are_no_scores():
 
 
 def test_a_card_says_the_warnings_and_no_temperature_that_was_not_fitted():
-    record = result()
-    record["calibration"]["fitted_on"], record["warnings"] = None, ["PublicTest has no image of sad"]
+    record = run_result(calibration=CALIBRATION | {"fitted_on": None}, warnings=("PublicTest has no image of sad",))
     text = card.text(config=default.get_config(), result=record, **ARGUMENTS)
     assert "Warning: PublicTest has no image of sad." in text.splitlines()
     assert "Probabilities are" not in text
+
+
+def test_a_card_names_no_folder():
+    command = "python -m fer_jax.main --config=configs/small.py --workdir=/home/me/run --config.data.path=../me/a.csv"
+    text = card.text(config=default.get_config(), result=run_result(command=command), **ARGUMENTS)
+    assert "    python -m fer_jax.main --config=configs/small.py --workdir=run --config.data.path=a.csv\n" in text
+    assert "/me" not in text

@@ -51,9 +51,9 @@ def test_a_graph_that_disagrees_writes_nothing(tiny, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_its_data_drawn_faces_verify_and_nothing_is_scored(tiny, tmp_path, monkeypatch):
+def test_without_its_data_synthetic_faces_verify_and_nothing_is_scored(tiny, tmp_path, monkeypatch):
     (tmp_path / "out").mkdir()  # empty: nothing to lose
-    monkeypatch.setattr(exporting, "DRAWN_FACES", 9)
+    monkeypatch.setattr(exporting, "SYNTHETIC_FACES", 9)
     written = exporting.export(tmp_path / "out", **arguments(tiny, evaluation=None))
     assert all(f.scores is None and len(f.logits) == 9 for f in written.formats)
     assert set(written.bundle.files) == {"onnx", "stablehlo", "weights", "card"}

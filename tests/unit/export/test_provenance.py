@@ -1,37 +1,40 @@
 from configs import default
 from fer_jax.export import provenance
+from tests.results import SCORES, run_result
 
 
-def test_weights_of_people_are_for_research_and_those_of_drawn_faces_free():
+def test_weights_of_people_are_for_research_and_those_of_synthetic_faces_free():
     for source in ("fer2013", "ferplus", "jaffe", "ckplus"):
         assert "Use them for research and teaching" in provenance.licence_note(source)
     assert provenance.licence_note("synthetic").startswith("Apache-2.0, code and weights")
     assert "not known" in provenance.licence_note("folder")
 
 
-def test_the_users_paths_stay_at_home():
+def test_of_paths_the_names_alone_are_kept():
     config = default.get_config()
     config.data.path, config.data.cache_dir = "/home/me/fer2013.csv", "/home/me/cache"
+    config.model.pretrained, config.teacher.runs = "/home/me/a.bundle", ("/home/me/runs/teacher", "b")
     written = provenance.of_run(config, None, "faces", "none")
     assert "/home/me" not in str(written)
+    kept = written["config"]
+    assert (kept["data"]["path"], kept["model"]["pretrained"]) == ("fer2013.csv", "a.bundle")
+    assert kept["teacher"]["runs"] == ["teacher", "b"]
     assert config.data.path == "/home/me/fer2013.csv"
     assert written["result"] is None and written["config"]["seed"] == config.seed
     assert {"jax", "flax", "onnxruntime", "python"} <= set(written["versions"])
 
 
 def test_a_result_is_reduced_to_what_says_how_good_it_is():
-    split = {"examples": 10, "accuracy": 0.5, "macro_f1": 0.4, "confusion": [[1]], "per_class": {}}
-    result = {"selected_on": "PublicTest", "best_epoch": 3, "splits": {"PublicTest": split}, "versions": {}}
-    assert provenance.essentials(result) == {
+    assert provenance.essentials(run_result()) == {
         "selected_on": "PublicTest",
-        "best_epoch": 3,
-        "splits": {"PublicTest": {"examples": 10, "accuracy": 0.5, "macro_f1": 0.4}},
+        "best_epoch": 2,
+        "splits": {"PublicTest": {key: SCORES[key] for key in ("examples", "accuracy", "macro_f1")}},
     }
 
 
 def test_the_training_data_is_what_the_run_read():
     config = default.get_config()
-    assert provenance.training_data_note(config, {"data": "FER2013, 28,709 faces"}) == (
+    assert provenance.training_data_note(config, run_result(data="FER2013, 28,709 faces")) == (
         "FER2013, 28,709 faces, of which the split Training"
     )
     assert provenance.training_data_note(config, None) == "fer2013, split Training; the run was not finished"

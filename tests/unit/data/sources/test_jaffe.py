@@ -34,7 +34,7 @@ def test_person_and_expression_come_from_the_name(tmp_path):
     # files in the order of their names: KA.AN1.1, KA.AN2.2, KA.DI1.3, ...
     np.testing.assert_array_equal(examples.images[3, ..., 0], datasets.faces(["disgust"] * 2, 64, seed=2)[1])
     assert labels.JAFFE[examples.labels[3]] == "disgust" and examples.subjects[3] == "KA"
-    assert examples.description == f"JAFFE: 42 images of 3 people from {tmp_path}"
+    assert examples.description == f"JAFFE: 42 images of 3 people from {tmp_path.name}"
 
 
 def test_images_are_brought_to_size_and_channels(tmp_path):

@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 
 from configs import default
-from fer_jax import explain
 from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
-from fer_jax.explain import METHODS, Network, Subject, pictures
+from fer_jax.explain import explaining, pictures
+from fer_jax.explain.attribution import METHODS, Network
+from fer_jax.explain.explaining import Explainer
 from fer_jax.models import registry
 
 NAMES = tuple("abcdefg")
 
 
-def subject_of(**changes):
+def explainer_of(**changes):
     config = default.get_config()
     config.input.size = 24
     config.model.args = {"block_features": (8,)}
@@ -23,12 +24,12 @@ def subject_of(**changes):
     model = registry.create(config.model.name, 7, config.model.args)
     images = np.zeros((1, *registry.input_shape(config)), np.float32)
     variables = jax.jit(lambda key: model.init(key, images, False))(jax.random.key(3))
-    return Subject(Network(model, variables), config, NAMES, temperature=2.0)
+    return Explainer(Network(model, variables), config, NAMES, temperature=2.0)
 
 
 @pytest.fixture(scope="module")
-def subject():
-    return subject_of()
+def explainer():
+    return explainer_of()
 
 
 @pytest.fixture(scope="module")
@@ -37,59 +38,59 @@ def images():
 
 
 @pytest.fixture(scope="module")
-def explained(subject, images):
-    return explain.explain(subject, images, subject.methods, np.arange(5))
+def explained(explainer, images):
+    return explaining.explain(explainer, images, explainer.methods, np.arange(5))
 
 
 class TestExplain:
-    def test_every_method_in_the_size_of_the_face(self, subject, explained):
-        assert subject.methods == tuple(METHODS)
+    def test_every_method_in_the_size_of_the_face(self, explainer, explained):
+        assert explainer.methods == tuple(METHODS)
         for maps in explained.maps.values():
             assert maps.shape == (5, 24, 24) and np.isfinite(maps).all()
             assert np.ptp(maps, axis=(1, 2)).min() > 0
 
-    def test_names_and_calibrated_probabilities(self, subject, images, explained):
-        logits = jax.jit(subject.network.logits)(images / np.float32(127.5) - 1)
+    def test_names_and_calibrated_probabilities(self, explainer, images, explained):
+        logits = jax.jit(explainer.network.logits)(images / np.float32(127.5) - 1)
         np.testing.assert_array_equal(explained.predicted, logits.argmax(axis=1))
         np.testing.assert_allclose(explained.confidence, jax.nn.softmax(logits / 2).max(axis=1), rtol=1e-5)
 
-    def test_batches_do_not_show(self, subject, images, explained, monkeypatch):
-        monkeypatch.setattr(explain, "FACES_AT_ONCE", 2)
-        again = explain.explain(subject, images, ["grad_cam"])
+    def test_batches_do_not_show(self, explainer, images, explained, monkeypatch):
+        monkeypatch.setattr(explaining, "FACES_AT_ONCE", 2)
+        again = explaining.explain(explainer, images, ["grad_cam"])
         np.testing.assert_allclose(again.maps["grad_cam"], explained.maps["grad_cam"], atol=1e-4)
 
     def test_a_dense_head_and_a_central_crop(self):
-        subject = subject_of(**{"model.name": "jaffe_basic", "model.args": {}, "input.size": 40, "input.crop": 32})
+        explainer = explainer_of(**{"model.name": "jaffe_basic", "model.args": {}, "input.size": 40, "input.crop": 32})
         images = np.random.default_rng(1).integers(0, 256, (2, 40, 40, 1), dtype=np.uint8)
-        found = explain.explain(subject, images, ["grad_cam"])
+        found = explaining.explain(explainer, images, ["grad_cam"])
         np.testing.assert_array_equal(found.images, images[:, 4:36, 4:36])
         assert found.maps["grad_cam"].shape == (2, 32, 32) and found.maps["grad_cam"].min() >= 0
         with pytest.raises(UserError, match=r"'class_activation': expected some of grad_cam, .* does not pool"):
-            explain.explain(subject, images, ["class_activation"])
+            explaining.explain(explainer, images, ["class_activation"])
 
-    def test_an_unknown_method(self, subject, images):
+    def test_an_unknown_method(self, explainer, images):
         with pytest.raises(UserError, match="method 'magic': expected some of class_activation, grad_cam, guided_back"):
-            explain.explain(subject, images, ["magic"])
+            explaining.explain(explainer, images, ["magic"])
 
     def test_agreement_is_of_all_methods_with_occlusion(self, explained):
-        agreement = explain.agreement_with_occlusion(explained)
+        agreement = explaining.agreement_with_occlusion(explained)
         assert list(agreement) == [name for name in METHODS if name != "occlusion"]
         assert all(-1 <= value <= 1 for value in agreement.values())
         same = types.SimpleNamespace(
             images=explained.images,
             maps={"occlusion": explained.maps["occlusion"], "again": explained.maps["occlusion"]},
         )
-        assert explain.agreement_with_occlusion(same) == {"again": pytest.approx(1)}
+        assert explaining.agreement_with_occlusion(same) == {"again": pytest.approx(1)}
 
 
-def test_class_averages_are_of_the_faces_that_were_recognised(subject, images):
-    predicted = subject.logits(images).argmax(axis=1)
+def test_class_averages_are_of_the_faces_that_were_recognised(explainer, images):
+    predicted = explainer.logits(images).argmax(axis=1)
     labels = predicted.astype(np.int32)
     labels[0] = (labels[0] + 1) % 7  # a mistake
     examples = Examples(images, labels, np.full(5, "test"), NAMES)
-    averages = explain.class_averages(subject, examples, ["class_activation"], most=50)
+    averages = explaining.class_averages(explainer, examples, ["class_activation"], most=50)
     assert [average.faces for average in averages] == np.bincount(predicted[1:], minlength=7).tolist()
-    maps = explain.explain(subject, images, ["class_activation"]).maps["class_activation"]
+    maps = explaining.explain(explainer, images, ["class_activation"]).maps["class_activation"]
     for label, average in enumerate(averages):
         mine = (predicted == label) & (np.arange(5) > 0)
         if mine.any():
@@ -108,10 +109,10 @@ class TestPictures:
         np.testing.assert_array_equal(tinted[2:], 128)
         np.testing.assert_array_equal(pictures.overlay(face, np.zeros((4, 4))), face)
 
-    def test_sheets_are_written(self, subject, images, explained, tmp_path):
+    def test_sheets_are_written(self, explainer, images, explained, tmp_path):
         pictures.save_faces(tmp_path / "faces.png", explained, NAMES)
         examples = Examples(images, np.zeros(5, np.int32), np.full(5, "test"), NAMES)
-        averages = explain.class_averages(subject, examples, ["class_activation", "grad_cam"], most=2)
+        averages = explaining.class_averages(explainer, examples, ["class_activation", "grad_cam"], most=2)
         assert all(average.faces <= 2 for average in averages)
         pictures.save_class_averages(tmp_path / "classes.png", averages, NAMES)
         faces, classes = (cv2.imread(str(tmp_path / name)).shape for name in ("faces.png", "classes.png"))
@@ -120,6 +121,6 @@ class TestPictures:
 
 
 def test_spread_takes_few_at_even_distances():
-    assert explain.spread(np.arange(10, 20), 4).tolist() == [10, 13, 16, 19]
-    assert explain.spread(np.arange(3), 4).tolist() == [0, 1, 2]
-    assert explain.spread(np.arange(0), 4).tolist() == []
+    assert explaining.spread(np.arange(10, 20), 4).tolist() == [10, 13, 16, 19]
+    assert explaining.spread(np.arange(3), 4).tolist() == [0, 1, 2]
+    assert explaining.spread(np.arange(0), 4).tolist() == []

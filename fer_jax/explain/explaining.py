@@ -1,0 +1,207 @@
+"""The evidence for the predicted class: face by face by several methods, and averaged over a split."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+from scipy.special import softmax
+
+from fer_jax.bundle import manifest as bundles
+from fer_jax.bundle import weights
+from fer_jax.data.examples import Examples
+from fer_jax.errors import UserError
+from fer_jax.experiments.run import load_run
+from fer_jax.explain import attribution
+from fer_jax.explain.attribution import METHODS, Network
+from fer_jax.models import registry
+from fer_jax.preprocess import crop
+
+FACES_AT_ONCE = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Explainer:
+    """A trained network with the preprocessing, names and calibration that explaining it takes.
+
+    Attributes:
+      network: for inference.
+      config: of the run, whose `data` and `input` say what its images look like.
+      label_names: in the order of the logits.
+      temperature: probabilities are softmax(logits / temperature).
+    """
+
+    network: Network
+    config: ConfigDict
+    label_names: tuple[str, ...]
+    temperature: float = 1.0
+
+    def inputs(self, images: np.ndarray) -> jax.Array:
+        """What the network gets for uint8 images (N, size, size, C): float32, cropped and scaled."""
+        return crop.network_input(jnp.asarray(images), self.config.input.scaling, self.config.input.crop)
+
+    def seen(self, images: np.ndarray) -> np.ndarray:
+        """The part of the images (N, size, size, C) that the network sees."""
+        return crop.central_crop(images, self.config.input.crop)
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """float32 (N, classes) for uint8 images (N, size, size, C)."""
+        return _in_batches(lambda inputs, _: self.network.logits(inputs), self, images, np.zeros(len(images), np.int32))
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The names of `METHODS` that this network allows."""
+        shape = registry.input_shape(self.config)
+        return attribution.methods_of(self.network, jax.ShapeDtypeStruct((1, *shape), jnp.float32))
+
+
+def of_run(workdir: str | os.PathLike) -> Explainer:
+    """The best epoch of a run; UserError when the folder holds none."""
+    run = load_run(workdir)
+    return Explainer(Network(run.model, run.variables), run.config, run.label_names)
+
+
+def of_bundle(path: str | os.PathLike) -> Explainer:
+    """The network of a bundle, rebuilt from its weights; UserError for a bundle that is not whole or has none."""
+    bundle = bundles.read(path)
+    model = registry.create(bundle.model["name"], len(bundle.labels), bundle.model["args"])
+    return Explainer(
+        Network(model, weights.load(bundle)), ConfigDict(bundle.provenance["config"]), bundle.labels, bundle.temperature
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Explained:
+    """Faces with the evidence for the class predicted for each.
+
+    Attributes:
+      images: uint8 (N, H, W, C), the part that the network sees.
+      predicted: int (N,).
+      confidence: float (N,), the probability of the predicted class.
+      labels: int (N,) true classes, or None where they are unknown.
+      maps: {method: float32 (N, H, W)}, coarse ones interpolated, those of several channels summed over them.
+    """
+
+    images: np.ndarray
+    predicted: np.ndarray
+    confidence: np.ndarray
+    labels: np.ndarray | None
+    maps: dict[str, np.ndarray]
+
+
+def explain(
+    explainer: Explainer, images: np.ndarray, methods: Sequence[str], labels: np.ndarray | None = None
+) -> Explained:
+    """The evidence for the predicted class of each face of uint8 (N, size, size, C), by `methods`, names of `METHODS`.
+
+    UserError for a method that there is not or that the network does not allow.
+    """
+    for method in methods:
+        if method not in explainer.methods:
+            raise UserError(
+                f"method {method!r}: expected some of {', '.join(explainer.methods)}"
+                + (" (the network does not pool maps into logits)" if method in METHODS else "")
+            )
+    logits = explainer.logits(images).astype(np.float64)
+    predicted = logits.argmax(axis=1)
+    seen = np.asarray(explainer.seen(images))
+    maps = {method: _to_size(_attributed(explainer, method, images, predicted), seen.shape[1:3]) for method in methods}
+    confidence = softmax(logits / explainer.temperature, axis=1).max(axis=1)
+    return Explained(seen, predicted, confidence, labels, maps)
+
+
+def agreement_with_occlusion(explained: Explained) -> dict[str, float]:
+    """Spearman's correlation of each method's maps with those of occlusion, mean over the faces.
+
+    All maps are averaged over squares of the occluding size first, since occlusion cannot see finer; of guided
+    back-propagation, whose sign means nothing, the magnitude is taken.
+    """
+    window = attribution.window_of(explained.images.shape[1:3])
+
+    def smooth(method: str) -> np.ndarray:
+        maps = explained.maps[method]
+        maps = np.abs(maps) if method == "guided_backpropagation" else maps
+        return np.stack([cv2.blur(one, (window, window), borderType=cv2.BORDER_REFLECT) for one in maps])
+
+    reference = smooth("occlusion")
+    return {
+        method: attribution.agreement(smooth(method), reference) for method in explained.maps if method != "occlusion"
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassAverage:
+    """Where the network looks for one class: over faces of that class which it recognised.
+
+    Attributes:
+      faces: how many.
+      face: uint8 (H, W, C), their mean; black when there are none.
+      maps: {method: float32 (H, W)}, the mean of their maps, each scaled to a largest magnitude of 1 so that all count
+        alike; 0 when there are none.
+    """
+
+    faces: int
+    face: np.ndarray
+    maps: dict[str, np.ndarray]
+
+
+def class_averages(explainer: Explainer, examples: Examples, methods: Sequence[str], most: int) -> list[ClassAverage]:
+    """The average of each class over `examples`, labelled by the explainer's names, by each of `methods`.
+
+    `most` faces of a class are taken, at even distances among those that were recognised.
+    """
+    predicted = explainer.logits(examples.images).argmax(axis=1)
+    size = registry.input_shape(explainer.config)
+    averages = []
+    for label in range(len(explainer.label_names)):
+        recognised = np.flatnonzero((examples.labels == label) & (predicted == label))
+        images = examples.images[spread(recognised, most)]
+        if not len(images):
+            averages.append(ClassAverage(0, np.zeros(size, np.uint8), dict.fromkeys(methods, np.zeros(size[:2]))))
+            continue
+        maps = {}
+        for method in methods:
+            each = _to_size(_attributed(explainer, method, images, np.full(len(images), label)), size[:2])
+            largest = np.abs(each).max(axis=(1, 2), keepdims=True)
+            maps[method] = np.divide(each, largest, out=np.zeros_like(each), where=largest > 0).mean(axis=0)
+        face = np.asarray(explainer.seen(images)).mean(axis=0).astype(np.uint8)
+        averages.append(ClassAverage(len(images), face, maps))
+    return averages
+
+
+def spread(indices: np.ndarray, most: int) -> np.ndarray:
+    """At most `most` of `indices`, at even distances."""
+    chosen = np.linspace(0, len(indices) - 1, min(most, len(indices))).round().astype(int)
+    return indices[chosen]
+
+
+def _attributed(explainer: Explainer, method: str, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    def attribute(inputs: jax.Array, chosen: jax.Array) -> jax.Array:
+        return METHODS[method](explainer.network, inputs, chosen)
+
+    maps = _in_batches(attribute, explainer, images, classes)
+    return maps.sum(axis=-1) if maps.ndim == 4 else maps
+
+
+def _in_batches(
+    function: Callable[[jax.Array, jax.Array], jax.Array], explainer: Explainer, images: np.ndarray, classes: np.ndarray
+) -> np.ndarray:
+    """`function(inputs, classes)` of all images, compiled once: the last batch is filled up."""
+    compiled = jax.jit(function)
+    batch = min(FACES_AT_ONCE, len(images))
+    parts = []
+    for start in range(0, len(images), batch):
+        rows = np.arange(start, start + batch).clip(max=len(images) - 1)
+        parts.append(np.asarray(compiled(explainer.inputs(images[rows]), jnp.asarray(classes[rows]))))
+    return np.concatenate(parts)[: len(images)]
+
+
+def _to_size(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Maps (N, h, w) as float32 (N, H, W), bilinear between the centres of the coarse cells."""
+    return np.stack([cv2.resize(one.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR) for one in maps])

@@ -1,0 +1,286 @@
+"""What a finished run, several seeds or a cross-validation leave in result.json: one typed record each, one reader."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from fer_jax import files
+from fer_jax.errors import UserError
+
+RESULT = "result.json"
+# of a split, see `fer_jax.evaluation.metrics.scores`
+SCORES = (
+    "examples",
+    "accuracy",
+    "standard_error",
+    "loss",
+    "top2_accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+    "per_class",
+    "confusion",
+)
+SEED_SCORES = ("mean_accuracy", "std_accuracy", "mean_macro_f1", "std_macro_f1")
+SEED_FOLDER, FOLD_FOLDER = "seed_{}", "fold_{:02d}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Record:
+    """What all records have.
+
+    Attributes:
+      data: one line for people: what was read from where.
+      label_names: in the order of the confusion matrix.
+      versions: of what the result depends on, and the hardware.
+    """
+
+    kind: ClassVar[str]
+    what: ClassVar[str]  # for messages
+
+    data: str
+    label_names: tuple[str, ...]
+    versions: dict[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of result.json."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {"kind": self.kind} | {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Experiment(_Record):
+    """What the results of training have.
+
+    Attributes:
+      config: the config's name.
+      split_note: what the splits say about people the network never saw.
+      train_seconds, wall_seconds: of training alone, and of everything.
+      command: the command line that made it.
+      warnings: what the reader of the scores must know, such as a class that a split lacks.
+    """
+
+    config: str
+    split_note: str
+    train_seconds: float
+    wall_seconds: float
+    command: str
+    warnings: tuple[str, ...] = ()
+
+    def write(self, workdir: str | os.PathLike) -> None:
+        """Write `workdir`/result.json, whole or not at all."""
+        files.write_json(pathlib.Path(workdir) / RESULT, self.to_json())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunResult(_Experiment):
+    """The result of one run.
+
+    Attributes:
+      seed: its seed.
+      model: the network's name.
+      parameters: its numbers, BatchNorm's statistics included.
+      selected_on, selected_by: the split and the score that the epoch was chosen by.
+      best_epoch, epochs: the chosen epoch and the number of epochs trained.
+      splits: {split: scores}, see `fer_jax.evaluation.metrics.scores`; "tta" holds those of each test-time
+        augmentation, "noise_ceiling" a share in 0..1 where it is known.
+      train_examples, train_examples_per_second: images seen in training, and per second of training.
+      seconds: wall clock by phase.
+      calibration: see `fer_jax.evaluation.calibration.fit`; None where none was fitted.
+    """
+
+    kind = "run"
+    what = "a run"
+
+    seed: int
+    model: str
+    parameters: int
+    selected_on: str
+    selected_by: str
+    best_epoch: int
+    epochs: int
+    splits: dict[str, dict[str, Any]]
+    train_examples: int
+    train_examples_per_second: float
+    seconds: dict[str, float]
+    calibration: dict[str, Any] | None = None
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Names of the runs' folders inside: none."""
+        return ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SeedsResult(_Experiment):
+    """The result of one config with several seeds.
+
+    Attributes:
+      seeds: in the order of `per_seed`.
+      model, parameters, selected_on, selected_by: as of each run.
+      splits: {split: {"mean_accuracy", "std_accuracy", "mean_macro_f1", "std_macro_f1"}}, std being the sample
+        standard deviation over seeds.
+      per_seed: {"seed", "best_epoch", "epochs", "splits"} of each run.
+      train_examples_per_second: of all runs together.
+    """
+
+    kind = "seeds"
+    what = "several seeds"
+
+    seeds: tuple[int, ...]
+    model: str
+    parameters: int
+    selected_on: str
+    selected_by: str
+    splits: dict[str, dict[str, float]]
+    per_seed: tuple[dict[str, Any], ...]
+    train_examples_per_second: float
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Names of the runs' folders inside, in the order of `per_seed`."""
+        return tuple(SEED_FOLDER.format(seed) for seed in self.seeds)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FoldsResult(_Experiment):
+    """The result of a cross-validation.
+
+    Attributes:
+      seed: that the folds were drawn with and every fold was trained with.
+      folds: their number.
+      mean_accuracy, std_accuracy: over folds; the latter is the sample standard deviation.
+      pooled: the scores of all test predictions together, every example once.
+      per_fold: {"best_epoch"} and the test scores of each fold.
+    """
+
+    kind = "folds"
+    what = "a cross-validation"
+
+    seed: int
+    folds: int
+    mean_accuracy: float
+    std_accuracy: float
+    pooled: dict[str, Any]
+    per_fold: tuple[dict[str, Any], ...]
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Names of the runs' folders inside, in the order of `per_fold`."""
+        return tuple(FOLD_FOLDER.format(number) for number in range(1, self.folds + 1))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluation(_Record):
+    """Scores of something trained before: what `tools.evaluate --json` writes.
+
+    Attributes:
+      predictor: what was scored, for people.
+      selected_on: the split its epoch was chosen on.
+      best_epoch: the epoch, or None where nobody wrote it down.
+      splits: as of `RunResult`.
+    """
+
+    kind = "evaluation"
+    what = "an evaluation"
+
+    predictor: str
+    selected_on: str
+    best_epoch: int | None
+    splits: dict[str, dict[str, Any]]
+
+
+Result = RunResult | SeedsResult | FoldsResult
+KINDS: dict[str, type[Result | Evaluation]] = {
+    record.kind: record for record in (RunResult, SeedsResult, FoldsResult, Evaluation)
+}
+
+
+def read(workdir: str | os.PathLike) -> Result | None:
+    """The result in the folder of a run, of several seeds or of a cross-validation; None while there is none.
+
+    Raises:
+      UserError: result.json is empty, cut off, or not what this package writes.
+    """
+    path = pathlib.Path(workdir) / RESULT
+    if not path.exists():
+        return None
+    found = load(path)
+    if isinstance(found, Evaluation):
+        raise UserError(f"{path} holds {found.what}, not the result of training: move it out of the run's folder")
+    return found
+
+
+def runs_inside(workdir: str | os.PathLike) -> list[str]:
+    """Names of the folders of runs in a folder of several seeds or of a cross-validation, finished or not."""
+    patterns = (SEED_FOLDER.format("*"), FOLD_FOLDER.replace(":02d", "").format("*"))
+    found = [path for pattern in patterns for path in pathlib.Path(workdir).glob(pattern)]
+    return sorted(path.name for path in found if (path / "config.json").is_file())
+
+
+def load(path: str | os.PathLike) -> Result | Evaluation:
+    """The record in one file; UserError, in one line, for a file that is empty, cut off, or of anything else."""
+    advice = "if a run left it so, remove it and run the same command again"
+    if not pathlib.Path(path).stat().st_size:
+        raise UserError(f"{path} is empty, expected the {RESULT} of a run: {advice}")
+    return from_json(files.read_json(path, f"the {RESULT} of a run", advice), str(path))
+
+
+def from_json(value: Mapping[str, Any], path: str) -> Result | Evaluation:
+    """The record that `to_json` gave; one without "kind" is an evaluation if it names a predictor, else of a run.
+
+    Fields that are not known are left out. Raises UserError, naming `path`, for one that is missing or of another type.
+    """
+    kind = value.get("kind", "evaluation" if "predictor" in value else "run")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise UserError(f"{path} is of kind {str(kind)[:40]!r}: expected one of {', '.join(KINDS)}")
+    record = KINDS[kind]
+    hints, kept = typing.get_type_hints(record), {}
+    for field in dataclasses.fields(record):
+        if field.name in value:
+            kept[field.name] = _checked(value[field.name], hints[field.name], f"{path}: {field.name!r}")
+        elif field.default is dataclasses.MISSING:
+            raise UserError(f"{path}: no {field.name!r} in it: expected the result of {record.what}")
+    for name, part, expected in _parts(kind, kept):
+        if missing := [key for key in expected if key not in part]:
+            raise UserError(f"{path}: no {missing[0]!r} in {name}: expected the result of {record.what}")
+    return record(**kept)
+
+
+def _parts(kind: str, fields: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], tuple[str, ...]]]:
+    """(name, object, the keys it must have) of the objects in a record's fields."""
+    if kind == "folds":
+        yield "pooled", fields["pooled"], SCORES
+        for number, fold in enumerate(fields["per_fold"], 1):
+            yield f"fold {number}", fold, ("best_epoch", *SCORES)
+        return
+    for split, scores in fields["splits"].items():
+        yield split, scores, SEED_SCORES if kind == "seeds" else SCORES
+    for number, of_seed in enumerate(fields.get("per_seed", ()), 1):
+        yield f"run {number}", of_seed, ("seed", "best_epoch", "splits")
+
+
+def _checked(value: Any, hint: Any, where: str) -> Any:
+    """`value` with lists as tuples; UserError when it is not of the type `hint`, looked at two levels deep."""
+    if isinstance(hint, types.UnionType):
+        if value is None:
+            return None
+        hint = next(arm for arm in typing.get_args(hint) if arm is not type(None))
+    base, inner = typing.get_origin(hint) or hint, typing.get_args(hint)
+    if isinstance(value, bool) or not isinstance(value, {tuple: list, float: (int, float)}.get(base, base)):
+        raise UserError(f"{where} is {json.dumps(value)[:40]}: expected {_NAMES[base]}")
+    if base is tuple:
+        return tuple(_checked(item, inner[0], where) for item in value)
+    if base is dict and inner[1:] and typing.get_origin(inner[1]) is dict:
+        for name, item in value.items():
+            _checked(item, dict, f"{where}, {name!r},")
+    return value
+
+
+_NAMES = {str: "a text", int: "a whole number", float: "a number", dict: "an object", tuple: "a list"}

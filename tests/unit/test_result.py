@@ -1,0 +1,98 @@
+"""result.json: what is written is read again, and what is none is refused in one line."""
+
+import json
+
+import pytest
+
+from fer_jax import result as results
+from fer_jax.errors import UserError
+from tests.results import SCORES, folds_result, run_result, seeds_result
+
+
+@pytest.mark.parametrize("made", [run_result, seeds_result, folds_result])
+def test_what_is_written_is_read_again(tmp_path, made):
+    assert results.read(tmp_path) is None
+    made().write(tmp_path)
+    assert results.read(tmp_path) == made()
+
+
+def test_an_evaluation_is_no_result_of_training(tmp_path):
+    evaluation = results.Evaluation(
+        data="4 faces",
+        label_names=("happy", "sad"),
+        versions={},
+        predictor="a bundle",
+        selected_on="PublicTest",
+        best_epoch=None,
+        splits={"PublicTest": SCORES},
+    )
+    assert results.from_json(json.loads(json.dumps(evaluation.to_json())), "x") == evaluation
+    (tmp_path / "result.json").write_text(json.dumps(evaluation.to_json()))
+    with pytest.raises(UserError, match="holds an evaluation, not the result of training"):
+        results.read(tmp_path)
+
+
+def test_a_record_without_a_kind_is_of_a_run_or_an_evaluation():
+    value = run_result().to_json()
+    del value["kind"]
+    assert results.from_json(value, "x") == run_result()
+    with pytest.raises(UserError, match="expected the result of an evaluation"):
+        results.from_json({"predictor": "a bundle"}, "x")
+
+
+CUT = json.dumps(run_result().to_json())[:200]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty, expected the result.json of a run: if a run left it so, remove it"),
+        (b" \n", "the result.json of a run that is damaged"),
+        (CUT.encode(), "the result.json of a run that is damaged"),
+        (b"\x1f\x8b\x08\x00\xff", "a gzip archive, expected the result.json of a run"),
+        (b"[" * 100_000, "the result.json of a run that is damaged"),
+        (b"[1, 2]", "JSON of a list, expected the result.json of a run"),
+        (b'{"accuracy": 0.5}', "no 'data' in it: expected the result of a run"),
+        (b'{"kind": "plan"}', "is of kind 'plan': expected one of run, seeds, folds, evaluation"),
+        (b'{"kind": ["run"]}', "is of kind \"['run']\""),
+    ],
+)
+def test_a_file_that_is_none_is_one_line(tmp_path, content, message):
+    (tmp_path / "result.json").write_bytes(content)
+    with pytest.raises(UserError) as error:
+        results.read(tmp_path)
+    assert message in str(error.value) and str(tmp_path / "result.json") in str(error.value)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("made", "changes", "message"),
+    [
+        (run_result, {"epochs": "5"}, "'epochs' is \"5\": expected a whole number"),
+        (run_result, {"seed": None}, "'seed' is null: expected a whole number"),
+        (run_result, {"label_names": [1]}, "'label_names' is 1: expected a text"),
+        (run_result, {"splits": []}, "'splits' is []: expected an object"),
+        (run_result, {"splits": {"PublicTest": 0.5}}, "'splits', 'PublicTest', is 0.5: expected an object"),
+        (run_result, {"splits": {"PublicTest": {}}}, "no 'examples' in PublicTest"),
+        (seeds_result, {"splits": {"PublicTest": {}}}, "no 'mean_accuracy' in PublicTest"),
+        (folds_result, {"pooled": {}}, "no 'examples' in pooled"),
+        (folds_result, {"per_fold": [SCORES]}, "no 'best_epoch' in fold 1"),
+        (seeds_result, {"per_seed": [{"seed": 3}]}, "no 'best_epoch' in run 1: expected the result of several seeds"),
+        (folds_result, {"train_seconds": True}, "'train_seconds' is true: expected a number"),
+    ],
+)
+def test_a_value_of_another_kind_is_named(made, changes, message):
+    with pytest.raises(UserError) as error:
+        results.from_json(made().to_json() | changes, "result.json")
+    assert message in str(error.value)
+
+
+def test_the_runs_inside_a_folder(tmp_path):
+    for name in ("seed_3", "seed_4", "fold_01", "seed_5", "report"):
+        (tmp_path / name).mkdir()
+    for name in ("seed_3", "seed_4", "fold_01", "report"):
+        (tmp_path / name / "config.json").write_text("{}")
+    assert results.runs_inside(tmp_path) == ["fold_01", "seed_3", "seed_4"]
+    assert seeds_result().folders == ("seed_3", "seed_4")
+    assert folds_result().folders == ("fold_01", "fold_02")
+    assert run_result().folders == ()
