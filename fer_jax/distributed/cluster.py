@@ -22,11 +22,11 @@ from fer_jax.distributed.launch import Launch
 from fer_jax.distributed.watchdog import Watchdog
 from fer_jax.errors import Preempted, UserError
 
-HEARTBEAT_SECONDS = 30  # without a sign of life from a process until the others give up
-HANG_SECONDS = 600.0  # so long may all wait for a process, which may only be slow: to download its data, say
-MAX_BARRIER_MS = 24 * 3600 * 1000  # before that, who does not come is found to hang
-ALONE_SECONDS = 10**7  # nobody waits for a process alone: a shell or a sleeping laptop may suspend it for months
-FAREWELL_SECONDS = 5  # to find out, after a failure, which processes still answer
+HEARTBEAT_SECONDS = 30  # without a heartbeat from a process before the others abort
+HANG_SECONDS = 600.0  # that all may wait for one process, which may only be slow: to download its data, for example
+MAX_BARRIER_MS = 24 * 3600 * 1000  # never reached: the watchdog fires first
+ALONE_SECONDS = 10**7  # a single process may be suspended for months by a shell or a sleeping laptop
+FAREWELL_SECONDS = 5  # to find out after a failure which processes still answer
 EXIT_INTERRUPTED = 130  # shells' code for SIGINT
 
 
@@ -38,59 +38,24 @@ _watchdog: Watchdog | None = None  # where there are several processes
 def cluster(
     launch: Launch, heartbeat_seconds: int = HEARTBEAT_SECONDS, hang_seconds: float = HANG_SECONDS
 ) -> Iterator[None]:
-    """Inside, this process is one of `launch`'s: `jax.distributed` runs, and SIGTERM and SIGINT ask to stop.
+    """Inside, this process is one of `launch`'s: `jax.distributed` runs, and SIGTERM and SIGINT request a preemption.
 
-    A single process gets its own coordination service on the loopback address, so that one machine and a thousand
-    stop by the same code. On a laptop that cost 30 ms and 16 idle threads; the signal is noticed within 10 ms. Two
-    things had to be arranged: gRPC must not send loopback traffic to an HTTP proxy, where it hangs, and the CPU's
-    devices keep their collectives in shared memory, where they would go through gloo's sockets.
+    A process that dies or stops answering ends the others: after `heartbeat_seconds` the coordination service ends
+    them with its number, and one whose collective fails at once says within `FAREWELL_SECONDS` which process does not
+    answer. A process that answers but keeps the others waiting at a collective for `hang_seconds` ends them too.
 
-    A process that dies or stops answering ends the others: by `heartbeat_seconds` the coordination service ends them
-    with its number, and one whose collective fails at once says within `FAREWELL_SECONDS` who does not answer. One
-    that answers but does not come to where the others have waited for it for `hang_seconds` ends them too.
-
-    The first SIGINT asks to stop like SIGTERM does, a second one ends the process at once.
+    The first SIGINT requests a preemption like SIGTERM does; a second one ends the process at once.
     """
     import jax
 
-    host = launch.coordinator.rpartition(":")[0] if launch.coordinator else "127.0.0.1"
-    for name in ("no_grpc_proxy", "no_proxy"):  # gRPC reads the first that is set
-        os.environ[name] = ",".join(filter(None, (os.environ.get(name), host)))
-    jax.config.update("jax_check_proxy_envs", False)
-    arguments: dict[str, Any] = {"heartbeat_timeout_seconds": heartbeat_seconds}
+    _keep_from_proxies(launch.coordinator.rpartition(":")[0] if launch.coordinator else "127.0.0.1")
     if launch.launcher == "alone":
-        address = f"127.0.0.1:{_free_port()}"
-        arguments |= {
-            "coordinator_address": address,
-            "coordinator_bind_address": address,
-            "num_processes": 1,
-            "process_id": 0,
-            "cluster_detection_method": "deactivate",
-            "heartbeat_timeout_seconds": ALONE_SECONDS,
-        }
+        # A single process has no other to exchange data with through Gloo's sockets.
         jax.config.update("jax_cpu_collectives_implementation", None)
-    elif launch.launcher == "flags":
-        arguments |= {
-            "coordinator_address": launch.coordinator,
-            "num_processes": launch.num_processes,
-            "process_id": launch.process_id,
-            "cluster_detection_method": "deactivate",
-        }
-    elif launch.launcher in ("slurm", "ompi"):
-        arguments["cluster_detection_method"] = launch.launcher
-    jax.distributed.initialize(**arguments)
+    jax.distributed.initialize(**_initialize_arguments(launch, heartbeat_seconds))
     _listen_for_sigint()
     if jax.process_count() > 1:
-        logging.info(
-            "process %d of %d: %s, pid %d, %d device(s)",
-            jax.process_index(),
-            jax.process_count(),
-            socket.gethostname(),
-            os.getpid(),
-            jax.local_device_count(),
-        )
-        if jax.process_index():
-            logging.set_verbosity(logging.WARNING)  # the first speaks for all
+        _introduce()
     try:
         with _watched(hang_seconds):
             yield
@@ -102,10 +67,64 @@ def cluster(
         _abandon(error)
 
 
-def preemption_requested() -> bool:
-    """Whether this is the point at which all processes stop, because SIGTERM or SIGINT reached one of them.
+def _keep_from_proxies(host: str) -> None:
+    """gRPC must not send the coordinator's traffic to an HTTP proxy, where it hangs."""
+    import jax
 
-    Every process must call it equally often: the processes agree on a call that none has made yet.
+    for name in ("no_grpc_proxy", "no_proxy"):  # gRPC reads the first that is set
+        os.environ[name] = ",".join(filter(None, (os.environ.get(name), host)))
+    jax.config.update("jax_check_proxy_envs", False)
+
+
+def _initialize_arguments(launch: Launch, heartbeat_seconds: int) -> dict[str, Any]:
+    """What `jax.distributed.initialize` is called with.
+
+    A single process gets its own coordination service on the loopback address, so that preemption works by the same
+    code on one machine and on a thousand. On a laptop that costs 30 ms and 16 idle threads.
+    """
+    if launch.launcher == "alone":
+        address = f"127.0.0.1:{_free_port()}"
+        return {
+            "coordinator_address": address,
+            "coordinator_bind_address": address,
+            "num_processes": 1,
+            "process_id": 0,
+            "cluster_detection_method": "deactivate",
+            "heartbeat_timeout_seconds": ALONE_SECONDS,
+        }
+    arguments: dict[str, Any] = {"heartbeat_timeout_seconds": heartbeat_seconds}
+    if launch.launcher == "flags":
+        arguments |= {
+            "coordinator_address": launch.coordinator,
+            "num_processes": launch.num_processes,
+            "process_id": launch.process_id,
+            "cluster_detection_method": "deactivate",
+        }
+    elif launch.launcher in ("slurm", "ompi"):
+        arguments["cluster_detection_method"] = launch.launcher
+    return arguments
+
+
+def _introduce() -> None:
+    """Log which process this is; only the primary process logs its progress afterwards."""
+    import jax
+
+    logging.info(
+        "process %d of %d: %s, pid %d, %d device(s)",
+        jax.process_index(),
+        jax.process_count(),
+        socket.gethostname(),
+        os.getpid(),
+        jax.local_device_count(),
+    )
+    if not is_primary():
+        logging.set_verbosity(logging.WARNING)
+
+
+def preemption_requested() -> bool:
+    """Whether all processes stop at this call, because SIGTERM or SIGINT reached one of them.
+
+    Every process must call it equally often: the processes agree on a call that none of them has made yet.
     """
     from jax.experimental import multihost_utils
 
@@ -119,7 +138,7 @@ def heartbeat() -> None:
 
 
 def barrier() -> None:
-    """Wait until all processes have come here, longer than a collective may: those of CPUs give up after 30 s."""
+    """Wait for all processes, for longer than a collective can: those of CPUs time out after 30 s."""
     if _watchdog:
         heartbeat()
         _client().wait_at_barrier(f"meeting {next(_barriers)}", MAX_BARRIER_MS)
@@ -133,11 +152,11 @@ def is_primary() -> bool:
 
 
 def run_on_primary(function: Callable[[], Any]) -> Any:
-    """What `function()` returns in the first process, in every process; only the first calls it.
+    """What `function()` returns in the primary process, in every process; only the primary process calls it.
 
-    The value must be picklable: numbers, strings, numpy arrays and trees of them. A `UserError` is raised in every
-    process, and so is what the file system says about a path or a full disk. All processes must come here in the same
-    order; it waits for the first.
+        The value must be picklable: numbers, strings, numpy arrays and trees of them. A `UserError` is raised in every
+    process, and so is what the file system says about a path or a full disk. All processes must make these calls in the
+    same order; each waits for the primary process.
     """
     import jax
 

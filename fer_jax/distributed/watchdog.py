@@ -1,4 +1,4 @@
-"""Notices a process that hangs: it stays behind the others, though its network threads still answer."""
+"""Notices a process that hangs: it falls behind the others although its network threads still answer."""
 
 from __future__ import annotations
 
@@ -24,28 +24,30 @@ class Store(Protocol):
 
 
 class Watchdog:
-    """Counts how often this process came to where all wait for each other, and compares it with the others.
+    """Counts this process's heartbeats, one before each collective, and compares the count with the others'.
 
-    Who computes for long is not behind, for the others compute as long: only who is waited for is.
+    A slow process is not behind while its peers are busy too; only one that others wait for is.
     """
 
     def __init__(self, store: Store, process: int, seconds: float, clock: Callable[[], float] = time.monotonic):
         """`process` is this one's number; one that stays behind for `seconds` hangs."""
         self._store, self._process, self._seconds, self._clock = store, process, seconds, clock
-        self._arrivals = 0
+        self._heartbeats = 0
         self._behind: dict[tuple[int, int], float] = {}
 
     def heartbeat(self) -> None:
         """Note that this process is about to wait for the others; every process must call it equally often."""
-        self._arrivals += 1
+        self._heartbeats += 1
 
     def hanging(self) -> list[int]:
-        """Tell the others how far this process came, and say which ones hang."""
-        self._store.key_value_set(f"arrivals/{self._process}", str(self._arrivals), allow_overwrite=True)
+        """Publish how far this process came, and return the numbers of the processes that hang."""
+        self._store.key_value_set(f"heartbeats/{self._process}", str(self._heartbeats), allow_overwrite=True)
         now = self._clock()
-        found = {int(name.rpartition("/")[2]): int(count) for name, count in self._store.key_value_dir_get("arrivals")}
+        found = {
+            int(name.rpartition("/")[2]): int(count) for name, count in self._store.key_value_dir_get("heartbeats")
+        }
         last, furthest = min(found.values()), max(found.values())
-        # Since when each has been behind with that count: one that comes on begins anew.
+        # Since when each has been behind with that count: one that advances starts again.
         self._behind = {
             (process, count): self._behind.get((process, count), now)
             for process, count in found.items()
@@ -57,7 +59,7 @@ class Watchdog:
         """Look again and again, in a thread of its own, until the function that is returned is called.
 
         `end(message)` is called when processes hang, and is expected to end this one. One that finds itself hanging
-        writes to standard error where its main thread is, and lets the others speak first.
+        writes the stack of its main thread to standard error, and gives the others time to report first.
         """
         stopped, pause = threading.Event(), min(self._seconds / LOOKS, MAX_LOOK_SECONDS)
 
@@ -72,7 +74,7 @@ class Watchdog:
                     print("".join(["this process hangs here:\n", *traceback.format_stack(frame)]), file=sys.stderr)
                     stopped.wait(2 * pause)
                 if hanging:
-                    stopped.wait(2 * pause)  # for who hangs to say where: it ends when the first process does
+                    stopped.wait(2 * pause)  # for the hanging process to report: it ends with the primary process
                     names = ", ".join(map(str, hanging))
                     end(
                         f"process {names} hangs: the others have waited for it for {self._seconds:g} s, "
