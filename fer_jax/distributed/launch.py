@@ -45,7 +45,7 @@ def launch_of(
     """
     flags = {"--coordinator": coordinator, "--num_processes": num_processes, "--process_id": process_id}
     if any(value is not None for value in flags.values()):
-        if None in flags.values():
+        if coordinator is None or num_processes is None or process_id is None:
             raise UserError(f"{_found(flags)}: give all of {', '.join(flags)}, or none where a launcher sets them")
         if not 0 <= process_id < num_processes or not coordinator.rpartition(":")[2].isdigit():
             raise UserError(f"{_found(flags)}: expected host:port, a number of processes, and an id from 0 to one less")

@@ -21,6 +21,7 @@ class Store(Protocol):
 
     def key_value_dir_get(self, key: str) -> list[tuple[str, str]]:
         """All whose names begin with `key`, a slash and more: (name, value)."""
+        ...
 
 
 class Watchdog:
@@ -70,7 +71,7 @@ class Watchdog:
                 except RuntimeError:  # the coordination service is gone, and says so itself
                     return
                 if self._process in hanging:
-                    frame = sys._current_frames()[threading.main_thread().ident]
+                    frame = sys._current_frames()[threading.main_thread().ident or 0]
                     print("".join(["this process hangs here:\n", *traceback.format_stack(frame)]), file=sys.stderr)
                     stopped.wait(2 * pause)
                 if hanging:

@@ -35,7 +35,8 @@ def temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
     from scipy.optimize import minimize_scalar  # 0.3 s to import, of no use before a run's end
 
-    return float(np.exp(minimize_scalar(loss, bounds=LOG_TEMPERATURES, method="bounded").x))
+    found: Any = minimize_scalar(loss, bounds=LOG_TEMPERATURES, method="bounded")
+    return float(np.exp(found.x))
 
 
 def cross_fitted(logits: np.ndarray, labels: np.ndarray, seed: int = 0) -> np.ndarray:

@@ -63,7 +63,7 @@ def make_predict(model: nn.Module, config: ConfigDict) -> Callable:
     """
 
     def predict(variables: Tree, images: jax.Array) -> jax.Array:
-        def batch(_: None, x: jax.Array) -> tuple[None, jax.Array]:
+        def batch(_: None, x: jax.Array) -> tuple[None, Any]:
             inputs = crop.network_input(x, config.input.scaling, config.input.crop)
             return None, model.apply(variables, inputs, False)
 

@@ -127,7 +127,7 @@ class Checkpoints:
     def restore(self, template: TrainState, step: int | None = None) -> tuple[TrainState, dict[str, Any]] | None:
         """(state, host) of `step`, or of the newest that is whole; None when there is none.
 
-        The first process reads; all must call.
+        The primary process reads; all must call.
 
         Args:
           template: a state of the same structure and shapes; the result's leaves are numpy arrays.
@@ -136,7 +136,10 @@ class Checkpoints:
           UserError: when `step` is damaged or absent, or the checkpoint is of another format, network or optimiser.
         """
         found = cluster.run_on_primary(lambda: self._restore(template, step))
-        return found and (flax.serialization.from_state_dict(template, found[0]), found[1])
+        if found is None:
+            return None
+        arrays, host = found
+        return flax.serialization.from_state_dict(template, arrays), host
 
     def newest(self) -> dict[str, Any] | None:
         """The json beside the newest checkpoint that is whole, in every process; None when there is none."""

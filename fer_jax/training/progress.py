@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 
 @dataclasses.dataclass
@@ -34,5 +35,5 @@ class Progress:
     finished: bool = False
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
     label_names: tuple[str, ...] = ()
-    plateau: dict[str, float] = dataclasses.field(default_factory=dict)
-    early_stop: dict[str, float] = dataclasses.field(default_factory=dict)
+    plateau: dict[str, Any] = dataclasses.field(default_factory=dict)
+    early_stop: dict[str, Any] = dataclasses.field(default_factory=dict)

@@ -16,7 +16,7 @@ class PhaseTimer:
     """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter):
-        self.seconds = dict.fromkeys(PHASES, 0.0)
+        self.seconds: dict[str, float] = dict.fromkeys(PHASES, 0.0)
         self._clock, self._phase, self._since = clock, "startup", clock()
 
     def enter(self, phase: str) -> None:
