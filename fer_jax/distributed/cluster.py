@@ -154,7 +154,7 @@ def is_primary() -> bool:
 def run_on_primary(function: Callable[[], Any]) -> Any:
     """What `function()` returns in the primary process, in every process; only the primary process calls it.
 
-        The value must be picklable: numbers, strings, numpy arrays and trees of them. A `UserError` is raised in every
+    The value must be picklable: numbers, strings, numpy arrays and trees of them. A `UserError` is raised in every
     process, and so is what the file system says about a path or a full disk. All processes must make these calls in the
     same order; each waits for the primary process.
     """
