@@ -12,6 +12,7 @@ import functools
 import json
 import os
 import pathlib
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from fer_jax.preprocess import scaling
 
 FORMAT_VERSION = 1
 MANIFEST = "bundle.json"
+_IMPORTING = threading.Lock()
 # role: file name. The roles of graphs are also the names under which tools offer to run them.
 FILES = {
     "onnx": "model.onnx",
@@ -186,9 +188,11 @@ def _check_file(path: pathlib.Path, entry: Mapping[str, Any]) -> None:
 
 def _schema_problem(manifest: Any) -> str | None:
     """The most telling violation of the schema in one line, or None."""
-    import jsonschema  # a tenth of a second, which commands that read no bundle need not wait for
+    with _IMPORTING:  # several threads may read their first bundle at once
+        from jsonschema import exceptions  # a tenth of a second, which commands that read no bundle need not wait for
 
-    error = jsonschema.exceptions.best_match(_validator().iter_errors(manifest))
+        validator = _validator()
+    error = exceptions.best_match(validator.iter_errors(manifest))
     if error is None:
         return None
     where = ".".join(str(part) for part in error.absolute_path)

@@ -14,8 +14,8 @@ from fer_jax.errors import UserError
 
 GRAPHS = ("onnx", "float16", "int8", "stablehlo")  # the roles of a bundle's files that can be run
 BATCH = 64  # images that go through at a time
-# Of ONNX Runtime. Each runs whole images: the layers of small nets are shorter than handing them to other threads takes
-# (or those would have to spin, and eat what the search for faces needs).
+# Of ONNX Runtime. Each runs whole images: the layers of small networks take less time than handing them to another
+# thread, unless that thread spins, which takes the processor from the search for faces.
 THREADS = 2
 MIN_IMAGES_PER_THREAD = 4  # fewer are done before another has begun
 
@@ -26,7 +26,7 @@ Graph = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
 def open_graph(path: str | os.PathLike, role: str, threads: int = THREADS) -> Graph:
-    """The function in an exported file: StableHLO on JAX' default device, the others in ONNX Runtime on the CPU.
+    """The function in an exported file: StableHLO on JAX's default device, the others in ONNX Runtime on the CPU.
 
     It takes uint8 (batch, size, size, channels) of any batch from 1 on and gives "logits" float32 (batch, classes)
     and, where the network has them, "class_maps" float32 (batch, h, w, classes).
@@ -34,7 +34,7 @@ def open_graph(path: str | os.PathLike, role: str, threads: int = THREADS) -> Gr
     Args:
       path: the file.
       role: one of `GRAPHS`.
-      threads: over so many, at most, ONNX Runtime divides a batch.
+      threads: maximum number of ONNX Runtime threads among which a batch is divided.
 
     Raises:
       UserError: the file cannot be loaded, or needs JAX and there is none.
@@ -86,4 +86,9 @@ def _onnx(path: str | os.PathLike) -> Graph:
             "install a newer onnxruntime or export the bundle again"
         ) from error
     names = [output.name for output in session.get_outputs()]
-    return lambda images: dict(zip(names, session.run(names, {"images": images}), strict=True))
+
+    def run(images: np.ndarray) -> dict[str, np.ndarray]:
+        outputs = session.run(names, {"images": images})
+        return {name: np.asarray(output) for name, output in zip(names, outputs, strict=True)}
+
+    return run

@@ -92,12 +92,14 @@ class Haar:
         )
         boxes = [(np.asarray(box, np.float64) - (rim, rim, 0, 0)) * scale for box in boxes]
         return [
-            Face(box, self._roll(grey, box) if self._eyes else 0.0, haar_score(int(count)))
+            Face(box, self._roll(grey, box), haar_score(int(count)))
             for box, count in zip(boxes, np.ravel(windows), strict=True)
         ]
 
     def _roll(self, grey: np.ndarray, box: np.ndarray) -> float:
-        """Slope of the best pair of eyes in the upper part of a face."""
+        """Slope of the best pair of eyes in the upper part of a face, 0 where none are looked for."""
+        if self._eyes is None:
+            return 0.0
         side = 192  # pixels, for every face: in smaller ones fewer eyes are found
         upper = cv2.resize(cropping.cut(grey, box), (side, side), interpolation=cv2.INTER_AREA)[: side * 5 // 8]
         boxes = self._eyes.detectMultiScale(
@@ -238,7 +240,8 @@ def _cascade(file: str) -> Any:
     if not hasattr(cv2, "CascadeClassifier"):
         raise UserError(f"OpenCV {cv2.__version__} has no Haar cascades any more: {remedy}")
     try:
-        text = pathlib.Path(cv2.data.haarcascades, file).read_text(encoding="utf-8")
+        folder = cv2.data.haarcascades  # pyright: ignore[reportAttributeAccessIssue] OpenCV makes it when imported
+        text = pathlib.Path(folder, file).read_text(encoding="utf-8")
     except OSError:
         raise UserError(f"this OpenCV {cv2.__version__} carries no {file}: {remedy}") from None
     cascade = cv2.CascadeClassifier()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -34,6 +35,28 @@ class Prediction:
     uncertain: bool
 
 
+def _check_crops(crops: Any) -> None:
+    """UserError, saying which crop it is and what to do, unless these are what `Classifier.prepare` takes."""
+    if isinstance(crops, np.ndarray) and crops.ndim < 4:
+        raise UserError(f"one array of shape {crops.shape} where a list of images was expected: give [image]")
+    if crops is None or isinstance(crops, str | bytes | os.PathLike):
+        raise UserError(f"{crops!r} where a list of images was expected: read them with cv2.imread or cv2.VideoCapture")
+    for i, crop in enumerate(crops):
+        if crop is None:
+            raise UserError(f"image {i} is None: a read failed, such as cv2.imread of a path where there is no image")
+        if not isinstance(crop, np.ndarray):
+            raise UserError(f"image {i} is a {type(crop).__name__}: expected a NumPy array, uint8 (H, W) or (H, W, 3)")
+        if crop.dtype != np.uint8:
+            raise UserError(f"image {i} is {crop.dtype} {crop.shape}: expected uint8 in 0..255; scale and convert it")
+        if crop.ndim not in (2, 3) or crop.shape[2:] not in ((), (1,), (3,)):
+            raise UserError(
+                f"image {i} has the shape {crop.shape}: expected (H, W) or (H, W, 1), grey, or (H, W, 3), BGR; drop an "
+                "alpha channel by image[..., :3]"
+            )
+        if not crop.size:
+            raise UserError(f"image {i} has the shape {crop.shape} and no pixels: expected a part of a frame")
+
+
 class Classifier:
     """The network of a bundle, with its preprocessing and calibration.
 
@@ -48,9 +71,9 @@ class Classifier:
 
         Args:
           path: folder of the bundle.
-          runtime: "onnx", "int8" or "float16" run that graph in ONNX Runtime on the CPU, "jax" the StableHLO on JAX'
-            default device.
-          threads: over so many, at most, ONNX Runtime divides the faces of one call.
+          runtime: "onnx", "int8" or "float16" run that graph in ONNX Runtime on the CPU, "jax" runs the StableHLO on
+            JAX's default device.
+          threads: maximum number of ONNX Runtime threads among which the faces of one call are divided.
 
         Raises:
           UserError: no bundle, not a whole one, or none for this runtime.
@@ -66,7 +89,7 @@ class Classifier:
         self.has_maps = "class_maps" in self._run(np.zeros((1, spec.size, spec.size, spec.channels), np.uint8))
 
     def __call__(self, crops: Sequence[np.ndarray]) -> list[Prediction]:
-        """What each crop shows; see `prepare` for what a crop may be. All go through the network as one batch."""
+        """What each of N crops shows; see `prepare` for what a crop may be. All go through the network as one batch."""
         return [
             Prediction(self.labels, row, self.labels[row.argmax()], self.is_uncertain(row))
             for row in self.probabilities(crops)
@@ -102,23 +125,17 @@ class Classifier:
         """The pixels the network takes, made by the same function as its training data.
 
         Args:
-          crops: uint8 (H, W) or (H, W, 1) grey, or (H, W, 3) BGR, each of any size.
+          crops: list of N images, uint8 (H, W) or (H, W, 1) grey, or (H, W, 3) BGR, each of any size; or an array
+            (N, H, W, C) of them.
 
         Returns:
           uint8 (N, size, size, channels).
 
         Raises:
-          ValueError: a crop of another kind, or without pixels.
+          UserError: one image where a list of them was meant, or a crop of another kind or without pixels.
         """
         spec = self.bundle.input
-        for crop in crops:
-            if (
-                crop.dtype != np.uint8
-                or crop.size == 0
-                or crop.ndim not in (2, 3)
-                or crop.shape[2:] not in ((), (1,), (3,))
-            ):
-                raise ValueError(f"a crop must be uint8 (H, W), (H, W, 1) or (H, W, 3), got {crop.dtype} {crop.shape}")
+        _check_crops(crops)
         return image_files.fit_all(
             (cv2.cvtColor(crop, cv2.COLOR_BGR2RGB) if crop.shape[2:] == (3,) else crop for crop in crops),
             len(crops),

@@ -33,12 +33,12 @@ _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
 _AS_FAR_FROM_BLACK_AS_FROM_WHITE = 0.18  # relative luminance, by the contrast of WCAG 2
 _FONT = cv2.FONT_HERSHEY_DUPLEX
 _PANEL_OPACITY = 0.65
-# of places in a face that speak for its name, and against it; as strong as they speak, at most so opaque
+# the tint of places in a face that are evidence for its name, and against it, and its greatest opacity
 FOR, AGAINST = (43, 24, 178), (172, 102, 33)
 TINT_OPACITY = 0.65
-# names are this much smaller than before where more than that share of them would cover another name or face; a scale
-# below the smallest cannot be read
-_NAME_SIZES, _MAY_COVER, _SMALLEST_SCALE = (1.0, 0.7, 0.7, 0.7), 0.1, 0.7
+# names become this much smaller, again and again, while more than that share of them would cover another name or face;
+# below the smallest scale they cannot be read
+_NAME_SIZES, _MAY_COVER, _MIN_SCALE = (0.7, 0.7, 0.7), 0.1, 0.7
 # another face becomes the one of the single view when the present one is smaller than this share of it
 _KEEPS_UNTIL = 0.8
 
@@ -55,7 +55,7 @@ class Overlay:
     def draw(self, scene: FrameResult, view: str, explain: bool = False) -> np.ndarray:
         """A copy of the frame with its faces: all of them, or the largest one and a bar for every class.
 
-        With `explain`, what speaks for a face's name is tinted red and what speaks against it blue.
+        With `explain`, evidence for a face's name is tinted red and evidence against it blue.
         """
         image = scene.frame.image.copy()
         pen = _Pen(image)
@@ -94,11 +94,12 @@ class Overlay:
         """Each face's name beside its box, in smaller letters where a crowd leaves no room for large ones."""
         boxes = np.array([reading.box for reading in readings]).reshape(-1, 4)
         texts = [self._text(reading) for reading in readings]
+        places, covering = _arrange(pen, boxes, texts)
         for size in _NAME_SIZES:
-            pen = _Pen(pen.image, max(size * pen.scale, min(_SMALLEST_SCALE, pen.scale)))
-            places, covering = _arrange(pen, boxes, texts)
             if covering <= _MAY_COVER * len(texts):
                 break
+            pen = _Pen(pen.image, max(size * pen.scale, min(_MIN_SCALE, pen.scale)))
+            places, covering = _arrange(pen, boxes, texts)
         for reading, text, place in zip(readings, texts, places, strict=True):
             pen.label(text, place[:2], self._colour(reading))
 

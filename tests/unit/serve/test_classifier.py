@@ -1,3 +1,4 @@
+import subprocess
 import sys
 
 import numpy as np
@@ -91,12 +92,62 @@ def _softmax(logits):
     return exponentials / exponentials.sum()
 
 
+GOOD = np.zeros((4, 4), np.uint8)
+
+
 @pytest.mark.parametrize(
-    "crop", [np.zeros((4, 4), np.float32), np.zeros((0, 4), np.uint8), np.zeros((4, 4, 4), np.uint8)]
+    ("crop", "message"),
+    [
+        (None, r"image 1 is None: a read failed, such as cv2\.imread"),
+        (np.zeros((4, 4), np.float32), r"image 1 is float32 \(4, 4\): expected uint8 in 0\.\.255"),
+        (np.zeros((4, 4, 4), np.uint8), r"image 1 has the shape \(4, 4, 4\): .* drop an alpha channel"),
+        (np.zeros((4, 4, 2), np.uint8), r"image 1 has the shape \(4, 4, 2\)"),
+        (np.zeros(4, np.uint8), r"image 1 has the shape \(4,\)"),
+        (np.zeros((0, 4), np.uint8), r"image 1 has the shape \(0, 4\) and no pixels"),
+        ([[1, 2], [3, 4]], "image 1 is a list: expected a NumPy array"),
+        ("face.png", "image 1 is a str: expected a NumPy array"),
+    ],
 )
-def test_what_is_no_crop_is_refused(classifier, crop):
-    with pytest.raises(ValueError, match="a crop must be uint8"):
-        classifier([crop])
+def test_what_is_no_crop_is_refused_by_its_number(classifier, crop, message):
+    for ask in (classifier, classifier.probabilities, classifier.classify, classifier.prepare):
+        with pytest.raises(UserError, match=message):
+            ask([GOOD, crop])
+
+
+@pytest.mark.parametrize("shape", [(48, 64), (48, 64, 1), (48, 64, 3), (3, 48, 64)])
+def test_one_image_is_no_list_of_them(classifier, shape):
+    with pytest.raises(UserError, match=r"one array of shape .* where a list of images was expected: give \[image\]"):
+        classifier(np.zeros(shape, np.uint8))
+
+
+@pytest.mark.parametrize("crops", [None, "face.png"])
+def test_no_list_at_all(classifier, crops):
+    with pytest.raises(UserError, match="where a list of images was expected: read them with"):
+        classifier(crops)
+
+
+def test_an_array_of_images_is_a_list_of_them(classifier):
+    assert len(classifier(np.zeros((5, 8, 8, 3), np.uint8))) == 5
+
+
+def test_a_bundle_opened_by_several_threads_at_once(brightness_bundle):
+    """In a process of its own: what is imported and built at the first use must not be met half done."""
+    code = f"""
+import concurrent.futures, threading
+import numpy as np
+barrier = threading.Barrier(8)
+def work(i):
+    barrier.wait()
+    from fer_jax.serve.classifier import Classifier
+    classifier = Classifier({str(brightness_bundle)!r})
+    return [classifier([np.full((9, 9), 255 * (i % 7) // 7 + 18, np.uint8)])[0].label for _ in range(20)]
+with concurrent.futures.ThreadPoolExecutor(8) as pool:
+    results = list(pool.map(work, range(8)))
+assert [set(labels) for labels in results[:7]] == [{{name}} for name in {FER2013!r}], results
+"""
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
 
 
 def test_a_runtime_the_bundle_has_no_graph_for(brightness_bundle):

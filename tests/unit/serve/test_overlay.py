@@ -166,7 +166,7 @@ def test_a_crowd_gets_smaller_names(monkeypatch):
 
     assert scales(1) == {3.0}
     [small] = scales(200)
-    assert overlay._SMALLEST_SCALE <= small < 1.5
+    assert overlay._MIN_SCALE <= small < 1.5
 
 
 @settings(deadline=None, max_examples=60)
