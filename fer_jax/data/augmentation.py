@@ -8,7 +8,9 @@ The order is geometry (one resampling), brightness and contrast, erasing, then m
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,9 +18,11 @@ from jax.scipy.ndimage import map_coordinates
 from ml_collections import ConfigDict
 
 from fer_jax.errors import UserError
+from fer_jax.ops import platforms
 from fer_jax.preprocess import crop
 
 WHITE = 255.0
+Warp = Callable[..., jax.Array]  # called as `warp`
 PURPOSES = ("augment", "crop", "dropout")  # of a step's random numbers
 
 
@@ -46,7 +50,12 @@ class Draws(NamedTuple):
 
 
 def augment(
-    config: ConfigDict, images: jax.Array, targets: jax.Array, keys: jax.Array, sharp: bool | jax.Array = False
+    config: ConfigDict,
+    images: jax.Array,
+    targets: jax.Array,
+    keys: jax.Array,
+    sharp: bool | jax.Array = False,
+    resample: Warp | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """Images and targets as the network is trained on them, before scaling.
 
@@ -56,6 +65,7 @@ def augment(
       targets: float32 (N, classes), every row a distribution.
       keys: typed PRNG keys (N,), one an example.
       sharp: bool (), True for images without rotation, shift and zoom: nothing is interpolated.
+      resample: the platform's, see `warp_of`; None is `warp`.
 
     Returns:
       float32 images (N, H, W, C) in 0..255 and float32 targets (N, classes).
@@ -71,7 +81,7 @@ def augment(
     if config.rotation or config.shift or config.zoom or config.crop_padding:
         # At whole pixels the interpolation gives the pixels themselves, bit by bit.
         rotation, shift, zoom = (jnp.where(sharp, 0.0, limit) for limit in (config.rotation, config.shift, config.zoom))
-        images = warp(
+        images = (resample or warp)(
             images,
             affine_matrices(
                 (height, width),
@@ -120,6 +130,7 @@ def training_inputs(
     positions: jax.Array,
     seed: int | jax.Array | None = None,
     sharp: bool | jax.Array = False,
+    resample: Warp | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """What the network gets in a training step: augmented, cropped at random and scaled.
 
@@ -132,6 +143,7 @@ def training_inputs(
         same whatever the number of devices.
       seed: int scalar, of one of several models that are trained together; None is `config.seed`.
       sharp: bool scalar, whether the step is in the `config.augment.sharp_share` at the end, see `augment`.
+      resample: as in `augment`.
 
     Returns:
       float32 inputs (N, h, w, C) in the range of the scaling, and float32 targets (N, classes).
@@ -141,7 +153,9 @@ def training_inputs(
         return jax.vmap(lambda position: jax.random.fold_in(key, position))(positions)
 
     seed = config.seed if seed is None else seed
-    images, targets = augment(config.augment, images, targets, keys_of(step_key(seed, step, "augment")), sharp)
+    images, targets = augment(
+        config.augment, images, targets, keys_of(step_key(seed, step, "augment")), sharp, resample
+    )
     if config.input.crop:
         images = random_crop(images, config.input.crop, keys_of(step_key(seed, step, "crop")))
     return crop.network_input(images, config.input.scaling), targets
@@ -218,21 +232,86 @@ def warp(images: jax.Array, matrices: jax.Array, interpolation: str = "bilinear"
     return jax.vmap(every_channel)(images.astype(jnp.float32), matrices)
 
 
+def warp_of(platform: str | None = None, dtype: Any = None) -> Warp:
+    """The fastest of the functions that do what `warp` does, on this platform (see `fer_jax.ops.platforms`).
+
+    TPUs have no fast way to read single pixels, and multiply matrices instead; the caches of CPUs and GPUs do.
+
+    Args:
+      dtype: of the network's computation: in bfloat16 the products are too, see `warp_by_products`.
+    """
+    if platforms.implementation("auto", platform) != "tpu":
+        return warp
+    return functools.partial(warp_by_products, dtype=dtype)
+
+
+def warp_by_products(
+    images: jax.Array, matrices: jax.Array, interpolation: str = "bilinear", dtype: Any = None
+) -> jax.Array:
+    """`warp` without reading single pixels: one matrix product an image, and a weighted sum over its rows.
+
+    Along a row the interpolated value is the first pixel and the differences between neighbours, each times how much of
+    it lies before the place: a matrix product of the differences with these weights. Of the rows of the result each
+    output pixel takes the two or four that are near it.
+
+    Args:
+      images, matrices, interpolation: as in `warp`.
+      dtype: of the product's factors. In bfloat16 the differences of uint8 images are exact and their weights have 8
+        bits: the result is off by at most 1/512 of the difference between neighbouring pixels, bilinear, and by about
+        as much bicubic. None is float32 and equal to `warp` but for rounding; as are images other than uint8.
+
+    Returns:
+      float32 (N, H, W, C); at whole pixels the pixels themselves, bit by bit.
+    """
+    count, height, width, channels = images.shape
+    exact = dtype is None or images.dtype != jnp.uint8
+    pixels = jnp.moveaxis(images.astype(jnp.promote_types(images.dtype, jnp.float32)), 3, 1)
+    pixels = pixels.reshape(count, channels * height, width)
+    y, x = jnp.divmod(jnp.arange(height * width), width)
+    at_x, at_y = (
+        matrices[:, axis, :1] * x + matrices[:, axis, 1:2] * y + matrices[:, axis, 2:] for axis in (0, 1)
+    )  # (N, places)
+    differences, before = pixels[:, :, 1:] - pixels[:, :, :-1], _shares_before(at_x, width, interpolation)
+    if not exact:
+        differences, before = (factor.astype(dtype).astype(pixels.dtype) for factor in (differences, before))
+    along_rows = jnp.einsum("nrq,nqs->nrs", differences, before, precision="highest" if exact else "default")
+    along_rows = (along_rows + pixels[:, :, :1]).reshape(count, channels, height, height * width)
+    warped = (along_rows * _shares_of(at_y, height, interpolation)[:, None]).sum(2)
+    return jnp.moveaxis(warped, 1, 2).reshape(images.shape)
+
+
+def _shares_before(at: jax.Array, size: int, interpolation: str) -> jax.Array:
+    """(N, size - 1, places): how much of the step from each pixel to the next lies before each place (N, places)."""
+    pixel = jnp.arange(size - 1)[:, None]
+    if interpolation == "bilinear":
+        return jnp.clip(at[:, None] - pixel.astype(at.dtype), 0, 1)
+    return sum(jnp.where(index[:, None] > pixel, weight[:, None], 0) for index, weight in _taps(at, size))
+
+
+def _shares_of(at: jax.Array, size: int, interpolation: str) -> jax.Array:
+    """(N, size, places): the weight of each pixel of a line at each place (N, places)."""
+    pixel = jnp.arange(size)[:, None]
+    if interpolation == "bilinear":
+        return jnp.maximum(0, 1 - jnp.abs(jnp.clip(at, 0, size - 1)[:, None] - pixel.astype(at.dtype)))
+    return sum(jnp.where(index[:, None] == pixel, weight[:, None], 0) for index, weight in _taps(at, size))
+
+
 def _bilinear(pixels: jax.Array, at_y: jax.Array, at_x: jax.Array) -> jax.Array:
     return map_coordinates(pixels, [at_y, at_x], order=1, mode="nearest")
 
 
 def _bicubic(pixels: jax.Array, at_y: jax.Array, at_x: jax.Array) -> jax.Array:
-    def taps(at: jax.Array, size: int) -> list[tuple[jax.Array, jax.Array]]:
-        """The four pixels along one axis that a place between them is made of, and their weights."""
-        before = jnp.floor(at)
-        return [
-            (jnp.clip(before.astype(jnp.int32) + i, 0, size - 1), weight)
-            for i, weight in enumerate(_cubic_weights(at - before), -1)
-        ]
-
-    rows, columns = taps(at_y, pixels.shape[0]), taps(at_x, pixels.shape[1])
+    rows, columns = _taps(at_y, pixels.shape[0]), _taps(at_x, pixels.shape[1])
     return sum(by_y * sum(by_x * pixels[row, column] for column, by_x in columns) for row, by_y in rows)
+
+
+def _taps(at: jax.Array, size: int) -> list[tuple[jax.Array, jax.Array]]:
+    """The four pixels along one axis that a place between them is made of, and their weights."""
+    before = jnp.floor(at)
+    return [
+        (jnp.clip(before.astype(jnp.int32) + i, 0, size - 1), weight)
+        for i, weight in enumerate(_cubic_weights(at - before), -1)
+    ]
 
 
 def _cubic_weights(t: jax.Array, a: float = -0.75) -> tuple[jax.Array, ...]:

@@ -1,8 +1,9 @@
 """Layers with the parameters and results of Flax' own, whose implementation can be chosen.
 
-`implementation="plain"` uses `lax` operations as Flax does: the reference, and what is exported. `"fast"` uses
-`fer_jax.ops`, rewritten where XLA's CPU backend is slow. `"auto"` is the one measured to be faster on the default
-backend. Parameter names and shapes do not depend on it.
+`implementation="plain"` uses `lax` operations as Flax does: the reference, and what is exported. "cpu", "gpu" and "tpu"
+use what `fer_jax.ops` has for that platform, the fastest measured there or, for TPUs and GPUs, the fastest by their
+compilers' estimates. "auto" is the one of JAX's default backend; `fer_jax.models.registry` replaces it by that of the
+devices a program is made for. Parameter names and shapes do not depend on it.
 """
 
 from __future__ import annotations
@@ -15,19 +16,31 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from fer_jax.ops import convolution, normalization, plain_convolution, pooling
+from fer_jax.ops import (
+    convolution,
+    fused_normalization,
+    index_pooling,
+    normalization,
+    plain_convolution,
+    platforms,
+    pooling,
+)
 
 Dtype = Any
-
-
-def _fast(implementation: str) -> bool:
-    return implementation == "fast" or (implementation == "auto" and jax.default_backend() == "cpu")
 
 
 def _convolve(x: jax.Array, kernel: jax.Array, strides: int, padding: str, groups: int = 1) -> jax.Array:
     return lax.conv_general_dilated(
         x, kernel, (strides, strides), padding, feature_group_count=groups, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
+
+
+def _convolve_on_cpu(x: jax.Array, kernel: jax.Array, strides: int, padding: str) -> jax.Array:
+    if kernel.shape[:2] == (1, 1):
+        return convolution.pointwise(x, kernel, strides)
+    if strides == 1:
+        return convolution.dense(x, kernel, padding)
+    return plain_convolution.convolve(x, kernel, strides, padding)
 
 
 class Conv(nn.Module):
@@ -50,14 +63,11 @@ class Conv(nn.Module):
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros_init(), (self.features,), jnp.float32)
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
-        if not _fast(self.implementation):
-            y = _convolve(x, kernel, self.strides, self.padding)
-        elif self.kernel_size == (1, 1):
-            y = convolution.pointwise(x, kernel, self.strides)
-        elif self.strides == 1:
-            y = convolution.dense(x, kernel, self.padding)
+        implementation = platforms.implementation(self.implementation)
+        if implementation == "cpu":
+            y = _convolve_on_cpu(x, kernel, self.strides, self.padding)
         else:
-            y = plain_convolution.convolve(x, kernel, self.strides, self.padding)
+            y = _convolve(x, kernel, self.strides, self.padding)
         return y if bias is None else y + bias
 
 
@@ -85,8 +95,14 @@ class SeparableConv(nn.Module):
         pointwise = self.param(
             "pointwise_kernel", nn.initializers.glorot_uniform(), (1, 1, channels, self.features), jnp.float32
         )
+        implementation = platforms.implementation(self.implementation)
+        if implementation in ("gpu", "tpu"):
+            # A matrix unit is mostly idle at few channels: nine times the products cost less than a grouped one's.
+            dense = depthwise[:, :, 0, :, None] * pointwise[0]
+            x, dense = nn.dtypes.promote_dtype(x, dense, dtype=self.dtype)
+            return _convolve(x, dense, 1, self.padding)
         x, depthwise, pointwise = nn.dtypes.promote_dtype(x, depthwise, pointwise, dtype=self.dtype)
-        if _fast(self.implementation):
+        if implementation == "cpu":
             return convolution.pointwise(convolution.depthwise(x, depthwise, 1, self.padding), pointwise)
         return _convolve(_convolve(x, depthwise, 1, self.padding, groups=channels), pointwise, 1, "VALID")
 
@@ -97,6 +113,8 @@ class BatchNorm(nn.Module):
     Parameters "scale", "bias" (C,), statistics "mean", "var" (C,) in collection "batch_stats". `axis_name` is the
     mapped axis over which the statistics of a training batch are averaged, or None for those of the local batch. The
     running variance is the biased one, as in Keras and Flax.
+
+    `pool` (window, strides, padding) max-pools the result, which a GPU or TPU does before it normalises.
     """
 
     momentum: float = 0.99
@@ -104,6 +122,7 @@ class BatchNorm(nn.Module):
     axis_name: str | None = None
     dtype: Dtype | None = None
     implementation: str = "auto"
+    pool: tuple[int, int, str] | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -115,16 +134,26 @@ class BatchNorm(nn.Module):
         (x,) = nn.dtypes.promote_dtype(x, dtype=self.dtype)
         axis_name = None if self.is_initializing() else self.axis_name
         if not train:
-            return _normalize(x, running_mean.value, running_var.value, scale, bias, self.epsilon)
-        if _fast(self.implementation):
+            return self._pooled(_normalize(x, running_mean.value, running_var.value, scale, bias, self.epsilon))
+        implementation = platforms.implementation(self.implementation)
+        if implementation in ("gpu", "tpu") and x.ndim == 4:
+            gpu = implementation == "gpu"
+            pool = self.pool and fused_normalization.Pool(*self.pool, by_index=gpu)
+            y, mean, var = fused_normalization.batch_norm(x, scale, bias, self.epsilon, axis_name, pool, gpu)
+        elif implementation == "cpu":
             y, mean, var = normalization.batch_norm(x, scale, bias, self.epsilon, axis_name)
+            y = self._pooled(y)
         else:
             mean, var = _moments(x, axis_name)
-            y = _normalize(x, mean, var, scale, bias, self.epsilon)
+            y = self._pooled(_normalize(x, mean, var, scale, bias, self.epsilon))
         if not self.is_initializing():
             for running, batch in ((running_mean, mean), (running_var, var)):
                 running.value = self.momentum * running.value + (1 - self.momentum) * batch
         return y
+
+    @nn.nowrap
+    def _pooled(self, y: jax.Array) -> jax.Array:
+        return y if self.pool is None else max_pool(y, *self.pool, implementation=self.implementation)
 
 
 def _moments(x: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array]:
@@ -147,6 +176,9 @@ def max_pool(
 ) -> jax.Array:
     """Maximum over `window` x `window` of (N, H, W, C); stride `window` unless given."""
     strides = window if strides is None else strides
-    if _fast(implementation):
+    implementation = platforms.implementation(implementation)
+    if implementation == "cpu":
         return pooling.max_pool(x, window, strides, padding)
+    if implementation == "gpu":
+        return index_pooling.max_pool(x, window, strides, padding)
     return nn.max_pool(x, window_shape=(window, window), strides=(strides, strides), padding=padding)

@@ -42,8 +42,8 @@ class MiniXception(Network):
             x = self._separable_conv(features, f"{block}_conv1")(x)
             x = nn.relu(self.norm(name=f"{block}_norm1")(x, train))
             x = self._separable_conv(features, f"{block}_conv2")(x)
-            x = self.norm(name=f"{block}_norm2")(x, train)
-            x = self.max_pool(3, 2, "SAME", name=f"{block}_pool")(x) + residual
+            names = f"{block}_norm2", f"{block}_pool"
+            x = self.norm_and_max_pool(x, train, 3, 2, "SAME", names=names) + residual
         maps = at_least_float32(self.conv(self.num_classes, name="classes_conv")(self.tap_features(x)))
         self.sow("intermediates", "class_maps", maps)
         return GlobalAveragePool(name="pool")(maps)

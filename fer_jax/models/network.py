@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -13,6 +14,7 @@ import numpy as np
 from flax.linen.summary import _get_module_table
 
 from fer_jax.models import layers
+from fer_jax.ops import platforms
 
 # {(collection, layer, parameter): array}: a network's variables, flat
 Arrays = dict[tuple[str, str, str], np.ndarray]
@@ -54,6 +56,33 @@ class Network(nn.Module):
     def max_pool(self, window: int, strides: int | None = None, padding: str = "VALID", *, name: str) -> MaxPool:
         """Max-pooling with stride `window` unless given."""
         return MaxPool(window, strides, padding, self.implementation, name=name)
+
+    @nn.nowrap
+    def norm_and_max_pool(
+        self,
+        x: jax.Array,
+        train: bool,
+        window: int,
+        strides: int | None = None,
+        padding: str = "VALID",
+        *,
+        names: tuple[str, str],
+        activation: Callable[[jax.Array], jax.Array] = lambda x: x,
+        **options: Any,
+    ) -> jax.Array:
+        """BatchNorm, `activation` and max-pooling of (N, H, W, C); GPUs and TPUs pool before they normalise.
+
+        Args:
+          names: of the two layers.
+          activation: not decreasing, so that it may as well follow the pooling.
+          options: of `layers.BatchNorm`.
+        """
+        norm_name, pool_name = names
+        if platforms.implementation(self.implementation) in ("gpu", "tpu"):
+            pool = (window, window if strides is None else strides, padding)
+            return activation(self.norm(name=norm_name, pool=pool, **options)(x, train))
+        x = activation(self.norm(name=norm_name, **options)(x, train))
+        return self.max_pool(window, strides, padding, name=pool_name)(x)
 
     @nn.nowrap
     def dense(self, features: int, *, name: str) -> nn.Dense:
@@ -164,6 +193,8 @@ class Layer(NamedTuple):
 
 def layers_of(model: Network, input_shape: tuple[int, ...]) -> list[Layer]:
     """The layers of `model` for images of `input_shape` (H, W, C), in the order they are called. Allocates nothing."""
+    # As "plain", whose layers are the same on every platform.
+    model = model.clone(implementation="plain")
     rows = _get_module_table(model, depth=1, show_repeated=False, compute_flops=False, compute_vjp_flops=False)(
         jax.random.key(0), jnp.zeros((1, *input_shape)), False
     )

@@ -18,6 +18,7 @@ from fer_jax.models.resnet18 import ResNet18
 from fer_jax.models.six_conv import SixConv
 from fer_jax.models.vgg import Vgg
 from fer_jax.models.vgg16 import Vgg16
+from fer_jax.ops import platforms
 
 WHOLE_BFLOAT16 = "--xla_cpu_experimental_ynn_fusion_type="  # the flag that leaves YNNPACK out
 
@@ -75,25 +76,32 @@ def arguments(name: str) -> set[str]:
 
 
 def from_config(
-    config: ConfigDict, num_classes: int, axis_name: str | None = None, implementation: str = "auto"
+    config: ConfigDict,
+    num_classes: int,
+    axis_name: str | None = None,
+    implementation: str = "auto",
+    platform: str | None = None,
 ) -> Network:
     """The network of `config.model`, computing in `config.dtype`: "auto" is bfloat16 on accelerators, float32 on CPUs.
 
-    Arguments and errors are those of `create`; also UserError for bfloat16 where JAX computes NaN in it.
+    `platform` is that of the devices the network will run on, see `fer_jax.ops.platforms`; None is JAX's default
+    backend. The other arguments and errors are those of `create`; also UserError for bfloat16 where JAX computes NaN in
+    it.
     """
-    if config.dtype == "bfloat16" and jax.default_backend() == "cpu" and _cpu_bfloat16_is_broken():
+    platform = platform or jax.default_backend()
+    if config.dtype == "bfloat16" and platform == "cpu" and _cpu_bfloat16_is_broken():
         raise UserError(
             f"config.dtype is bfloat16, and JAX {jax.__version__} makes NaN of some bfloat16 convolutions "
             f"on CPUs: take float32, or set the environment's XLA_FLAGS to {WHOLE_BFLOAT16}"
         )
-    bfloat16 = config.dtype == "bfloat16" or (config.dtype == "auto" and jax.default_backend() != "cpu")
+    bfloat16 = config.dtype == "bfloat16" or (config.dtype == "auto" and platform != "cpu")
     return create(
         config.model.name,
         num_classes,
         config.model.args,
         dtype=jnp.bfloat16 if bfloat16 else None,
         axis_name=axis_name,
-        implementation=implementation,
+        implementation=platforms.implementation(implementation, platform),
     )
 
 

@@ -9,6 +9,8 @@ import jax
 
 from fer_jax.models.network import Flatten, Network
 
+PYTORCH_NORM = {"momentum": 0.9, "epsilon": 1e-5}  # PyTorch's defaults, with which the net was published
+
 
 class Vgg(Network):
     """Four stages of two 3x3 convolutions with BatchNorm and ReLU, each stage pooled by 2, then the head.
@@ -28,12 +30,14 @@ class Vgg(Network):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         for stage, features in enumerate(self.stage_features, 1):
-            for i in (1, 2):
-                x = self.conv(features, name=f"stage{stage}_conv{i}")(x)
-                # PyTorch's defaults, with which the net was published
-                x = nn.relu(self.norm(name=f"stage{stage}_norm{i}", momentum=0.9, epsilon=1e-5)(x, train))
+            x = self.conv(features, name=f"stage{stage}_conv1")(x)
+            x = nn.relu(self.norm(name=f"stage{stage}_norm1", **PYTORCH_NORM)(x, train))
+            x = self.conv(features, name=f"stage{stage}_conv2")(x)
             if stage < len(self.stage_features):
-                x = self.max_pool(2, name=f"stage{stage}_pool")(x)
+                names = f"stage{stage}_norm2", f"stage{stage}_pool"
+                x = self.norm_and_max_pool(x, train, 2, names=names, activation=nn.relu, **PYTORCH_NORM)
+            else:
+                x = nn.relu(self.norm(name=f"stage{stage}_norm2", **PYTORCH_NORM)(x, train))
         x = self.tap_features(x)
         if not self.dense_features:
             return self.classify_pooled(x, nn.Dropout(self.dropout, deterministic=not train, name="dropout"))

@@ -16,8 +16,13 @@ import optax
 import optax.contrib
 from ml_collections import ConfigDict
 
+from fer_jax.ops import platforms
+from fer_jax.training import muon
+
 OPTIMIZERS = ("adam", "adamw", "lion", "muon", "nadam", "radam", "sgd")
 SCHEDULES = ("constant", "cosine", "exponential", "free", "plateau")
+# With this scale of Muon's updates Adam's learning rates suit both kinds of parameter (Liu et al. 2025).
+CONSISTENT_RMS = 0.2
 SCHEDULE_FREE_BASES = ("adam", "adamw", "sgd")  # whose momentum schedule-free averaging can stand in for
 
 
@@ -94,11 +99,14 @@ def averages(optim: ConfigDict) -> bool:
     return optim.ema_decay > 0 or optim.schedule == "free"
 
 
-def create(optim: ConfigDict, learning_rate: Callable[[Any], Any]) -> optax.GradientTransformation:
+def create(
+    optim: ConfigDict, learning_rate: Callable[[Any], Any], platform: str | None = None
+) -> optax.GradientTransformation:
     """The optimiser of `config.optim`, with clipping, weight decay, lookahead and gradient accumulation.
 
     With `accumulate_steps` k the gradients of k batches are averaged into one update; `learning_rate` is still a
     function of the number of batches. With the schedule "free" the state is `optax.contrib.ScheduleFreeState`.
+    `platform` is that of the devices, see `fer_jax.ops.platforms`: the state does not depend on it.
     """
     every = optim.accumulate_steps
 
@@ -120,11 +128,12 @@ def create(optim: ConfigDict, learning_rate: Callable[[Any], Any]) -> optax.Grad
             core = optax.adamw(rate, b1=0.0 if free else 0.9, **decoupled)
         case "lion":
             core = optax.lion(rate, **decoupled)
+        case "muon" if platforms.implementation("auto", platform) in ("gpu", "tpu"):
+            core = muon.muon(rate, optim.weight_decay, CONSISTENT_RMS, matrices)
         case "muon":
-            # With this scale of the updates Adam's learning rates suit both kinds of parameter (Liu et al. 2025).
             core = optax.contrib.muon(
                 rate,
-                consistent_rms=0.2,
+                consistent_rms=CONSISTENT_RMS,
                 weight_decay=optim.weight_decay,
                 adam_weight_decay=0.0,
                 muon_weight_dimension_numbers=matrices,

@@ -28,6 +28,7 @@ class Setup:
       learning_rate: of the step; the head's where the backbone has its own.
       optimizer: from optax.
       sharp_from: the first step whose images are sharp, see `config.augment.sharp_share`.
+      platform: of the devices that train, see `fer_jax.ops.platforms`; None is JAX's default backend.
     """
 
     config: ConfigDict
@@ -37,6 +38,7 @@ class Setup:
     learning_rate: optax.Schedule
     optimizer: optax.GradientTransformation
     sharp_from: int
+    platform: str | None = None
 
     def fresh_state(self, label_names: Sequence[str] = ()) -> TrainState:
         """The state at step 0: random weights of `config.seed`, or `config.model.pretrained`.
@@ -61,27 +63,37 @@ class Setup:
         )
 
 
-def create(config: ConfigDict, num_classes: int, total_steps: int = 1, steps_per_epoch: int = 1) -> Setup:
+def create(
+    config: ConfigDict,
+    num_classes: int,
+    total_steps: int = 1,
+    steps_per_epoch: int = 1,
+    platform: str | None = None,
+) -> Setup:
     """The setup of `config` for a run of `total_steps`; without the steps it can only name the shapes of a state.
 
-    UserError for a network, argument or layer name there is not.
+    `platform` is that of the devices that train; None is JAX's default backend.
+
+    Raises:
+      UserError: for a network, argument or layer name there is not.
     """
-    model = registry.from_config(config, num_classes, axis_name=AXIS if config.parallel.sync_batchnorm else None)
-    inference_model = registry.from_config(config, num_classes)
+    axis_name = AXIS if config.parallel.sync_batchnorm else None
+    model = registry.from_config(config, num_classes, axis_name=axis_name, platform=platform)
+    inference_model = registry.from_config(config, num_classes, platform=platform)
     groups = {}
     if config.optim.trainable_from or config.optim.backbone_learning_rate:
         groups = freezing.layer_groups(inference_model, registry.input_shape(config), config.optim.trainable_from)
     learning_rate = optim.schedule(config.optim, total_steps, steps_per_epoch)
     if not groups:
-        optimizer = optim.create(config.optim, learning_rate)
+        optimizer = optim.create(config.optim, learning_rate, platform)
     else:
         backbone = config.optim.copy_and_resolve_references()
         backbone.learning_rate = backbone.backbone_learning_rate or backbone.learning_rate
         optimizer = optax.multi_transform(
             {
                 "frozen": optax.set_to_zero(),
-                "backbone": optim.create(backbone, optim.schedule(backbone, total_steps, steps_per_epoch)),
-                "head": optim.create(config.optim, learning_rate),
+                "backbone": optim.create(backbone, optim.schedule(backbone, total_steps, steps_per_epoch), platform),
+                "head": optim.create(config.optim, learning_rate, platform),
             },
             lambda params: freezing.labels(params, groups),
         )
@@ -93,4 +105,5 @@ def create(config: ConfigDict, num_classes: int, total_steps: int = 1, steps_per
         learning_rate,
         optimizer,
         sharp_from=total_steps - round(config.augment.sharp_share * total_steps),
+        platform=platform,
     )

@@ -12,7 +12,7 @@ import optax
 import optax.contrib
 from jax import lax
 
-from fer_jax.data.augmentation import step_key, training_inputs
+from fer_jax.data.augmentation import step_key, training_inputs, warp_of
 from fer_jax.distributed.parallel import AXIS
 from fer_jax.models import freezing
 from fer_jax.training.losses import cross_entropy
@@ -41,14 +41,17 @@ def make_train_step(
       "gradient_norm".
     """
     config, optimizer = setup.config, setup.optimizer
+    resample = warp_of(setup.platform, getattr(setup.model, "dtype", None))
 
     def step(
         state: TrainState, resident: Tree, feed: Tree, seed: int | jax.Array
     ) -> tuple[TrainState, dict[str, jax.Array]]:
-        images, targets = fetch(resident, feed)
+        with jax.named_scope("fetch"):
+            images, targets = fetch(resident, feed)
         positions = lax.axis_index(AXIS) * images.shape[0] + jnp.arange(images.shape[0])
         sharp = state.step >= setup.sharp_from if config.augment.sharp_share else False
-        images, targets = training_inputs(config, images, targets, state.step, positions, seed, sharp)
+        with jax.named_scope("augmentation"):
+            images, targets = training_inputs(config, images, targets, state.step, positions, seed, sharp, resample)
         dropout_key = jax.random.fold_in(step_key(seed, state.step, "dropout"), lax.axis_index(AXIS))
         loss_of = _loss(setup, state.batch_stats, images, targets, dropout_key, adjustment)
         (loss, (logits, batch_stats)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
@@ -59,8 +62,9 @@ def make_train_step(
         # The count travels with them as a mean, since a message costs more than what is in it.
         grads, loss, batch_stats, correct = lax.pmean((grads, loss, batch_stats, correct), AXIS)
         correct = jnp.round(correct * lax.axis_size(AXIS))
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, jax.tree.map(lambda u: u * state.lr_scale, updates))
+        with jax.named_scope("optimizer"):
+            updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+            params = optax.apply_updates(state.params, jax.tree.map(lambda u: u * state.lr_scale, updates))
         state = TrainState(
             step=state.step + 1,
             params=params,

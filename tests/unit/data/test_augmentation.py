@@ -21,6 +21,8 @@ SIZE = (12, 16)  # not square, so that exchanged axes are seen
 RANDOM_IMAGES = np.random.default_rng(0).integers(0, 256, (8, *SIZE, 3), dtype=np.uint8)
 TARGETS = np.eye(8, dtype=np.float32)
 warp = jax.jit(augmentation.warp, static_argnames="interpolation")
+warp_by_products = jax.jit(augmentation.warp_by_products, static_argnames=("interpolation", "dtype"))
+either_warp = pytest.mark.parametrize("warp", [warp, warp_by_products], ids=["gather", "products"])
 affine_matrices = jax.jit(augmentation.affine_matrices, static_argnums=0)
 erase_boxes = jax.jit(augmentation.erase_boxes, static_argnums=(0, 1, 2))
 few = settings(deadline=None, max_examples=30)
@@ -60,9 +62,10 @@ def draws_of(n, **columns):
 class TestWarp:
     coefficient = st.floats(-1.5, 1.5, width=32)
 
+    @either_warp
     @few
-    @given(st.tuples(*[coefficient] * 4), st.tuples(*[st.floats(-20, 20, width=32)] * 2))
-    def test_is_scipys_linear_interpolation_with_nearest_edge(self, linear, offset):
+    @given(linear=st.tuples(*[coefficient] * 4), offset=st.tuples(*[st.floats(-20, 20, width=32)] * 2))
+    def test_is_scipys_linear_interpolation_with_nearest_edge(self, warp, linear, offset):
         (a, b, d, e), (c, f) = linear, offset
         image = RANDOM_IMAGES[0]
         ours = warp(image[None], jnp.asarray([[[a, b, c], [d, e, f]]], jnp.float32))[0]
@@ -75,7 +78,8 @@ class TestWarp:
 
     @pytest.mark.parametrize(("interpolation", "flags"), [("bilinear", cv2.INTER_LINEAR), ("bicubic", cv2.INTER_CUBIC)])
     @pytest.mark.parametrize("degrees", [-30, 8, 90])
-    def test_agrees_with_opencv(self, degrees, interpolation, flags):
+    @either_warp
+    def test_agrees_with_opencv(self, warp, degrees, interpolation, flags):
         smooth = cv2.GaussianBlur(np.random.default_rng(1).integers(0, 256, (48, 48), dtype=np.uint8), (0, 0), 2)
         forward = cv2.getRotationMatrix2D((23.5, 23.5), degrees, 1.0)  # counter-clockwise on the screen
         theirs = cv2.warpAffine(
@@ -86,7 +90,8 @@ class TestWarp:
         np.testing.assert_allclose(ours, theirs, atol=np.abs(np.diff(smooth.astype(float))).max() / 16)
 
     @pytest.mark.parametrize(("interpolation", "flags"), [("bilinear", cv2.INTER_LINEAR), ("bicubic", cv2.INTER_CUBIC)])
-    def test_is_opencvs_to_rounding_where_opencv_does_not_round_places(self, interpolation, flags):
+    @either_warp
+    def test_is_opencvs_to_rounding_where_opencv_does_not_round_places(self, warp, interpolation, flags):
         matrix = np.array([[1, 0.25, -3.5], [-0.125, 1, 2.75]], np.float32)
         theirs = cv2.warpAffine(
             RANDOM_IMAGES[0].astype(np.float32),
@@ -99,15 +104,80 @@ class TestWarp:
         np.testing.assert_allclose(ours, theirs, atol=1e-3)
 
 
-class TestAffineMatrices:
+class TestWarpByProducts:
+    MATRICES = np.random.default_rng(3).normal([[1, 0, 0], [0, 1, 0]], [[0.3, 0.3, 6], [0.3, 0.3, 6]], (8, 2, 3))
+
     @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-    def test_nothing_is_the_identity(self, interpolation):
+    def test_is_the_gather_in_float64(self, interpolation):
+        images = RANDOM_IMAGES.astype(np.float64)
+        with jax.enable_x64(True):
+            ours = warp_by_products(images, jnp.asarray(self.MATRICES), interpolation)
+        np.testing.assert_allclose(ours, gathered(images, self.MATRICES, interpolation), rtol=0, atol=1e-10)
+
+    @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+    def test_is_warp_to_rounding(self, interpolation):
+        matrices = jnp.asarray(self.MATRICES, jnp.float32)
+        ours = warp_by_products(RANDOM_IMAGES, matrices, interpolation)
+        np.testing.assert_allclose(ours, warp(RANDOM_IMAGES, matrices, interpolation), rtol=0, atol=2e-2)
+
+    @pytest.mark.parametrize(("interpolation", "share"), [("bilinear", 1 / 512), ("bicubic", 1 / 128)])
+    def test_bfloat16_is_off_by_a_small_share_of_the_steepest_step(self, interpolation, share):
+        matrices = jnp.asarray(self.MATRICES, jnp.float32)
+        ours = warp_by_products(RANDOM_IMAGES, matrices, interpolation, jnp.bfloat16)
+        steepest = np.abs(np.diff(RANDOM_IMAGES.astype(float), axis=2)).max()
+        exact = warp_by_products(RANDOM_IMAGES, matrices, interpolation)
+        np.testing.assert_allclose(ours, exact, rtol=0, atol=steepest * share)
+
+    @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+    def test_whole_pixels_are_exact_in_bfloat16(self, interpolation):
+        ours = warp_by_products(RANDOM_IMAGES[:1], one_matrix(shift_x=-3.0, flip=True), interpolation, jnp.bfloat16)
+        np.testing.assert_array_equal(ours, warp(RANDOM_IMAGES[:1], one_matrix(shift_x=-3.0, flip=True)))
+
+    def test_only_tpus_take_it(self):
+        assert [augmentation.warp_of(platform) is augmentation.warp for platform in ("cpu", "gpu", "tpu")] == [
+            True,
+            True,
+            False,
+        ]
+
+
+def gathered(images, matrices, interpolation):
+    """The definition, pixel by pixel in float64."""
+    height, width = images.shape[1:3]
+    y, x = np.mgrid[:height, :width]
+    taps = {"bilinear": range(2), "bicubic": range(-1, 3)}[interpolation]
+
+    def weight(distance):
+        d = abs(distance)
+        if interpolation == "bilinear":
+            return np.maximum(0, 1 - d)
+        a = -0.75
+        near, far = ((a + 2) * d - (a + 3)) * d * d + 1, ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+        return np.where(d <= 1, near, np.where(d < 2, far, 0))
+
+    result = np.zeros(images.shape)
+    for image, matrix, out in zip(images, matrices, result, strict=True):
+        at_x, at_y = (row[0] * x + row[1] * y + row[2] for row in matrix)
+        for i in taps:
+            for j in taps:
+                row, column = np.floor(at_y) + i, np.floor(at_x) + j
+                pixels = image[np.clip(row, 0, height - 1).astype(int), np.clip(column, 0, width - 1).astype(int)]
+                out += (weight(at_y - row) * weight(at_x - column))[..., None] * pixels
+    return result
+
+
+class TestAffineMatrices:
+    @either_warp
+    @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+    def test_nothing_is_the_identity(self, warp, interpolation):
         np.testing.assert_array_equal(warp(RANDOM_IMAGES[:1], one_matrix(), interpolation)[0], RANDOM_IMAGES[0])
 
-    def test_flip_mirrors_left_and_right_exactly(self):
+    @either_warp
+    def test_flip_mirrors_left_and_right_exactly(self, warp):
         np.testing.assert_array_equal(warp(RANDOM_IMAGES[:1], one_matrix(flip=True))[0], RANDOM_IMAGES[0, :, ::-1])
 
-    def test_whole_pixel_shift_is_exact_and_repeats_the_edge(self):
+    @either_warp
+    def test_whole_pixel_shift_is_exact_and_repeats_the_edge(self, warp):
         shifted = warp(RANDOM_IMAGES[:1], one_matrix(shift_y=2.0, shift_x=-3.0))[0]
         padded = np.pad(RANDOM_IMAGES[0], ((0, 2), (3, 0), (0, 0)), mode="edge")
         np.testing.assert_array_equal(shifted, padded[2:, :-3])

@@ -1,4 +1,4 @@
-"""Fast layers against plain ones, and plain ones against Flax."""
+"""The layers of every platform against plain ones, and plain ones against Flax."""
 
 import flax.linen as nn
 import jax
@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs import xception
 from fer_jax.models import layers, registry
 
 
@@ -42,18 +43,42 @@ LAYERS = {
     "separable": (layers.SeparableConv(6), ()),
     "norm in training": (layers.BatchNorm(), (True,)),
     "norm in evaluation": (layers.BatchNorm(), (False,)),
+    "norm and pool in training": (layers.BatchNorm(pool=(3, 2, "SAME")), (True,)),
+    "norm and pool in evaluation": (layers.BatchNorm(pool=(2, 2, "VALID")), (False,)),
 }
 
 
+@pytest.mark.parametrize("implementation", ["cpu", "gpu", "tpu"])
 @pytest.mark.parametrize("case", LAYERS)
-def test_the_implementation_changes_nothing(case):
+def test_the_implementation_changes_nothing(case, implementation):
     layer, arguments = LAYERS[case]
     x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 9, 8, 5)))
     variables = initialised(layer, x, *arguments)
     results = [
-        loss_and_gradients(layer.clone(implementation=name), variables, x, *arguments) for name in ("plain", "fast")
+        loss_and_gradients(layer.clone(implementation=name), variables, x, *arguments)
+        for name in ("plain", implementation)
     ]
     assert_same(results[1], results[0])
+
+
+@pytest.mark.parametrize("implementation", ["cpu", "gpu", "tpu"])
+def test_pooling_before_normalisation_where_scales_are_negative(implementation):
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 9, 8, 5)))
+    layer = layers.BatchNorm(pool=(3, 2, "SAME"))
+    variables = initialised(layer, x, True)
+    variables["params"]["scale"] = jnp.asarray([-1.0, 0.5, -0.25, 2.0, -3.0])
+    plain, ours = (
+        loss_and_gradients(layer.clone(implementation=name), variables, x, True) for name in ("plain", implementation)
+    )
+    assert_same(ours, plain)
+
+
+@pytest.mark.parametrize("platform", ["cpu", "gpu", "tpu"])
+def test_auto_is_that_of_the_platform_and_not_of_this_host(platform):
+    config = xception.get_config()
+    model = registry.from_config(config, 7, platform=platform)
+    assert model.implementation == platform
+    assert model.dtype == (None if platform == "cpu" else jnp.bfloat16)
 
 
 @pytest.mark.parametrize(
@@ -74,11 +99,16 @@ def test_the_parameters_are_those_of_flax(layer, reference, arguments):
     )
 
 
-def test_a_network_learns_the_same_from_one_batch():
-    x = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (4, 22, 22, 1)))
-    plain, fast = (
-        registry.create("mini_xception", 7, {"block_features": (12, 16)}, implementation=name)
-        for name in ("plain", "fast")
-    )
+@pytest.mark.parametrize("implementation", ["cpu", "gpu", "tpu"])
+@pytest.mark.parametrize(
+    ("name", "args", "size"),
+    [
+        ("mini_xception", {"block_features": (12, 16)}, 22),
+        ("vgg", {"stage_features": (4, 6), "dense_features": (8,), "dropout": 0.0}, 8),
+    ],
+)
+def test_a_network_learns_the_same_from_one_batch(implementation, name, args, size):
+    x = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (4, size, size, 1)))
+    plain, ours = (registry.create(name, 7, args, implementation=i) for i in ("plain", implementation))
     variables = initialised(plain, x, False)
-    assert_same(loss_and_gradients(fast, variables, x, True), loss_and_gradients(plain, variables, x, True))
+    assert_same(loss_and_gradients(ours, variables, x, True), loss_and_gradients(plain, variables, x, True))

@@ -52,8 +52,8 @@ def config_of(**changes):
 class Trainer:
     """A compiled chunk of `steps` steps on the first `devices` devices."""
 
-    def __init__(self, config, examples, devices, steps, dtype=jnp.float32):
-        made = setup.create(config, 7, 10, 5)
+    def __init__(self, config, examples, devices, steps, dtype=jnp.float32, platform=None):
+        made = setup.create(config, 7, 10, 5, platform)
         self.program = TrainProgram(made, examples, [config.seed], steps, devices=jax.devices()[:devices])
         self.load(jax.tree.map(lambda x: x.astype(dtype) if x.dtype == jnp.float32 else x, made.fresh_state()))
 
@@ -95,6 +95,17 @@ def test_one_two_and_eight_devices_agree_in_float64(examples, float64):
         # images are augmented in float32 whatever the weights are, so the agreement is to its rounding
         assert differences(state_, results[0][0]) < 1e-9
         assert differences(metrics, results[0][1]) < 1e-9
+
+
+@pytest.mark.parametrize("platform", ["gpu", "tpu"])
+def test_what_gpus_and_tpus_compute_is_what_cpus_do_on_any_number_of_devices(examples, float64, platform):
+    config = config_of(**{"optim.name": "muon", "optim.ema_decay": 0.9, "dtype": "float32"})
+    expected, expected_metrics = Trainer(config, examples, 1, 1, jnp.float64, "cpu").run()
+    for devices in (1, 2, 8):
+        state_, metrics = Trainer(config, examples, devices, 1, jnp.float64, platform).run()
+        # images are augmented in float32, by products on TPUs
+        assert differences(metrics, expected_metrics) < 2e-4
+        assert differences(state_, expected) < 2e-4
 
 
 def test_local_batchnorm_differs_and_leaves_one_state(examples):
