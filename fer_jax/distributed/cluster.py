@@ -31,7 +31,7 @@ EXIT_INTERRUPTED = 130  # shells' code for SIGINT
 
 
 _boundaries, _barriers = itertools.count(1), itertools.count(1)
-_watchdog: Watchdog | None = None  # where there are several processes
+_watchdog: Watchdog | None = None  # only with several processes
 
 
 @contextlib.contextmanager
@@ -227,7 +227,7 @@ def _watched(seconds: float) -> Iterator[None]:
 
 
 def _client() -> Any:
-    """Of the coordination service, whose barriers say who did not come and whose store all processes share."""
+    """The coordination service's client: its barriers report absent processes, its key-value store is shared by all."""
     from jax._src import distributed  # no public name for either
 
     return distributed.global_state.client
@@ -244,7 +244,7 @@ def _broadcast(content: bytes) -> bytes:
 
 
 def _missing(meeting: str) -> str:
-    """Why not all processes came to `meeting` in time, "" when they did."""
+    """Why not all processes reached the barrier in time, "" when they did."""
     import jax
 
     try:
@@ -255,14 +255,14 @@ def _missing(meeting: str) -> str:
 
 
 def _silent_of(barrier_error: str) -> str:
-    """Which processes did not come, by the two ways in which the service says it."""
+    """Which processes did not answer, by the two formats in which the service reports it."""
     names = barrier_error.partition("timed out task names:")[2].split("\n\n")[0].split()
     names = names or re.findall(r"Task (\d+) heartbeat timeout", barrier_error)[:1]
     return f"process {', '.join(names)} does not answer" if names else barrier_error.splitlines()[0]
 
 
 def _abandon(error: BaseException) -> None:
-    """End this process now, without the farewell at which `jax.distributed` would wait for the others."""
+    """End this process now, without the shutdown barrier at which `jax.distributed` would wait for the others."""
     import jax
 
     if isinstance(error, jax.errors.JaxRuntimeError):

@@ -1,7 +1,7 @@
 """How a per-device SPMD function runs on all devices: `jax.pmap`, or `jax.jit` of `jax.shard_map`.
 
-The only module that knows the difference. A function written for it sees one device's part of the feed, knows the
-mapped axis by the name `AXIS`, and returns values that are the same on every device.
+This is the only module that knows the difference. A function written for it sees one device's part of the feed, knows
+the mapped axis by the name `AXIS`, and returns values that are the same on every device.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Parallel:
                 f"a device and need an even number; use {self.batch_size + self.devices}"
             )
 
-    @jax.transfer_guard("allow")  # asked for, where the loop lets nothing else pass
+    @jax.transfer_guard("allow")  # deliberate: the loop disallows every other transfer
     def replicate(self, tree: Tree) -> Tree:
         """A copy of host or device arrays on every device; every process must give the same values."""
 
@@ -131,7 +131,7 @@ class Parallel:
 
 
 class _CompileBarrier:
-    """A function of several processes, always called with the same shapes; it begins when all have compiled it.
+    """A function of several processes, always called with the same shapes; it starts when all have compiled it.
 
     Compiling can take one process minutes longer than the others, and the collectives of CPUs give up after 30 s.
     """

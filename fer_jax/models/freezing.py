@@ -25,7 +25,7 @@ def layer_groups(model: Network, input_shape: tuple[int, ...], trainable_from: s
         frozen. "" freezes none.
 
     Raises:
-      UserError: no layer's name begins so; the names there are.
+      UserError: no layer's name begins so; the message lists the names.
     """
     names = [layer.name for layer in layers_of(model, input_shape) if layer.trained]
     first = next((i for i, name in enumerate(names) if name.startswith(trainable_from)), None)

@@ -54,7 +54,7 @@ def create(
       implementation: of the layers, see `fer_jax.models.layers`.
 
     Raises:
-      UserError: for a name or an argument there is not, with those there are.
+      UserError: an unknown name or argument; the message lists the known ones.
     """
     if name not in MODELS:
         raise UserError(f"config.model.name is {name!r}: expected one of {', '.join(sorted(MODELS))}")

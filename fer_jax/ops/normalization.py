@@ -66,7 +66,7 @@ def _backward(epsilon: float, axis_name: str | None, residuals: tuple, cotangent
     dy, wide = cotangents[0].astype(dtype), x.astype(dtype)
     dbias, product = _sums(cotangents[0], x)
     dscale = (product - mean * dbias) * inverse
-    # The parameters' gradients are this device's share, summed by whoever averages gradients; x is normalised with
+    # The parameters' gradients are this device's share and are summed with the other gradients; x is normalised with
     # everybody's statistics and needs everybody's sums.
     dbias_mean, dscale_mean = _average([dbias, dscale], x, axis_name)
     dx = per_channel(scale * inverse) * (

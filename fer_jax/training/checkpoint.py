@@ -8,9 +8,9 @@ A background thread writes a step's folder to a temporary path and renames it wh
 number for a name is whole unless the disk failed later. Checksums are verified before it is used, and a damaged one is
 passed over for the one before it. The newest `keep` are kept, and the best beside them.
 
-The state is the same on every device of every process, so the first process writes and reads it alone and hands what
-it read to the others: the folder need not be shared between hosts, and the writing thread has nobody to wait for, in
-particular not for processes that wait for it in a collective of the next step.
+The state is the same on every device of every process, so the primary process alone writes and reads it, and sends what
+it read to the others. The folder need not be shared between hosts, and the writing thread never waits for another
+process, which could itself be waiting in a collective of the next step.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ FORMAT = 1  # of a checkpoint's folder and of the host's state in it
 
 
 class Policy:
-    """When a checkpoint is due: after so many epochs, steps or minutes, whichever comes first."""
+    """When a checkpoint is due: every N epochs, steps or minutes, whichever comes first."""
 
     def __init__(
         self, config: ConfigDict, steps_per_epoch: int, step: int, clock: Callable[[], float] = time.monotonic
@@ -80,12 +80,12 @@ class Checkpoints:
     def save(self, state: TrainState, host: dict[str, Any]) -> None:
         """Write `state` in the background; `host` is a JSON-able dict whose "best_step" names the best checkpoint.
 
-        Waits for the write before it, and raises what that one raised. Does nothing but in the first process.
+        Waits for the previous write, and raises what that one raised. Does nothing except in the primary process.
         """
         if not cluster.is_primary():
             return
         self.wait()
-        # Copied before training goes on: the step donates its state.
+        # Copied before training continues: the step donates its state.
         arrays = jax.device_get(flax.serialization.to_state_dict(state))
         self._writing = self._writer.submit(self._write, int(arrays["step"]), arrays, dict(host))
 
@@ -204,7 +204,7 @@ class Checkpoints:
 
 @contextlib.contextmanager
 def _orbax_silent() -> Iterator[None]:
-    """Orbax logs the traceback of what it raises, which is told in one line here."""
+    """Suppress Orbax's own log of the traceback: the error is reported in one line here."""
 
     def ours(record: standard_logging.LogRecord) -> bool:
         return "orbax" not in record.pathname
@@ -218,7 +218,7 @@ def _orbax_silent() -> Iterator[None]:
 
 
 def _checkpointer() -> Any:
-    """Orbax for one process alone, however many there are."""
+    """Orbax as if this were the only process."""
     import orbax.checkpoint as ocp
 
     options = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0}, barrier_sync_key_prefix="first")

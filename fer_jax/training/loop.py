@@ -1,4 +1,4 @@
-"""The training loop: it knows no data set and no network."""
+"""The training loop, which depends on no data set and no network."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Plan:
 
     @classmethod
     def of(cls, config: ConfigDict, examples: int) -> Plan:
-        """The plan for so many training examples; UserError where no step of it would make an update."""
+        """The plan for a number of training examples; UserError where no step of it would make an update."""
         chunks, steps = sampler.cut_epoch(examples, config.batch_size, config.parallel.steps_per_dispatch)
         plan = cls(steps, chunks * steps, config.epochs * chunks * steps)
         if config.optim.accumulate_steps > plan.total_steps:
@@ -59,8 +59,8 @@ class Plan:
 def train(config: ConfigDict, workdir: pathlib.Path, examples: Examples, timer: PhaseTimer) -> Progress:
     """Train on `config.data.train_split`, choosing the epoch on `config.data.select_split`; resumes `workdir`.
 
-    Leaves checkpoints, the newest and the best, and one row of metrics an evaluation. Wherever it was stopped, a
-    resumed run has the rows and ends with the weights of one that was not.
+    Writes checkpoints, the newest ones and the best, and one row of metrics per evaluation. A resumed run has the same
+    rows and the same final weights as an uninterrupted one, wherever it was stopped.
 
     Raises:
       Preempted: a signal came; everything is saved.
@@ -107,7 +107,7 @@ def train_seeds(
 
 
 class _Loop:
-    """Dispatches chunk n, then reads the metrics of chunk n-1; evaluates, saves, and stops when asked to."""
+    """Dispatches chunk n, then reads the metrics of chunk n-1; evaluates, saves, and stops on preemption."""
 
     def __init__(self, plan: Plan, program: TrainProgram, runs: list[SeedRun], select_set: Examples, timer: PhaseTimer):
         config = program.setup.config
@@ -119,7 +119,7 @@ class _Loop:
         placed = evaluator.place(select_set.images)
         for run in runs:
             run.start(select_set, evaluator, placed)
-        # All at once and before the loop, where the rate of one step would be a dispatch and a wait for its result.
+        # Computed before the loop, where each rate would cost a dispatch and a wait for its result.
         ends = np.arange(1, config.epochs + 1) * plan.steps_per_epoch - 1
         self._rates = jax.device_get(jax.jit(jax.vmap(program.setup.learning_rate))(ends))
         self._policy = Policy(config.checkpoint, plan.steps_per_epoch, first.step)
@@ -140,7 +140,7 @@ class _Loop:
         """Train until the last epoch, early stopping or a preemption."""
         first, plan = self._first, self._plan
         feeds = self._program.feeds(first.step, (plan.total_steps - first.step) // plan.steps)
-        # What travels between host and device in the loop does so because the code says so, or it is a mistake.
+        # Any transfer between host and device that the code does not ask for is a mistake.
         with contextlib.ExitStack() as closing, jax.transfer_guard("disallow"):
             for run in self._runs:
                 closing.callback(run.close)
@@ -162,8 +162,8 @@ class _Loop:
             if self._first.step != self._policy.last_step:
                 self._save()
             raise Preempted(
-                f"stopped after step {self._first.step} of {self._plan.total_steps}, as asked; the same command goes "
-                "on from there"
+                f"stopped after step {self._first.step} of {self._plan.total_steps} as requested; the same command "
+                "resumes from there"
             )
 
     def _begin_epoch(self) -> None:

@@ -75,7 +75,7 @@ def create(
     `platform` is that of the devices that train; None is JAX's default backend.
 
     Raises:
-      UserError: for a network, argument or layer name there is not.
+      UserError: an unknown network, argument or layer name.
     """
     axis_name = AXIS if config.parallel.sync_batchnorm else None
     model = registry.from_config(config, num_classes, axis_name=axis_name, platform=platform)

@@ -29,7 +29,7 @@ def test_audit_of_a_configs_data_as_it_is_split_there(command, tmp_path):
     assert "exact duplicates: 0 groups" in done.stdout
 
 
-def test_audit_wants_to_know_what_to_look_at(command, tmp_path):
+def test_audit_requires_a_source(command, tmp_path):
     done = command("tools.audit_data", f"--out={tmp_path / 'audit'}", check=False)
     assert done.returncode == 2 and done.stderr.strip() == "error: expected either --config or --source (with --path)"
     done = command("tools.audit_data", "--source=folder", "--path=nowhere", f"--out={tmp_path / 'audit'}", check=False)
@@ -37,7 +37,7 @@ def test_audit_wants_to_know_what_to_look_at(command, tmp_path):
     assert "Traceback" not in done.stderr and not (tmp_path / "audit").exists()
 
 
-def test_extracted_faces_and_what_is_said_of_the_others(command, tmp_path):
+def test_extracted_faces_and_the_report_about_the_rest(command, tmp_path):
     for number, name in enumerate(("angry", "happy")):
         (tmp_path / "photographs" / name).mkdir(parents=True)
         picture = synthetic.draw([number * 3], 200, 3, zoom=0.75)[0]

@@ -85,7 +85,7 @@ def test_a_signal_to_the_second_stops_both_in_a_chunk_in_evaluation_and_in_a_sav
     assert same_end(workdir, whole_pair)
 
 
-def test_another_number_of_processes_goes_on_where_two_stopped(runs, whole_pair):
+def test_another_number_of_processes_resumes_where_two_stopped(runs, whole_pair):
     workdir = runs.folder / "run"
     first, second = runs.cluster(workdir, SLOWLY)
     first.until("epoch 1:").send(signal.SIGINT)
@@ -110,7 +110,7 @@ def test_a_process_that_dies_or_hangs_is_named_and_ends_the_others(runs, victim,
         assert "process 0" in survivor.output or "task: 0" in survivor.output or "leader" in survivor.output
 
 
-def test_a_process_alone_may_be_suspended_for_as_long_as_its_user_likes(runs):
+def test_a_single_process_may_be_suspended_for_any_time(runs):
     alone = runs.train(runs.folder / "run", "--config.epochs=400", "--heartbeat_seconds=2").until("epoch 2:")
     alone.send(signal.SIGSTOP)
     time.sleep(6)  # three times what would end one of several
@@ -154,7 +154,7 @@ def test_a_process_that_hangs_but_answers_is_named_and_ends_the_others(runs):
     assert "in that_stop" in hanging.output
 
 
-def test_a_mistake_of_the_first_is_everybodys(runs, whole):
+def test_a_user_error_of_the_primary_process_is_raised_in_every_process(runs, whole):
     pair = wait_for(runs.cluster(whole, "--config.seed=5"), 2)
     assert "holds a run of another config: seed was 0, is 5" in pair[0].output
     assert all("Traceback" not in process.output for process in pair)

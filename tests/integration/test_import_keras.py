@@ -7,7 +7,7 @@ import pytest
 from fer_jax.bundle import manifest
 
 
-def test_published_weights_score_as_published(command, real_data, fer2013_csv, tmp_path):
+def test_published_weights_reach_the_published_score(command, real_data, fer2013_csv, tmp_path):
     weights = real_data / "models" / "fer2013_mini_XCEPTION.107-0.66.hdf5"
     out, scores = tmp_path / "keras.bundle", tmp_path / "scores.json"
     printed = command("tools.import_keras", f"--weights={weights}", "--model=mini_xception", f"--out={out}").stdout

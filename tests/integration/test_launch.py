@@ -65,7 +65,7 @@ def test_kubernetes_manifests_keep_to_the_schemas(name):
     assert (REPOSITORY / config.partition("=")[2]).is_file()
 
 
-def test_the_role_allows_what_finding_the_others_asks_for():
+def test_the_role_allows_what_peer_discovery_requests():
     account, role, binding, jobset = manifests("jobset.yaml")
     allowed = {(resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]}
     assert {("pods", "list"), ("services", "list"), ("jobs", "get")} <= allowed
@@ -101,6 +101,6 @@ def test_the_tpu_script_quotes_what_it_passes_on(tmp_path):
     assert words == ["--workdir=runs/tpu", "--config=configs/xception.py", "--config.model.args={'a': (8,)}"]
 
 
-def test_scripts_are_good_shell():
+def test_scripts_pass_shellcheck():
     for script in ("slurm.sbatch", "tpu_vm.sh"):
         subprocess.run(["bash", "-n", LAUNCH / script], check=True)

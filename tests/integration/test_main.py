@@ -84,13 +84,13 @@ def test_evaluate_gives_the_numbers_of_the_run(command, finished, tmp_path):
     assert "accuracy" in done.stdout
 
 
-def test_evaluate_says_which_splits_there_are(command, finished):
+def test_evaluate_lists_the_splits(command, finished):
     done = command("tools.evaluate", f"--workdir={finished}", "--split=Test", check=False)
     assert done.returncode == 2
     assert "no examples of split 'Test': there are Training, PublicTest, PrivateTest" in done.stderr
 
 
-def test_a_run_cut_off_before_its_result_goes_on_to_the_same_result(command, finished, tmp_path):
+def test_a_run_killed_before_its_result_resumes_to_the_same_result(command, finished, tmp_path):
     workdir = tmp_path / "resumed"
     shutil.copytree(finished, workdir)
     (workdir / "result.json").unlink()

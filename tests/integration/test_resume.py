@@ -20,11 +20,11 @@ def resume(runs, workdir):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_asked_to_stop_it_saves_and_goes_on_from_there(runs, whole, number):
+def test_a_preempted_run_saves_and_resumes_from_there(runs, whole, number):
     workdir = runs.folder / "run"
     stopped = runs.train(workdir, SLOWLY).until("epoch 1:").send(number)
     assert stopped.wait() == STOPPED, stopped.output
-    assert "as asked; the same command goes on from there" in stopped.output
+    assert "as requested; the same command resumes from there" in stopped.output
     step = max(checkpoints(workdir))
     assert f"stopped after step {step} of " in stopped.output
     assert not (workdir / "result.json").exists()
@@ -68,7 +68,7 @@ def test_killed_at_twenty_random_moments(runs, whole):
 
 
 @pytest.mark.slow
-def test_fer2013_killed_three_times_ends_with_the_accuracy_of_the_run_that_was_not(runs, fer2013_csv):
+def test_fer2013_killed_three_times_reaches_the_accuracy_of_an_uninterrupted_run(runs, fer2013_csv):
     def train(workdir):
         return runs.command(
             sys.executable,
@@ -112,13 +112,13 @@ def test_one_run_in_a_workdir_and_a_second_interrupt_stops_at_once(runs, whole):
     assert "in use" not in third.output
 
 
-def test_a_mistake_is_not_a_reason_to_try_again(runs):
+def test_a_user_error_is_not_retried(runs):
     process = runs.train(runs.folder / "run", "--config.epochs=0")
     assert process.wait() == 2
     assert process.output == "error: config.epochs is 0: expected at least 1\n"
 
 
-def test_a_full_disk_ends_the_run_in_one_line_and_spares_the_last_checkpoint(runs, whole):
+def test_a_full_disk_ends_the_run_in_one_line_and_keeps_the_last_checkpoint(runs, whole):
     workdir = runs.folder / "run"
     assert runs.train(workdir, SLOWLY).until("epoch 1:").send(signal.SIGTERM).wait() == STOPPED
     before = checkpoints(workdir)

@@ -38,7 +38,7 @@ def state(job):
     return command("squeue", "--noheader", "--jobs", job, "--format=%T").strip()
 
 
-def test_two_tasks_are_warned_go_back_into_the_queue_and_finish(runs, slurm):
+def test_two_preempted_tasks_are_requeued_and_finish(runs, slurm):
     workdir, log = runs.folder / "run", runs.folder / "job.log"
     environment = {
         "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",

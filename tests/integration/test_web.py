@@ -210,7 +210,7 @@ def test_pictures_chosen_and_dropped(browse, server, camera, tmp_path):
     page.until(lambda: page.faces() == 3, "the camera's faces again")
 
 
-def test_why_there_is_no_camera_is_said(browse, server, camera):
+def test_the_reason_for_a_missing_camera_is_shown(browse, server, camera):
     page = browse(server)
     page.start_camera()
     page.until_says("There is no camera. Connect one and start it again, or choose a picture.")

@@ -140,7 +140,7 @@ def test_the_group_video(real_data, laptop, brightness_bundle, tmp_path, detecto
     assert len(list((tmp_path / "faces").iterdir())) == sum(row["found"] == "True" for row in rows)
 
 
-def test_a_reader_that_goes_away(brightness_bundle, clip, tmp_path):
+def test_a_closed_pipe_ends_quietly(brightness_bundle, clip, tmp_path):
     tool = _start(
         f"--model={brightness_bundle}",
         f"--source={clip}",

@@ -6,14 +6,14 @@ import pytest
 from fer_jax.distributed import cluster
 
 
-def test_one_process_is_the_first_and_need_not_ask():
+def test_a_single_process_is_primary_and_runs_functions_itself():
     assert cluster.is_primary()
     assert not cluster.preemption_requested()
     value = object()
     assert cluster.run_on_primary(lambda: value) is value
 
 
-def test_bytes_arrive_whole():
+def test_a_broadcast_keeps_every_byte():
     for content in (b"", b"x", np.float32([-0.0, 1]).tobytes()):
         assert cluster._broadcast(content) == content
 
@@ -34,5 +34,5 @@ def test_bytes_arrive_whole():
         ("UNAVAILABLE: something else\nand more", "UNAVAILABLE: something else"),
     ],
 )
-def test_the_processes_that_do_not_answer_are_read_from_the_error(said, names):
+def test_unresponsive_processes_are_read_from_the_error(said, names):
     assert cluster._silent_of(said) == names

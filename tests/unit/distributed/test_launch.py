@@ -41,7 +41,7 @@ def without(environ, name):
         ({"KUBERNETES_SERVICE_HOST": "10.0.0.1", "HOSTNAME": "notebook"}, "alone"),
     ],
 )
-def test_the_environment_says_who_started_us(environ, launcher):
+def test_the_launcher_is_read_from_the_environment(environ, launcher):
     assert launch_of(environ).launcher == launcher
 
 
@@ -67,7 +67,7 @@ def test_flags_go_before_the_environment():
         (TPU, "TPU_WORKER_ID"),
     ],
 )
-def test_half_an_environment_is_refused_with_what_was_found(environ, missing):
+def test_an_incomplete_environment_is_refused_with_what_was_found(environ, missing):
     with pytest.raises(UserError) as caught:
         launch_of(without(environ, missing))
     message = str(caught.value)

@@ -48,34 +48,34 @@ def trio():
     return made
 
 
-def test_who_is_waited_for_too_long_hangs_and_all_know_it(trio):
+def test_every_process_names_the_one_that_hangs(trio):
     trio.heartbeat(0, 2)
     assert trio.after(0) == NOBODY
     assert trio.after(9) == NOBODY
     assert trio.after(1) == [[1], [1], [1]]
 
 
-def test_all_may_compute_for_as_long_as_they_like(trio):
+def test_processes_that_are_equally_far_do_not_hang(trio):
     trio.heartbeat(0, 1, 2)
     assert trio.after(1000) == NOBODY
     trio.heartbeat(0, 1)  # the third follows a little later, after a long time in which nobody was behind
     assert trio.after(1) == NOBODY
 
 
-def test_who_comes_on_though_last_does_not_hang(trio):
+def test_a_slow_process_that_makes_progress_does_not_hang(trio):
     for _ in range(5):
         trio.heartbeat(0, 2)
         assert trio.after(8) == NOBODY
         trio.heartbeat(1)
 
 
-def test_the_last_of_several_that_are_behind_is_named(trio):
+def test_the_process_furthest_behind_is_named(trio):
     trio.heartbeat(0, 0, 2)  # the first dispatched one chunk more before it had to wait
     trio.after(0)
     assert trio.after(10) == [[1], [1], [1]]
 
 
-def test_the_thread_ends_a_process_that_waits(capsys):
+def test_the_watchdog_thread_ends_a_waiting_process(capsys):
     trio, ended, said = Trio(seconds=0.01), threading.Event(), []
     trio.heartbeat(0)
     trio.after(0)
@@ -87,7 +87,7 @@ def test_the_thread_ends_a_process_that_waits(capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_who_hangs_tells_where(capsys):
+def test_a_hanging_process_prints_its_stack(capsys):
     trio, ended = Trio(seconds=0.01), threading.Event()
     trio.heartbeat(0, 2)
     trio.after(0)
@@ -97,10 +97,10 @@ def test_who_hangs_tells_where(capsys):
     stop()
     said = capsys.readouterr().err
     assert said.startswith("this process hangs here:\n")
-    assert "test_who_hangs_tells_where" in said
+    assert "test_a_hanging_process_prints_its_stack" in said
 
 
-def test_without_the_service_there_is_nothing_to_say(monkeypatch):
+def test_a_lost_coordination_service_stops_the_watchdog_quietly(monkeypatch):
     asked, said = threading.Event(), []
     monkeypatch.setattr(threading, "excepthook", said.append)
 

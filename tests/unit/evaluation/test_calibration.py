@@ -19,7 +19,7 @@ def test_the_temperature_that_made_the_labels_is_found(factor):
     assert calibration.temperature(logits, labels) == pytest.approx(factor, rel=0.07)
 
 
-def test_a_fit_mends_the_calibration_and_keeps_the_predictions():
+def test_a_fit_improves_the_calibration_and_keeps_the_predictions():
     logits, labels = overconfident(3.0)
     found = calibration.fit(logits, labels, "PublicTest")
     error = found["expected_calibration_error"]
@@ -37,7 +37,7 @@ def test_the_threshold_has_the_stated_coverage():
     assert 0.2 < found["uncertain_below"] < 1
 
 
-def test_what_no_probabilities_can_avoid_shrinks_with_the_number_of_faces():
+def test_the_expected_error_of_perfect_calibration_shrinks_with_the_number_of_faces():
     logits, labels = overconfident(1.0, n=16000)
     probabilities = softmax(logits, axis=1)
     few, many = (calibration.unavoidable_error(probabilities[:n]) for n in (1000, 16000))

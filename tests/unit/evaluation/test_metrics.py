@@ -103,7 +103,7 @@ class TestCalibration:
         assert mean == pytest.approx(probabilities.max(1).mean())
         assert 0 <= metrics.expected_calibration_error(probabilities, truth, bins) <= 1
 
-    def test_drawn_from_its_own_probabilities_is_calibrated_and_sharpened_is_not(self):
+    def test_labels_sampled_from_the_probabilities_are_calibrated_and_sharpened_ones_are_not(self):
         rng = np.random.default_rng(3)
         logits = 2 * rng.normal(size=(20000, 5))
         probabilities = softmax(logits, axis=1)

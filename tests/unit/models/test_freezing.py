@@ -29,7 +29,7 @@ def test_no_name_freezes_nothing():
     assert set(groups.values()) == {"backbone", "head"}
 
 
-def test_a_layer_there_is_not():
+def test_an_unknown_layer():
     with pytest.raises(UserError, match=r"trainable_from is 'block6': expected the beginning of one of block1_conv1, "):
         freezing.layer_groups(registry.create("vgg16", 7), (32, 32, 3), "block6")
 

@@ -289,7 +289,7 @@ def test_dropout_is_drawn_in_training_only(name, draw_variables):
     assert draws(False) == 0
 
 
-def test_gradient_with_respect_to_the_exposed_maps(draw_variables):
+def test_the_gradient_with_respect_to_the_tapped_features(draw_variables):
     model, variables, images = small("vgg", draw_variables)  # linear after them
     maps = jax.eval_shape(lambda: model.apply(variables, images, False, mutable=["intermediates"]))[1]
     maps = maps["intermediates"]["features"][0]
@@ -303,18 +303,18 @@ def test_gradient_with_respect_to_the_exposed_maps(draw_variables):
 
 
 @pytest.mark.parametrize("shape", [(2, 24, 24, 1), (1, 7, 9, 3)])
-def test_enlarged_images_are_those_of_linear_interpolation(shape):
+def test_upsampling_is_linear_interpolation(shape):
     images = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     expected = jax.image.resize(images, (shape[0], 32, 32, shape[3]), "linear")
     np.testing.assert_allclose(Upsample(32).apply({}, images), expected, atol=1e-6)
 
 
-def test_a_name_there_is_not():
+def test_an_unknown_name():
     with pytest.raises(UserError, match=r"config.model.name is 'vgg19': expected one of .*vgg, vgg16"):
         registry.create("vgg19", 7)
 
 
-def test_an_argument_there_is_not():
+def test_an_unknown_argument():
     with pytest.raises(UserError, match=r"model.args has width: vgg takes dense_features, dropout, stage_features"):
         registry.create("vgg", 7, {"width": 3})
 

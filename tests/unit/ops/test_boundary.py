@@ -22,14 +22,14 @@ def calls(function, *arguments):
     return jax.jit(function).lower(*arguments).compile().as_text().count(" call(")
 
 
-def test_it_stays_apart_and_what_it_calls_does_not():
+def test_a_fusion_barrier_isolates_the_function_but_not_what_it_calls():
     x = jnp.linspace(-2, 2, 12)
     assert calls(between(twice), x) == 0
     assert calls(between(fusion_barrier(twice)), x) == 1
     np.testing.assert_array_equal(between(fusion_barrier(twice))(x), between(twice)(x))
 
 
-def test_it_stays_apart_for_several_models_and_in_loops():
+def test_a_fusion_barrier_holds_for_several_models_and_in_loops():
     x = jnp.ones((3, 4))
     assert calls(jax.vmap(between(fusion_barrier(twice))), x) == 1
     assert (

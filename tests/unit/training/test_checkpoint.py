@@ -80,7 +80,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(checkpoints, sta
         checkpoints.restore(start, 2)
 
 
-def test_harm_to_any_file_is_seen(checkpoints, start):
+def test_damage_to_any_file_is_detected(checkpoints, start):
     filled(checkpoints, start, [1], best=1)
     folder = checkpoints.folder / "00000001"
     for victim in [path for path in folder.rglob("*") if path.is_file()]:
@@ -94,7 +94,7 @@ def test_harm_to_any_file_is_seen(checkpoints, start):
         assert checkpoints.damage(1) is None
 
 
-def test_a_checkpoint_cut_off_in_writing_is_no_checkpoint(checkpoints, start, monkeypatch):
+def test_a_half_written_checkpoint_is_ignored(checkpoints, start, monkeypatch):
     filled(checkpoints, start, [1], best=1)
 
     def full_disk(*_):

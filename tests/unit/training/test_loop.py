@@ -54,7 +54,7 @@ def test_nothing_compiles_twice_and_the_second_dispatch_is_traced(config, exampl
     assert rows[-1]["train_share"] == pytest.approx(seconds["seconds_train"] / sum(seconds.values()), abs=1e-3)
 
 
-def test_a_transfer_that_nobody_asked_for_is_refused(config, examples, tmp_path, monkeypatch):
+def test_an_implicit_transfer_is_refused(config, examples, tmp_path, monkeypatch):
     monkeypatch.setattr(Parallel, "split", lambda self, tree, axis: jax.tree.map(lambda x: x[None], tree))
     with pytest.raises(jax.errors.JaxRuntimeError, match="Disallowed host-to-device transfer"):
         loop.train(config, tmp_path, examples, PhaseTimer())

@@ -71,7 +71,7 @@ def test_early_stopping_ends_the_run(evaluated):
     assert progress.finished
 
 
-def test_what_was_seen_is_kept_for_a_resumed_run(evaluated):
+def test_the_counters_are_kept_for_a_resumed_run(evaluated):
     _, progress, _ = evaluated([2, 1], **{"optim.schedule": "plateau"})
     assert progress.plateau["waited"] == 1
     assert progress.early_stop["waited"] == 1

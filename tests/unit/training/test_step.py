@@ -164,7 +164,7 @@ def test_loss_and_correct_are_those_of_the_global_batch(examples):
     assert metrics["correct"] == (logp.argmax(-1) == labels).sum()
 
 
-def test_the_end_of_the_training_is_sharp():
+def test_the_end_of_the_training_is_not_warped():
     assert setup.create(config_of(**{"augment.sharp_share": 0.3}), 7, 10, 5).sharp_from == 7
     assert setup.create(config_of(), 7, 10, 5).sharp_from == 10
 

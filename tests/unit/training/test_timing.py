@@ -1,7 +1,7 @@
 from fer_jax.training.timing import PHASES, PhaseTimer
 
 
-def test_every_second_belongs_to_one_phase():
+def test_every_second_is_counted_in_one_phase():
     times = iter([0.0, 2.0, 5.0, 6.0, 10.0])
     watch = PhaseTimer(clock=lambda: next(times))
     watch.enter("train")
