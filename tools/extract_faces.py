@@ -34,8 +34,7 @@ def main(argv: list[str]) -> None:
     if detector.name == "haar":
         logging.warning(
             "Haar's cascade also boxes what is no face (3 of 40 boxes in eleven group photographs): look through the "
-            "faces, or give %s in --detector-model, which makes fewer mistakes",
-            registry.YUNET_FILE,
+            "faces, or get YuNet, which makes fewer mistakes: fer-jax detector yunet",
         )
     result = extraction.extract(
         pathlib.Path(_SOURCE.value), pathlib.Path(_OUT.value), detector, _FACES.value == "all", _SIZE.value
@@ -45,7 +44,6 @@ def main(argv: list[str]) -> None:
         if names:
             more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
             print(f"{len(names)} files {kind}: {', '.join(names[:_SHOWN])}{more}; see {extraction.LISTING}")
-    registry.suggest(_DETECTOR.value, detector)
 
 
 if __name__ == "__main__":

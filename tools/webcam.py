@@ -122,7 +122,7 @@ def _play(model: str) -> int:
     for flag, what in ((_RECORD, recorded), (_EVENTS, "events"), (_SAVE_FACES, "faces")):
         if flag.value and flag.value != "-":
             _say(f"{what}: {flag.value}")
-    registry.suggest(_DETECTOR.value, detector)
+    registry.suggest(_DETECTOR.value, detector.name)
     return 128 + summary.stopped_by if summary.stopped_by else 0
 
 

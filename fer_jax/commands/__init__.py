@@ -20,6 +20,7 @@ class Command:
 
 GROUPS: dict[str, dict[str, Command]] = {
     "look at faces": {
+        "analyze": Command("tools.analyze", "expressions in pictures and videos: a table, JSON, csv, annotated files"),
         "webcam": Command("tools.webcam", "a camera, video or picture, live in a window or headless"),
         "web": Command("tools.web", "a page with a camera"),
         "detector": Command("tools.detector", "fetch the better face detector, once"),
@@ -49,6 +50,7 @@ GROUPS: dict[str, dict[str, Command]] = {
 }
 COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
 EXAMPLES = (
+    "fer-jax analyze photo.jpg",
     "fer-jax webcam --source=0",
     "fer-jax train --config=quickstart",
     "fer-jax train --config=xception:taught --config.data.path=fer2013.csv",

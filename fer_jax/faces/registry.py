@@ -96,9 +96,9 @@ def default(model: str = "") -> str:
     return "yunet" if model or find_model() else "haar"
 
 
-def suggest(chosen: str | None, used: Detector) -> None:
+def suggest(chosen: str | None, used: str) -> None:
     """Say in one line what finds more faces, where the detector that was `used` was nobody's choice."""
-    if chosen is None and used.name == "haar":
+    if chosen is None and used == "haar":
         logging.info("%s", HINT)
 
 

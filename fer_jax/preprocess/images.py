@@ -47,12 +47,17 @@ def read(path: pathlib.Path) -> np.ndarray:
     Raises UserError, naming the file, for one that is no image or cannot be decoded.
     """
     try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
+        data = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}, expected an image: move or remove it") from None
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if data.size else None
+    return decode(data, str(path))
+
+
+def decode(data: bytes, name: str) -> np.ndarray:
+    """The bytes of an image file as `read` gives them; UserError, with the `name`, where they are none."""
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data else None
     if image is None:
-        raise UserError(f"{path}: not an image that OpenCV can read ({data.size} bytes): repair or remove the file")
+        raise UserError(f"{name}: not an image that OpenCV can read ({len(data)} bytes): repair or remove the file")
     return image
 
 

@@ -92,13 +92,19 @@ class Analyser:
     """
 
     def __init__(
-        self, classifier: Classifier, detector: detection.Detector, smoothing: str = "average", search_every: int = 1
+        self,
+        classifier: Classifier,
+        detector: detection.Detector,
+        smoothing: str = "average",
+        search_every: int = 1,
+        tta: str = "none",
     ):
         """Args:
           classifier: of the faces.
           detector: finds them; its crop policy is the one in the classifier's bundle.
           smoothing: see `fer_jax.serve.smoothing.History`.
           search_every: the detector is asked on every so many-th frame, boxes move with the pixels in between.
+          tta: see `Classifier.classify`.
 
         Raises:
           UserError: the bundle has no crop policy for this detector.
@@ -110,6 +116,7 @@ class Analyser:
         self._policy = cropping.CropPolicy.of(classifier.bundle.crop, detector.name)
         self._tracker = Tracker(smoothing)
         self._every = search_every
+        self._tta = tta
         self._since_search = 0
         self._small: np.ndarray | None = None
 
@@ -133,7 +140,7 @@ class Analyser:
         crops = {
             track.id: cropping.cut(frame.image, track.box, self._policy, track.roll) for track in tracks if track.found
         }
-        probabilities, maps = self._classifier.classify(list(crops.values()))
+        probabilities, maps = self._classifier.classify(list(crops.values()), self._tta)
         rows = {track: i for i, track in enumerate(crops)}
         for track in tracks:
             if track.found:  # one that is missed keeps what it last showed

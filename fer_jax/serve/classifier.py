@@ -16,6 +16,7 @@ from fer_jax.errors import UserError
 from fer_jax.preprocess import images as image_files
 
 RUNTIMES = {"onnx": "onnx", "int8": "int8", "float16": "float16", "jax": "stablehlo"}  # and the file each runs
+TTA = ("none", "flip")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,14 +100,19 @@ class Classifier:
         """float32 (N, classes), rows summing to 1: softmax(logits / temperature) of N crops."""
         return self.classify(crops)[0]
 
-    def classify(self, crops: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
+    def classify(self, crops: Sequence[np.ndarray], tta: str = "none") -> tuple[np.ndarray, np.ndarray | None]:
         """What N crops show, and where.
+
+        Args:
+          crops: see `prepare`.
+          tta: test-time augmentation, one of `TTA`: "flip" averages the logits of each face and of its mirror image,
+            at twice the network's time.
 
         Returns:
           the probabilities, see there, and class activation maps float32 (N, h, w, classes), whose mean over the places
           is the logits; None in their place where the network has none or N is 0.
         """
-        outputs = self._outputs(self.prepare(crops))
+        outputs = self._augmented(self.prepare(crops), tta)
         scaled = outputs["logits"] / self.bundle.temperature
         scaled -= scaled.max(axis=1, keepdims=True)
         exponentials = np.exp(scaled)
@@ -145,6 +151,16 @@ class Classifier:
     def logits(self, pixels: np.ndarray) -> np.ndarray:
         """float32 (N, classes) before temperature and softmax, of uint8 (N, size, size, channels)."""
         return self._outputs(pixels)["logits"]
+
+    def _augmented(self, pixels: np.ndarray, tta: str) -> dict[str, np.ndarray]:
+        if tta not in TTA:
+            raise UserError(f"unknown test-time augmentation {tta!r}: expected one of {', '.join(TTA)}")
+        if tta == "none" or not len(pixels):
+            return self._outputs(pixels)
+        both = self._outputs(np.concatenate([pixels, pixels[:, :, ::-1]]))
+        if "class_maps" in both:
+            both["class_maps"][len(pixels) :] = both["class_maps"][len(pixels) :, :, ::-1].copy()
+        return {name: (values[: len(pixels)] + values[len(pixels) :]) / 2 for name, values in both.items()}
 
     def _outputs(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         # a frame of a crowd goes through in pieces, so that memory does not follow it

@@ -61,10 +61,9 @@ def test_the_list_of_detectors_needs_no_opencv():
 
 
 def test_what_would_be_better_is_said_of_haar_that_nobody_chose(caplog):
-    haar = registry.create()
     with caplog.at_level("INFO", "absl"):
-        registry.suggest("haar", haar)
-        registry.suggest(None, registry.create("none"))
+        registry.suggest("haar", "haar")
+        registry.suggest(None, "yunet")
         assert caplog.messages == []
-        registry.suggest(None, haar)
+        registry.suggest(None, registry.default())
     assert caplog.messages == [registry.HINT]

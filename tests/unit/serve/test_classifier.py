@@ -173,3 +173,18 @@ def test_a_graph_that_onnx_runtime_cannot_load(tmp_path, monkeypatch):
     monkeypatch.setattr("fer_jax.bundle.manifest._check_file", lambda path, entry: None)
     with pytest.raises(UserError, match=r"model\.onnx: ONNX Runtime .* cannot load it"):
         Classifier(folder)
+
+
+def test_flipping_averages_the_logits_and_turns_the_maps_back(map_bundle):
+    classifier = Classifier(map_bundle)
+    crop = np.zeros((8, 8), np.uint8)
+    crop[:, :4] = 255
+    plain, plain_maps = classifier.classify([crop])
+    mirrored, mirrored_maps = classifier.classify([crop[:, ::-1].copy()])
+    flipped, flipped_maps = classifier.classify([crop], "flip")
+    logits = [np.log(p) - np.log(p).mean(axis=1, keepdims=True) for p in (plain, mirrored, flipped)]
+    np.testing.assert_allclose(logits[2], (logits[0] + logits[1]) / 2, atol=1e-4)
+    np.testing.assert_allclose(flipped_maps, (plain_maps + mirrored_maps[:, :, ::-1]) / 2, rtol=1e-5, atol=1e-4)
+    assert classifier.classify([], "flip")[0].shape == (0, len(classifier.labels))
+    with pytest.raises(UserError, match="unknown test-time augmentation 'ten_crop': expected one of none, flip"):
+        classifier.classify([crop], "ten_crop")

@@ -1,0 +1,183 @@
+"""One call from a picture or video to its faces."""
+
+import io
+import json
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+import fer_jax
+from fer_jax.errors import UserError
+from fer_jax.labels import FER2013
+from fer_jax.preprocess import images
+from fer_jax.serve import analyzer
+from tests import serving
+
+HAPPY, SAD = (serving.brightness_of(FER2013.index(name)) for name in ("happy", "sad"))
+
+
+@pytest.fixture(scope="module")
+def whole_pictures(brightness_bundle):
+    """An analyzer for which every picture is a face that is named by its brightness."""
+    return fer_jax.Analyzer(brightness_bundle, "none")
+
+
+def _png(image):
+    return cv2.imencode(".png", image)[1].tobytes()
+
+
+def test_a_picture_in_every_form_gives_the_same_face(whole_pictures, tmp_path):
+    from PIL import Image
+
+    grey = np.full((30, 40), HAPPY, np.uint8)
+    colour = np.repeat(grey[..., None], 3, -1)
+    path = tmp_path / "a.png"
+    path.write_bytes(_png(grey))
+    forms = [path, str(path), _png(grey), grey, colour, cv2.cvtColor(colour, cv2.COLOR_BGR2BGRA), Image.fromarray(grey)]
+    for faces in [whole_pictures(form) for form in forms] + whole_pictures(forms):
+        (face,) = faces
+        assert face.label == "happy"
+        assert face.box == (0, 0, 40, 30)
+        assert sum(face.probabilities.values()) == pytest.approx(1)
+        assert face.probability == max(face.probabilities.values()) == face.probabilities["happy"]
+        assert (face.frame, face.time, face.track) == (0, 0.0, 0)
+    assert whole_pictures(path)[0].source == str(path)
+    assert whole_pictures(grey)[0].source == analyzer.MEMORY
+
+
+def test_colours_are_those_of_opencv_unless_rgb_is_said(whole_pictures):
+    from PIL import Image
+
+    red = np.zeros((8, 8, 3), np.uint8)
+    red[..., 2] = 255
+    by_bgr = whole_pictures(red)[0].probabilities
+    assert whole_pictures(red[..., ::-1].copy(), rgb=True)[0].probabilities == by_bgr
+    assert whole_pictures(Image.fromarray(red[..., ::-1]))[0].probabilities == by_bgr
+    assert whole_pictures(red, rgb=True)[0].probabilities != by_bgr
+
+
+def test_a_pil_image_is_turned_upright(whole_pictures):
+    from PIL import Image
+
+    file = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    Image.new("L", (40, 30), HAPPY).save(file, "jpeg", exif=exif)
+    assert whole_pictures(Image.open(file))[0].box == whole_pictures(file.getvalue())[0].box == (0, 0, 30, 40)
+
+
+def test_a_video_gives_the_faces_of_all_frames(whole_pictures, tmp_path):
+    clip = serving.write_clip(tmp_path / "clip.mp4", [HAPPY] * 10 + [SAD] * 30)
+    faces = whole_pictures(clip)
+    assert [face.frame for face in faces] == list(range(40))
+    assert {face.track for face in faces} == {faces[0].track}
+    assert (faces[0].label, faces[-1].label) == ("happy", "sad")
+    assert 0.0 == faces[0].time < faces[1].time < faces[-1].time
+    with pytest.raises(ValueError, match=r"use Analyzer\.stream"):
+        faces.draw()
+    drawn = [frame.draw() for frame in whole_pictures.stream(clip)]
+    assert len(drawn) == 40
+
+
+def test_a_folder_gives_the_faces_of_all_pictures(whole_pictures, tmp_path):
+    for name, grey in (("a", HAPPY), ("b", SAD)):
+        images.write(tmp_path / f"{name}.png", np.full((20, 20), grey, np.uint8))
+    faces = whole_pictures(tmp_path)
+    assert [(face.label, face.source, face.frame) for face in faces] == [
+        ("happy", str(tmp_path / "a.png"), 0),
+        ("sad", str(tmp_path / "b.png"), 1),
+    ]
+
+
+def test_faces_as_json_rows_and_table(whole_pictures):
+    pandas = pytest.importorskip("pandas")
+    faces = whole_pictures(np.full((20, 20), SAD, np.uint8))
+    (face,) = json.loads(faces.to_json())
+    assert face["label"] == "sad"
+    assert face["box"] == [0, 0, 20, 20]
+    table = faces.to_pandas()
+    assert isinstance(table, pandas.DataFrame)
+    assert list(table.columns) == analyzer.columns(FER2013)
+    assert table.loc[0, "label"] == "sad"
+    assert table.loc[0, "sad"] == face["probabilities"]["sad"]
+    assert "sad" in repr(faces)
+
+
+def test_no_face_is_an_empty_table(brightness_bundle, tmp_path):
+    pytest.importorskip("pandas")
+    faces = fer_jax.Analyzer(brightness_bundle, "haar")(np.full((60, 60), SAD, np.uint8))
+    assert len(faces) == 0
+    assert not faces
+    assert faces.to_json() == "[]"
+    assert list(faces.to_pandas().columns) == analyzer.columns(FER2013)
+    assert faces.draw().shape == (60, 60, 3)
+
+
+def test_a_table_without_pandas_says_what_to_install(whole_pictures, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(UserError, match="to_pandas needs pandas, which is not installed: pip install pandas"):
+        whole_pictures(np.full((20, 20), SAD, np.uint8)).to_pandas()
+
+
+def test_pictures_are_drawn_and_saved(whole_pictures, tmp_path):
+    faces = whole_pictures(np.full((80, 80), SAD, np.uint8))
+    assert faces.draw().shape == (80, 80, 3)
+    assert (faces.draw() != SAD).any()
+    faces.save(tmp_path / "drawn.png")
+    assert (images.read(tmp_path / "drawn.png")[..., ::-1] == faces.draw()).all()
+
+
+def test_mirror_images_count_for_pictures_and_not_for_videos(brightness_bundle, tmp_path, monkeypatch):
+    asked = []
+    original = analyzer.Classifier.classify
+    monkeypatch.setattr(
+        analyzer.Classifier,
+        "classify",
+        lambda self, crops, tta="none": asked.append(tta) or original(self, crops, tta),
+    )
+    picture = np.full((20, 20), SAD, np.uint8)
+    clip = serving.write_clip(tmp_path / "clip.mp4", [HAPPY] * 3)
+    for tta, expected in (("auto", {"flip"}), ("none", {"none"}), ("flip", {"flip"})):
+        asked.clear()
+        fer_jax.Analyzer(brightness_bundle, "none", tta=tta)(picture)
+        assert set(asked) == expected
+        asked.clear()
+        fer_jax.Analyzer(brightness_bundle, "none", tta=tta)(clip)
+        assert set(asked) == ({"none"} if tta == "auto" else expected)
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "message"),
+    [
+        ("nowhere.jpg", UserError, "nowhere.jpg: no such file"),
+        (b"no image", UserError, "<memory>: not an image that OpenCV can read"),
+        (b"", UserError, "<memory>: not an image"),
+        (7, TypeError, "cannot analyse a int"),
+        (np.zeros((4, 4)), ValueError, "expected uint8 pixels .* got float64"),
+        (np.zeros((2, 4, 4, 3), np.uint8), ValueError, r"of shape \(2, 4, 4, 3\)"),
+        (np.zeros((0, 4, 3), np.uint8), ValueError, "has no pixels"),
+    ],
+)
+def test_what_is_no_picture_is_refused(whole_pictures, source, error, message):
+    with pytest.raises(error, match=message):
+        whole_pictures(source)
+
+
+def test_the_model_in_the_box_is_loaded_once():
+    assert analyzer._default("auto") is analyzer._default("auto")
+    faces = fer_jax.analyze(np.full((60, 60), SAD, np.uint8))
+    assert faces.labels == FER2013
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    code = (
+        "import sys, time; t = time.perf_counter(); import fer_jax; spent = time.perf_counter() - t;"
+        "assert not {'numpy', 'cv2', 'jax', 'absl'} & set(sys.modules); print(dir(fer_jax), fer_jax.Analyzer)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "analyze" in done.stdout
+    with pytest.raises(AttributeError, match="no attribute 'absent'"):
+        _ = fer_jax.absent
