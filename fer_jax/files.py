@@ -154,7 +154,7 @@ def read_json(path: str | os.PathLike, expected: str, advice: str) -> dict[str, 
         `advice` complete the message. An `OSError` keeps its path.
     """
     path = pathlib.Path(path)
-    refuse_other_kind(path, expected, but=("JSON",))
+    refuse_other_kind(path, expected, but=("JSON", "an empty file"))
     try:
         value = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:

@@ -150,14 +150,13 @@ def read(path: str | os.PathLike) -> Bundle:
     Raises:
       UserError: no bundle there, a newer format, a bundle.json against the schema, a missing or altered file.
     """
-    path = pathlib.Path(path).absolute()
+    path = files.expand(path).absolute()
     if not is_bundle(path):
+        if path.is_file():
+            files.refuse_other_kind(path, f"a bundle, which is a folder with {MANIFEST}")
         raise UserError(f"no bundle at {path}: expected a folder with {MANIFEST}, as python -m tools.export writes it")
-    try:
-        manifest = json.loads((path / MANIFEST).read_text())
-    except ValueError as error:
-        raise UserError(f"{path / MANIFEST}: not JSON ({error}): copy the bundle again or export it again") from error
-    version = manifest.get("format_version") if isinstance(manifest, dict) else None
+    manifest = files.read_json(path / MANIFEST, "a bundle's manifest", "copy the bundle again or export it again")
+    version = manifest.get("format_version")
     if isinstance(version, int) and version > FORMAT_VERSION:
         raise UserError(
             f"{path}: bundle of format {version}, this fer_jax reads up to {FORMAT_VERSION}: install a newer fer_jax"

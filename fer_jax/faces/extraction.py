@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 
 import cv2
 import numpy as np
 import tqdm
+from absl import logging
 
 from fer_jax import files
 from fer_jax.errors import UserError
@@ -61,7 +63,9 @@ class Finding:
 def extract(
     source: pathlib.Path, out: pathlib.Path, detector: detection.Detector, every_face: bool = False, size: int = 0
 ) -> Extraction:
-    """Cut the faces out of all images below `source` into the same folders below `out`, which appears whole at the end.
+    """Cut the faces out of all images below `source` into the same folders below `out`.
+
+    `out` appears at the end; where an error or Ctrl-C comes before, with the faces found so far.
 
     The square that is cut is `cropping.CROP`'s for the detector, as in serving, straightened by the roll the detector
     reports. Faces are written as PNG in the photograph's colours, named as it; `LISTING` in `out` says for every
@@ -75,9 +79,19 @@ def extract(
       UserError: `source` is no folder or has no files; `out` is within it, or is there and not empty.
     """
     photographs = _checked(source, out)
+    stopped: BaseException | None = None
     with files.atomic_path(out) as tmp:
         tmp.mkdir(parents=True)
-        return _write(findings(photographs, source, detector, every_face, size), tmp)
+        try:
+            found = _write(findings(photographs, source, detector, every_face, size), tmp)
+        except (Exception, KeyboardInterrupt) as error:
+            if not any(tmp.rglob("*.png")):
+                raise
+            stopped = error
+    if stopped is not None:
+        logging.warning("stopped before the end: the faces so far are in %s", out)
+        raise stopped
+    return found
 
 
 def findings(
@@ -122,7 +136,7 @@ def _write(found: Iterable[Finding], folder: pathlib.Path) -> Extraction:
     """Write the squares and the listing."""
     names: dict[str, list[str]] = {"face": [], "no face": [], "unreadable": []}
     written: set[pathlib.Path] = set()
-    with (folder / LISTING).open("w", newline="", encoding="utf-8") as listing:
+    with (folder / LISTING).open("w", newline="", encoding="utf-8", errors="surrogateescape") as listing:
         rows = csv.writer(listing)
         rows.writerow(COLUMNS)
         for finding in found:
@@ -146,10 +160,15 @@ def _resized(square: np.ndarray, size: int) -> np.ndarray:
     return cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
-def _files(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+def _files(folder: pathlib.Path, above: tuple[str, ...] = ()) -> Iterator[pathlib.Path]:
+    """The files below `folder`; a link to one of the folders `above` it is not followed round and round."""
+    here = os.path.realpath(folder)
+    if here in above:
+        logging.warning("%s is a link to a folder above it and not followed", folder)
+        return
     for entry in images.visible(folder):
         if entry.is_dir():
-            yield from _files(entry)
+            yield from _files(entry, (*above, here))
         else:
             yield entry
 
@@ -160,7 +179,9 @@ def _target(photograph: pathlib.Path, number: int, written: set[pathlib.Path]) -
     target = photograph.with_name(f"{photograph.stem}{suffix}.png")
     if target in written:
         target = photograph.with_name(f"{photograph.stem}_{photograph.suffix[1:]}{suffix}.png")
-    if target in written:
-        raise UserError(f"{photograph}: its face would be {target}, which another photograph has: rename it")
+    again = 2
+    while target in written:
+        target = photograph.with_name(f"{photograph.stem}_{photograph.suffix[1:]}{suffix}-{again}.png")
+        again += 1
     written.add(target)
     return target

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fer_jax import files
 from fer_jax.errors import UserError
 
 
@@ -38,7 +39,15 @@ class KerasFile:
                 f"{self.path}: holds weights without the architecture (model_config): "
                 "save the whole model in Keras, model.save('model.h5')"
             )
-        return {layer["config"]["name"]: layer for layer in self.config["config"]["layers"]}
+        try:
+            inside = self.config["config"]
+            layers = inside if isinstance(inside, list) else inside["layers"]  # a list: a Sequential before Keras 2.2.3
+            return {layer["config"]["name"]: layer for layer in layers}
+        except (KeyError, TypeError, IndexError):
+            raise UserError(
+                f"{self.path}: its architecture (model_config) names no layers: save the whole model again in Keras, "
+                "model.save('model.h5')"
+            ) from None
 
     def inputs(self, layer: str) -> list[str]:
         """The layers that feed `layer`."""
@@ -71,6 +80,7 @@ def read(path: str | os.PathLike) -> KerasFile:
     import h5py  # of the extra "export"
 
     path = pathlib.Path(path)
+    files.refuse_other_kind(path, "an HDF5 file of Keras", but=("HDF5",))
     weights: dict[str, dict[str, np.ndarray]] = {}
     try:
         with h5py.File(path, "r") as file:
@@ -94,7 +104,10 @@ def read(path: str | os.PathLike) -> KerasFile:
         raise UserError(f"{path}: not a readable HDF5 file ({' '.join(str(error).split())}): copy it again") from error
     if not weights:
         raise UserError(f"{path}: an HDF5 file without Keras' weights: expected what save_weights or model.save writes")
-    return KerasFile(path, weights, None if config is None else json.loads(_text(config)))
+    try:
+        return KerasFile(path, weights, None if config is None else json.loads(_text(config)))
+    except ValueError as error:
+        raise UserError(f"{path}: its architecture (model_config) is not JSON ({error}): copy it again") from error
 
 
 def numbered(name: str) -> tuple[str, int]:

@@ -188,6 +188,11 @@ def _vgg16_from_torchvision(state: Mapping[str, np.ndarray]) -> Arrays:
 
 
 def _read_state_dict(path: pathlib.Path) -> dict[str, np.ndarray]:
+    expected, kinds = {
+        ".safetensors": ("a file of safetensors", ("binary",)),
+        ".npz": ("NumPy arrays (.npz)", ("NumPy", "zip")),
+    }.get(path.suffix, ("a state dict of PyTorch", ("PyTorch", "zip", "binary")))
+    files.refuse_other_kind(path, expected, kinds)
     try:
         if path.suffix == ".safetensors":
             import safetensors.numpy
@@ -205,7 +210,14 @@ def _read_state_dict(path: pathlib.Path) -> dict[str, np.ndarray]:
             f"{path}: a pickle of PyTorch, which is not installed here: install torch, or save the state "
             "dict where it is: safetensors.torch.save_file(state, 'vgg16.safetensors')"
         ) from None
-    return {name: tensor.numpy() for name, tensor in torch.load(path, map_location="cpu", weights_only=True).items()}
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        return {name: tensor.numpy() for name, tensor in state.items()}
+    except Exception as error:  # of the unpickler, or an object that is no state dict
+        raise UserError(
+            f"{path}: no state dict that torch.load reads with weights_only ({' '.join(str(error).split())[:200]}): "
+            "save it again, torch.save(model.state_dict(), 'vgg16.pth')"
+        ) from error
 
 
 def _fill(

@@ -16,6 +16,11 @@ from fer_jax.errors import UserError
 INTERPOLATIONS = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR}
 
 
+# What systems leave in folders of images, in lower case, besides hidden files such as .DS_Store and AppleDouble's
+LEFT_BY_SYSTEMS = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "$recycle.bin"))
+SHOWN = 10  # files that an error names
+
+
 class Geometry(Protocol):
     """What a network takes, in a bundle's or in a config's words: (size, size, channels) pixels, fitted by `resize`."""
 
@@ -36,8 +41,13 @@ class Geometry(Protocol):
 
 
 def visible(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The entries of a folder by name, without hidden ones: `.DS_Store` and its like are no images."""
-    return sorted((entry for entry in folder.iterdir() if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    """The entries of a folder by name, without hidden ones and those of `LEFT_BY_SYSTEMS`, which are no images."""
+    found = (
+        entry
+        for entry in folder.iterdir()
+        if not entry.name.startswith(".") and entry.name.lower() not in LEFT_BY_SYSTEMS
+    )
+    return sorted(found, key=lambda entry: entry.name)
 
 
 def read(path: pathlib.Path) -> np.ndarray:
@@ -55,7 +65,10 @@ def read(path: pathlib.Path) -> np.ndarray:
 
 def decode(data: bytes, name: str) -> np.ndarray:
     """The bytes of an image file as `read` gives them; UserError, with the `name`, where they are none."""
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data else None
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data else None
+    except cv2.error as error:  # above its limit of pixels it raises
+        raise UserError(f"{name}: OpenCV cannot read it ({error.err}): make it smaller or remove it") from None
     if image is None:
         raise UserError(f"{name}: not an image that OpenCV can read ({len(data)} bytes): repair or remove the file")
     return image
@@ -101,6 +114,27 @@ def fit(image: np.ndarray, input: Geometry) -> np.ndarray:
         image = cv2.resize(image, (input.size, input.size), interpolation=INTERPOLATIONS[input.resize])
     image = image.reshape(input.size, input.size, -1)
     return np.repeat(image, input.channels, axis=-1) if image.shape[-1] == 1 else image
+
+
+def fit_files(paths: Sequence[pathlib.Path], input: Geometry) -> np.ndarray:
+    """Read and fit image files: uint8 (len(paths), input.size, input.size, input.channels).
+
+    Raises UserError for those that cannot be read, all of them at once: the first says why, `SHOWN` are named.
+    """
+    fitted = np.empty((len(paths), input.size, input.size, input.channels), np.uint8)
+    unreadable: list[tuple[pathlib.Path, UserError]] = []
+    for row, path in zip(fitted, paths, strict=True):
+        try:
+            row[...] = fit(read(path), input)
+        except UserError as error:
+            unreadable.append((path, error))
+    if len(unreadable) > 1:
+        names = ", ".join(path.name for path, _ in unreadable[1:SHOWN])
+        more = f" and {len(unreadable) - SHOWN} more" if len(unreadable) > SHOWN else ""
+        raise UserError(f"{unreadable[0][1]}; {len(unreadable) - 1} others cannot be read either: {names}{more}")
+    if unreadable:
+        raise unreadable[0][1]
+    return fitted
 
 
 def fit_all(images: Iterable[np.ndarray], count: int, input: Geometry) -> np.ndarray:

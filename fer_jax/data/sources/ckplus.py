@@ -52,7 +52,7 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
     """
     listing, skipped = _listing(data)
     paths, numbers, people = zip(*listing, strict=True)
-    faces = images.fit_all(map(images.read, paths), len(paths), input)
+    faces = images.fit_files(paths, input)
     description = f"CK+: {len(paths)} images of {len(set(people))} people from {files.name_of(data.path)}"
     if skipped:
         description += f"; {skipped} sequences without a label are skipped"

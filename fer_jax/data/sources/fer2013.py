@@ -10,8 +10,10 @@ back from the cache in 0.1 s.
 from __future__ import annotations
 
 import csv
+import itertools
 import pathlib
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -27,6 +29,9 @@ SPLITS = ("Training", "PublicTest", "PrivateTest")
 FILE_NAMES = ("fer2013.csv", "icml_face_data.csv")
 SIDE = 48  # pixels
 PIXELS = SIDE * SIDE
+MAX_FIELD = 1 << 22  # characters of one: those of images of 1,024 pixels, of which the right number can then be said
+LINES_AHEAD = 20  # that are looked at after a wrong one, to tell a wrong line from another kind of file
+OTHER_SIZE = "images of another size can be given as files in a folder for each class (config.data.source=folder)"
 
 WHERE_TO_GET_IT = (
     "get fer2013.csv or icml_face_data.csv from Kaggle's \"Challenges in Representation Learning: Facial Expression "
@@ -80,54 +85,106 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
 def parse(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Images uint8 (N, 48, 48), labels int32 (N,) into `labels.FER2013`, and Usage str (N,), in the csv's order.
 
-    Raises UserError naming file and line for a missing column, a row that is cut off or has another number of pixels
-    than 2,304, a pixel that is no whole number of 0..255, an unknown emotion or Usage, and for a file without rows.
+    Rows of empty fields, as spreadsheets append, are skipped.
+
+    Raises UserError for another kind of file, and, naming file and line, for a missing column, a row that is cut off or
+    has another number of pixels than 2,304, a pixel that is no whole number of 0..255, an unknown emotion or Usage, and
+    for a file without rows. Where the lines that follow are wrong too, the advice is for the whole file.
     """
+    files.refuse_other_kind(path, "FER2013's csv")
     faces, emotions, usage = [], [], []
     # a byte that is no text becomes a character that is no number, and its line is named like any other
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file, warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)  # of np.fromstring, in a numpy that does not raise yet
+        csv.field_size_limit(MAX_FIELD)
         rows = csv.reader(file)
         columns = _columns(path, next(rows, []))
         try:
-            for row in filter(None, rows):
+            for row in filter(any, rows):
                 emotion, pixels, use = _fields(row, columns)
                 faces.append(_pixels(pixels))
                 emotions.append(emotion)
                 usage.append(use)
-        except (ValueError, csv.Error) as error:
-            advice = (
-                "correct or remove this line"
-                if file.read(1)
-                else "the file ends here and may be cut off, download or copy it again"
-            )
-            raise UserError(f"{path}, line {rows.line_num}: {error}: {advice}") from None
+        except (_WrongRow, csv.Error) as error:
+            line = rows.line_num
+            advice = _advice(error, rows, columns, first=not faces)
+            raise UserError(f"{path}, line {line}: {error}: {advice}") from None
     if not faces:
         raise UserError(f"{path}: no rows below the header, expected one a face: download the file again")
     return (np.stack(faces).reshape(-1, SIDE, SIDE), np.array(emotions, np.int32), np.array(usage))
 
 
+class _WrongRow(ValueError):
+    """What is wrong with a row; what to do where all rows are like it, and whether a cut-off file may be the cause."""
+
+    def __init__(self, message: str, remedy: str = "", cut: bool = False):
+        super().__init__(message)
+        self.remedy, self.cut = remedy or WHERE_TO_GET_IT, cut
+
+
+def _advice(error: Exception, rows: Iterator[list[str]], columns: list[int], first: bool) -> str:
+    """What to do about the row before `rows`, by what the rows after it are like."""
+    found = list(itertools.islice(_problems(rows, columns), LINES_AHEAD))
+    wrong = sum(problem is not None for problem in found)
+    if found and first and wrong == len(found):
+        remedy = error.remedy if isinstance(error, _WrongRow) else WHERE_TO_GET_IT
+        return f"so are the lines below, this is another kind of csv than FER2013's: {remedy}"
+    if wrong:
+        return f"so are {wrong} of the {len(found)} lines below: correct or remove them"
+    if not found and (isinstance(error, csv.Error) or getattr(error, "cut", False)):
+        return "the file ends here and may be cut off, download or copy it again"
+    return "correct or remove this line"
+
+
+def _problems(rows: Iterator[list[str]], columns: list[int]) -> Iterator[Exception | None]:
+    """What is wrong with each row, None where nothing is."""
+    while True:
+        try:
+            row = next(rows)
+            if any(row):
+                _pixels(_fields(row, columns)[1])
+                yield None
+        except StopIteration:
+            return
+        except (_WrongRow, csv.Error) as error:
+            yield error
+
+
 def _columns(path: pathlib.Path, header: list[str]) -> list[int]:
-    """The positions of emotion, pixels and Usage."""
+    """The positions of emotion, pixels and Usage, whatever their letters' case."""
     names = [name.strip() for name in header]
-    if missing := [name for name in COLUMNS if name not in names]:
-        raise UserError(
-            f"{path}: no column {', '.join(missing)}: found {', '.join(names) or 'nothing'}, expected "
-            f"{', '.join(COLUMNS)} in any order: {WHERE_TO_GET_IT}"
-        )
-    return [names.index(name) for name in COLUMNS]
+    lowered = [name.lower() for name in names]
+    if missing := [name for name in COLUMNS if name.lower() not in lowered]:
+        found = ", ".join(name[:20] for name in names[:8]) or "nothing"
+        expected = f"expected {', '.join(COLUMNS)} in any order"
+        separators = {separator for separator in ";\t|" for name in names if separator in name}
+        if separators:
+            remedy = f"its columns are separated by {separators.pop()!r}: save it with commas"
+        elif any(name.split(" ", 1)[0].isdecimal() for name in names):
+            remedy = f"its first line is no header but data: put the line {','.join(COLUMNS)} above it"
+        elif missing == ["Usage"]:
+            remedy = f"add it, with {', '.join(SPLITS)}, or {WHERE_TO_GET_IT}"
+        else:
+            remedy = WHERE_TO_GET_IT
+        raise UserError(f"{path}: no column {', '.join(missing)}: found {found}, {expected}: {remedy}")
+    return [lowered.index(name.lower()) for name in COLUMNS]
 
 
 def _fields(row: list[str], columns: list[int]) -> tuple[int, str, str]:
     """A row's emotion as number, its pixels as text and its Usage."""
     if len(row) <= max(columns):
-        raise ValueError(f"{len(row)} fields, expected {', '.join(COLUMNS)}")
+        raise _WrongRow(f"{len(row)} fields, expected {', '.join(COLUMNS)}", cut=True)
     emotion, pixels, usage = (row[column].strip() for column in columns)
     if usage not in SPLITS:
-        raise ValueError(f"Usage is {usage!r}, expected one of {', '.join(SPLITS)}")
+        raise _WrongRow(
+            f"Usage is {usage[:40]!r}, expected one of {', '.join(SPLITS)}",
+            "rename them so",
+            cut=any(split.startswith(usage) for split in SPLITS),
+        )
     if not emotion.isdecimal() or int(emotion) >= len(labels.FER2013):
         known = ", ".join(f"{number} {name}" for number, name in enumerate(labels.FER2013))
-        raise ValueError(f"emotion is {emotion!r}, expected one of {known}")
+        remedy = "write these numbers; images in a folder for each class (config.data.source=folder) have any names"
+        raise _WrongRow(f"emotion is {emotion[:40]!r}, expected one of {known}", remedy)
     return int(emotion), pixels, usage
 
 
@@ -146,8 +203,13 @@ def _pixels(text: str) -> np.ndarray:
         return values.astype(np.uint8)
     tokens = text.split()
     if len(tokens) != PIXELS:
-        raise ValueError(f"{len(tokens)} pixels, expected {SIDE} x {SIDE} = {PIXELS}")
+        remedy = "separate the pixels by blanks" if "," in text else OTHER_SIZE
+        raise _WrongRow(f"{len(tokens)} pixels, expected {SIDE} x {SIDE} = {PIXELS}", remedy, cut=len(tokens) < PIXELS)
     for position, token in enumerate(tokens):
-        if not (token.isascii() and token.isdigit() and int(token) <= 255):
-            raise ValueError(f"pixel {position + 1} is {token!r}, expected a whole number of 0..255")
+        if not (token.isascii() and token.isdigit() and len(token) < 9 and int(token) <= 255):
+            raise _WrongRow(
+                f"pixel {position + 1} is {token[:40]!r}, expected a whole number of 0..255",
+                "write whole numbers",
+                cut=position == PIXELS - 1,
+            )
     return np.array(tokens, np.uint8)

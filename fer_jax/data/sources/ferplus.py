@@ -147,19 +147,19 @@ def _locate(path: str) -> tuple[pathlib.Path, pathlib.Path]:
 
 def _votes(path: pathlib.Path, usage: np.ndarray, faces_path: pathlib.Path) -> list[tuple[str, list[int]]]:
     """Usage and the ten counts of each row (zeros where the row has no image name), which match `usage`."""
+    files.refuse_other_kind(path, "FER+'s csv of votes")
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         rows = csv.reader(file)
         header = tuple(name.strip() for name in next(rows, []))
         if header != COLUMNS:
-            raise UserError(
-                f"{path}: columns {', '.join(header) or 'none'}, expected {', '.join(COLUMNS)}: download the file again"
-            )
+            found = ", ".join(name[:20] for name in header[:12]) or "none"
+            raise UserError(f"{path}: columns {found}, expected {', '.join(COLUMNS)}: download the file again")
         votes = []
-        for row in filter(None, rows):
+        for row in filter(any, rows):
             row = [field.strip() for field in row]
             if len(row) != len(COLUMNS) or not all(count.isdecimal() for count in row[2:]):
                 raise UserError(
-                    f"{path}, line {rows.line_num}: {','.join(row)}; expected Usage, a name and "
+                    f"{path}, line {rows.line_num}: {','.join(row)[:80]}; expected Usage, a name and "
                     f"{len(COLUMNS) - 2} whole numbers: download the file again"
                 )
             use, name, *counts = row

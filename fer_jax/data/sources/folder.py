@@ -4,19 +4,20 @@
     faces/happy/2.jpg     or      faces/train/happy/2.jpg
                                   faces/test/angry/3.png
 
-Classes are numbered in the sorted order of their folders' names. Hidden files are ignored. Everything else in a class
-folder must be an image.
+Classes are numbered in the sorted order of their folders' names. Hidden files and what systems leave in folders of
+images (Thumbs.db, desktop.ini, __MACOSX) are ignored. Everything else in a class folder must be an image.
 """
 
 from __future__ import annotations
 
+import functools
 import pathlib
 
 import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from fer_jax import files
+from fer_jax import files, labels
 from fer_jax.data.examples import UNSPLIT, Examples
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
@@ -56,11 +57,11 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
     with a file that is no image, or whose splits have different classes.
     """
     names, listing = _listing(data)
-    splits, labels, paths = zip(*listing, strict=True)
-    faces = images.fit_all(map(images.read, paths), len(paths), input)
+    splits, numbers, paths = zip(*listing, strict=True)
+    faces = images.fit_files(paths, input)
     return Examples(
         images=faces,
-        labels=np.array(labels, np.int32),
+        labels=np.array(numbers, np.int32),
         split=np.array(splits),
         label_names=names,
         description=f"{len(paths)} images from {files.name_of(data.path)}",
@@ -84,6 +85,7 @@ def _listing(data: ConfigDict) -> tuple[tuple[str, ...], list[tuple[str, int, pa
                 f"{', '.join(names)}: give every split the same class folders"
             )
         names = found
+        _check_names(folder, names)
         if len(names) < 2:
             raise UserError(f"{folder}: {len(names)} class folders ({', '.join(names) or 'none'}): {LAYOUT}")
         listing += [(split, label, path) for label, entry in enumerate(classes) for path in images.visible(entry)]
@@ -92,6 +94,16 @@ def _listing(data: ConfigDict) -> tuple[tuple[str, ...], list[tuple[str, int, pa
     if empty := [name for label, name in enumerate(names) if not any(label == entry[1] for entry in listing)]:
         raise UserError(f"{root}: no images of class {', '.join(empty)}: add some or remove the folder")
     return names, listing
+
+
+def _check_names(folder: pathlib.Path, names: tuple[str, ...]) -> None:
+    """UserError for a name that is not UTF-8, and for two that differ by case alone or mean the same expression."""
+    by_meaning: dict[str, list[str]] = {}
+    for name in names:
+        files.expand(folder / name)
+        by_meaning.setdefault(labels.canonical(name), []).append(name)
+    if alike := [" and ".join(same) for same in by_meaning.values() if len(same) > 1]:
+        raise UserError(f"{folder}: {', '.join(alike)} mean the same class: put their images into one folder")
 
 
 def _splits(root: pathlib.Path, data: ConfigDict) -> list[tuple[str, pathlib.Path]]:
@@ -112,6 +124,13 @@ def _splits(root: pathlib.Path, data: ConfigDict) -> list[tuple[str, pathlib.Pat
 def _folders(folder: pathlib.Path) -> list[pathlib.Path]:
     """The visible subfolders; files beside them belong to no class and are named in a warning."""
     entries = images.visible(folder)
+    if broken := [entry.name for entry in entries if entry.is_symlink() and not entry.exists()]:
+        raise UserError(f"{folder}: {', '.join(broken[:10])}: a link that leads nowhere: mend or remove it")
     if stray := [entry.name for entry in entries if not entry.is_dir()]:
-        logging.warning("%s: %d files in no class folder are ignored (%s ...)", folder, len(stray), stray[0])
+        _warn_of_stray(folder, len(stray), stray[0])
     return [entry for entry in entries if entry.is_dir()]
+
+
+@functools.cache  # a folder is listed more than once, and said once
+def _warn_of_stray(folder: pathlib.Path, count: int, first: str) -> None:
+    logging.warning("%s: %d files in no class folder are ignored (%s ...)", folder, count, first)

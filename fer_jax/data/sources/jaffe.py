@@ -39,7 +39,7 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
     paths = _files(data)
     names = [_parse(path) for path in paths]
     subjects = np.array([person for person, _ in names])
-    faces = images.fit_all(map(images.read, paths), len(paths), input)
+    faces = images.fit_files(paths, input)
     return Examples(
         images=faces,
         labels=np.array([labels.JAFFE.index(name) for _, name in names], np.int32),

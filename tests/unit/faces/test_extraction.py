@@ -1,6 +1,7 @@
 """Faces out of drawn photographs: found, cut as in serving, straightened, kept in their folders."""
 
 import csv
+import pathlib
 
 import cv2
 import numpy as np
@@ -123,3 +124,38 @@ def test_bad_folders_are_refused_and_nothing_is_lost(photographs, tmp_path):
     (tmp_path / "empty").mkdir()
     refused(tmp_path / "empty", tmp_path / "out", "has no files")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_link_to_a_folder_above_is_not_followed_round_and_round(tmp_path, caplog):
+    (tmp_path / "photos" / "happy").mkdir(parents=True)
+    (tmp_path / "photos" / "happy" / "a.png").touch()
+    (tmp_path / "photos" / "happy" / "again").symlink_to(tmp_path / "photos")
+    found = list(extraction._files(tmp_path / "photos"))
+    assert found == [tmp_path / "photos" / "happy" / "a.png"]
+    assert "is a link to a folder above it" in caplog.text
+
+
+def test_faces_of_the_same_name_all_have_a_place():
+    written = set()
+    for _ in range(3):
+        extraction._target(pathlib.Path("a.jpg"), 1, written)
+        extraction._target(pathlib.Path("a_jpg.png"), 1, written)
+    assert len(written) == 6
+
+
+def test_what_was_found_before_an_error_is_kept(tmp_path, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").touch()
+
+    def breaks_off(*_):
+        square = np.zeros((8, 8, 3), np.uint8)
+        yield extraction.Finding(
+            pathlib.Path("a.png"), "face", (extraction.Crop(detection.Face((0, 0, 8, 8)), square),)
+        )
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(extraction, "findings", breaks_off)
+    with pytest.raises(KeyboardInterrupt):
+        extraction.extract(tmp_path / "photos", tmp_path / "faces", None)
+    assert (tmp_path / "faces" / "a.png").is_file()
+    assert "a.png,face" in (tmp_path / "faces" / extraction.LISTING).read_text()

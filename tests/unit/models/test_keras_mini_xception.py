@@ -1,6 +1,7 @@
 """Keras' mini-Xception: layers matched by the graph, other networks refused, the published file read."""
 
 import json
+import zipfile
 
 import h5py
 import jax
@@ -152,3 +153,34 @@ def test_published_weights_fit(real_data):
     found, variables = pretrained.import_mini_xception(real_data / "models" / PUBLISHED)
     assert (found.input_size, found.channels, found.num_classes) == (64, 1, 7)
     assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == 58_423
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"class_name": "Sequential", "config": [{"class_name": "Dense", "config": {"name": "d"}}]}, "not a mini-Xc"),
+        ({"class_name": "Sequential", "config": [{"class_name": "Dense", "config": {}}]}, "names no layers"),
+        ({"class_name": "Model"}, "names no layers"),
+    ],
+)
+def test_a_sequential_model_of_old_keras_and_one_without_layers(tmp_path, config, message):
+    path = mini_xception().write(tmp_path / "x.hdf5")
+    with h5py.File(path, "a") as file:
+        file.attrs["model_config"] = json.dumps(config)
+    with pytest.raises(UserError, match=rf"x.hdf5: .*{message}"):
+        pretrained.import_mini_xception(path)
+
+
+def test_an_architecture_that_is_no_json(tmp_path):
+    path = mini_xception().write(tmp_path / "x.hdf5")
+    with h5py.File(path, "a") as file:
+        file.attrs["model_config"] = "{"
+    with pytest.raises(UserError, match=r"x.hdf5: its architecture \(model_config\) is not JSON"):
+        pretrained.import_mini_xception(path)
+
+
+def test_a_keras_archive_is_named(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.hdf5", "w") as archive:
+        archive.writestr("model.weights.h5", "")
+    with pytest.raises(UserError, match=r"x.hdf5: a .keras model, expected an HDF5 file of Keras: save it in Keras as"):
+        pretrained.import_mini_xception(tmp_path / "x.hdf5")

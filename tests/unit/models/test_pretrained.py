@@ -147,7 +147,7 @@ def test_torch_kernels_are_transposed(tmp_path):
 
 def test_pth_by_torch(tmp_path, monkeypatch):
     state = dict(np.load(write_state_dict(tmp_path / "vgg16.npz", small_layers())))
-    (tmp_path / "vgg16.pth").touch()
+    (tmp_path / "vgg16.pth").write_bytes(b"\x80\x02 a pickle")
 
     class Tensor:
         def __init__(self, array):
@@ -163,7 +163,7 @@ def test_pth_by_torch(tmp_path, monkeypatch):
 
 
 def test_pth_without_torch(tmp_path, monkeypatch):
-    (tmp_path / "vgg16.pth").touch()
+    (tmp_path / "vgg16.pth").write_bytes(b"\x80\x02 a pickle")
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(UserError, match=r"vgg16.pth: a pickle of PyTorch, which is not installed here: install t"):
         pretrained.load(tmp_path / "vgg16.pth", "vgg16", new_variables(), SEVEN)

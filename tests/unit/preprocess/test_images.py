@@ -83,3 +83,13 @@ def test_hidden_entries_are_not_seen(tmp_path):
     for name in ("b", "a", ".DS_Store", "._a"):
         (tmp_path / name).touch()
     assert [path.name for path in images.visible(tmp_path)] == ["a", "b"]
+
+
+def test_more_pixels_than_opencv_takes_is_one_line(tmp_path, monkeypatch):
+    def raises(*_):
+        raise cv2.error("OpenCV: (-215) pixels <= CV_IO_MAX_IMAGE_PIXELS")
+
+    monkeypatch.setattr(images.cv2, "imdecode", raises)
+    (tmp_path / "scan.png").write_bytes(b"PNG")
+    with pytest.raises(UserError, match=r"scan.png: OpenCV cannot read it .*: make it smaller or remove it"):
+        images.read(tmp_path / "scan.png")

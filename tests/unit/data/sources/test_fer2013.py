@@ -134,12 +134,16 @@ def test_a_file_cut_off_in_its_last_line(tmp_path, left):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "no column emotion, pixels, Usage: found nothing, expected emotion, pixels, Usage"),
+        (b"", "an empty file, expected FER2013's csv: copy or download it again"),
+        (b"\n", "no column emotion, pixels, Usage: found nothing, expected emotion, pixels, Usage"),
         (b"emotion,pixels\n0,1 2 3\n", "no column Usage: found emotion, pixels, expected"),
-        (b"\x89PNG\xff\xfe\x00", "no column emotion, pixels, Usage"),
+        (b"\x89PNG\xff\xfe\x00", "a PNG image, expected FER2013's csv: give another file"),
         (b"emotion,pixels,Usage\n", "no rows below the header"),
-        (b"emotion,pixels,Usage\n0,\xff\xfe\x00 3,Training\n1", "line 2: 2 pixels, expected 48 x 48"),
-        (b'emotion,pixels,Usage\n0,"' + b"1 " * 70000, "line 2: field larger than field limit .*: the file ends here"),
+        (b"emotion,pixels,Usage\n0,\xff\xfe 3,Training\n1", "line 2: 2 pixels, expected 48 x 48"),
+        (
+            b'emotion,pixels,Usage\n0,"' + b"1 " * 2_500_000,
+            "line 2: field larger than field limit .*: the file ends here",
+        ),
     ],
 )
 def test_a_file_that_is_no_fer2013(tmp_path, content, message):
@@ -186,3 +190,71 @@ def test_the_real_file(fer2013_csv, tmp_path):
     assert first.images.shape == (sum(counts.values()), 48, 48, 1)
     np.testing.assert_array_equal(first.images, second.images)
     np.testing.assert_array_equal(first.split, second.split)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda line: line.replace(" ", "+"), "1 pixels, expected 48 x 48 = 2304: so are the lines below, .*folder"),
+        (
+            lambda line: f"{line[0]}.0{line[1:]}",
+            "emotion is '0.0', .*: so are the lines below, .*: write these numbers",
+        ),
+        (lambda line: "angry" + line[1:], "emotion is 'angry', .*another kind of csv.*: write these numbers"),
+        (lambda line: line.replace(" ", ".0 "), "pixel 1 is '[0-9]+.0', .*another kind of csv.*: write whole numbers"),
+        (
+            lambda line: '{},"{}",{}'.format(*line.replace(" ", "\0").split(",")).replace("\0", ","),
+            "1 pixels, .*another kind of csv.*: separate the pixels by blanks",
+        ),
+        (lambda line: line.replace("Training", "train"), "Usage is 'train', .*another kind of csv.*: rename them so"),
+        (lambda line: "0," + " ".join("7" * 50176) + ",Training", "50176 pixels, .*another kind.* of another size"),
+    ],
+)
+def test_advice_is_for_the_whole_file_where_all_of_it_is_of_another_kind(tmp_path, change, message):
+    path = write(tmp_path / "fer2013.csv", *(change(row(i)) for i in range(5)))
+    with pytest.raises(UserError, match=rf"fer2013.csv, line 2: {message}"):
+        fer2013.parse(path)
+
+
+def test_several_wrong_lines_are_counted(tmp_path):
+    path = write(tmp_path / "fer2013.csv", row(0), row(1, 7), row(2), row(3, 7), row(4))
+    with pytest.raises(
+        UserError, match=r"line 3: emotion is '7', .*: so are 1 of the 3 lines below: correct or remove"
+    ):
+        fer2013.parse(path)
+
+
+def test_a_wrong_last_line_that_is_whole_is_not_cut_off(tmp_path):
+    path = write(tmp_path / "fer2013.csv", row(0), row(1, 7))
+    with pytest.raises(UserError, match=r"line 3: .*: correct or remove this line$"):
+        fer2013.parse(path)
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("emotion;pixels;Usage", "its columns are separated by ';': save it with commas"),
+        (row(0), "its first line is no header but data: put the line emotion,pixels,Usage above it"),
+        ("emotion,pixels", "no column Usage: .*: add it, with Training, PublicTest, PrivateTest"),
+    ],
+)
+def test_a_header_of_another_kind(tmp_path, header, message):
+    (tmp_path / "fer2013.csv").write_text(f"{header}\n{row(1)}\n")
+    with pytest.raises(UserError, match=message) as caught:
+        fer2013.parse(tmp_path / "fer2013.csv")
+    assert len(str(caught.value)) < 700
+
+
+def test_letters_case_of_the_header_and_empty_rows_do_not_matter(tmp_path):
+    path = tmp_path / "fer2013.csv"
+    path.write_text(f"Emotion,PIXELS,usage\n{row(1)}\n,,\n\n,,\n")
+    assert len(fer2013.parse(path)[0]) == 1
+
+
+@given(content=st.binary(max_size=3000))
+def test_any_file_is_read_or_one_line(content, tmp_path_factory):
+    path = tmp_path_factory.getbasetemp() / "any.csv"
+    for start in (b"", b"emotion,pixels,Usage\n"):
+        path.write_bytes(start + content)
+        with pytest.raises(UserError):
+            fer2013.parse(path)

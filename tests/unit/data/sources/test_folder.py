@@ -117,3 +117,57 @@ def test_a_folder_in_a_class_folder_is_named(tmp_path):
 def test_no_folder(path):
     with pytest.raises(UserError, match=r"config.data.path is .*, no folder: expected one folder a class"):
         read(path)
+
+
+def test_what_systems_leave_in_folders_is_ignored(tmp_path):
+    draw(tmp_path, "sad/1.png", "happy/2.png", "__MACOSX/sad/1.png")
+    for name in ("Thumbs.db", "desktop.ini", "sad/Thumbs.db", "happy/desktop.ini", "happy/._2.png"):
+        (tmp_path / name).write_bytes(b"no image")
+    assert read(tmp_path).label_names == ("happy", "sad")
+
+
+def test_all_unreadable_files_are_named_at_once(tmp_path):
+    draw(tmp_path, "sad/1.png", "happy/2.png")
+    for name in ("sad/notes.txt", "happy/a.doc", "happy/b.doc"):
+        (tmp_path / name).write_text("no image")
+    with pytest.raises(
+        UserError, match=r"happy/a.doc: not an image .*; 2 others cannot be read either: b.doc, notes.t"
+    ):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("one", ["Sad", "sadness"])
+def test_two_folders_of_one_class_are_refused(tmp_path, one):
+    draw(tmp_path, "sad/1.png", f"{one}/1.png", "happy/1.png")
+    with pytest.raises(
+        UserError, match=rf"({one} and sad|sad and {one}) mean the same class: put their images into one"
+    ):
+        read(tmp_path)
+
+
+def test_links(tmp_path, caplog):
+    draw(tmp_path, "sad/1.png", "happy/1.png")
+    (tmp_path / "sad" / "loop.png").symlink_to("loop.png")
+    with pytest.raises(UserError, match=r"sad/loop.png: Too many levels of symbolic links"):
+        read(tmp_path)
+    (tmp_path / "sad" / "loop.png").unlink()
+    for target in ("nowhere", "fear"):  # the second is a loop
+        (tmp_path / "fear").symlink_to(target)
+        with pytest.raises(UserError, match="fear: a link that leads nowhere: mend or remove it"):
+            read(tmp_path)
+        (tmp_path / "fear").unlink()
+
+
+def test_files_beside_the_classes_are_said_once(tmp_path, caplog):
+    draw(tmp_path, "sad/1.png", "happy/2.png")
+    (tmp_path / "README.txt").write_text("")
+    read(tmp_path)
+    read(tmp_path)
+    assert caplog.text.count("in no class folder are ignored") == 1
+
+
+def test_a_class_whose_name_is_not_utf8(tmp_path):
+    draw(tmp_path, "sad/1.png", "happy/1.png")
+    (tmp_path / "happy").rename(tmp_path / "caf\udce9")
+    with pytest.raises(UserError, match="the name is not UTF-8"):
+        read(tmp_path)
