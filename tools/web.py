@@ -24,6 +24,12 @@ _DETECTOR_MODEL = cli.define_path(
 _HOST = flags.DEFINE_string(
     "host", "127.0.0.1", "name or address to listen on; the default can be reached from this machine only"
 )
+_PUBLIC_ORIGIN = flags.DEFINE_list(
+    "public-origin",
+    [],
+    "what browsers show as the address of a reverse proxy before this server, such as https://faces.example; several "
+    "are separated by commas",
+)
 _PORT = flags.DEFINE_integer("port", 8765, "to listen on; 0 takes any that is free", lower_bound=0, upper_bound=65535)
 
 
@@ -31,10 +37,12 @@ def main(argv: list[str]) -> None:
     """Serve until somebody ends it."""
     del argv
     from fer_jax.serve.classifier import Classifier
-    from fer_jax.web import server
+    from fer_jax.web import origins, server
 
-    app = server.application(Classifier(_MODEL.value), _DETECTOR_MODEL.value, _HOST.value)
-    if not server.is_loopback(_HOST.value):
+    app = server.application(
+        Classifier(_MODEL.value), _DETECTOR_MODEL.value, _HOST.value, public_origins=_PUBLIC_ORIGIN.value
+    )
+    if not origins.is_loopback(_HOST.value):
         logging.warning(
             "--host=%s: others who reach this machine can open the page too, and nothing on the way is "
             "encrypted; their browsers give their camera only to https, so they can only choose pictures",

@@ -1,25 +1,24 @@
-"""The server: the page's files, and a WebSocket for each client, who share one model turn by turn."""
+"""The server: the page's files, and a WebSocket for each client; the clients take turns with one model."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import mimetypes
 import os
 import pathlib
-from collections.abc import Awaitable, Callable
-from urllib.parse import urlsplit
+from collections.abc import AsyncIterator, Iterable
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from fer_jax.errors import UserError
 from fer_jax.serve.classifier import Classifier
-from fer_jax.web import protocol
+from fer_jax.web import connections, protocol
+from fer_jax.web.connections import DEFAULT_LIMITS, Connections, Handler, Limits
+from fer_jax.web.origins import Origins
 from fer_jax.web.session import Session, detectors
 
 PAGE = pathlib.Path(__file__).with_name("page")
-HEARTBEAT_SECONDS = 20.0  # a client that does not answer one is gone
 HEADERS = {
     # scripts, styles and connections of this server only, and no other page around it
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -29,28 +28,37 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",
 }
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+CONNECTIONS = web.AppKey("connections", Connections)
 
 mimetypes.add_type("text/javascript", ".js")  # some Windows registries say otherwise, and browsers then refuse it
 
 
 def application(
-    classifier: Classifier, detector_model: str = "", host: str = "localhost", turns: int | None = None
+    classifier: Classifier,
+    detector_model: str = "",
+    host: str = "localhost",
+    turns: int | None = None,
+    public_origins: Iterable[str] = (),
+    limits: Limits = DEFAULT_LIMITS,
 ) -> web.Application:
     """The server's application.
 
     Args:
       classifier: that all clients share.
-      detector_model: path of YuNet's file; "" offers Haar's cascade alone.
+      detector_model: path of YuNet's file; "" looks for it, see `fer_jax.faces.registry.find_model`.
       host: name under which browsers may know this machine, besides localhost and addresses in numbers.
       turns: how many frames are analysed at once; None is one a core.
+      public_origins: such as "https://faces.example", of proxies in front of this server.
+      limits: of the connections.
 
     Raises:
-      UserError: the bundle has no crop policy for a detector, or YuNet's file is not usable.
+      UserError: the bundle has no crop policy for a detector, YuNet's file is not usable, or a public origin is none.
     """
-    server = _Server(classifier, detector_model, {"localhost", host.lower()}, turns or os.cpu_count() or 1)
-    app = web.Application(middlewares=[server.refuse_other_names])
+    origins = Origins.of(host, public_origins)
+    held = Connections(limits)
+    server = _Server(classifier, detector_model, origins, turns or os.cpu_count() or 1, limits)
+    app = web.Application(middlewares=[held.middleware, server.refuse_other_names])
+    app[CONNECTIONS] = held
     app.router.add_get("/", server.page)
     app.router.add_get("/socket", server.socket)
     app.router.add_static("/", PAGE)
@@ -60,47 +68,44 @@ def application(
 
 
 @contextlib.asynccontextmanager
-async def listening(app: web.Application, host: str, port: int):  # noqa: ANN201
+async def listening(app: web.Application, host: str, port: int) -> AsyncIterator[str]:
     """Serve while the block runs; gives the address of the page. UserError where nobody can listen there."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        try:
-            await web.TCPSite(runner, host, port).start()
-        except OSError as error:
-            raise UserError(
-                f"cannot listen on port {port} of {host} ({error.strerror}): give another --port, or 0 "
-                "for any that is free, or another --host"
-            ) from error
-        yield f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}/"
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                server = await stack.enter_async_context(connections.listening(runner, app[CONNECTIONS], host, port))
+            except OSError as error:
+                raise UserError(
+                    f"cannot listen on port {port} of {host} ({error.strerror}): give another --port, or 0 "
+                    "for any that is free, or another --host"
+                ) from error
+            yield f"http://{f'[{host}]' if ':' in host else host}:{server.sockets[0].getsockname()[1]}/"
     finally:
         await runner.cleanup()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach what listens on `host`."""
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host.lower() == "localhost"
 
 
 class _Server:
     """What the handlers of all requests share."""
 
-    def __init__(self, classifier: Classifier, detector_model: str, names: set[str], turns: int):
+    def __init__(self, classifier: Classifier, detector_model: str, origins: Origins, turns: int, limits: Limits):
         self._classifier = classifier
         self._detector_model = detector_model
         self._detectors = detectors(classifier, detector_model)
-        self._names = names
-        # first come, first served, and a client waits for one turn at a time: that is all there is to fairness
+        self._origins = origins
+        self._limits = limits
+        # fair: first come, first served, and a client waits for one turn at a time
         self._turns = asyncio.Semaphore(turns)
         self._sockets: set[web.WebSocketResponse] = set()
 
     @web.middleware
     async def refuse_other_names(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """A foreign name that leads here is a page of others on its way to this machine (DNS rebinding)."""
-        if not self._is_own_name(request.host):
-            raise web.HTTPForbidden(text=f"{request.host}: this server is not known by that name\n")
+        """Answer requests to a name of this server only, see `Origins.is_own_name`."""
+        if not self._origins.is_own_name(request.host):
+            raise web.HTTPForbidden(
+                text=f"{request.host}: this server is not known by that name; a proxy's goes into --public-origin\n"
+            )
         return await handler(request)
 
     async def page(self, request: web.Request) -> web.StreamResponse:
@@ -110,9 +115,14 @@ class _Server:
     async def socket(self, request: web.Request) -> web.StreamResponse:
         """A client from its first to its last message."""
         origin = request.headers.get("Origin", "")
-        if origin.lower() not in (f"{scheme}://{request.host.lower()}" for scheme in ("http", "https")):
-            raise web.HTTPForbidden(text=f"origin {origin or 'none'}: only this server's own page may connect\n")
-        socket = web.WebSocketResponse(max_msg_size=protocol.MAX_BYTES, heartbeat=HEARTBEAT_SECONDS, compress=False)
+        if not self._origins.may_connect(origin, request.host):
+            raise web.HTTPForbidden(
+                text=f"origin {origin or 'none'}: only this server's own page may connect; a proxy's origin goes into "
+                "--public-origin\n"
+            )
+        socket = web.WebSocketResponse(
+            max_msg_size=protocol.MAX_BYTES, heartbeat=self._limits.heartbeat_seconds, compress=False
+        )
         await socket.prepare(request)
         self._sockets.add(socket)
         settings = protocol.Settings(self._detectors[0])
@@ -130,15 +140,6 @@ class _Server:
         """End all connections, or the server would wait for them."""
         for socket in set(self._sockets):
             await socket.close(code=WSCloseCode.GOING_AWAY, message=b"the server stops")
-
-    def _is_own_name(self, host: str) -> bool:
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
-            return False
-        with contextlib.suppress(ValueError):
-            return bool(ipaddress.ip_address(name))
-        return name in self._names
 
 
 class _Client:
@@ -181,6 +182,7 @@ class _Client:
             async with self._turns:
                 sent, self._newest = self._newest, None
                 self._arrived.clear()
+                assert sent is not None, "the event is set for a frame"
                 try:
                     answer = await asyncio.to_thread(self._session.answer, sent, self._dropped)
                 except UserError as error:

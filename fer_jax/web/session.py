@@ -1,10 +1,10 @@
-"""What one client sees: its own tracks and histories over the model that all share."""
+"""One client's tracks and histories; the model is shared by all."""
 
 from __future__ import annotations
 
 import time
 
-import scipy.optimize  # noqa: F401 or the tracker imports it, for a second, when two faces first compete
+import scipy.optimize  # noqa: F401 the tracker would import it when two faces first compete, which takes a second
 
 from fer_jax.faces import cropping, registry
 from fer_jax.faces.detection import Detector
@@ -18,11 +18,11 @@ class Session:
     """Analyses the frames of one client, one after the other, as its settings say.
 
     Attributes:
-      settings: may be replaced at any time, from any thread; they hold from the next frame on.
+      settings: may be replaced at any time, from any thread; they take effect with the next frame.
     """
 
     def __init__(self, classifier: Classifier, settings: protocol.Settings, detector_model: str = ""):
-        """`detector_model` is the path of YuNet's file, "" where there is none."""
+        """`detector_model` is the path of YuNet's file, "" to look for it."""
         self.settings = settings
         self._classifier = classifier
         self._detector_model = detector_model
@@ -45,7 +45,7 @@ class Session:
         else:
             wanted = settings.detector, settings.smoothing, image.shape
             starts = wanted != self._analyses
-            if starts:
+            if starts or self._analyser is None:
                 self._analyser = Analyser(self._classifier, self._detector(settings, still=False), settings.smoothing)
                 self._analyses = wanted
             analyser = self._analyser

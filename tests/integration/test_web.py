@@ -28,6 +28,8 @@ CHROMIUM_FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+PUBLIC_NAME = "faces.example"
+PROXY_FLAGS = (f"--host-resolver-rules=MAP {PUBLIC_NAME} 127.0.0.1", "--ignore-certificate-errors")
 
 
 @pytest.fixture(scope="module")
@@ -66,22 +68,27 @@ def server(start):
 
 @pytest.fixture
 def browse(tmp_path):
-    """`browse(address, camera)` opens a page in Chromium; `camera` is a file of JPEG pictures that it films."""
+    """`browse(address, camera)` opens a page in Chromium.
+
+    `camera` is a file of JPEG pictures that it films, `cameras` a number of cameras that show a test pattern.
+    """
     webdriver = pytest.importorskip("selenium.webdriver")
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not (chromium and driver):
         pytest.skip("chromium and chromium-driver are not installed")
     opened = []
 
-    def browse(address, camera=None):
+    def browse(address, camera=None, cameras=0, flags=()):
         options = webdriver.ChromeOptions()
         options.binary_location = chromium
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        for flag in (*CHROMIUM_FLAGS, f"--user-data-dir={tmp_path / f'chromium{len(opened)}'}"):
+        for flag in (*CHROMIUM_FLAGS, *flags, f"--user-data-dir={tmp_path / f'chromium{len(opened)}'}"):
             options.add_argument(flag)
         if camera:
             options.add_argument("--use-fake-device-for-media-stream")
             options.add_argument(f"--use-file-for-fake-video-capture={camera}")
+        if cameras:
+            options.add_argument(f"--use-fake-device-for-media-stream=device-count={cameras}")
         page = Page(webdriver.Chrome(options, webdriver.ChromeService(driver)))
         opened.append(page.driver)
         page.permit("granted")
@@ -208,6 +215,81 @@ def test_pictures_chosen_and_dropped(browse, server, camera, tmp_path):
     page.until(lambda: page.faces() == 4, "the dropped picture's faces")
     page.find("#camera").click()
     page.until(lambda: page.faces() == 3, "the camera's faces again")
+
+
+def test_a_picture_leaves_no_message_and_has_no_history(browse, server, camera, tmp_path):
+    cv2.imwrite(str(tmp_path / "two.png"), serving.drawn_people(("sad", "happy"), size=(1500, 600))[0])
+    page = browse(server, camera)
+    page.until(lambda: page.text("#model") != "…", "the program answers")
+    page.find("#file").send_keys(str(tmp_path / "two.png"))
+    page.until(lambda: page.faces() == 2 and len(page.all(".face")) == 2, "the picture's faces")
+    assert page.text("#message") == ""
+    assert [plot.is_displayed() for plot in page.all(".history")] == [False, False]
+    page.find("#camera").click()
+    page.until(lambda: page.faces() == 3 and len(page.all(".face")) == 3, "the camera's faces")
+    assert [plot.is_displayed() for plot in page.all(".history")] == [True] * 3
+
+
+def test_one_of_several_cameras_is_chosen(browse, server):
+    page = browse(server, cameras=2)
+    assert not page.find("#device").is_displayed(), "before a camera was allowed nothing is known of them"
+    page.start_camera()
+    page.until(lambda: page.find("#device").is_displayed(), "the choice")
+    first, second = page.run("return [...document.querySelectorAll('#device option')].map((option) => option.value)")
+    chosen = page.run("return document.getElementById('device').value")
+    other = second if chosen == first else first
+    page.find(f"#device option[value='{other}']").click()
+    before = int(page.find("#canvas").get_attribute("data-frames") or 0)
+    page.until(lambda: int(page.find("#canvas").get_attribute("data-frames") or 0) > before + 3, "new frames")
+    assert page.run("return document.getElementById('device').value") == other
+    assert page.text("#message") == ""
+
+
+@pytest.fixture
+def proxy(tmp_path):
+    """`proxy(port)` starts nginx as docs/web.md sets it up before the program's port, and gives its https address."""
+    nginx, openssl = shutil.which("nginx") or shutil.which("/usr/sbin/nginx"), shutil.which("openssl")
+    if not (nginx and openssl):
+        pytest.skip("nginx and openssl are not installed (Debian's nginx-light)")
+    started = []
+
+    def start(port):
+        listen = free_port()
+        certificate = ["-x509", "-nodes", "-newkey", "rsa:2048", "-subj", f"/CN={PUBLIC_NAME}", "-days", "2"]
+        files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "certificate.pem")]
+        subprocess.run([openssl, "req", *certificate, *files], check=True, capture_output=True)
+        documented = (REPOSITORY / "docs" / "web.md").read_text().split("```nginx\n")[1].split("```")[0]
+        for written, here in {
+            "listen 443 ssl": f"listen 127.0.0.1:{listen} ssl",
+            "/etc/ssl/faces.example": str(tmp_path),
+            "127.0.0.1:8765": f"127.0.0.1:{port}",
+        }.items():
+            assert written in documented
+            documented = documented.replace(written, here)
+        names = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        temporary = "".join(f"{name}_temp_path {tmp_path / name};\n" for name in names)
+        (tmp_path / "nginx.conf").write_text(
+            f"daemon off; pid {tmp_path}/nginx.pid; error_log {tmp_path}/error.log;\nevents {{}}\n"
+            f"http {{ access_log off;\n{temporary}{documented}}}\n"
+        )
+        started.append(subprocess.Popen([nginx, "-e", f"{tmp_path}/error.log", "-c", str(tmp_path / "nginx.conf")]))
+        return listen
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.wait()
+
+
+def test_a_camera_behind_a_proxy_with_a_public_name(browse, start, camera, proxy):
+    """TLS ends at nginx, set up as docs/web.md says; the browser knows the program by the proxy's name alone."""
+    port, listen = free_port(), None
+    listen = proxy(port)
+    start(f"--public-origin=https://{PUBLIC_NAME}:{listen}", port=port)
+    page = browse(f"https://{PUBLIC_NAME}:{listen}/", camera, flags=PROXY_FLAGS)
+    page.start_camera()
+    page.until(lambda: page.faces() == 3, "three faces")
+    assert page.text("#message") == ""
 
 
 def test_the_reason_for_a_missing_camera_is_shown(browse, server, camera):

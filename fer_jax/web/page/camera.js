@@ -1,6 +1,6 @@
 // The camera, and why there is none, in words.
 
-const WISHED = { width: { ideal: 640 }, height: { ideal: 480 }, facingMode: "user" };
+const SIZE = { width: { ideal: 640 }, height: { ideal: 480 } };
 
 export class Camera {
   constructor(onFrame, onEnd) {
@@ -13,14 +13,16 @@ export class Camera {
     return Boolean(this.video.srcObject);
   }
 
+  // Opens the camera with this identifier, or the browser's choice, the one in front of the user if there are two.
   // Throws an Error whose message can be shown.
-  async start() {
+  async start(deviceId = "") {
+    const which = deviceId ? { deviceId: { exact: deviceId } } : { facingMode: "user" };
     if (!navigator.mediaDevices) {
       throw new Error("Browsers give a page the camera only at localhost or over https. " +
                       "Open the page on the machine that serves it, or choose a picture.");
     }
     try {
-      this.video.srcObject = await navigator.mediaDevices.getUserMedia({ video: WISHED });
+      this.video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { ...SIZE, ...which } });
       await this.video.play();
     } catch (error) {
       this.stop();
@@ -31,6 +33,17 @@ export class Camera {
       this.onEnd("The camera is gone. Connect it again and start it, or choose a picture.");
     };
     this.next();
+  }
+
+  // The cameras there are: [{deviceId, label}]. Their labels are known once one was allowed.
+  async devices() {
+    const all = await navigator.mediaDevices.enumerateDevices();
+    return all.filter(({ kind }) => kind === "videoinput");
+  }
+
+  // The identifier of the running camera.
+  get deviceId() {
+    return this.video.srcObject?.getVideoTracks()[0].getSettings().deviceId ?? "";
   }
 
   stop() {

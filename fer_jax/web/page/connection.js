@@ -1,7 +1,7 @@
 // The WebSocket to the program: frames and settings there, what it sees back. Connects again when it is lost.
 
 const MOVING = 0, STILL = 1;
-const FIRST_WAIT_MS = 500, LONGEST_WAIT_MS = 8000;
+const FIRST_WAIT_MS = 500, MAX_WAIT_MS = 8000;
 const TOO_BIG = 1009;  // RFC 6455
 
 export class Connection {
@@ -27,7 +27,7 @@ export class Connection {
       this.handlers.lost(code === TOO_BIG ? "The program refused a picture that was too large." :
         "The program does not answer. Is it still running? Trying again…");
       setTimeout(() => this.connect(), this.wait);
-      this.wait = Math.min(2 * this.wait, LONGEST_WAIT_MS);
+      this.wait = Math.min(2 * this.wait, MAX_WAIT_MS);
     };
   }
 

@@ -1,4 +1,4 @@
-// What is drawn over a frame: boxes, names, and the tint of what speaks for them.
+// What is drawn over a frame: boxes, names, and the tint of the evidence for them.
 
 const FOR = [178, 24, 43], AGAINST = [33, 102, 172], OPACITY = 0.65;  // as fer_jax.serve.overlay
 const FONT = "600 16px system-ui, sans-serif";
@@ -9,10 +9,26 @@ export function inkOn(colour) {
   return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.18 ? "#000000" : "#ffffff";
 }
 
+const GREY = "#c8c8c8";
+
+// Below the threshold the name, as likely as this is a face at all, gets a question mark.
+function isUncertain(face, threshold) {
+  return face.score * Math.max(...face.probabilities) < threshold;
+}
+
+// What is hardly a face has no name.
+function isDoubtful(face, model, threshold) {
+  return face.score < model.doubtful_score && isUncertain(face, threshold);
+}
+
 export function nameOf(face, model, threshold) {
-  const share = face.probabilities[face.label];
-  const doubt = Math.max(...face.probabilities) < threshold ? "?" : "";
-  return `${model.labels[face.label]}${doubt} ${Math.round(100 * share)} %`;
+  if (isDoubtful(face, model, threshold)) return "?";
+  const percent = Math.round(100 * face.probabilities[face.label]);
+  return `${model.labels[face.label]}${isUncertain(face, threshold) ? "?" : ""} ${percent} %`;
+}
+
+export function colourOf(face, model, threshold) {
+  return isDoubtful(face, model, threshold) ? GREY : model.colours[face.label];
 }
 
 // The largest face; two of nearly the same size do not take turns.
@@ -30,10 +46,10 @@ export function draw(canvas, image, faces, model, threshold) {
   context.drawImage(image, 0, 0);
   const unit = Math.max(Math.min(image.width, image.height) / 480, 0.5);
   for (const face of faces) if (face.activation) tint(context, face.activation);
-  for (const face of faces) box(context, face, model.colours[face.label], unit);
+  for (const face of faces) box(context, face, colourOf(face, model, threshold), unit);
   const taken = [];
   for (const face of faces) {
-    label(context, face, faces, taken, nameOf(face, model, threshold), model.colours[face.label], unit);
+    label(context, face, faces, taken, nameOf(face, model, threshold), colourOf(face, model, threshold), unit);
   }
 }
 

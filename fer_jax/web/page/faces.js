@@ -1,9 +1,9 @@
 // A card for each face: its name, a bar for every expression, and how they went.
 
-import { inkOn, nameOf } from "./drawing.js";
+import { colourOf, inkOn, nameOf } from "./drawing.js";
 
 const HISTORY_SECONDS = 20;
-const GONE_SECONDS = 1;        // a card stays so long without its face
+const GONE_SECONDS = 1;        // how long a card stays without its face
 const REFRESH_SECONDS = 0.2;   // cards are read, not watched
 const SAY_SECONDS = 3;         // the summary is read aloud: it must not interrupt itself
 
@@ -20,13 +20,15 @@ export class Cards {
     this.say("None yet.");
   }
 
-  // Take in the faces of a frame at `now`, in seconds. Returns the summary in words.
-  update(faces, model, threshold, now, still) {
+  // Take in the faces of a frame at `now`, in seconds; a picture (`still`) has no history. `atOnce` is for what the user
+  // just asked for. Returns the summary in words.
+  update(faces, model, threshold, now, still, atOnce) {
     for (const face of faces) {
       const card = this.cards.get(face.track) ?? this.add(face.track, model);
       card.history.push({ now, label: face.label, probabilities: face.probabilities });
       while (card.history[0].now < now - HISTORY_SECONDS) card.history.shift();
       [card.face, card.seen] = [face, now];
+      card.canvas.hidden = still;
     }
     const shown = new Set(faces.map((face) => face.track));
     for (const [track, card] of this.cards) {
@@ -35,12 +37,12 @@ export class Cards {
         this.cards.delete(track);
       }
     }
-    const words = inWords(faces, model);
-    if (still || now - this.refreshed >= REFRESH_SECONDS) {
+    const words = inWords(faces, model, threshold);
+    if (still || atOnce || now - this.refreshed >= REFRESH_SECONDS) {
       this.refreshed = now;
       for (const card of this.cards.values()) refresh(card, model, threshold, now);
     }
-    if (still || now - this.said >= SAY_SECONDS) {
+    if (still || atOnce || now - this.said >= SAY_SECONDS) {
       this.said = now;
       this.say(words);
     }
@@ -74,24 +76,28 @@ export class Cards {
   }
 }
 
-function inWords(faces, model) {
+function inWords(faces, model, threshold) {
   if (!faces.length) return "No face.";
-  const names = faces.map((face) => model.labels[face.label]);
+  const names = faces.map((face) => {
+    const name = nameOf(face, model, threshold);
+    return name === "?" ? "perhaps no face" : name.replace(/ \d+ %$/, "").replace(/(.*)\?$/, "perhaps $1");
+  });
   return `${faces.length === 1 ? "1 face" : `${faces.length} faces`}: ${names.join(", ")}.`;
 }
 
 function refresh(card, model, threshold, now) {
   const { face, name, rows } = card;
   name.textContent = nameOf(face, model, threshold);
-  name.style.backgroundColor = model.colours[face.label];
-  name.style.color = inkOn(model.colours[face.label]);
+  const colour = colourOf(face, model, threshold);
+  name.style.backgroundColor = colour;
+  name.style.color = inkOn(colour);
   rows.forEach(({ term, fill, share }, i) => {
     const percent = Math.round(100 * face.probabilities[i]);
     fill.style.width = `${percent}%`;
     share.textContent = `${percent} %`;
     for (const part of [term, share]) part.classList.toggle("shown", i === face.label);
   });
-  plot(card, model, now);
+  if (!card.canvas.hidden) plot(card, model, now);
 }
 
 // One line an expression over the last seconds, now at the right edge; the shown one's is the thickest.

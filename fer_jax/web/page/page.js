@@ -5,7 +5,7 @@ import { Connection } from "./connection.js";
 import { draw, largest } from "./drawing.js";
 import { Cards } from "./faces.js";
 
-const MOST_UNDERWAY = 2;  // one is on its way while the other is analysed; what does not fit is dropped
+const MAX_UNDERWAY = 2;  // one is on its way while the other is analysed; what does not fit is dropped
 const JPEG_QUALITY = 0.85;
 const RATE_SECONDS = 2;
 
@@ -29,7 +29,7 @@ const connection = new Connection({
     const sent = take(scene.frame);
     // a picture was chosen meanwhile, or taken away
     if (!sent || scene.still !== Boolean(picture)) return;
-    if (message.classList.contains("trouble")) tell("");
+    if (scene.still || message.classList.contains("trouble")) tell("");
     shown = { ...scene, image: sent.image };
     show(true);
     if (!scene.still) showRate(performance.now() - sent.sent, scene.dropped);
@@ -61,7 +61,7 @@ function take(frame) {
 
 function offer(video) {
   if (picture || !model || !connection.open) return;
-  if (underway.size >= MOST_UNDERWAY) unsent += 1;
+  if (underway.size >= MAX_UNDERWAY) unsent += 1;
   else send(copy(video, video.videoWidth, video.videoHeight, model.longer_side.moving), false);
 }
 
@@ -93,7 +93,7 @@ function show(isNew) {
   byId("hint").hidden = true;
   canvas.dataset.faces = faces.length;
   canvas.dataset.frames = Number(canvas.dataset.frames ?? 0) + Number(isNew);
-  const words = cards.update(faces, model, threshold, performance.now() / 1000, shown.still || !isNew);
+  const words = cards.update(faces, model, threshold, performance.now() / 1000, shown.still, !isNew);
   canvas.setAttribute("aria-label", words);
 }
 
@@ -108,6 +108,26 @@ function showRate(delay, dropped) {
 
 // ---- camera and pictures
 
+async function startCamera(deviceId) {
+  try {
+    tell("Waiting for the camera; the browser may ask whether it is allowed.");
+    await camera.start(deviceId);
+    await offerDevices();
+    tell("");
+  } catch (error) {
+    tell(error.message, true);
+  }
+}
+
+// A choice of cameras, where there is one.
+async function offerDevices() {
+  const devices = await camera.devices();
+  byId("device").replaceChildren(
+    ...devices.map(({ deviceId, label }, i) => new Option(label || `camera ${i + 1}`, deviceId)));
+  byId("device").value = camera.deviceId;
+  byId("devices").hidden = devices.length < 2;
+}
+
 async function toggleCamera() {
   if (camera.running && !picture) {
     camera.stop();
@@ -116,13 +136,8 @@ async function toggleCamera() {
     tell("The camera is off.");
   } else {
     forgetPicture();
-    try {
-      tell("Waiting for the camera; the browser may ask whether it is allowed.");
-      if (!camera.running) await camera.start();
-      tell("");
-    } catch (error) {
-      tell(error.message, true);
-    }
+    if (camera.running) tell("");
+    else await startCamera(byId("device").value);
   }
   showCameraState();
 }
@@ -201,6 +216,13 @@ settings.addEventListener("input", ({ target }) => {
 settings.addEventListener("submit", (event) => event.preventDefault());
 
 byId("camera").addEventListener("click", toggleCamera);
+byId("device").addEventListener("change", async ({ target }) => {
+  if (!camera.running) return;
+  camera.stop();
+  cards.clear();
+  await startCamera(target.value);
+  showCameraState();
+});
 byId("choose").addEventListener("click", () => byId("file").click());
 byId("file").addEventListener("change", ({ target }) => {
   if (target.files.length) takePicture(target.files[0]);

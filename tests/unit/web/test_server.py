@@ -123,6 +123,23 @@ def test_foreign_names_are_refused(classifier, host, status):
     _run(test())
 
 
+@pytest.mark.parametrize("host", ["faces.example", None])
+def test_a_proxy_s_page_may_connect_under_its_public_origin(classifier, host):
+    """Whether the proxy passes on the name that the browser asked for or not."""
+
+    async def test():
+        async with _client(classifier, public_origins=["https://faces.example"]) as client:
+            headers = {"Host": host} if host else {}
+            assert (await client.get("/", headers=headers)).status == 200
+            connection = await client.ws_connect("/socket", headers=headers | {"Origin": "https://faces.example"})
+            assert (await _next(connection))[0] == "hello"
+            with pytest.raises(WSServerHandshakeError) as refused:
+                await client.ws_connect("/socket", headers=headers | {"Origin": "https://elsewhere.example"})
+            assert refused.value.status == 403
+
+    _run(test())
+
+
 MALFORMED = [
     ("text", "{", "not JSON"),
     ("text", '{"explain": true}', "other content than settings"),
@@ -314,18 +331,3 @@ def test_a_port_that_is_taken_is_told(classifier):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         _run(test(taken.getsockname()[1]))
-
-
-@pytest.mark.parametrize(
-    ("host", "loopback"),
-    [
-        ("127.0.0.1", True),
-        ("::1", True),
-        ("localhost", True),
-        ("0.0.0.0", False),
-        ("camera.lan", False),
-        ("192.168.0.7", False),
-    ],
-)
-def test_addresses_that_only_this_machine_reaches(host, loopback):
-    assert server.is_loopback(host) is loopback
