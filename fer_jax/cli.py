@@ -44,6 +44,7 @@ EXIT_BROKEN_PIPE = 141  # as the shell says of a program that SIGPIPE ended
 EXIT_INTERRUPTED = 130  # and of one that Ctrl-C ended
 MAX_LINE = 500  # characters of an error or a warning
 HELP_COLUMN = 26  # where the flags' descriptions begin
+_RENAMED: dict[str, str] = {}  # old spellings of this tool's flags
 
 
 class Lines(logging.Handler):
@@ -105,14 +106,16 @@ def define_output(
     return flag
 
 
-def define_model() -> flags.FlagHolder[str]:
-    """Define --model of the tools that serve a bundle."""
-    return define_path(
-        "model",
-        str(zoo.DEFAULT),
-        "folder of a bundle, as python -m tools.export writes it. "
-        "Default: the mini-Xception that comes with the package",
-    )
+def define_bundle(default: str | None = str(zoo.DEFAULT), note: str = "") -> flags.FlagHolder:
+    """Define --bundle of the tools that run one, whose old spelling is --model.
+
+    Args:
+      default: its value where it is not given; None is none.
+      note: what to say of it in the help, in place of the default.
+    """
+    _RENAMED["model"] = "bundle"
+    note = note or "Default: the mini-Xception that comes with the package"
+    return define_path("bundle", default, f"folder of a bundle, as python -m tools.export writes it. {note}")
 
 
 def define_detector(searching: bool = False) -> tuple[flags.FlagHolder[str | None], flags.FlagHolder[str]]:
@@ -198,7 +201,7 @@ def _parse(argv: list[str]) -> list[str]:
         print(_help(argv[0]))
         sys.exit(0)
     try:
-        return flags.FLAGS(_with_files_of_recipes(argv))
+        return flags.FLAGS(_with_files_of_recipes(_with_new_spellings(argv)))
     except UserError as error:
         sys.exit(_fail(error))
     except ModuleNotFoundError as error:  # of a config file
@@ -232,6 +235,20 @@ def _with_files_of_recipes(argv: list[str]) -> list[str]:
     return argv
 
 
+def _with_new_spellings(argv: list[str]) -> list[str]:
+    """The arguments with flags by their present names; an old one is accepted, and named in one line."""
+    renamed = list(argv)
+    for i, argument in enumerate(argv[1:], 1):
+        if argument == "--":
+            break
+        flag, equals, value = argument.partition("=")
+        new = _RENAMED.get(flag.lstrip("-")) if flag.startswith("-") else None
+        if new:
+            print(f"warning: --{flag.lstrip('-')} is an old spelling, the flag is now --{new}", file=sys.stderr)
+            renamed[i] = f"--{new}{equals}{value}"
+    return renamed
+
+
 def _help(main_module: str) -> str:
     """The tool's docstring, then its flags, each with its default and what it does."""
     width = min(shutil.get_terminal_size().columns, 120)
@@ -241,7 +258,7 @@ def _help(main_module: str) -> str:
     for flag in sorted(found.values(), key=lambda flag: flag.name):
         name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
         shown = isinstance(flag.default, str | int | float) and flag.default not in ("", False)
-        default = f" [{flag.default}]" if shown and flag.name != "model" else ""
+        default = f" [{flag.default}]" if shown and flag.name != "bundle" else ""
         lines += textwrap.wrap(
             f"{' '.join(flag.help.split())}{default}",
             width,

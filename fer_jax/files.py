@@ -140,6 +140,36 @@ def remove_leftovers(folder: pathlib.Path) -> None:
             tmp.unlink()
 
 
+def remove_stale(folder: pathlib.Path, stem: str | None = None) -> None:
+    """Delete what `atomic_path` was writing in `folder` when its process, on this host, was killed.
+
+    What belongs to processes that still run stays, so that others may be writing there. With a `stem` only the
+    temporaries of paths with that stem are looked at.
+    """
+    host = re.escape(socket.gethostname().partition(".")[0])
+    pattern = re.compile(rf"\.{'.*' if stem is None else re.escape(stem)}\.{host}-(\d+)\.tmp(\.\w+)?(\.old)?")
+    found = [(entry, pattern.fullmatch(entry.name)) for entry in folder.glob(".*")]
+    for tmp, match in found:
+        if match is None or int(match[1]) == os.getpid() or _runs(int(match[1])):
+            continue
+        if tmp.is_dir():
+            shutil.rmtree(tmp)
+        else:
+            tmp.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    if os.name == "nt":
+        return True  # there os.kill would end it
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 def write_json(path: str | os.PathLike, value: Any) -> None:
     """Write `value` as indented JSON with a final newline, whole or not at all."""
     with atomic_path(path) as tmp:

@@ -24,7 +24,7 @@ from fer_jax.errors import UserError
 if TYPE_CHECKING:
     from fer_jax.serve.analyzer import Analyzer, Faces
 
-_MODEL = cli.define_model()
+_BUNDLE = cli.define_bundle()
 _JSON = flags.DEFINE_bool("json", False, "Print a line of JSON for each face.")
 _CSV = flags.DEFINE_bool("csv", False, "Print a csv with a row for each face.")
 _OUT = flags.DEFINE_string("out", None, "Folder for annotated copies of the pictures and videos.")
@@ -56,7 +56,7 @@ def main(argv: list[str]) -> int:
     from fer_jax.serve.analyzer import Analyzer
 
     analyzer = Analyzer(
-        _MODEL.value,
+        _BUNDLE.value,
         _DETECTOR.value,
         detector_model=_DETECTOR_MODEL.value,
         tta=_TTA.value,
@@ -82,22 +82,13 @@ def main(argv: list[str]) -> int:
 
 def _expanded(arguments: list[str]) -> list[str]:
     """The files that the arguments name: those of folders and globs, each once, in order."""
-    from fer_jax.preprocess import images
     from fer_jax.serve import sources
 
     found: dict[str, None] = {}
     for argument in arguments:
         path = pathlib.Path(argument).expanduser()
-        if path.is_dir():
-            entries = [p for p in images.visible(path) if p.suffix.lower() in sources.PICTURE_SUFFIXES]
-            if not entries:
-                raise UserError(f"{argument}: no pictures in this folder")
-            found.update(dict.fromkeys(map(str, entries)))
-        elif not path.exists() and glob.has_magic(argument):
-            entries = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 takes absolute ones
-            if not entries:
-                raise UserError(f"{argument}: nothing has such a name")
-            found.update(dict.fromkeys(entries))
+        if path.is_dir() or (not path.exists() and glob.has_magic(argument)):
+            found.update(dict.fromkeys(map(str, sources.playable(path, argument))))
         else:
             found[argument] = None
     return list(found)
@@ -113,7 +104,8 @@ def _with_bar(paths: list[str]) -> Iterator[str]:
 
 def _analysed(analyzer: Analyzer, path: str) -> Iterator[Faces]:
     """The faces of a file, frame by frame; with --out their annotated copy is written as they pass."""
-    from fer_jax.serve import outputs, sources
+    from fer_jax.serve import places, recording, sources
+    from fer_jax.serve.frames import Frame
 
     if not _OUT.value:
         yield from analyzer.stream(path)
@@ -121,17 +113,17 @@ def _analysed(analyzer: Analyzer, path: str) -> Iterator[Faces]:
     source = sources.open_source(path)
     source.close()
     out = pathlib.Path(_OUT.value) / pathlib.Path(path).name
-    if out.suffix.lower() not in (*outputs.PICTURE_SUFFIXES, *outputs.VIDEO_CODECS):
+    if out.suffix.lower() not in (recording.PICTURE_SUFFIXES if source.still else recording.FORMATS):
         out = out.with_suffix(".png" if source.still else ".mp4")
-    if out.exists() and out.samefile(path):
-        raise UserError(f"--out={_OUT.value}: {path} would be overwritten: give another folder")
-    recording = outputs.Recording(str(out), source.rate, False)
+    places.refuse_conflicts([pathlib.Path(path)], {"--out": str(out)})
+    annotated = recording.Recording(str(out), source.rate, False)
     try:
         for faces in analyzer.stream(path):
-            recording.write(faces.draw(), faces.time)
+            image = faces.draw()
+            annotated.write(image, Frame(image, 0, faces.time, 0.0, faces.source, False))
             yield faces
     finally:
-        recording.close()
+        annotated.close()
 
 
 class _Table:

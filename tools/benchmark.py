@@ -54,7 +54,7 @@ _PEER = flags.DEFINE_string(
     "peers/keras_train.py --model=mini_xception --batch=128'.",
 )
 _TARGET = flags.DEFINE_float("target", 0.656, "Of time-to-accuracy: the accuracy, in 0..1.", 0.0, 1.0)
-_MODEL = cli.define_path("model", None, "Of serve: the bundle.")
+_BUNDLE = cli.define_bundle(None, "Of serve.")
 _SOURCE = cli.define_path("source", None, "Of serve: the video.")
 _DETECTOR_MODEL = cli.define_path("detector-model", "", "Of serve: YuNet's file, to measure it beside Haar.")
 _JSON = flags.DEFINE_bool("json", False, "One line of JSON a record.")
@@ -200,9 +200,9 @@ def _time_to_accuracy() -> Iterator[dict[str, Any]]:
 def _serve() -> Iterator[dict[str, Any]]:
     from fer_jax.benchmark import serving
 
-    if not _MODEL.value or not _SOURCE.value:
-        raise UserError("serve needs --model, a bundle, and --source, a video")
-    yield serving.measure(_MODEL.value, _SOURCE.value, _DETECTOR_MODEL.value)
+    if not _BUNDLE.value or not _SOURCE.value:
+        raise UserError("serve needs --bundle and --source, a video")
+    yield serving.measure(_BUNDLE.value, _SOURCE.value, _DETECTOR_MODEL.value)
 
 
 def _page() -> None:

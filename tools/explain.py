@@ -1,6 +1,6 @@
 """What a trained network sees in faces, as pictures.
 
-python -m tools.explain --model=BUNDLE --source=group.jpg --out=explained
+python -m tools.explain --bundle=BUNDLE --source=group.jpg --out=explained
 python -m tools.explain --workdir=runs/xception --split=PublicTest --out=explained
 
 Writes faces.png (each face beside its maps by every method), agreement.json (how far each method agrees with what
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from ml_collections import ConfigDict
 
-_MODEL = cli.define_path("model", None, "Folder of a bundle.")
+_BUNDLE = cli.define_bundle(None, "Or give --workdir.")
 _WORKDIR = cli.define_path("workdir", None, "Folder of a run.")
 _SOURCE = flags.DEFINE_string(
     "source",
@@ -49,8 +49,8 @@ _OUT = cli.define_output("out", None, "Folder to write into.", folder=True, requ
 
 def main(argv: list[str]) -> None:
     """Write the pictures and print their paths."""
-    if bool(_MODEL.value) == bool(_WORKDIR.value):
-        raise UserError("which network? Give either --model=BUNDLE or --workdir=RUN")
+    if bool(_BUNDLE.value) == bool(_WORKDIR.value):
+        raise UserError("which network? Give either --bundle=BUNDLE or --workdir=RUN")
     if _SOURCE.value and (_SPLIT.value or _DATA.value):
         raise UserError("--source and --split are two places to take faces from: give one")
 
@@ -61,7 +61,7 @@ def main(argv: list[str]) -> None:
     from fer_jax.explain import explaining, pictures
 
     environment.init()
-    explainer = explaining.of_bundle(_MODEL.value) if _MODEL.value else explaining.of_run(_WORKDIR.value)
+    explainer = explaining.of_bundle(_BUNDLE.value) if _BUNDLE.value else explaining.of_run(_WORKDIR.value)
     methods = _METHODS.value or explainer.methods
     out = pathlib.Path(_OUT.value)
     if _SOURCE.value:

@@ -17,7 +17,7 @@ from absl import flags, logging
 from fer_jax import cli
 from fer_jax.faces import registry
 
-_MODEL = cli.define_model()
+_BUNDLE = cli.define_bundle()
 _DETECTOR_MODEL = cli.define_path(
     "detector-model", "", f"YuNet's ONNX file; {registry.YUNET_FILE} is found in the current folder or the user's cache"
 )
@@ -40,7 +40,7 @@ def main(argv: list[str]) -> None:
     from fer_jax.web import origins, server
 
     app = server.application(
-        Classifier(_MODEL.value), _DETECTOR_MODEL.value, _HOST.value, public_origins=_PUBLIC_ORIGIN.value
+        Classifier(_BUNDLE.value), _DETECTOR_MODEL.value, _HOST.value, public_origins=_PUBLIC_ORIGIN.value
     )
     if not origins.is_loopback(_HOST.value):
         logging.warning(

@@ -1,7 +1,7 @@
 """Expressions of the faces before a camera, or in videos and pictures, by an exported model.
 
     python -m tools.webcam --source=0
-    python -m tools.webcam --model=BUNDLE --source=talk.mp4 --headless --record=out.mp4 --events=out.jsonl
+    python -m tools.webcam --bundle=BUNDLE --source=talk.mp4 --headless --record=out.mp4 --events=out.jsonl
 
 Needs neither JAX nor TensorFlow. docs/webcam.md tells more.
 """
@@ -10,17 +10,32 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pathlib
+import re
 import signal
 import sys
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from fer_jax import cli
 from fer_jax.errors import UserError
 
-_MODEL = cli.define_model()
+if TYPE_CHECKING:
+    from fer_jax.serve.analysis import Analyser
+    from fer_jax.serve.frames import Source
+    from fer_jax.serve.player import FrameWriter
+
+_BUNDLE = cli.define_bundle()
 _SOURCE = flags.DEFINE_string(
-    "source", "0", "camera number, video, picture, folder or glob of pictures, or address (rtsp://, http://)"
+    "source",
+    "0",
+    "camera number or device, video, picture, folder or glob of them, address (rtsp://, http://), - for standard input",
+)
+_CAMERA_SIZE = flags.DEFINE_string("camera-size", None, "pixels to ask the camera for, such as 1280x720")
+_MIRROR = flags.DEFINE_bool("mirror", False, "swap left and right, as a mirror does; in the outputs too")
+_RECONNECT = flags.DEFINE_float(
+    "reconnect", 0.0, "seconds to try to reach a camera or stream again once it breaks off; 0 ends", lower_bound=0.0
 )
 _HEADLESS = flags.DEFINE_bool("headless", False, "open no window")
 _VIEW = flags.DEFINE_enum(
@@ -29,23 +44,20 @@ _VIEW = flags.DEFINE_enum(
     ["multi", "single"],
     "multi: every face's name; single: the largest face with a bar for every expression",
 )
-_EXPLAIN = flags.DEFINE_bool("explain", False, "tint what speaks for each face's name red, what speaks against it blue")
-_RECORD = cli.define_output(
+_EXPLAIN = flags.DEFINE_bool("explain", False, "tint the evidence for each face's name red and against it blue")
+_RECORD = flags.DEFINE_string(
     "record",
     None,
-    "write the annotated video (.mp4, .mkv, .avi, .webm, without sound) or, for a picture, .png or .jpg",
-    folder=False,
+    "write the annotated video (.mp4, .mkv, .mov, .webm, .avi, without sound); for a picture .png or .jpg; for several "
+    "pictures or videos also a folder, which gets one file each",
 )
-_EVENTS = cli.define_output(
-    "events",
-    None,
-    "write what is seen: JSON lines, one a frame, or .csv, one row a face; - is standard output",
-    folder=False,
+_EVENTS = flags.DEFINE_string(
+    "events", None, "write what is seen: JSON lines, one a frame, or .csv, one row a face; - is standard output"
 )
-_SAVE_FACES = cli.define_output("save-faces", None, "write every classified face into this folder", folder=True)
+_SAVE_FACES = flags.DEFINE_string("save-faces", None, "write every classified face into this folder")
 _DETECTOR, _DETECTOR_MODEL = cli.define_detector()
 _DETECT_EVERY = flags.DEFINE_integer(
-    "detect-every", 1, "search every so many-th frame, follow the faces in between", lower_bound=1
+    "detect-every", 1, "run detection every N frames, follow the faces in between", lower_bound=1
 )
 _SEARCH_SIDE = flags.DEFINE_integer(
     "search-side",
@@ -59,13 +71,11 @@ _SMOOTHING = flags.DEFINE_enum(
     "smoothing",
     "average",
     ["average", "last10", "none"],
-    "of each face's name: average of probabilities, commonest of its last ten, or none",
+    "of each face's name: average of probabilities, most frequent of its last ten, or none",
 )
 _RUNTIME = flags.DEFINE_enum("runtime", "onnx", ["onnx", "int8", "float16", "jax"], "which graph of the bundle to run")
-_THREADS = flags.DEFINE_integer(
-    "threads", 2, "over so many, at most, ONNX Runtime divides the faces of a frame", lower_bound=1
-)
-_MAX_FRAMES = flags.DEFINE_integer("max-frames", 0, "stop after so many; 0 is never", lower_bound=0)
+_THREADS = flags.DEFINE_integer("threads", 2, "maximum number of ONNX Runtime threads per frame", lower_bound=1)
+_MAX_FRAMES = flags.DEFINE_integer("max-frames", 0, "stop after N frames; 0 is never", lower_bound=0)
 
 
 def main(argv: list[str]) -> int:
@@ -73,35 +83,29 @@ def main(argv: list[str]) -> int:
     del argv
     _occupy_standard_streams()
     try:
-        return _play(_MODEL.value)
+        return _play()
     except KeyboardInterrupt:  # before there was anything to close
         return 128 + signal.SIGINT
 
 
-def _play(model: str) -> int:
+def _play() -> int:
     from fer_jax.faces import registry
-    from fer_jax.serve import sources
-    from fer_jax.serve.analysis import Analyser
-    from fer_jax.serve.classifier import Classifier
-    from fer_jax.serve.outputs import Events, FaceFolder, Recording
+    from fer_jax.serve import places, sources
+    from fer_jax.serve.outputs import Events, FaceFolder
     from fer_jax.serve.player import Player
     from fer_jax.serve.window import Window
 
-    source = sources.open_source(_SOURCE.value)
-    classifier = Classifier(model, _RUNTIME.value, _THREADS.value)
-    detector = registry.create(
-        _DETECTOR.value, _DETECTOR_MODEL.value, align=_ALIGN.value, still=source.still, search_side=_SEARCH_SIDE.value
+    record, event_file, face_folder = (_expanded(flag.value) for flag in (_RECORD, _EVENTS, _SAVE_FACES))
+    outputs = {"--record": record, "--events": event_file, "--save-faces": face_folder}
+    places.refuse_conflicts([*sources.inputs_of(_SOURCE.value), *_files_of_model()], outputs)
+    source = sources.open_source(
+        _SOURCE.value, mirror=_MIRROR.value, camera_size=_size(_CAMERA_SIZE.value), patience=_RECONNECT.value
     )
-    analyser = Analyser(classifier, detector, _SMOOTHING.value, _DETECT_EVERY.value)
-    if _EXPLAIN.value and not analyser.has_maps:
-        raise UserError(
-            f"--explain: {model} has no activation map, since its network does not end in an "
-            "average over maps: leave the flag out, or use python -m tools.explain, which knows other ways"
-        )
+    analyser = _analyser(source)
     window = None if _HEADLESS.value else Window(f"fer_jax: {source.name}")
-    recording = Recording(_RECORD.value, source.rate, source.live) if _RECORD.value else None
-    face_folder = FaceFolder(_SAVE_FACES.value, classifier.labels) if _SAVE_FACES.value else None
-    events = Events(_EVENTS.value, classifier.labels) if _EVENTS.value else None
+    recording = _recording(record, source) if record else None
+    faces = FaceFolder(face_folder, analyser.labels) if face_folder else None
+    events = Events(event_file, analyser.labels) if event_file else None
     summary = Player(
         source,
         analyser,
@@ -110,7 +114,7 @@ def _play(model: str) -> int:
         window=window,
         recording=recording,
         events=events,
-        face_folder=face_folder,
+        face_folder=faces,
         max_frames=_MAX_FRAMES.value,
     ).play()
     if summary.stopped_by == signal.SIGPIPE:
@@ -122,8 +126,57 @@ def _play(model: str) -> int:
     for flag, what in ((_RECORD, recorded), (_EVENTS, "events"), (_SAVE_FACES, "faces")):
         if flag.value and flag.value != "-":
             _say(f"{what}: {flag.value}")
-    registry.suggest(_DETECTOR.value, detector.name)
+    registry.suggest(_DETECTOR.value, analyser.detector)
     return 128 + summary.stopped_by if summary.stopped_by else 0
+
+
+def _files_of_model() -> list[pathlib.Path]:
+    """What else is read: the bundle's files, the detector's."""
+    bundle = pathlib.Path(_BUNDLE.value)
+    detector = [pathlib.Path(_DETECTOR_MODEL.value)] if _DETECTOR_MODEL.value else []
+    return [bundle, *(bundle.iterdir() if bundle.is_dir() else ()), *detector]
+
+
+def _analyser(source: Source) -> Analyser:
+    from fer_jax.faces import registry
+    from fer_jax.serve.analysis import Analyser
+    from fer_jax.serve.classifier import Classifier
+
+    classifier = Classifier(_BUNDLE.value, _RUNTIME.value, _THREADS.value)
+    detector = registry.create(
+        _DETECTOR.value, _DETECTOR_MODEL.value, align=_ALIGN.value, still=source.still, search_side=_SEARCH_SIDE.value
+    )
+    analyser = Analyser(classifier, detector, _SMOOTHING.value, _DETECT_EVERY.value)
+    if _EXPLAIN.value and not analyser.has_maps:
+        raise UserError(
+            f"--explain: {_BUNDLE.value} has no activation map, since its network does not end in an "
+            "average over maps: leave the flag out, or use python -m tools.explain, which knows other ways"
+        )
+    return analyser
+
+
+def _expanded(path: str | None) -> str:
+    """The path of an output with ~ replaced; "" for none."""
+    return os.path.expanduser(path) if path else ""  # noqa: PTH111 a final slash says that it is a folder
+
+
+def _recording(path: str, source: Source) -> FrameWriter:
+    from fer_jax.serve.recording import Recording, RecordingFolder
+
+    is_folder = pathlib.Path(path).is_dir() or path.endswith(("/", os.sep))
+    if not source.live and (is_folder or (source.still and not pathlib.Path(path).suffix)):
+        return RecordingFolder(path, source.rate)
+    return Recording(path, source.rate, source.live)
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    """(width, height) of text such as 1280x720."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
+    if not match:
+        raise UserError(f"--camera-size={text}: expected width and height in pixels, such as 1280x720")
+    return int(match[1]), int(match[2])
 
 
 def _count(number: int, what: str) -> str:
@@ -136,7 +189,7 @@ def _say(text: str) -> None:
 
 
 def _occupy_standard_streams() -> None:
-    """Lead closed standard streams to nowhere, lest the next file opened takes their number and gets their text."""
+    """Connect closed standard streams to nothing; otherwise the next file opened takes their number and their text."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)

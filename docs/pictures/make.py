@@ -1,8 +1,8 @@
 """Makes the pictures of README.md and docs anew, with drawn faces only:
 
-    python -m docs.pictures.make --workdir=runs/quickstart --model=quickstart.bundle
+    python -m docs.pictures.make --workdir=runs/quickstart --bundle=quickstart.bundle
 
---workdir is a run of configs/quickstart.py and --model its bundle. Needs Chromium, its driver and selenium.
+--workdir is a run of configs/quickstart.py and --bundle its bundle. Needs Chromium, its driver and selenium.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from selenium import webdriver
 from tests import serving
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run.", required=True)
-_MODEL = flags.DEFINE_string("model", None, "Folder of a bundle.", required=True)
+_BUNDLE = flags.DEFINE_string("bundle", None, "Folder of a bundle.", required=True)
 
 HERE = pathlib.Path(__file__).parent
 EXPRESSIONS = ("happy", "surprise", "angry")
@@ -48,7 +48,7 @@ def main(argv: list[str]) -> None:
                 sys.executable,
                 "-m",
                 "tools.webcam",
-                f"--model={_MODEL.value}",
+                f"--bundle={_BUNDLE.value}",
                 "--headless",
                 "--explain",
                 f"--source={folder}/people.png",
@@ -72,7 +72,7 @@ def main(argv: list[str]) -> None:
 
 @contextlib.contextmanager
 def _server() -> Iterator[str]:
-    command = [sys.executable, "-m", "tools.web", f"--model={_MODEL.value}", "--port=0"]
+    command = [sys.executable, "-m", "tools.web", f"--bundle={_BUNDLE.value}", "--port=0"]
     with subprocess.Popen(command, text=True, stdout=subprocess.PIPE) as tool:
         yield tool.stdout.readline().partition(" ")[0]
         tool.terminate()

@@ -123,7 +123,7 @@ def startup(model: str | os.PathLike, video: str | os.PathLike, flags: Sequence[
                     "-m",
                     "fer_jax.commands",
                     "webcam",
-                    f"--model={pathlib.Path(model).absolute()}",
+                    f"--bundle={pathlib.Path(model).absolute()}",
                     f"--source={pathlib.Path(video).absolute()}",
                     "--headless",
                     "--max-frames=1",

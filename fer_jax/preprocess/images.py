@@ -15,6 +15,8 @@ from fer_jax.errors import UserError
 # "area" averages the pixels it merges when it shrinks an image, and is the choice that does not alias
 INTERPOLATIONS = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR}
 
+HEIC_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"mif1"))  # of ISO/IEC 23008-12, in the file's first bytes
+
 
 # What systems leave in folders of images, in lower case, besides hidden files such as .DS_Store and AppleDouble's
 LEFT_BY_SYSTEMS = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "$recycle.bin"))
@@ -69,6 +71,8 @@ def decode(data: bytes, name: str) -> np.ndarray:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data else None
     except cv2.error as error:  # above its limit of pixels it raises
         raise UserError(f"{name}: OpenCV cannot read it ({error.err}): make it smaller or remove it") from None
+    if image is None and data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS:
+        raise UserError(f"{name}: a HEIC photo, which OpenCV cannot decode: convert it to JPEG, or let the phone do so")
     if image is None:
         raise UserError(f"{name}: not an image that OpenCV can read ({len(data)} bytes): repair or remove the file")
     return image

@@ -1,4 +1,4 @@
-"""From a frame to what each face in it shows: found, followed, cut out, classified, smoothed."""
+"""From a frame to the expression of each face in it: detection, tracking, cropping, classification, smoothing."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 from fer_jax.faces import cropping, detection
 from fer_jax.serve import stages
 from fer_jax.serve.classifier import Classifier
-from fer_jax.serve.sources import Frame
+from fer_jax.serve.frames import Frame
 from fer_jax.serve.tracker import Motion, Track, Tracker
 
 
 @dataclasses.dataclass(frozen=True)
 class Detections:
-    """A frame after the search for faces.
+    """A frame after detection.
 
     Attributes:
       frame: the frame.
-      found: the detector's faces, None where it was not asked.
+      found: the detector's faces, None where it did not run.
       motion: of the pixels since the frame before, None where there is none.
     """
 
@@ -32,12 +32,12 @@ class Detections:
 
 @dataclasses.dataclass(frozen=True)
 class Activation:
-    """Which places of a face speak for the name that is shown of it.
+    """The evidence in a face's pixels for its label.
 
     Attributes:
-      values: float32 (h, w), the name's class activation map less the mean over all names, in shares of its largest
-        magnitude: -1..1, negative where a place speaks against the name.
-      region: of the frame, over which they lie.
+      values: float32 (h, w), the label's class activation map minus the mean over all labels, divided by its largest
+        magnitude: -1..1, negative where a place is evidence against the label.
+      region: of the frame, which they cover.
     """
 
     values: np.ndarray
@@ -88,6 +88,7 @@ class Analyser:
 
     Attributes:
       labels: names of the classes in order.
+      detector: name of what finds the faces.
       has_maps: whether readings of faces that were found have an activation.
     """
 
@@ -103,7 +104,7 @@ class Analyser:
           classifier: of the faces.
           detector: finds them; its crop policy is the one in the classifier's bundle.
           smoothing: see `fer_jax.serve.smoothing.History`.
-          search_every: the detector is asked on every so many-th frame, boxes move with the pixels in between.
+          search_every: the detector runs every N frames, boxes move with the pixels in between.
           tta: see `Classifier.classify`.
 
         Raises:
@@ -113,6 +114,7 @@ class Analyser:
         self.has_maps = classifier.has_maps
         self._classifier = classifier
         self._detector = detector
+        self.detector = detector.name
         self._policy = cropping.CropPolicy.of(classifier.bundle.crop, detector.name)
         self._tracker = Tracker(smoothing)
         self._every = search_every
@@ -121,16 +123,17 @@ class Analyser:
         self._small: np.ndarray | None = None
 
     def search(self, frame: Frame) -> Detections:
-        """Find the faces, if it is this frame's turn."""
+        """Run the detector, if it is this frame's turn."""
         small, scale = detection.shrink(cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY), detection.TRACKING_SIDE)
-        follows = not frame.starts and self._small is not None and self._small.shape == small.shape
-        motion = Motion(self._small, small, scale) if follows else None
-        self._small = small
-        self._since_search = (self._since_search + 1) % self._every if follows else 0
+        before, self._small = self._small, small
+        motion = None
+        if not frame.starts and before is not None and before.shape == small.shape:
+            motion = Motion(before, small, scale)
+        self._since_search = (self._since_search + 1) % self._every if motion else 0
         return Detections(frame, None if self._since_search else self._detector.detect(frame.image), motion)
 
     def read(self, searched: Detections) -> FrameResult:
-        """Follow the faces and classify those that are seen, all in one call."""
+        """Track the faces and classify those that were found, all in one call."""
         frame = searched.frame
         if frame.starts:
             self._tracker.restart()
@@ -181,9 +184,9 @@ class Analyser:
 
 
 class Pipeline(Iterator[FrameResult]):
-    """The scenes of a source: reading, searching and classifying overlap with whatever is done to the scenes.
+    """The results of a source's frames: reading, detection and classification overlap with what is done to the results.
 
-    Of a live source frames are dropped where a stage is slow; of a file never.
+    Frames of a live source are dropped where a stage is slow; frames of a file never are.
     """
 
     def __init__(self, frames: Iterable[Frame], analyser: Analyser, live: bool):

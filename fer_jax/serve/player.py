@@ -9,18 +9,19 @@ import pathlib
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Protocol
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
+from fer_jax.errors import UserError
+from fer_jax.preprocess import images
 from fer_jax.serve import overlay
 from fer_jax.serve.analysis import Analyser, FrameResult, Pipeline
-from fer_jax.serve.outputs import Events, FaceFolder, Recording
-from fer_jax.serve.sources import Source
-from fer_jax.serve.window import KEYS, Window
+from fer_jax.serve.frames import Frame, Source
+from fer_jax.serve.window import KEYS
 
 POLL_SECONDS = 0.05  # a key or a signal waits no longer for an answer
 RATE_WINDOW_SECONDS = 2.0  # frames a second are counted over
@@ -33,7 +34,7 @@ class Summary:
 
     Attributes:
       frames: that were shown or written.
-      faces: different ones, as far as tracking can tell.
+      faces: different tracks in them.
       seconds: from the first frame to the last.
       stopped_by: number of the signal that ended it; SIGPIPE when nobody read the events any more; 0 for none.
     """
@@ -42,6 +43,40 @@ class Summary:
     faces: int = 0
     seconds: float = 0.0
     stopped_by: int = 0
+
+
+class ResultWriter(Protocol):
+    """Takes every frame's result; `outputs.Events` and `outputs.FaceFolder` are such."""
+
+    def write(self, scene: FrameResult) -> None:
+        """Take the next one."""
+
+    def close(self) -> None:
+        """Finish."""
+
+
+class FrameWriter(Protocol):
+    """Takes every annotated image; `recording.Recording` and `recording.RecordingFolder` are such."""
+
+    def write(self, image: np.ndarray, frame: Frame) -> None:
+        """Take the next one."""
+
+    def close(self) -> None:
+        """Finish."""
+
+
+class Screen(Protocol):
+    """Shows images and says which keys are pressed; `window.Window` is one."""
+
+    def show(self, image: np.ndarray) -> None:
+        """Show an image."""
+
+    def key(self, milliseconds: int) -> str:
+        """The key pressed within that time, "" for none."""
+        ...
+
+    def close(self) -> None:
+        """Close it."""
 
 
 class Player:
@@ -54,19 +89,19 @@ class Player:
         *,
         view: str = "multi",
         explain: bool = False,
-        window: Window | None = None,
-        recording: Recording | None = None,
-        events: Events | None = None,
-        face_folder: FaceFolder | None = None,
+        window: Screen | None = None,
+        recording: FrameWriter | None = None,
+        events: ResultWriter | None = None,
+        face_folder: ResultWriter | None = None,
         max_frames: int = 0,
     ):
         """Args:
         source: of the frames; closed at the end, like all that follows.
         analyser: of the faces.
         view: at the start, a name in `overlay.VIEWS`.
-        explain: at the start, whether to show what speaks for each name.
+        explain: at the start, whether to show the evidence for each name.
         window, recording, events, face_folder: outputs, None for none.
-        max_frames: end after so many; 0 is all of them.
+        max_frames: maximum number of frames; 0 is all of them.
         """
         self._source = source
         self._analyser = analyser
@@ -81,6 +116,14 @@ class Player:
         self._scene: FrameResult | None = None
         self._drawn: np.ndarray | None = None
         self._tracks: set[int] = set()
+        self._actions: dict[str, Callable[[], None]] = {
+            "q": self._stop,
+            "space": self._pause,
+            "s": self._save_still,
+            "v": self._switch_view,
+            "e": self._switch_explanation,
+            "h": self._show_keys,
+        }
         self._paused = self._keys_shown = self._quit = False
         self._note, self._note_until = "", 0.0
         self._shown: collections.deque[float] = collections.deque()
@@ -92,7 +135,7 @@ class Player:
         """Play to the end. However it comes, the outputs are closed and readable afterwards.
 
         Raises:
-          UserError: the source broke off or an output failed; what came until then is kept.
+          UserError: the source broke off, and what came before that is kept; or an output failed.
         """
         summary = Summary()
         with ExitStack() as stack:
@@ -102,20 +145,13 @@ class Player:
             stop = stack.enter_context(_stopping_signals())
             pipeline = Pipeline(self._source, self._analyser, self._source.live)
             stack.callback(pipeline.close)
-            progress = stack.enter_context(
-                tqdm(
-                    total=self._source.length or None,
-                    unit=" frames",
-                    leave=False,
-                    disable=True if self._window else None,
-                )
-            )
+            progress = stack.enter_context(self._progress())
             try:
                 for scene in self._scenes(pipeline, stop):
                     self._put(scene)
                     progress.update()
                     summary.frames += 1
-                    summary.faces = max([summary.faces, *(reading.track for reading in scene.readings)])
+                    self._tracks.update(reading.track for reading in scene.readings)
                     summary.seconds = time.perf_counter() - self._first_shown
                     if summary.frames == self._max_frames:
                         break
@@ -123,8 +159,14 @@ class Player:
                     self._hold(stop)
             except BrokenPipeError:
                 stop.append(signal.SIGPIPE)
+        summary.faces = len(self._tracks)
         summary.stopped_by = stop[0] if stop else 0
         return summary
+
+    def _progress(self) -> tqdm:
+        """A bar, where standard error is a terminal and no window shows how far it is."""
+        hidden = True if self._window else None
+        return tqdm(total=self._source.length or None, unit=" frames", leave=False, disable=hidden)
 
     def _scenes(self, pipeline: Pipeline, stop: list[int]) -> Iterator[FrameResult]:
         """Scenes as they come and are wanted; keys are answered in between."""
@@ -143,10 +185,9 @@ class Player:
     def _put(self, scene: FrameResult) -> None:
         """Draw a scene where anybody looks, and write it to the outputs."""
         self._scene = scene
-        if self._window or self._recording:
-            self._draw()
-        if self._recording:
-            self._recording.write(self._drawn, scene.frame.time)
+        drawn = self._draw(scene) if self._window or self._recording else None
+        if self._recording and drawn is not None:
+            self._recording.write(drawn, scene.frame)
         if self._events:
             self._events.write(scene)
         if self._face_folder:
@@ -161,8 +202,9 @@ class Player:
             self._count(scene)
             self._refresh()
 
-    def _draw(self) -> None:
-        self._drawn = self._overlay.draw(self._scene, self._view, self._explain)
+    def _draw(self, scene: FrameResult) -> np.ndarray:
+        self._drawn = self._overlay.draw(scene, self._view, self._explain)
+        return self._drawn
 
     def _wait_until_due(self, scene: FrameResult) -> None:
         """A file plays in its own time, or slower where the machine is; what is live comes when it comes."""
@@ -182,6 +224,8 @@ class Player:
 
     def _refresh(self) -> None:
         """Show the last scene with the window's own lines."""
+        if self._drawn is None or self._window is None:
+            return
         image = self._drawn.copy()
         span = self._shown[-1] - self._shown[0]
         rate = (len(self._shown) - 1) / span if span else 0.0
@@ -202,28 +246,44 @@ class Player:
         if not self._window:
             return
         key = self._window.key(round(1000 * seconds))
-        if key == "q":
-            self._quit = True
-        elif key == "space":
-            self._paused = not self._paused
-        elif key == "v":
-            self._view = overlay.VIEWS[(overlay.VIEWS.index(self._view) + 1) % len(overlay.VIEWS)]
-            if self._scene:
-                self._draw()
-        elif key == "e":
-            if not self._analyser.has_maps:
-                self._tell("this model has no activation map")
-            elif self._scene:
-                self._explain = not self._explain
-                self._draw()
-        elif key == "h":
-            self._keys_shown = not self._keys_shown
-        elif key == "s" and self._drawn is not None:
-            path = pathlib.Path(f"still-{datetime.datetime.now():%Y%m%d-%H%M%S-%f}.png")
-            saved = cv2.imwrite(str(path), self._drawn)
-            self._tell(f"saved {path}" if saved else f"cannot write {path.absolute()}")
-        if key and self._drawn is not None:
+        if key in self._actions:
+            self._actions[key]()
             self._refresh()
+
+    def _stop(self) -> None:
+        self._quit = True
+
+    def _pause(self) -> None:
+        self._paused = not self._paused
+
+    def _show_keys(self) -> None:
+        self._keys_shown = not self._keys_shown
+
+    def _switch_view(self) -> None:
+        self._view = overlay.VIEWS[(overlay.VIEWS.index(self._view) + 1) % len(overlay.VIEWS)]
+        self._redraw()
+
+    def _switch_explanation(self) -> None:
+        if not self._analyser.has_maps:
+            self._tell("this model has no activation map")
+        elif self._scene:
+            self._explain = not self._explain
+            self._redraw()
+
+    def _save_still(self) -> None:
+        if self._drawn is None:
+            return
+        path = pathlib.Path(f"still-{datetime.datetime.now():%Y%m%d-%H%M%S-%f}.png").absolute()
+        try:
+            images.write(path, self._drawn)
+        except UserError as error:
+            self._tell(str(error))
+        else:
+            self._tell(f"saved {path.name}")
+
+    def _redraw(self) -> None:
+        if self._scene:
+            self._draw(self._scene)
 
     def _tell(self, note: str) -> None:
         self._note, self._note_until = note, time.perf_counter() + NOTE_SECONDS
@@ -236,7 +296,7 @@ class Player:
 
 @contextmanager
 def _stopping_signals() -> Iterator[list[int]]:
-    """A list to which the first Ctrl-C, SIGTERM or SIGHUP is added, in place of what these do; a second one does it."""
+    """A list that receives the first Ctrl-C, SIGTERM or SIGHUP, in place of its usual effect; a second one has it."""
     stop: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield stop

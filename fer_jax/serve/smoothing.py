@@ -1,4 +1,4 @@
-"""One face's history: what is shown of it changes when the face does, not when the pixels tremble."""
+"""One face's history: its label changes when the expression does, not with the noise of the pixels."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 from fer_jax.errors import UserError
 
 TIME_CONSTANT_SECONDS = 0.5  # of the average: a change of expression shows after about half a second
-# The shown name gives way to one that is so much more probable. On a still picture with a camera's noise the difference
+# The label changes to one that is more probable by this margin. On a still picture with a camera's noise the difference
 # of the two largest probabilities varies by 0.05 to 0.3 from frame to frame, a fifth of that in the average: without a
-# margin, names that are nearly equal take turns.
+# margin, labels that are nearly equal would alternate.
 MARGIN = 0.15
-# One that leads by less takes over when it has led so long, lest a name stay that nothing speaks for any more.
+# One that leads by less takes over after leading for this long, so that a stale label does not persist.
 LASTING_MARGIN, LASTING_SECONDS = 0.08, 1.0
-LAST_LABELS = 10  # what the reports this project follows take the commonest of
+LAST_LABELS = 10  # as in the reports this project follows: the most frequent of the last ten
 
 METHODS = ("average", "last10", "none")
 
@@ -25,27 +25,26 @@ class History:
     """The recent probabilities of one face.
 
     Attributes:
-      latest: float32 (classes,), as it was last given.
-      probabilities: float32 (classes,), smoothed; sums to 1.
-      label: index of the name to show, -1 before the first update.
+      latest: float32 (classes,), of the last update; empty before the first.
+      probabilities: float32 (classes,), smoothed; sums to 1; empty before the first update.
+      label: index of the label to show, -1 before the first update.
     """
 
     def __init__(self, method: str = "average"):
-        """`method` is "average" (exponential, in time, with a margin for the name), "last10" (the name most frequent
-        among the last ten frames; the probabilities are still averaged) or "none"; UserError for another."""
+        """`method` is "average" (exponential, in time, with a margin for the label), "last10" (the most frequent label
+        of the last ten frames; the probabilities are still averaged) or "none"; UserError for another."""
         if method not in METHODS:
             raise UserError(f"unknown smoothing {method!r}: expected one of {', '.join(METHODS)}")
         self._method = method
         self._recent: collections.deque[int] = collections.deque(maxlen=LAST_LABELS)
         self._time = 0.0
-        self._led_since = math.inf  # when another name than the shown one began to lead
-        self.latest: np.ndarray | None = None
-        self.probabilities: np.ndarray | None = None
+        self._led_since = math.inf  # when another label than the shown one began to lead
+        self.latest = self.probabilities = np.empty(0, np.float32)
         self.label = -1
 
     def update(self, probabilities: np.ndarray, time: float) -> None:
-        """Take in the probabilities (classes,) of a frame at `time`, in seconds, later than the one before."""
-        if self.probabilities is None or self._method == "none":
+        """Update with the probabilities (classes,) of a frame at `time`, in seconds, not before the last one's."""
+        if not self.probabilities.size or self._method == "none":
             self.probabilities = probabilities
         else:
             weight = 1 - math.exp(-max(time - self._time, 0.0) / TIME_CONSTANT_SECONDS)
@@ -57,7 +56,7 @@ class History:
     def _choose(self) -> int:
         if self._method == "last10":
             counts = np.bincount(self._recent, minlength=len(self.probabilities))
-            # a tie keeps the name that is shown
+            # a tie keeps the label that is shown
             return self.label if self.label >= 0 and counts[self.label] == counts.max() else int(counts.argmax())
         best = int(self.probabilities.argmax())
         if self._method == "none" or self.label < 0:

@@ -1,231 +1,232 @@
-"""Where frames come from: cameras, video files, pictures, network streams."""
+"""What --source names: a camera, a video, a picture, a folder or glob of both, a pipe or an address."""
 
 from __future__ import annotations
 
 import dataclasses
 import glob
-import math
 import os
 import pathlib
-import sys
-import threading
+import re
+import stat
 import time
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import cv2
-import numpy as np
 from absl import logging
 
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
+from fer_jax.serve import formats
+from fer_jax.serve.frames import Frame, Mirrored, Source, as_bgr, is_address, shown
 
-PICTURE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".avif"))
+__all__ = ["Frame", "Pictures", "Source", "as_bgr", "inputs_of", "open_source", "playable"]
+
 PICTURES_PER_SECOND = 1.0  # in a window or a recording
-USUAL_FRAMES_PER_SECOND = 30.0  # where a camera or stream does not tell
-OPEN_TIMEOUT_MS = READ_TIMEOUT_MS = 10_000
-CAMERAS_LOOKED_FOR = 10
-MISSING_SHARE = 0.1  # of the frames a file promises, that may be missing: some formats only estimate them
-
-
-@dataclasses.dataclass(frozen=True)
-class Frame:
-    """One picture of a source.
-
-    Attributes:
-      image: uint8 BGR (H, W, 3).
-      index: 0, 1, ... within the source; frames that were dropped are counted.
-      time: seconds since the first frame.
-      captured: `time.perf_counter()` when it was read.
-      name: what it was read from.
-      starts: whether it has nothing to do with the frame before.
-    """
-
-    image: np.ndarray
-    index: int
-    time: float
-    captured: float
-    name: str
-    starts: bool
-
-
-class Video:
-    """Frames of a camera, a video file or a network stream, through `cv2.VideoCapture`.
-
-    Attributes:
-      name: for people.
-      rate: frames a second, nominal.
-      live: whether frames come in their own time, so that one that is not taken is lost.
-      length: how many frames there are, 0 where nobody knows.
-    """
-
-    still = False
-
-    def __init__(self, capture: cv2.VideoCapture, name: str, live: bool):
-        self._capture = capture
-        self._reading = threading.Lock()
-        self.name = name
-        self.live = live
-        rate = capture.get(cv2.CAP_PROP_FPS)
-        # some streams answer with their clock's 90,000 ticks
-        self.rate = rate if math.isfinite(rate) and 0 < rate <= 1000 else USUAL_FRAMES_PER_SECOND
-        self.length = 0 if live else max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
-
-    def __iter__(self) -> Iterator[Frame]:
-        """The frames. UserError, after the last one that could be read, where there should have been more."""
-        started, index = 0.0, 0
-        while True:
-            with self._reading:
-                ok, image = self._capture.read()
-            if not ok:
-                break
-            captured = time.perf_counter()
-            clock = captured if self.live else self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            if not index:
-                started = clock
-            # a container without time stamps answers 0 for all
-            seconds = clock - started if self.live or clock > started else index / self.rate
-            yield Frame(as_bgr(image), index, seconds, captured, self.name, not index)
-            index += 1
-        if self.live:
-            raise UserError(
-                f"{self.name} gave no frame after {index}: it was unplugged, or the connection broke; "
-                "what came until then is kept"
-            )
-        if not index:
-            raise UserError(f"{self.name}: no frame can be read: the file is empty, damaged or no video")
-        if index < self.length * (1 - MISSING_SHARE):
-            raise UserError(
-                f"{self.name}: ends after {index} of {self.length} frames: the file is truncated or "
-                "damaged, copy it again; what came until then is kept"
-            )
-
-    def close(self) -> None:
-        """Let go of the device or file, unless a read hangs in its driver; then the end of the process does."""
-        if self._reading.acquire(timeout=1.0):
-            self._capture.release()
+MAX_NAMES = 5  # of files that are left out
+VIDEO4LINUX = 81  # major number of its devices
+# What comes over HTTP in these formats, with neither a length nor a duration, has no end.
+ENDLESS_FORMATS = frozenset(
+    ("mpjpeg", "mjpeg", "mpegts", "flv", "live_flv", "hls", "dash", "h264", "hevc", "m4v", "mpegvideo")
+)
 
 
 class Pictures:
-    """Image files, each a scene of its own. Attributes as of `Video`."""
+    """Pictures and videos in order, each a scene of its own. Attributes as of `frames.Source`.
 
-    still = True
+    A picture takes a second, a video its own time. What cannot be read is skipped with a warning, unless nothing can.
+    """
+
     live = False
-    rate = PICTURES_PER_SECOND
 
-    def __init__(self, paths: list[pathlib.Path], name: str):
-        self._paths = paths
-        self.name = name
-        self.length = len(paths)
+    def __init__(self, paths: Sequence[pathlib.Path], name: str):
+        self._items = [(path, formats.kind_of(path)) for path in paths]
+        self.name = shown(name)
+        self.still = all(kind in ("picture", "") for _, kind in self._items)
+        self.rate = PICTURES_PER_SECOND if self.still else 0.0
+        self.length = len(self._items) if self.still else 0
+        if not self.still:  # the rate of the first video
+            first = next(path for path, kind in self._items if kind not in ("picture", ""))
+            try:
+                opened = _video(first)
+                self.rate = opened.rate
+                opened.close()
+            except UserError:
+                self.rate = PICTURES_PER_SECOND
 
     def __iter__(self) -> Iterator[Frame]:
-        """The pictures in order of their names. One that cannot be read is skipped and told, unless it is alone."""
-        unreadable = 0
-        for index, path in enumerate(self._paths):
+        """All frames, with times and indices that go on from one file to the next."""
+        index, begins, unreadable = 0, 0.0, 0
+        for path, kind in self._items:
+            ends = begins
             try:
-                image = images.read(path)
+                for frame in self._picture(path) if kind in ("picture", "") else self._frames(path):
+                    yield dataclasses.replace(frame, index=index, time=begins + frame.time)
+                    index += 1
+                    ends = begins + frame.time + (frame.duration or 1 / self.rate)
             except UserError as error:
                 unreadable += 1
-                if unreadable == self.length:
+                if unreadable == len(self._items):
                     raise
+                index += ends == begins  # nothing of it was seen
                 logging.warning("%s; skipped", error)
-                continue
-            yield Frame(
-                cv2.cvtColor(image, cv2.COLOR_RGB2BGR), index, index / self.rate, time.perf_counter(), str(path), True
-            )
+            begins = max(ends, begins + (1 / PICTURES_PER_SECOND if ends == begins else 0.0))
+
+    @staticmethod
+    def _picture(path: pathlib.Path) -> Iterator[Frame]:
+        image = cv2.cvtColor(images.read(path), cv2.COLOR_RGB2BGR)
+        yield Frame(image, 0, 0.0, time.perf_counter(), shown(str(path)), True, 1 / PICTURES_PER_SECOND, True)
+
+    @staticmethod
+    def _frames(path: pathlib.Path) -> Iterator[Frame]:
+        opened = _video(path)
+        try:
+            yield from opened
+        finally:
+            opened.close()
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Nothing is held between two files."""
 
 
-Source = Video | Pictures
+def open_source(
+    spec: str, *, mirror: bool = False, camera_size: tuple[int, int] | None = None, patience: float = 0.0
+) -> Source:
+    """What `spec` names: a camera's number or device, a file, a folder, a glob, "-" for standard input, an address.
 
-
-def open_source(spec: str) -> Source:
-    """What `spec` names: a camera's number, an address (rtsp://, http://, ...), a video, a picture, a folder, a glob.
+    Args:
+      spec: what to open.
+      mirror: swap left and right.
+      camera_size: (width, height) in pixels to ask a camera for.
+      patience: seconds for which to try to reach a camera or stream again once it breaks off.
 
     Raises:
       UserError: nothing there, or nothing that can be read; for a camera, which ones can be opened.
     """
-    # FFmpeg's own remarks say nothing that the errors raised here do not
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    source = _open(spec, camera_size, patience)
+    if camera_size and not source.name.startswith("camera "):
+        source.close()
+        raise UserError(f"--camera-size is for cameras, and {source.name} is none: leave the flag out")
+    return Mirrored(source) if mirror else source
+
+
+def _open(spec: str, camera_size: tuple[int, int] | None, patience: float) -> Source:
     if spec.isdecimal():
-        return _camera(int(spec))
-    if "://" in spec:
-        return _stream(spec)
-    path = pathlib.Path(spec).expanduser()
-    if path.is_dir():
-        return _pictures([p for p in images.visible(path) if p.suffix.lower() in PICTURE_SUFFIXES], spec)
-    if not path.exists() and glob.has_magic(spec):
-        found = sorted(pathlib.Path(p) for p in glob.glob(str(path), recursive=True))  # noqa: PTH207 takes absolute ones
-        return _pictures([p for p in found if p.suffix.lower() in PICTURE_SUFFIXES], spec)
+        from fer_jax.serve import live
+
+        return live.camera(int(spec), f"camera {int(spec)}", camera_size, patience)
+    if spec == "-":
+        return _pipe("pipe:0", "standard input")
+    if is_address(spec) and not spec.lower().startswith("file://"):
+        return _address(spec, patience)
+    path = _local(spec)
+    if path.is_dir() or (not path.exists() and glob.has_magic(spec)):
+        return Pictures(playable(path, spec), spec)
     if not path.exists():
         raise UserError(
-            f"{spec}: no such file or folder: --source takes a camera's number, a video, a picture, a "
-            "folder or glob of pictures, or an address"
+            f"{shown(spec)}: no such file or folder: --source takes a camera's number or device, a video, a picture, "
+            "a folder or glob of them, - for standard input, or an address"
         )
-    if path.suffix.lower() in PICTURE_SUFFIXES:
-        return Pictures([path], spec)
-    if not path.stat().st_size:
-        raise UserError(f"{spec}: the file is empty: copy or record it again")
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    if not capture.isOpened():
-        raise UserError(f"{spec}: not a video that OpenCV can open: it may be truncated, damaged or of another kind")
-    return Video(capture, spec, live=False)
+    if not path.is_file():
+        return _special(path, spec, camera_size, patience)
+    kind = formats.kind_of(path)
+    return Pictures([path], spec) if kind == "picture" else _video(path)
 
 
-def _pictures(paths: list[pathlib.Path], spec: str) -> Pictures:
-    if not paths:
-        raise UserError(f"{spec}: no pictures there: expected files ending in {', '.join(sorted(PICTURE_SUFFIXES))}")
-    return Pictures(paths, spec)
+def _video(path: pathlib.Path) -> Any:
+    from fer_jax.serve import video  # importing PyAV takes a tenth of a second, which a camera need not wait for
+
+    return video.Animation(path) if formats.kind_of(path) == "animation" else video.VideoFile.of_path(path)
 
 
-def _camera(number: int) -> Video:
-    capture = cv2.VideoCapture(number)
-    if capture.isOpened():
-        # the driver's queue would add its length to the delay; not every driver obeys
-        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-        return Video(capture, f"camera {number}", live=True)
-    if others := cameras(other_than=number):
-        raise UserError(f"camera {number} does not open; cameras that do: {', '.join(map(str, others))}")
-    raise UserError(
-        f"camera {number} does not open and no other does: is one connected, free and allowed? "
-        "A video or a picture can be given instead"
-    )
+def _pipe(address: str, name: str) -> Source:
+    from fer_jax.serve import video
+
+    return video.VideoFile(address, name)
 
 
-def cameras(other_than: int) -> list[int]:
-    """Numbers of the cameras that can be opened now."""
-    if sys.platform == "linux":
-        numbers = sorted(int(p.name[5:]) for p in pathlib.Path("/dev").glob("video*") if p.name[5:].isdecimal())
+def _special(path: pathlib.Path, spec: str, camera_size: tuple[int, int] | None, patience: float) -> Source:
+    """A device or a pipe."""
+    status = path.stat()
+    if stat.S_ISFIFO(status.st_mode):
+        return _pipe(f"file:{path}", shown(spec))
+    if stat.S_ISCHR(status.st_mode) and os.major(status.st_rdev) == VIDEO4LINUX:
+        from fer_jax.serve import live
+
+        return live.camera(str(path.resolve()), f"camera {shown(spec)}", camera_size, patience)
+    raise UserError(f"{shown(spec)}: neither a file nor a camera nor a pipe: expected one of them")
+
+
+def _address(spec: str, patience: float) -> Source:
+    from fer_jax.serve import live, video
+
+    name = shown(spec)
+    container = video.open_container(spec, name, live=True)
+    if not _is_endless(container, spec):
+        return video.VideoFile(spec, name, container)
+    opened = [container]
+
+    def connect() -> live.StreamConnection:
+        return live.StreamConnection(opened.pop() if opened else video.open_container(spec, name, live=True), name)
+
+    return live.Live(name, connect, patience)
+
+
+def _is_endless(container: Any, spec: str) -> bool:
+    """Whether an address gives frames in real time rather than the content of a file."""
+    if container.duration and container.duration > 0:
+        return False
+    if spec.lower().startswith(("http://", "https://", "ftp://")):
+        return container.size <= 0 and not set(container.format.name.split(",")).isdisjoint(ENDLESS_FORMATS)
+    return True
+
+
+def _local(spec: str) -> pathlib.Path:
+    if spec.lower().startswith("file://"):
+        return pathlib.Path(urllib.request.url2pathname(spec[len("file://") :]))
+    return pathlib.Path(spec).expanduser()
+
+
+def playable(path: pathlib.Path, spec: str) -> list[pathlib.Path]:
+    """The pictures and videos of a folder or glob, frame2 before frame10; the rest is named.
+
+    Raises:
+      UserError: there is none.
+    """
+    if path.is_dir():
+        entries = images.visible(path)
     else:
-        numbers = list(range(CAMERAS_LOOKED_FOR))
-    opened = []
-    for number in numbers:
-        if number != other_than:
-            capture = cv2.VideoCapture(number)
-            if capture.isOpened():
-                opened.append(number)
-            capture.release()
-    return opened
+        entries = [pathlib.Path(found) for found in glob.glob(str(path), recursive=True)]  # noqa: PTH207 takes absolute ones
+    files = [entry for entry in entries if entry.is_file() and formats.kind_of(entry)]
+    left_out = [shown(entry.name) for entry in entries if entry not in set(files)]
+    if not files:
+        raise UserError(
+            f"{shown(spec)}: no pictures or videos there, {len(left_out)} other entries: give another folder or glob"
+        )
+    if left_out:
+        names = ", ".join(sorted(left_out)[:MAX_NAMES]) + (", ..." if len(left_out) > MAX_NAMES else "")
+        logging.info("%s: left out %d, neither pictures nor videos: %s", shown(spec), len(left_out), names)
+    return sorted(files, key=_natural)
 
 
-def _stream(address: str) -> Video:
-    capture = cv2.VideoCapture(
-        address,
-        cv2.CAP_FFMPEG,
-        [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_MS],
-    )
-    if not capture.isOpened():
-        raise UserError(f"{address}: no video comes from there: check the address and that it can be reached")
-    # a video file on a web server says how long it is; what does not is live
-    return Video(capture, address, live=capture.get(cv2.CAP_PROP_FRAME_COUNT) <= 0)
+def _natural(path: pathlib.Path) -> list[list[tuple[bool, int, str]]]:
+    """Sorts names by the numbers in them, folder by folder."""
+    return [
+        [(bool(text), int(digits or 0), text.casefold()) for digits, text in re.findall(r"(\d+)|(\D+)", part)]
+        for part in path.parts
+    ]
 
 
-def as_bgr(image: np.ndarray) -> np.ndarray:
-    """uint8 BGR (H, W, 3) of what a camera may give: grey, with alpha, or of 16 bits, whose high byte is taken."""
-    if image.dtype == np.uint16:
-        image = (image >> 8).astype(np.uint8)
-    if image.ndim == 2 or image.shape[2] == 1:
-        return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
-    return image if image.shape[2] == 3 else np.ascontiguousarray(image[..., :3])
+def inputs_of(spec: str) -> list[pathlib.Path]:
+    """The files that a source reads and the folders it finds them in; [] for a camera, a pipe or an address."""
+    if spec.isdecimal() or spec == "-" or (is_address(spec) and not spec.lower().startswith("file://")):
+        return []
+    path = _local(spec)
+    if path.is_dir():
+        return [path, *images.visible(path)]
+    if path.exists() or not glob.has_magic(spec):
+        return [path]
+    found = [pathlib.Path(entry) for entry in glob.glob(str(path), recursive=True)]  # noqa: PTH207 takes absolute ones
+    return sorted({*found, *(entry.parent for entry in found)})

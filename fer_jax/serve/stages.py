@@ -1,4 +1,4 @@
-"""Work that overlaps: an iterator drawn from in a thread of its own, a few items ahead of whoever wants them."""
+"""Work that overlaps: an iterator that runs in a thread of its own, a few items ahead of its consumer."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ Item = TypeVar("Item")
 
 
 class Stage(Iterator[Item], Generic[Item]):
-    """Draws from `items` in a thread. OpenCV and ONNX Runtime let go of the interpreter, so stages run side by side.
+    """Runs `items` in a thread. OpenCV, FFmpeg and ONNX Runtime release the interpreter lock: stages run in parallel.
 
-    An exception of `items` is raised here, after all items before it were handed out.
+    An exception of `items` is raised here, after all items before it.
     """
 
     def __init__(self, items: Iterable[Item], depth: int = 2, drop: bool = False):
         """Args:
-        items: what to draw from.
-        depth: how many items wait at most; memory is bounded by it.
-        drop: when as many wait, give up the oldest instead of waiting: what is live is never late.
+        items: what to iterate over.
+        depth: maximum number of items that wait; it bounds the memory.
+        drop: when that many wait, drop the oldest instead of waiting, so that a live source is never late.
         """
         self._items = items
         self._depth = depth
@@ -59,7 +59,7 @@ class Stage(Iterator[Item], Generic[Item]):
             return None
 
     def close(self) -> None:
-        """Stop drawing. Waits a moment for the thread, which may be deep in a camera's driver."""
+        """Stop. Waits up to a second for the thread, which may be in a camera's driver."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -76,7 +76,7 @@ class Stage(Iterator[Item], Generic[Item]):
                         break
                     self._waiting.append(item)
                     self._changed.notify_all()
-        except BaseException as error:  # raised again where the items are wanted
+        except BaseException as error:  # raised again in the consumer
             self._error = error
         finally:
             with self._changed:

@@ -1,4 +1,4 @@
-"""Faces keep their identity from frame to frame."""
+"""Multi-object tracking: faces keep their identity from frame to frame."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from fer_jax.serve.smoothing import History
 # It Easier by Buffering the Matching Space", WACV 2023
 BUFFER = 0.3
 MIN_OVERLAP = 0.2  # intersection over union of the grown boxes
-HITS_TO_SHOW = 2  # a face found in one frame only is mostly none
+HITS_TO_SHOW = 2  # a detection in one frame only is a false one most of the time
 SURVIVES_SECONDS = 0.8  # without being found
 MIN_VISIBLE = 0.3  # share of a box that was not found again and lies within the frame
-# least gains of the alpha-beta filter, for position and speed: a box trembles half as much as what is found
+# minimum gains of the alpha-beta filter, for position and speed: a box jitters half as much as the detections
 ALPHA, BETA = 0.6, 0.15
 FLOW_POINTS = 5  # a side of the grid of points that are followed between detections
 
@@ -73,7 +73,9 @@ class Motion:
         inner = np.linspace(0.2, 0.8, FLOW_POINTS)  # the rim of a box is background
         grid = np.stack(np.meshgrid(inner, inner), -1).reshape(-1, 2)
         points = (boxes[:, None, :2] + grid * boxes[:, None, 2:]).reshape(-1, 1, 2).astype(np.float32) / self.scale
-        moved, good, _ = cv2.calcOpticalFlowPyrLK(self.before, self.now, points, None, winSize=(11, 11), maxLevel=2)
+        moved, good, _ = cv2.calcOpticalFlowPyrLK(
+            self.before, self.now, points, np.empty_like(points), winSize=(11, 11), maxLevel=2
+        )
         shifts = ((moved - points) * self.scale).reshape(len(boxes), -1, 2)
         good = good.reshape(len(boxes), -1).astype(bool)
         return np.array(
@@ -125,39 +127,34 @@ class Tracker:
         for track in self._all:
             track.box = track.box + track.speed * elapsed
             track.box[2:] = np.maximum(track.box[2:], 1.0)
-        unseen = set(range(len(self._all)))
-        if faces is not None:
-            boxes = np.array([face.box for face in faces]).reshape(-1, 4)
-            pairs = assign(np.array([track.box for track in self._all]).reshape(-1, 4), boxes)
-            for track in self._all:
-                track.found = False
-            for t, f in pairs:
-                track = self._all[t]
-                track.roll, track.seen, track.hits, track.found = faces[f].roll, time, track.hits + 1, True
-                track.score = max(track.score, faces[f].score)
-                _correct(track, boxes[f], elapsed)
-            unseen -= {t for t, _ in pairs}
+        matched, fresh = ([], []) if faces is None else self._match(faces, time, elapsed)
+        unseen = sorted(set(range(len(self._all))) - set(matched))
         if motion and unseen:
-            order = sorted(unseen)
-            for t, shift in zip(order, motion.shifts(np.array([starts[t] for t in order])), strict=True):
+            shifts = motion.shifts(np.array([starts[t] for t in unseen]))
+            for t, shift in zip(unseen, shifts, strict=True):
                 if np.isfinite(shift).all():
                     _carry(self._all[t], starts[t], shift, elapsed)
         self._all = [track for track in self._all if self._lives(track, time, size)]
-        if faces is not None:
-            for f in sorted(set(range(len(faces))) - {f for _, f in pairs}):
-                # nobody was there before the first frame to doubt what it shows
-                self._all.append(
-                    Track(
-                        next(self._ids),
-                        boxes[f],
-                        np.zeros(4),
-                        faces[f].roll,
-                        History(self._smoothing),
-                        time,
-                        HITS_TO_SHOW if first else 1,
-                        score=faces[f].score,
-                    )
-                )
+        for face in fresh:
+            # before the first frame there is nothing that a false detection would contradict
+            hits = HITS_TO_SHOW if first else 1
+            box, history = np.asarray(face.box, np.float64), History(self._smoothing)
+            track = Track(next(self._ids), box, np.zeros(4), face.roll, history, time, hits, score=face.score)
+            self._all.append(track)
+
+    def _match(self, faces: Sequence[Face], time: float, elapsed: float) -> tuple[list[int], list[Face]]:
+        """Correct the tracks by the faces that belong to them: indices of those tracks, and the faces left over."""
+        boxes = np.array([face.box for face in faces]).reshape(-1, 4)
+        pairs = assign(np.array([track.box for track in self._all]).reshape(-1, 4), boxes)
+        for track in self._all:
+            track.found = False
+        for t, f in pairs:
+            track = self._all[t]
+            track.roll, track.seen, track.hits, track.found = faces[f].roll, time, track.hits + 1, True
+            track.score = max(track.score, faces[f].score)
+            _correct(track, boxes[f], elapsed)
+        taken = {f for _, f in pairs}
+        return [t for t, _ in pairs], [face for f, face in enumerate(faces) if f not in taken]
 
     @staticmethod
     def _lives(track: Track, time: float, size: tuple[int, int]) -> bool:
@@ -166,7 +163,8 @@ class Tracker:
         visible = np.minimum(track.box[:2] + track.box[2:], size) - np.maximum(track.box[:2], 0)
         share = np.prod(np.maximum(visible, 0)) / np.prod(track.box[2:])
         # the first doubt ends a track that was not yet believed
-        return track.hits >= HITS_TO_SHOW and time - track.seen <= SURVIVES_SECONDS and share >= MIN_VISIBLE
+        recent = time - track.seen <= SURVIVES_SECONDS
+        return bool(track.hits >= HITS_TO_SHOW and recent and share >= MIN_VISIBLE)
 
 
 def _correct(track: Track, box: np.ndarray, elapsed: float) -> None:

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 import pathlib
 
-DEFAULT = pathlib.Path(__file__).parent / "mini_xception"  # what the camera tools use when no --model is given
+DEFAULT = pathlib.Path(__file__).parent / "mini_xception"  # what the camera tools use when no --bundle is given

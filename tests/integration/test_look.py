@@ -104,7 +104,7 @@ class TestExplain:
     @pytest.mark.parametrize(
         ("flags", "message"),
         [
-            ((), "Give either --model=BUNDLE or --workdir=RUN"),
+            ((), "Give either --bundle=BUNDLE or --workdir=RUN"),
             (("--workdir={run}", "--source=0", "--split=PublicTest"), "two places to take faces from"),
             (("--workdir={run}", "--split=Nowhere"), "no examples of split 'Nowhere'"),
         ],

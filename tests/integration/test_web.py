@@ -44,7 +44,7 @@ def start(bundle):
 
     def start(*flags, port=0, model=bundle):
         tool = subprocess.Popen(
-            [sys.executable, "-m", "tools.web", f"--model={model}", f"--port={port}", *flags],
+            [sys.executable, "-m", "tools.web", f"--bundle={model}", f"--port={port}", *flags],
             cwd=REPOSITORY,
             text=True,
             stdout=subprocess.PIPE,
@@ -357,7 +357,7 @@ def test_as_many_faces_as_the_webcam_tool_finds(browse, start, command, bundle, 
     """On the group video, whose frames in the page are told by their looks."""
     video = real_data / "video" / "group_pan.mp4"
     flags = [f"--detector-model={real_data}/models/face_detection_yunet_2023mar.onnx"] if detector == "yunet" else []
-    done = command("tools.webcam", f"--model={bundle}", f"--source={video}", "--headless", "--events=-", *flags)
+    done = command("tools.webcam", f"--bundle={bundle}", f"--source={video}", "--headless", "--events=-", *flags)
     counts = [len(json.loads(line)["faces"]) for line in done.stdout.splitlines()]
     frames = serving.frames_of(video)
     looks = np.array([_look(frame) for frame in frames])

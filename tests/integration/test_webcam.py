@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from fer_jax.labels import FER2013
-from tests import serving
+from tests import serving, videos
 from tests.integration.conftest import REPOSITORY
 
 PATIENCE_SECONDS = 60
@@ -85,7 +85,7 @@ def test_it_runs_with_the_packages_of_its_requirements_alone(laptop, brightness_
     for absent in ("jax", "flax", "tensorflow", "ml_collections", "matplotlib", "onnx"):
         assert subprocess.run([laptop, "-c", f"import {absent}"], capture_output=True).returncode != 0, absent
     tool = _start(
-        f"--model={brightness_bundle}",
+        f"--bundle={brightness_bundle}",
         f"--source={clip}",
         "--headless",
         "--detector=none",
@@ -112,7 +112,7 @@ def test_it_runs_with_the_packages_of_its_requirements_alone(laptop, brightness_
 def test_the_group_video(real_data, laptop, brightness_bundle, tmp_path, detector):
     model = real_data / "models" / "face_detection_yunet_2023mar.onnx"
     tool = _start(
-        f"--model={brightness_bundle}",
+        f"--bundle={brightness_bundle}",
         f"--source={real_data}/video/group_pan.mp4",
         "--headless",
         f"--detector={detector}",
@@ -142,7 +142,7 @@ def test_the_group_video(real_data, laptop, brightness_bundle, tmp_path, detecto
 
 def test_a_closed_pipe_ends_quietly(brightness_bundle, clip, tmp_path):
     tool = _start(
-        f"--model={brightness_bundle}",
+        f"--bundle={brightness_bundle}",
         f"--source={clip}",
         "--headless",
         "--detector=none",
@@ -165,7 +165,7 @@ def test_closed_standard_streams(brightness_bundle, clip, tmp_path):
         sys.executable,
         "-m",
         "tools.webcam",
-        f"--model={brightness_bundle}",
+        f"--bundle={brightness_bundle}",
         f"--source={clip}",
         "--headless",
         "--detector=none",
@@ -220,7 +220,7 @@ def stream():
 
 def test_a_camera_that_disappears(brightness_bundle, stream, tmp_path):
     tool = _start(
-        f"--model={brightness_bundle}",
+        f"--bundle={brightness_bundle}",
         f"--source={stream(200)}",
         "--headless",
         "--detector=none",
@@ -241,14 +241,14 @@ def test_a_camera_that_disappears(brightness_bundle, stream, tmp_path):
 
 def test_control_c(brightness_bundle, stream, tmp_path):
     tool = _start(
-        f"--model={brightness_bundle}",
+        f"--bundle={brightness_bundle}",
         f"--source={stream(0)}",
         "--headless",
         "--detector=none",
         f"--events={tmp_path}/out.jsonl",
         f"--record={tmp_path}/out.avi",
     )
-    _wait_for(lambda: (tmp_path / "out.jsonl").exists() and len(_whole_lines(tmp_path / "out.jsonl")) > 5)
+    _wait_for(lambda: len(_whole_lines(tmp_path / "out.jsonl.part")) > 5)
     tool.send_signal(signal.SIGINT)
     _, errors = tool.communicate(timeout=PATIENCE_SECONDS)
     assert tool.returncode == 128 + signal.SIGINT, errors
@@ -259,7 +259,76 @@ def test_control_c(brightness_bundle, stream, tmp_path):
 
 
 def _whole_lines(path):
-    return path.read_text().split("\n")[:-1]
+    return path.read_text().split("\n")[:-1] if path.exists() else []
+
+
+def test_a_killed_run_leaves_nothing_that_looks_like_a_result_and_the_next_one_clears_it_away(
+    brightness_bundle, stream, clip, tmp_path
+):
+    for name in ("out.mp4", "out.jsonl"):
+        (tmp_path / name).write_text("before")
+    outputs = [f"--events={tmp_path}/out.jsonl", f"--record={tmp_path}/out.mp4", f"--save-faces={tmp_path}"]
+    flags = [f"--bundle={brightness_bundle}", "--headless", "--detector=none", *outputs]
+    tool = _start(f"--source={stream(0)}", *flags)
+    _wait_for(lambda: len(_whole_lines(tmp_path / "out.jsonl.part")) > 5)
+    tool.kill()
+    tool.communicate(timeout=PATIENCE_SECONDS)
+    assert [(tmp_path / name).read_text() for name in ("out.mp4", "out.jsonl")] == ["before"] * 2
+    left = [path for path in tmp_path.iterdir() if path.name.startswith(".") or path.suffix == ".part"]
+    assert len(left) >= 2, "the recording and the events were being written"
+    for path in tmp_path.glob("*.png"):
+        assert cv2.imread(str(path)) is not None, "a face is whole or not there"
+    tool = _start(f"--source={clip}", *flags)
+    _, errors = tool.communicate(timeout=PATIENCE_SECONDS)
+    assert tool.returncode == 0, errors
+    assert not [path for path in left if path.exists()]
+    assert len(_events(tmp_path / "out.jsonl")) == len(videos.times_of(tmp_path / "out.mp4")) == 40
+
+
+@pytest.mark.parametrize("flag", ["--record", "--events", "--save-faces"])
+def test_an_output_that_is_the_input_is_refused_and_the_input_kept(brightness_bundle, clip, tmp_path, flag):
+    original = shutil.copy(clip, tmp_path / "talk.mp4")
+    (tmp_path / "link.mp4").symlink_to(original)
+    tool = _start(f"--bundle={brightness_bundle}", f"--source={tmp_path}/talk.mp4", f"{flag}={tmp_path}/link.mp4")
+    _, errors = tool.communicate(timeout=PATIENCE_SECONDS)
+    assert tool.returncode == 2
+    assert errors.startswith(f"error: {flag}={tmp_path}/link.mp4 would overwrite the input")
+    assert len(errors.splitlines()) == 1
+    assert original.read_bytes() == clip.read_bytes()
+
+
+def test_a_variable_rate_is_recorded_with_its_times_and_events(brightness_bundle, tmp_path):
+    times = [0.0, 0.04, 0.08, 0.5, 0.52, 1.7, 2.9]
+    name = "caf\udce9 100%03d a:b.mp4"
+    videos.write(tmp_path / "clip.mp4", times).rename(tmp_path / name)
+    (tmp_path / "out").mkdir()
+    flags = ["--headless", "--detector=none", "--events=-", f"--record={tmp_path}/out/{name}"]
+    tool = _start(f"--model={brightness_bundle}", f"--source={tmp_path}/{name}", *flags)
+    output, errors = tool.communicate(timeout=PATIENCE_SECONDS)
+    assert tool.returncode == 0, errors
+    assert "--model is an old spelling, the flag is now --bundle" in errors
+    lines = [json.loads(line) for line in output.splitlines()]
+    np.testing.assert_allclose([line["time"] for line in lines], times, atol=1e-3)
+    assert {line["source"] for line in lines} == {f"{tmp_path}/caf\\xe9 100%03d a:b.mp4"}
+    np.testing.assert_allclose(videos.times_of(tmp_path / "out" / name), times, atol=1e-3)
+
+
+def test_a_folder_of_pictures_and_a_video_gives_a_folder(brightness_bundle, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("photo2.png", "photo10.jpg"):
+        cv2.imwrite(str(tmp_path / "in" / name), np.full((60, 80, 3), 90, np.uint8))
+    videos.write(tmp_path / "in" / "photo3.webm", [0.0, 0.04], codec="libvpx", tick=videos.MILLISECONDS)
+    (tmp_path / "in" / "notes.txt").touch()
+    flags = ["--headless", "--detector=none", "--events=-", f"--record={tmp_path}/out/", "--mirror"]
+    tool = _start(f"--bundle={brightness_bundle}", f"--source={tmp_path}/in", *flags)
+    output, errors = tool.communicate(timeout=PATIENCE_SECONDS)
+    assert tool.returncode == 0, errors
+    assert "left out 1, neither pictures nor videos: notes.txt" in errors
+    assert "4 frames, 3 faces" in errors
+    names = [json.loads(line)["source"].rpartition("/")[2] for line in output.splitlines()]
+    assert names == ["photo2.png", "photo3.webm", "photo3.webm", "photo10.jpg"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["photo10.jpg", "photo2.png", "photo3.mp4"]
+    assert len(videos.times_of(tmp_path / "out" / "photo3.mp4")) == 2
 
 
 def _wait_for(happened):
@@ -274,19 +343,19 @@ def _wait_for(happened):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--model={tmp}", "--source={clip}", "--headless"], "no bundle at "),
-        (["--model={bundle}", "--source={tmp}/none.mp4", "--headless"], "none.mp4: no such file or folder"),
+        (["--bundle={tmp}", "--source={clip}", "--headless"], "no bundle at "),
+        (["--bundle={bundle}", "--source={tmp}/none.mp4", "--headless"], "none.mp4: no such file or folder"),
         (
-            ["--model={bundle}", "--source={clip}", "--record=/proc/out.mp4", "--headless"],
+            ["--bundle={bundle}", "--source={clip}", "--record=/proc/out.mp4", "--headless"],
             "--record: /proc cannot be written",
         ),
-        (["--model={bundle}", "--source={clip}"], "no display to open a window on: say --headless"),
+        (["--bundle={bundle}", "--source={clip}"], "no display to open a window on: say --headless"),
         (
-            ["--model={bundle}", "--source={clip}", "--headless", "--detector=yunet"],
+            ["--bundle={bundle}", "--source={clip}", "--headless", "--detector=yunet"],
             "the detector yunet has no model file",
         ),
-        (["--model={bundle}", "--source={clip}", "--headless", "--view=both"], "--view=both"),
-        (["--model={bundle}", "--source={clip}", "--headless", "--explain"], "has no activation map"),
+        (["--bundle={bundle}", "--source={clip}", "--headless", "--view=both"], "--view=both"),
+        (["--bundle={bundle}", "--source={clip}", "--headless", "--explain"], "has no activation map"),
     ],
 )
 def test_mistakes_get_one_line(command, brightness_bundle, clip, tmp_path, flags, message):
@@ -303,7 +372,7 @@ def test_a_picture_gives_an_annotated_picture(command, brightness_bundle, tmp_pa
     cv2.imwrite(str(tmp_path / "in.png"), np.full((200, 300, 3), serving.brightness_of(3), np.uint8))
     done = command(
         "tools.webcam",
-        f"--model={brightness_bundle}",
+        f"--bundle={brightness_bundle}",
         f"--source={tmp_path}/in.png",
         "--headless",
         "--detector=none",
@@ -359,7 +428,7 @@ def test_the_window(display, brightness_bundle, tmp_path):
             sys.executable,
             "-m",
             "tools.webcam",
-            f"--model={brightness_bundle}",
+            f"--bundle={brightness_bundle}",
             "--detector=none",
             f"--source={tmp_path}/face.png",
         ],
@@ -453,7 +522,12 @@ def test_the_same_pixels_give_the_same_probabilities_in_training_s_evaluation_an
     for i, image in enumerate(faces):
         cv2.imwrite(str(tmp_path / f"{i:02d}.png"), image)
     done = command(
-        "tools.webcam", f"--model={folder}", f"--source={tmp_path}/*.png", "--detector=none", "--headless", "--events=-"
+        "tools.webcam",
+        f"--bundle={folder}",
+        f"--source={tmp_path}/*.png",
+        "--detector=none",
+        "--headless",
+        "--events=-",
     )
     found = [
         list(face["probabilities"].values())

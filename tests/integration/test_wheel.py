@@ -177,7 +177,7 @@ def test_from_a_recipe_by_name_to_a_bundle_at_work(full, use, tmp_path):
         full,
         "fer-jax",
         "webcam",
-        "--model=mine.bundle",
+        "--bundle=mine.bundle",
         f"--source={clip}",
         "--headless",
         "--detector=none",

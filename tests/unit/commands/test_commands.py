@@ -79,5 +79,5 @@ def test_flags_of_a_command_are_listed_for_completion():
         text=True,
         check=True,
     ).stdout.split()
-    assert {"--source=", "--headless", "--model="} <= set(listed)
+    assert {"--source=", "--headless", "--bundle="} <= set(listed)
     assert not any(flag.startswith("--help") for flag in listed)

@@ -1,5 +1,13 @@
 import csv
+import errno
+import io
 import json
+import os
+import pathlib
+import resource
+import signal
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -7,9 +15,9 @@ import pytest
 
 from fer_jax.errors import UserError
 from fer_jax.serve.analysis import FrameResult, TrackedFace
-from fer_jax.serve.outputs import Events, FaceFolder, Recording
-from fer_jax.serve.sources import Frame
-from tests import serving
+from fer_jax.serve.frames import Frame
+from fer_jax.serve.outputs import Events, FaceFolder
+from fer_jax.serve.recording import Recording
 
 LABELS = ("happy", "sad")
 
@@ -32,67 +40,6 @@ def _scene(index=0, faces=2):
     return FrameResult(frame, readings)
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv", ".mov", ".webm"])
-def test_a_recording_has_the_source_s_frames_size_and_rate(tmp_path, suffix):
-    recording = Recording(tmp_path / "new" / f"out{suffix}", 12.5, live=False)
-    for i in range(20):
-        recording.write(np.full((48, 64, 3), 10 * i, np.uint8), i / 12.5)
-    assert not recording.path.exists(), "it has its name only when it is whole"
-    recording.close()
-    frames = serving.frames_of(recording.path)
-    assert len(frames) == 20
-    np.testing.assert_allclose([frame.mean() for frame in frames], np.arange(0, 200, 10), atol=8)
-    capture = cv2.VideoCapture(str(recording.path))
-    assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(12.5, rel=0.01)
-    assert frames[0].shape == (48, 64, 3)
-    assert [path.name for path in recording.path.parent.iterdir()] == [recording.path.name]
-
-
-def test_a_live_recording_lasts_as_long_as_what_it_shows_and_cuts_pauses(tmp_path):
-    recording = Recording(tmp_path / "out.mp4", 10.0, live=True)
-    for time in (0.0, 0.1, 0.5, 0.52, 0.7, 60.0, 60.1):
-        recording.write(np.full((48, 64, 3), 100, np.uint8), time)
-    recording.close()
-    # 0.2 to 0.4 and 0.6 are filled, 0.52 comes too early for a frame of its own, and a minute's pause takes no time
-    assert len(serving.frames_of(tmp_path / "out.mp4")) == 8 + 2
-
-
-def test_pictures_of_other_sizes_are_fitted_into_the_first_one_s(tmp_path):
-    recording = Recording(tmp_path / "out.avi", 1.0, live=False)
-    for shape in ((48, 64), (100, 100), (10, 300)):
-        recording.write(np.full((*shape, 3), 200, np.uint8), 0.0)
-    recording.close()
-    frames = serving.frames_of(tmp_path / "out.avi")
-    assert [frame.shape for frame in frames] == [(48, 64, 3)] * 3
-    assert frames[1][:, 32].min() > 180
-    assert frames[1][:, :6].max() < 20
-
-
-def test_one_annotated_picture(tmp_path):
-    recording = Recording(tmp_path / "out.png", 1.0, live=False)
-    image = np.random.default_rng(0).integers(0, 256, (31, 17, 3), np.uint8)
-    recording.write(image, 0.0)
-    recording.close()
-    np.testing.assert_array_equal(cv2.imread(str(tmp_path / "out.png")), image)
-
-
-def test_without_a_frame_there_is_no_recording_and_what_was_there_stays(tmp_path):
-    (tmp_path / "out.mp4").write_bytes(b"before")
-    Recording(tmp_path / "out.mp4", 25.0, live=False).close()
-    assert (tmp_path / "out.mp4").read_bytes() == b"before"
-    assert len(list(tmp_path.iterdir())) == 1
-
-
-def test_recordings_that_cannot_be(tmp_path):
-    with pytest.raises(UserError, match=r"cannot record \.gif: expected a name ending in \.mp4"):
-        Recording(tmp_path / "out.gif", 25.0, live=False)
-    with pytest.raises(UserError, match="cannot record a file without suffix"):
-        Recording(tmp_path / "out", 25.0, live=False)
-    (tmp_path / "folder.mp4").mkdir()
-    with pytest.raises(UserError, match=r"folder\.mp4: is a folder"):
-        Recording(tmp_path / "folder.mp4", 25.0, live=False)
-
-
 @pytest.mark.parametrize(
     "make",
     [
@@ -110,7 +57,7 @@ def test_places_that_cannot_be_written(make, tmp_path):
 def test_events_as_json_lines(tmp_path):
     events = Events(str(tmp_path / "new" / "out.jsonl"), LABELS)
     events.write(_scene(0))
-    first = (tmp_path / "new" / "out.jsonl").read_text()
+    first = (tmp_path / "new" / "out.jsonl.part").read_text()
     assert first.endswith("\n"), "a reader must not wait for the end"
     events.write(_scene(1, faces=0))
     events.close()
@@ -165,6 +112,84 @@ def test_events_as_csv(tmp_path):
         "happy": "0.25",
         "sad": "0.75",
     }
+
+
+def test_events_get_their_name_when_they_are_whole_and_keep_what_was_there(tmp_path):
+    (tmp_path / "out.jsonl").write_text("before")
+    events = Events(str(tmp_path / "out.jsonl"), LABELS)
+    events.write(_scene(0))
+    assert (tmp_path / "out.jsonl").read_text() == "before"
+    events.close()
+    assert json.loads((tmp_path / "out.jsonl").read_text())["frame"] == 0
+    Events(str(tmp_path / "out.jsonl"), LABELS).close()
+    assert json.loads((tmp_path / "out.jsonl").read_text())["frame"] == 0, "without a frame nothing is replaced"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
+
+
+def test_what_a_killed_run_left_is_cleared_away(tmp_path):
+    (tmp_path / "out.jsonl.part").write_text('{"frame": 0')
+    events = Events(str(tmp_path / "out.jsonl"), LABELS)
+    events.write(_scene(0, faces=0))
+    events.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
+def test_a_full_disk_keeps_the_lines_that_are_whole_and_what_was_there(tmp_path, suffix):
+    """A limit on the size of files in place of a disk that is full; in a process of its own, which has no way back."""
+    target = tmp_path / f"out{suffix}"
+    target.write_bytes(b"before")
+
+    def limited():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))
+
+    script = (
+        "import sys\nfrom fer_jax.errors import UserError\nfrom fer_jax.serve.outputs import Events\n"
+        "from tests.unit.serve.test_outputs import LABELS, _scene\nevents = Events(sys.argv[1], LABELS)\n"
+        "try:\n    for i in range(1000):\n        events.write(_scene(i))\nexcept UserError as error:\n"
+        "    events.close()\n    print(error)\n    sys.exit(2)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, target],
+        preexec_fn=limited,
+        cwd=pathlib.Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stdout.splitlines()
+    assert line.startswith(f"--events={target} cannot be written ({os.strerror(errno.EFBIG)})")
+    assert target.read_bytes() == b"before"
+    part = tmp_path / f"out{suffix}.part"
+    assert part.read_text().endswith("\n")
+    assert len(part.read_text().splitlines()) > 5
+    assert str(part) in line
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this system")  # noqa: PTH110
+def test_a_device_is_written_as_it_is():
+    events = Events("/dev/full", LABELS)
+    with pytest.raises(UserError, match=r"--events=/dev/full cannot be written \(No space left on device\)"):
+        events.write(_scene(0))
+    events.close()
+    assert not os.path.exists("/dev/full.part")  # noqa: PTH110
+
+
+def test_a_label_with_a_slash(tmp_path):
+    folder = FaceFolder(tmp_path / "faces", ("happy/glad", "sad"))
+    folder.write(_scene(0))
+    assert "000000_002_happy-glad.png" in [path.name for path in (tmp_path / "faces").iterdir()]
+
+
+def test_events_on_a_terminal_of_another_encoding(monkeypatch):
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    events = Events("-", ("笑", "sad"))
+    events.write(_scene(0))
+    events.close()
+    assert "笑" in terminal.buffer.getvalue().decode("utf-8")
 
 
 def test_events_on_standard_output(capsys):

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from fer_jax.errors import UserError
-from fer_jax.faces import registry
+from fer_jax.faces import detection, registry
 from fer_jax.serve import Classifier
 from fer_jax.serve.analysis import Analyser
-from fer_jax.serve.outputs import Events, Recording
+from fer_jax.serve.frames import Frame
+from fer_jax.serve.outputs import Events
 from fer_jax.serve.player import Player
-from fer_jax.serve.sources import Frame
+from fer_jax.serve.recording import Recording
 from tests import serving
 
 
@@ -77,6 +78,42 @@ def test_everything_is_written_and_closed(analyser, tmp_path):
     assert source.closed
     assert len(serving.frames_of(tmp_path / "out.mp4")) == 30
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 30
+
+
+def test_the_summary_counts_what_the_events_hold(brightness_bundle, tmp_path):
+    """Numbers of tracks that never were shown are not among the events."""
+
+    class Flickering:
+        name = "haar"
+        asked = 0
+
+        def detect(self, frame):
+            self.asked += 1
+            boxes = [(2, 2, 20, 20)] + ([(40, 20, 20, 20)] if self.asked % 4 == 3 else [])
+            return [detection.Face(np.array(box, float)) for box in boxes]
+
+    analyser = Analyser(Classifier(brightness_bundle), Flickering())
+    summary = Player(Source(30), analyser, events=Events(str(tmp_path / "out.jsonl"), analyser.labels)).play()
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert summary.frames == len(lines)
+    assert summary.faces == len({face["track"] for line in lines for face in line["faces"]}) == 1
+
+
+def test_an_output_that_fails_is_one_error_and_the_others_are_whole(analyser, tmp_path):
+    class Failing(Recording):
+        def write(self, image, frame):
+            super().write(image, frame)
+            if frame.index == 10:
+                self._fail(OSError(28, "No space left on device"))
+
+    (tmp_path / "out.mp4").write_bytes(b"before")
+    recording = Failing(tmp_path / "out.mp4", 25.0, False)
+    events = Events(str(tmp_path / "out.jsonl"), analyser.labels)
+    with pytest.raises(UserError, match=r"out.mp4 cannot be written \(No space left on device\)"):
+        Player(Source(30), analyser, recording=recording, events=events).play()
+    assert (tmp_path / "out.mp4").read_bytes() == b"before"
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 10
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "out.mp4"]
 
 
 def test_so_many_frames_and_no_more(analyser):
@@ -164,7 +201,7 @@ def test_each_key_changes_what_is_shown(analyser, tmp_path, monkeypatch):
     np.testing.assert_array_equal(neither, plain)
 
 
-def test_the_key_for_what_speaks_for_a_name(analyser, map_bundle, tmp_path):
+def test_the_key_for_the_evidence_for_a_name(analyser, map_bundle, tmp_path):
     def last_shown(analyser, *keys, **start):
         window = Window([*keys, "q"])
         Player(Source(100_000, live=True, size=(240, 320)), analyser, window=window, **start).play()

@@ -1,6 +1,8 @@
-import itertools
+"""What --source names; what comes out of a video file is tested in test_video.py, cameras in test_live.py."""
+
+import http.server
 import os
-import sys
+import threading
 
 import cv2
 import numpy as np
@@ -8,35 +10,8 @@ import pytest
 
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
-from fer_jax.serve import sources
-from tests import serving
-
-
-class Capture:
-    """What `cv2.VideoCapture` gives: so many frames, then nothing."""
-
-    def __init__(self, frames=0, rate=30.0, count=-1, opens=True, image=None):
-        self.left = frames
-        self.properties = {cv2.CAP_PROP_FPS: rate, cv2.CAP_PROP_FRAME_COUNT: count}
-        self.opens = opens
-        self.image = np.zeros((6, 8, 3), np.uint8) if image is None else image
-        self.released = False
-
-    def isOpened(self):
-        return self.opens
-
-    def get(self, key):
-        return self.properties.get(key, 0.0)
-
-    def set(self, key, value):
-        return False
-
-    def read(self):
-        self.left -= 1
-        return (True, self.image) if self.left >= 0 else (False, None)
-
-    def release(self):
-        self.released = True
+from fer_jax.serve import live, sources, video
+from tests import serving, videos
 
 
 def test_a_video_file_gives_every_frame_with_its_time(tmp_path):
@@ -100,10 +75,13 @@ def test_a_picture_that_cannot_be_read_is_skipped_among_others_and_told(tmp_path
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda path: None, r"missing.mp4: no such file or folder: --source takes a camera's number"),
+        (lambda path: None, r"missing.mp4: no such file or folder: --source takes a camera's number or device"),
         (lambda path: path.write_bytes(b""), r"missing.mp4: the file is empty"),
-        (lambda path: path.write_bytes(b"text" * 1000), r"missing.mp4: not a video that OpenCV can open"),
-        (lambda path: path.mkdir(), r"missing.mp4: no pictures there: expected files ending in"),
+        (lambda path: path.write_bytes(b"text" * 1000), r"missing.mp4: not a video that FFmpeg can open"),
+        (
+            lambda path: path.mkdir(),
+            r"missing.mp4: no pictures or videos there, 0 other entries",
+        ),
     ],
 )
 def test_files_that_are_no_source(tmp_path, make, message):
@@ -113,107 +91,8 @@ def test_files_that_are_no_source(tmp_path, make, message):
 
 
 def test_a_glob_that_matches_nothing(tmp_path):
-    with pytest.raises(UserError, match=r"no pictures there"):
+    with pytest.raises(UserError, match=r"no pictures or videos there"):
         sources.open_source(str(tmp_path / "*.png"))
-
-
-def test_a_truncated_video_gives_what_it_has_and_then_says_so(tmp_path):
-    rng = np.random.default_rng(0)
-    whole = cv2.VideoWriter(str(tmp_path / "whole.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 25, (64, 48))
-    for _ in range(60):
-        whole.write(rng.integers(0, 256, (48, 64, 3), np.uint8))
-    whole.release()
-    data = (tmp_path / "whole.mp4").read_bytes()
-    # an mp4 without its end does not open; with its index before the frames it would give the first ones
-    (tmp_path / "half.mp4").write_bytes(data[: len(data) // 2])
-    with pytest.raises(UserError, match=r"half.mp4: not a video that OpenCV can open: it may be truncated"):
-        sources.open_source(str(tmp_path / "half.mp4"))
-    whole = cv2.VideoWriter(str(tmp_path / "whole.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 25, (64, 48))
-    for _ in range(60):
-        whole.write(rng.integers(0, 256, (48, 64, 3), np.uint8))
-    whole.release()
-    data = (tmp_path / "whole.avi").read_bytes()
-    (tmp_path / "half.avi").write_bytes(data[: len(data) // 2])
-    source = sources.open_source(str(tmp_path / "half.avi"))
-    frames = []
-    with pytest.raises(UserError, match=r"half.avi: ends after \d+ of 60 frames: the file is truncated or damaged"):
-        frames.extend(_collecting(source, frames))
-    assert 20 < len(frames) < 40
-
-
-def _collecting(source, into):
-    for frame in source:
-        into.append(frame)
-    return ()
-
-
-def test_a_video_without_frames():
-    with pytest.raises(UserError, match=r"clip: no frame can be read: the file is empty, damaged or no video"):
-        list(sources.Video(Capture(), "clip", live=False))
-
-
-@pytest.mark.parametrize(
-    "image",
-    [
-        np.full((6, 8), 7, np.uint8),
-        np.full((6, 8, 1), 7, np.uint8),
-        np.full((6, 8, 4), 7, np.uint8),
-        np.full((6, 8), 7 * 256 + 99, np.uint16),
-        np.full((6, 8, 4), 7 * 256, np.uint16),
-    ],
-)
-def test_cameras_may_give_grey_alpha_or_sixteen_bits(image):
-    frame = next(iter(sources.Video(Capture(1, image=image), "camera", live=True)))
-    np.testing.assert_array_equal(frame.image, np.full((6, 8, 3), 7, np.uint8))
-
-
-@pytest.mark.parametrize("rate", [0.0, float("nan"), -1.0, 90_000.0])
-def test_a_rate_nobody_knows(rate):
-    source = sources.Video(Capture(5, rate), "clip", live=False)
-    assert source.rate == sources.USUAL_FRAMES_PER_SECOND
-    np.testing.assert_allclose([frame.time for frame in itertools.islice(source, 5)], np.arange(5) / 30)
-
-
-def test_a_live_source_that_breaks_off():
-    source = sources.Video(Capture(3), "camera 0", live=True)
-    frames = []
-    with pytest.raises(UserError, match="camera 0 gave no frame after 3: it was unplugged, or the connection broke"):
-        frames.extend(_collecting(source, frames))
-    assert [frame.index for frame in frames] == [0, 1, 2]
-    times = [frame.time for frame in frames]
-    assert times[0] == 0
-    assert times == sorted(times)
-
-
-def _cameras(monkeypatch, tmp_path, opening):
-    captures = []
-
-    def open_camera(number, *args):
-        captures.append(Capture(5, opens=number in opening))
-        return captures[-1]
-
-    monkeypatch.setattr(cv2, "VideoCapture", open_camera)
-    monkeypatch.setattr(sys, "platform", "darwin")  # where they are tried one after the other
-    return captures
-
-
-def test_a_camera_that_opens(monkeypatch, tmp_path):
-    _cameras(monkeypatch, tmp_path, {1})
-    source = sources.open_source("1")
-    assert (source.name, source.live, source.length) == ("camera 1", True, 0)
-
-
-def test_a_camera_that_does_not_open_names_those_that_do(monkeypatch, tmp_path):
-    captures = _cameras(monkeypatch, tmp_path, {1, 3})
-    with pytest.raises(UserError, match="camera 0 does not open; cameras that do: 1, 3"):
-        sources.open_source("0")
-    assert all(capture.released for capture in captures[1:]), "a camera that was only tried must be free again"
-
-
-def test_no_camera_at_all(monkeypatch, tmp_path):
-    _cameras(monkeypatch, tmp_path, set())
-    with pytest.raises(UserError, match="camera 0 does not open and no other does: is one connected, free and allowed"):
-        sources.open_source("0")
 
 
 def test_an_address_nothing_comes_from():
@@ -221,7 +100,190 @@ def test_an_address_nothing_comes_from():
         sources.open_source("http://127.0.0.1:9/video")
 
 
-def test_closing_frees_the_device():
-    capture = Capture(3)
-    sources.Video(capture, "camera 0", live=True).close()
-    assert capture.released
+def test_credentials_are_in_no_error():
+    with pytest.raises(UserError) as raised:
+        sources.open_source("http://me:secret@127.0.0.1:9/video?token=hidden")
+    assert "secret" not in str(raised.value)
+    assert "hidden" not in str(raised.value)
+    assert raised.value.__cause__ is None, "FFmpeg's own error has the address in it"
+    assert raised.value.__suppress_context__
+
+
+@pytest.mark.parametrize("name", ["photo.jfif", "photo", "photo.mp4"])
+def test_a_picture_is_one_whatever_its_suffix(tmp_path, name):
+    image = np.random.default_rng(0).integers(0, 256, (10, 12, 3), np.uint8)
+    (tmp_path / name).write_bytes(cv2.imencode(".png", image)[1].tobytes())
+    source = sources.open_source(str(tmp_path / name))
+    assert source.still
+    (frame,) = source
+    np.testing.assert_array_equal(frame.image, image)
+
+
+def test_pictures_that_opencv_cannot_decode(tmp_path, real_data):
+    (tmp_path / "photo.jpg").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    with pytest.raises(UserError, match=r"photo.jpg: a HEIC photo, which OpenCV cannot decode: convert it to JPEG"):
+        list(sources.open_source(str(tmp_path / "photo.jpg")))
+    with pytest.raises(UserError, match=r"40000x40000.png: OpenCV cannot read it"):
+        list(sources.open_source(str(real_data / "cases" / "serve" / "huge_png" / "40000x40000.png")))
+
+
+def test_a_folder_is_played_in_the_order_of_its_numbers_and_says_what_it_leaves_out(tmp_path, caplog):
+    for name in ("frame10.png", "frame2.png", "Frame1.png", "frame2b.png"):
+        cv2.imwrite(str(tmp_path / name), videos.frames(1)[0])
+    for name in ("notes.txt", ".hidden.png", "song.mp3"):
+        (tmp_path / name).touch()
+    (tmp_path / "more").mkdir()
+    caplog.set_level("INFO", logger="absl")
+    for spec in (tmp_path, tmp_path / "*.png"):
+        source = sources.open_source(str(spec))
+        names = [os.path.basename(frame.name) for frame in source]  # noqa: PTH119 a string
+        assert names == ["Frame1.png", "frame2.png", "frame2b.png", "frame10.png"]
+    assert "left out 3, neither pictures nor videos: more, notes.txt, song.mp3" in caplog.text
+
+
+def test_a_folder_of_pictures_and_videos(tmp_path, caplog):
+    videos.write(tmp_path / "b.mp4", [0.0, 0.04, 0.5])
+    videos.write(tmp_path / "d.webm", [0.0, 0.04], codec="libvpx", tick=videos.MILLISECONDS)
+    (tmp_path / "c.mp4").write_bytes(b"damaged")
+    for name in ("a.png", "e.png"):
+        cv2.imwrite(str(tmp_path / name), videos.frames(1)[0])
+    source = sources.open_source(str(tmp_path))
+    assert (source.still, source.live, source.length) == (False, False, 0)
+    frames = list(source)
+    assert [os.path.basename(frame.name) for frame in frames] == [  # noqa: PTH119 a string
+        "a.png",
+        *["b.mp4"] * 3,
+        *["d.webm"] * 2,
+        "e.png",
+    ]
+    assert [frame.starts for frame in frames] == [True, True, False, False, True, False, True]
+    assert [frame.still for frame in frames] == [True, *[False] * 5, True]
+    times = [frame.time for frame in frames]
+    np.testing.assert_allclose(times[:4], [0, 1, 1.04, 1.5], atol=1e-3)
+    assert times == sorted(times)
+    assert [frame.index for frame in frames] == [0, 1, 2, 3, 5, 6, 7], "the one that cannot be read is counted"
+    assert "c.mp4: not a video that FFmpeg can open" in caplog.text
+
+
+def test_an_address_of_a_local_file(tmp_path):
+    path = videos.write(tmp_path / "a b.mp4", [0.0, 0.04])
+    assert len(list(sources.open_source(path.as_uri()))) == 2
+    assert sources.inputs_of(path.as_uri()) == [path]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+@pytest.mark.parametrize("suffix", [".mkv", ".ts"])
+def test_a_pipe_is_read_to_its_end(tmp_path, suffix):
+    data = videos.write(tmp_path / f"clip{suffix}", [i / 25 for i in range(30)]).read_bytes()
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(data,))
+    writer.start()
+    source = sources.open_source(str(tmp_path / "pipe"))
+    frames = list(source)
+    writer.join()
+    assert not source.live
+    assert len(frames) == 30
+    assert sources.inputs_of("-") == []
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/null"), reason="no devices in the file system")  # noqa: PTH110
+def test_other_devices_are_refused_by_name():
+    with pytest.raises(UserError, match="/dev/null: neither a file nor a camera nor a pipe"):
+        sources.open_source("/dev/null")
+
+
+def test_a_camera_by_its_device(monkeypatch, tmp_path):
+    """/dev/v4l/by-id/... are links to the devices."""
+    status = os.stat_result((0o020660, *[0] * 9))
+    monkeypatch.setattr(os, "major", lambda device: 81)
+    opened = []
+    monkeypatch.setattr(live, "camera", lambda *args: opened.append(args))
+    path = tmp_path / "usb-Camera-index0"
+    path.symlink_to(tmp_path / "video7")
+    monkeypatch.setattr(type(path), "stat", lambda self, **_: status)
+    sources._special(path, str(path), (1280, 720), 3.0)
+    assert opened == [(str(tmp_path / "video7"), f"camera {path}", (1280, 720), 3.0)]
+
+
+def test_a_camera_s_size_is_for_cameras(tmp_path):
+    path = videos.write(tmp_path / "clip.mp4", [0.0])
+    with pytest.raises(UserError, match=r"--camera-size is for cameras, and .*clip.mp4 is none: leave the flag out"):
+        sources.open_source(str(path), camera_size=(1280, 720))
+
+
+def test_a_mirrored_source(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (10, 12, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), image)
+    (frame,) = sources.open_source(str(tmp_path / "a.png"), mirror=True)
+    np.testing.assert_array_equal(frame.image, image[:, ::-1])
+
+
+def test_what_a_source_reads(tmp_path):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).touch()
+    both = [tmp_path / "a.png", tmp_path / "b.png"]
+    assert sources.inputs_of(str(tmp_path)) == [tmp_path, *both]
+    assert sources.inputs_of(f"{tmp_path}/*.png") == [tmp_path, *both]
+    assert sources.inputs_of(str(both[0])) == both[:1]
+    assert sources.inputs_of("0") == sources.inputs_of("rtsp://host/live") == []
+
+
+@pytest.fixture
+def server(tmp_path):
+    """Serves what is in `tmp_path`, below /unsized/ without its length, and /camera as 25 frames of Motion JPEG."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=str(tmp_path))
+
+        def do_GET(self):
+            if self.path == "/camera":
+                self.send_response(200)
+                self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+                self.end_headers()
+                data = cv2.imencode(".jpg", videos.frames(1)[0])[1].tobytes()
+                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n".encode()
+                self.wfile.write((head + data + b"\r\n") * 25)
+            elif self.path.startswith("/unsized/"):
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write((tmp_path / self.path.removeprefix("/unsized/")).read_bytes())
+            else:
+                super().do_GET()
+
+        def log_message(self, *args):
+            pass
+
+    made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    made.daemon_threads = True
+    threading.Thread(target=made.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{made.server_address[1]}"
+    made.shutdown()
+    made.server_close()
+
+
+@pytest.mark.parametrize("place", ["", "unsized/"])
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.webm", "clip.ts"])
+def test_a_file_on_a_web_server_is_a_file(tmp_path, server, name, place):
+    codec = "libvpx" if name.endswith(".webm") else "libx264"
+    options = {"movflags": "+faststart"} if name.endswith(".mp4") else {}
+    videos.write(tmp_path / name, [i / 25 for i in range(60)], codec=codec, tick=videos.MILLISECONDS, **options)
+    if place and name.endswith(".ts"):
+        pytest.skip("without its length a transport stream is live television")
+    source = sources.open_source(f"{server}/{place}{name}")
+    frames = list(source)
+    source.close()
+    assert not source.live
+    assert len(frames) == 60
+    np.testing.assert_allclose([frame.time for frame in frames], np.arange(60) / 25, atol=2e-3)
+
+
+def test_a_network_camera_is_live(server):
+    source = sources.open_source(f"{server}/camera")
+    assert isinstance(source, live.Live)
+    assert not isinstance(source, video.VideoFile)
+    frames = []
+    with pytest.raises(UserError, match=r"/camera gave no frame after \d+: it was unplugged, or the connection broke"):
+        frames.extend(frame for frame in source if frames.append(frame))
+    source.close()
+    assert len(frames) >= 20

@@ -24,7 +24,7 @@ def analyze(brightness_bundle, tmp_path):
         cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((20, 30), grey, np.uint8))
     serving.write_clip(tmp_path / "c.mp4", [HAPPY] * 4)
     (tmp_path / "broken.png").write_bytes(b"broken")
-    command = sys.executable, "-m", "fer_jax.commands", "analyze", f"--model={brightness_bundle}"
+    command = sys.executable, "-m", "fer_jax.commands", "analyze", f"--bundle={brightness_bundle}"
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "XDG_CACHE_HOME": str(tmp_path / "cache")}
 
     def run(*arguments, detector="none"):
@@ -69,14 +69,14 @@ def test_annotated_copies(analyze, tmp_path):
     assert len(serving.frames_of(tmp_path / "annotated/c.mp4")) == 4
     done = analyze("a.png", "--out=.")
     assert done.returncode == 2
-    assert "a.png would be overwritten" in done.stderr
+    assert "a.png would overwrite the input a.png" in done.stderr
 
 
 def test_of_several_what_cannot_be_read_is_skipped_and_told(analyze):
     done = analyze(".")
     assert done.returncode == 1
     assert "warning: ./broken.png: not an image" in done.stderr or "broken.png: not an image" in done.stderr
-    assert len(done.stdout.splitlines()) == 3
+    assert len(done.stdout.splitlines()) == 3 + 4, "two pictures and the frames of a video"
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_of_several_what_cannot_be_read_is_skipped_and_told(analyze):
         (("a.png", "--json", "--csv"), "--json and --csv are two forms of one output"),
         (("broken.png",), "broken.png: not an image"),
         (("nowhere.png",), "nowhere.png: no such file"),
-        (("*.tiff",), "*.tiff: nothing has such a name"),
+        (("*.tiff",), "*.tiff: no pictures or videos there"),
         (("a.png", "--jsn"), "Did you mean: json"),
     ],
 )

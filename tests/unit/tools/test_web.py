@@ -31,8 +31,8 @@ def test_the_server_needs_no_training_framework():
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--model=nowhere"], "no bundle at "),
-        (["--model=nowhere", "--port=70000"], "--port=70000"),
+        (["--bundle=nowhere"], "no bundle at "),
+        (["--bundle=nowhere", "--port=70000"], "--port=70000"),
         (["8765"], "unexpected argument '8765'"),
     ],
 )

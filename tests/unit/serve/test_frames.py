@@ -1,0 +1,78 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from fer_jax.serve import frames
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        ("rtsp://admin:secret@cam.local:554/live", "rtsp://cam.local:554/live"),
+        ("http://me:p%40ss@10.0.0.1/video?fps=5", "http://10.0.0.1/video?fps=5"),
+        ("http://user:a/b@host/x", "http://host/x"),
+        ("http://cam/cgi?user=me&pwd=1234&channel=2", "http://cam/cgi?user=...&pwd=...&channel=2"),
+        ("https://cam/v?access_token=abc#t=3", "https://cam/v?access_token=...#t=3"),
+        ("rtsp://[::1]:554/live", "rtsp://[::1]:554/live"),
+        ("http://host:8080/@someone/clip.mp4", "http://host:8080/@someone/clip.mp4"),
+        ("talk.mp4", "talk.mp4"),
+        ("mail@home.mp4", "mail@home.mp4"),
+        ("caf\udce9.mp4", "caf\\xe9.mp4"),
+    ],
+)
+def test_names_carry_no_credentials_and_are_unicode(spec, name):
+    assert frames.shown(spec) == name
+
+
+def test_a_timeline_that_stamps_leave_open():
+    line = frames.Timeline(0.1)
+    assert [line.at(stamp) for stamp in (None, None, None)] == pytest.approx([0, 0.1, 0.2])
+
+
+def test_a_timeline_begins_at_zero_and_never_runs_backwards():
+    line = frames.Timeline(0.04)
+    stamps = [1.4, 1.44, 1.43, 1.48, 61.48, 1.4, 1.44]
+    assert [line.at(stamp) for stamp in stamps] == pytest.approx([0, 0.04, 0.04, 0.08, 60.08, 60.12, 60.16])
+
+
+def test_a_long_step_is_a_new_beginning_in_formats_that_can_be_put_together():
+    line = frames.Timeline(0.04, max_step=10.0)
+    assert [line.at(stamp) for stamp in (0.0, 9.0, 500.0, 500.04)] == pytest.approx([0, 9, 9.04, 9.08])
+
+
+def test_a_mirror_swaps_left_and_right():
+    frame = frames.Frame(np.arange(24, dtype=np.uint8).reshape(2, 4, 3), 0, 0.0, 0.0, "x", True)
+
+    class Made:
+        name, rate, live, still, length = "x", 25.0, True, False, 0
+        closed = False
+
+        def __iter__(self):
+            yield frame
+
+        def close(self):
+            self.closed = True
+
+    source = Made()
+    mirrored = frames.Mirrored(source)
+    (seen,) = mirrored
+    np.testing.assert_array_equal(seen.image, frame.image[:, ::-1])
+    assert dataclasses.replace(seen, image=frame.image) == frame
+    assert (mirrored.name, mirrored.rate, mirrored.live) == ("x", 25.0, True)
+    mirrored.close()
+    assert source.closed
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.full((6, 8), 7, np.uint8),
+        np.full((6, 8, 1), 7, np.uint8),
+        np.full((6, 8, 4), 7, np.uint8),
+        np.full((6, 8), 7 * 256 + 99, np.uint16),
+        np.full((6, 8, 4), 7 * 256, np.uint16),
+    ],
+)
+def test_cameras_may_give_grey_alpha_or_sixteen_bits(image):
+    np.testing.assert_array_equal(frames.as_bgr(image), np.full((6, 8, 3), 7, np.uint8))
