@@ -24,6 +24,6 @@ def get_config(variant: str = "") -> ConfigDict:
     c = vgg.get_config("best,head=pooled") if v.name == "vgg" else xception.get_config("best")
     c.name = f"ferplus_{v.label}"
     c.data.source = "ferplus"
-    c.data.votes = v.votes == "distribution"
+    c.data.args.votes = v.votes == "distribution"
     c.loss.label_smoothing = 0.0  # the votes are soft enough
     return c

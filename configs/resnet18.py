@@ -44,7 +44,7 @@ def get_config(variant: str = "") -> ConfigDict:
         c.optim.schedule = "plateau"
         c.optim.plateau_factor = 0.75
         c.optim.plateau_patience = 5
-        c.eval.early_stop_metric = "accuracy"
+        c.eval.watch = "accuracy"
         return c
     c.epochs = 150
     c.model.args.dropout = 0.2
@@ -52,5 +52,5 @@ def get_config(variant: str = "") -> ConfigDict:
     c.augment.mixup = 0.2
     c.optim.weight_decay = 5e-4
     c.optim.warmup_epochs = 2.0
-    c.optim.ema_decay = 0.999
+    c.optim.averaging = "ema"
     return c

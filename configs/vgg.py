@@ -59,7 +59,7 @@ def get_config(variant: str = "") -> ConfigDict:
         c.optim.schedule = "plateau"
         c.optim.plateau_factor = 0.75
         c.optim.plateau_patience = 5
-        c.eval.early_stop_metric = "accuracy"
+        c.eval.watch = "accuracy"
         return c
     if v.name == "small":
         c.model.args.stage_features = (32, 64, 128, 256)
@@ -69,14 +69,14 @@ def get_config(variant: str = "") -> ConfigDict:
         c.optim.learning_rate = 5e-3
         c.optim.weight_decay = 0.1
         c.optim.warmup_epochs = 1.0
-        c.optim.ema_decay = 0.999
+        c.optim.averaging = "ema"
         c.augment.zoom = c.augment.shift = 0.1
         c.augment.interpolation = "bicubic"
-        c.augment.sharp_share = 0.2
+        c.augment.no_warp_fraction = 0.2
         return c
     c.epochs = 150
     c.optim.warmup_epochs = 2.0
-    c.optim.ema_decay = 0.999
+    c.optim.averaging = "ema"
     c.loss.label_smoothing = 0.1
     c.augment.shift = 0.1
     return c

@@ -56,8 +56,8 @@ def get_config(variant: str = "") -> ConfigDict:
         c.optim.name = "muon"
         c.optim.learning_rate = 1e-2
         c.optim.warmup_epochs = 0.5
-        c.optim.ema_decay = 0.999
-        c.augment.sharp_share = 0.25
+        c.optim.averaging = "ema"
+        c.augment.no_warp_fraction = 0.25
         if v.name == "taught":
             c.batch_size = 64
             c.teacher.runs = ("runs/vgg_small",)

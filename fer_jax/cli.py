@@ -7,6 +7,7 @@ import inspect
 import logging
 import os
 import pathlib
+import re
 import shutil
 import sys
 import textwrap
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterator
 from absl import app, flags
 from absl import logging as absl_logging
 
-from fer_jax import files, recipes, zoo
+from fer_jax import files, zoo
 from fer_jax.errors import EXIT_PREEMPTED, EXIT_USER_ERROR, Preempted, UserError
 from fer_jax.faces import registry
 
@@ -201,7 +202,8 @@ def _parse(argv: list[str]) -> list[str]:
         print(_help(argv[0]))
         sys.exit(0)
     try:
-        return flags.FLAGS(_with_files_of_recipes(_with_new_spellings(argv)))
+        given = with_config_set(flags.FLAGS.read_flags_from_files(argv, force_gnu=False))
+        return flags.FLAGS(_with_new_spellings(given))
     except UserError as error:
         sys.exit(_fail(error))
     except ModuleNotFoundError as error:  # of a config file
@@ -210,29 +212,23 @@ def _parse(argv: list[str]) -> list[str]:
         raise
     except flags.Error as error:
         sys.exit(_fail(f"{str(error).removesuffix('.')}; see --help"))
-    except (AttributeError, KeyError) as error:
-        # ml_collections raises these with the missing part of the key alone.
-        key = str(error.args[0]).strip("\"'") if error.args else ""
-        of_config = [arg for arg in argv if arg.startswith("--config.")]
-        flag = next((arg for arg in of_config if key in arg.partition("=")[0].split(".")), None)
-        if not key or flag is None:
-            raise
-        sys.exit(_fail(f"{flag}: the config has no key {key!r}; configs/default.py has them all"))
 
 
-def _with_files_of_recipes(argv: list[str]) -> list[str]:
-    """The arguments with the file of a recipe where --config names one."""
-    if "config" not in flags.FLAGS:
-        return argv
-    argv = list(argv)
-    for i, argument in enumerate(argv):
-        flag, equals, value = argument.partition("=")
-        if flag.lstrip("-") == "config" and flag.startswith("-"):
-            if equals:
-                argv[i] = f"{flag}={recipes.resolve(value)}"
-            elif i + 1 < len(argv):
-                argv[i + 1] = recipes.resolve(argv[i + 1])
-    return argv
+def with_config_set(argv: list[str]) -> list[str]:
+    """The command line with --config_set=KEY=VALUE for --config.KEY=VALUE, --config.KEY VALUE and --noconfig.KEY."""
+    changed, rest = [], list(argv)
+    while rest:
+        found = re.fullmatch(r"--?(no)?config\.([\w.]+)(?:=(.*))?", argument := rest.pop(0), re.DOTALL)
+        if not found:
+            changed.append(argument)
+            continue
+        no, key, value = found.groups()
+        if no:
+            value = "false"
+        elif value is None:
+            value = rest.pop(0) if rest and not rest[0].startswith("-") else "true"
+        changed.append(f"--config_set={key}={value}")
+    return changed
 
 
 def _with_new_spellings(argv: list[str]) -> list[str]:

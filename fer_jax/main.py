@@ -10,16 +10,14 @@ import os
 import pathlib
 
 from absl import flags
-from ml_collections import config_flags
 
 from fer_jax import cli, environment, files
+from fer_jax import config as configs
 from fer_jax.distributed import cluster, launch
 from fer_jax.errors import UserError
 
-_CONFIG = config_flags.DEFINE_config_file(
-    "config",
-    None,
-    "A recipe's name (fer-jax recipes lists them) or a file of your own, with :variant where it has one.",
+_CONFIG = configs.Flag(
+    "A recipe's name (fer-jax recipes lists them) or a file of your own, with :variant where it has one."
 )
 _WORKDIR = cli.define_path("workdir", None, "Folder of the run. Default: runs/NAME, by the config's name.")
 _MODE = flags.DEFINE_enum(
@@ -50,20 +48,14 @@ _HANG_SECONDS = flags.DEFINE_float(
 
 def main(argv: list[str]) -> int | None:
     """Run `--mode`."""
-    from fer_jax.experiments import run
-
     environment.init()
-    config = _CONFIG.value
-    try:
-        name = config.name
-    except OSError as error:  # a file that could not be read is found out at the first use
-        raise UserError(f"--config: {str(error).splitlines()[-1].strip()}; configs/ has the project's own") from None
+    config = _CONFIG.read()
     if _MODE.value == "summary":
         from fer_jax.experiments import summary
 
         print(summary.of_config(config))
         return
-    workdir = _WORKDIR.value or pathlib.Path("runs") / name
+    workdir = pathlib.Path(_WORKDIR.value or pathlib.Path("runs") / config.name)
     found = launch.launch_of(os.environ, _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
     if _MODE.value == "crossval" and config.seeds > 1:
         raise UserError(
@@ -80,6 +72,8 @@ def main(argv: list[str]) -> int | None:
 
             seeds.train_and_score_seeds(config, workdir)
         else:
+            from fer_jax.experiments import run
+
             run.train_and_score(config, workdir)
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 
 from absl import flags
-from ml_collections import config_flags
 
 from fer_jax import cli, environment
+from fer_jax import config as configs
 from fer_jax.distributed import launch
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "The recipe, as for fer_jax.main.")
+_CONFIG = configs.Flag("The recipe, as for fer_jax.main.")
 _CHANGES = cli.define_path("changes", None, "JSON file of changes, {name: {config key: value}}.")
 _SEEDS = flags.DEFINE_integer(
     "seeds", 3, "Runs of each change, with config.seed and the numbers after it.", lower_bound=1
@@ -33,7 +33,7 @@ def main(argv: list[str]) -> None:
     from fer_jax.experiments import ablation
     from fer_jax.report import results
 
-    config = _CONFIG.value
+    config = _CONFIG.read()
     changes = ablation.read(_CHANGES.value, config)
     environment.init()
     with cluster.cluster(launch.launch_of(os.environ)):

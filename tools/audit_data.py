@@ -11,12 +11,12 @@ from __future__ import annotations
 import pathlib
 
 from absl import flags
-from ml_collections import config_flags
 
 from fer_jax import cli
+from fer_jax import config as configs
 from fer_jax.errors import UserError
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "A config whose data is looked at, as it is split there.")
+_CONFIG = configs.Flag("A config whose data is looked at, as it is split there.")
 _SOURCE = flags.DEFINE_string("source", None, "Without --config: a source of config.data.source, such as folder.")
 _PATH = cli.define_path("path", "", "Without --config: the file or folder of the data set.")
 _OUT = cli.define_output("out", None, "Folder for the findings.", folder=True, required=True)
@@ -25,11 +25,10 @@ _OUT = cli.define_output("out", None, "Folder for the findings.", folder=True, r
 def main(argv: list[str]) -> None:
     """Audit the data and print the summary."""
     from fer_jax.data import audit, cache, splits
-    from fer_jax.recipes import default
 
-    if bool(_CONFIG.value) == bool(_SOURCE.value):
+    if _CONFIG.given == bool(_SOURCE.value):
         raise UserError("expected either --config or --source (with --path)")
-    config = _CONFIG.value or default.get_config()
+    config = _CONFIG.read()
     if _SOURCE.value:
         config.data.source, config.data.path = _SOURCE.value, _PATH.value
         examples = cache.read(config.data, config.input)

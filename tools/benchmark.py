@@ -27,15 +27,15 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
-from ml_collections import config_flags
 
-from fer_jax import cli, environment, recipes
+from fer_jax import cli, environment
+from fer_jax import config as configs
 from fer_jax.errors import UserError
 
 if TYPE_CHECKING:
     from fer_jax.data.examples import Examples
 
-_CONFIG = config_flags.DEFINE_config_file("config", recipes.resolve("xception"), "The config of what is trained.")
+_CONFIG = configs.Flag("The config of what is trained.", default="xception")
 _BATCH = flags.DEFINE_integer("batch", None, "Batch size. Default: the config's.", lower_bound=1)
 _STEPS = flags.DEFINE_integer("steps", None, "Steps of a dispatch. Default: the config's.", lower_bound=1)
 _RUNS = flags.DEFINE_integer(
@@ -122,7 +122,7 @@ def _compare() -> Iterator[dict[str, Any]]:
         "--json",
     ]
     ours += [f"--{flag.name}={flag.value}" for flag in (_BATCH, _STEPS) if flag.value] + _config_flags()
-    config = _CONFIG.value
+    config = _CONFIG.read()
     yield {
         "config": config.name,
         "optimizer": config.optim.name,
@@ -176,15 +176,16 @@ def _profile() -> Iterator[dict[str, Any]]:
 def _ops() -> Iterator[dict[str, Any]]:
     from fer_jax.benchmark import layers
 
-    yield from layers.measure(_BATCH.value or _CONFIG.value.batch_size, _RUNS.value)
+    yield from layers.measure(_BATCH.value or _CONFIG.read().batch_size, _RUNS.value)
 
 
 def _startup() -> Iterator[dict[str, Any]]:
     from fer_jax.benchmark import latency
 
+    config = _CONFIG.read()
     yield {
-        "config": _CONFIG.value.name,
-        "optimizer": _CONFIG.value.optim.name,
+        "config": config.name,
+        "optimizer": config.optim.name,
         **latency.startup(_config_flags(), _RUNS.value),
     }
 
@@ -192,7 +193,7 @@ def _startup() -> Iterator[dict[str, Any]]:
 def _time_to_accuracy() -> Iterator[dict[str, Any]]:
     from fer_jax.benchmark import latency
 
-    config = _CONFIG.value
+    config = _CONFIG.read()
     for record in latency.time_to_accuracy(_config_flags(), config.data.select_split, _TARGET.value, _RUNS.value):
         yield {"config": config.name, "optimizer": config.optim.name, **record}
 
@@ -216,10 +217,9 @@ def _page() -> None:
 
 
 def _config_and_faces() -> tuple[Any, Examples]:
-    from fer_jax import config as configs
     from fer_jax.data.sources import synthetic
 
-    config = _CONFIG.value
+    config = _CONFIG.read()
     config.batch_size = _BATCH.value or config.batch_size
     config.parallel.steps_per_dispatch = _STEPS.value or config.parallel.steps_per_dispatch
     config.model.pretrained = config.optim.trainable_from = ""  # speed does not depend on what the weights are
@@ -229,7 +229,7 @@ def _config_and_faces() -> tuple[Any, Examples]:
 
 def _config_flags() -> list[str]:
     """The flags of the config as they were given, for a command that is started with the same."""
-    given = [argument for argument in sys.argv[1:] if argument.startswith("--config")]
+    given = [argument for argument in sys.argv[1:] if argument.startswith(("--config", "--noconfig."))]
     return given if any(argument.startswith("--config=") for argument in given) else ["--config=xception", *given]
 
 

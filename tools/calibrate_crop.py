@@ -11,11 +11,11 @@ from __future__ import annotations
 import json
 
 from absl import flags
-from ml_collections import config_flags
 
 from fer_jax import cli
+from fer_jax import config as configs
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "the config whose training split is measured")
+_CONFIG = configs.Flag("the config whose training split is measured")
 flags.mark_flag_as_required("config")
 _DETECTOR, _DETECTOR_MODEL = cli.define_detector(searching=True)
 _IMAGES = flags.DEFINE_integer("images", 2000, "how many of the training images, evenly spread", lower_bound=1)
@@ -29,7 +29,8 @@ def main(argv: list[str]) -> None:
     from fer_jax.data import loading
     from fer_jax.faces import framing, registry
 
-    training = loading.load(_CONFIG.value).of_split(_CONFIG.value.data.train_split)
+    config = _CONFIG.read()
+    training = loading.load(config).of_split(config.data.train_split)
     chosen = np.unique(np.linspace(0, len(training) - 1, _IMAGES.value).round().astype(int))
     detector = registry.create(_DETECTOR.value, _DETECTOR_MODEL.value)
     measured = framing.calibrate(detector, training.images[chosen])

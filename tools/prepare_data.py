@@ -12,11 +12,11 @@ from __future__ import annotations
 import time
 
 from absl import flags
-from ml_collections import config_flags
 
 from fer_jax import cli
+from fer_jax import config as configs
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "The config whose data is prepared. Default: the base.")
+_CONFIG = configs.Flag("The config whose data is prepared. Default: configs/default.py.")
 _SOURCE = flags.DEFINE_string("source", None, "What reads the data, in place of config.data.source.")
 _PATH = cli.define_path("path", None, "File or folder of the data, in place of config.data.path.")
 
@@ -24,9 +24,8 @@ _PATH = cli.define_path("path", None, "File or folder of the data, in place of c
 def main(argv: list[str]) -> None:
     """Load the config's examples, print their number by split and class, and the file they are kept in."""
     from fer_jax.data import cache, loading
-    from fer_jax.recipes import default
 
-    config = _CONFIG.value or default.get_config()
+    config = _CONFIG.read()
     config.data.source = _SOURCE.value or config.data.source
     config.data.path = _PATH.value or config.data.path
     started = time.perf_counter()

@@ -142,7 +142,7 @@ def training_inputs(
       positions: int (N,), in the global batch: the keys come from seed, step and position, so that the inputs are the
         same whatever the number of devices.
       seed: int scalar, of one of several models that are trained together; None is `config.seed`.
-      sharp: bool scalar, whether the step is in the `config.augment.sharp_share` at the end, see `augment`.
+      sharp: bool scalar, whether the step is in the `config.augment.no_warp_fraction` at the end, see `augment`.
       resample: as in `augment`.
 
     Returns:

@@ -13,19 +13,23 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from fer_jax import labels
-from fer_jax.data import duplicates
+from fer_jax.data import arguments, duplicates
+from fer_jax.data.arguments import Argument
 from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
 
 # pixels of one grey value an image may have, of those of 48x48; the same share at other sizes
 FLAT_PIXELS, FLAT_PIXELS_OF = 350, 48 * 48
 
+# of each step that has some, in `config.data.args`
+ARGUMENTS = {"subsample_happy": {"subsample_happy_by": Argument(3000, "Images of happy that are removed.", low=1)}}
+
 # split -> class -> images removed, without zeros
 Removed = dict[str, dict[str, int]]
 
 
 def apply(examples: Examples, data: ConfigDict, seed: int) -> Examples:
-    """The examples after the steps of `data.clean` in order and `data.drop_leaks`; needs the splits to be assigned.
+    """The examples after the steps of `data.clean` in order; needs the splits to be assigned.
 
     What was removed is logged and added to the description. See `steps` for the same as data.
     """
@@ -43,9 +47,10 @@ def steps(examples: Examples, data: ConfigDict, seed: int) -> tuple[Examples, di
       drop_flat: removes images, of all splits, whose fullest histogram bin (of 256) holds more than `FLAT_PIXELS`
         pixels: blank ones, drawings, placeholders, but also faces before a white or black wall.
       merge_angry_disgust: makes them one class in the place and with the name of angry; removes nothing.
-      thin_happy: removes `data.thin_happy_by` images of happy from the training split, drawn by the seed.
-      drop_leaks (`data.drop_leaks`, after the others): removes images from the training split that are an exact or
-        near duplicate of an image of another split (see `fer_jax.data.duplicates`).
+      subsample_happy: removes `data.args.subsample_happy_by` images of happy from the training split, drawn by the
+        seed.
+      drop_leaks: removes images from the training split that are an exact or near duplicate of an image of another
+        split (see `fer_jax.data.duplicates`).
 
     Raises UserError for a step there is not, and for one that finds no such class or would leave none of it.
     """
@@ -55,9 +60,6 @@ def steps(examples: Examples, data: ConfigDict, seed: int) -> tuple[Examples, di
             raise UserError(f"config.data.clean has {name!r}: expected some of {', '.join(STEPS)}")
         before, examples = examples, STEPS[name](examples, data, seed)
         report[name] = _removed(before, examples)
-    if data.drop_leaks:
-        before, examples = examples, drop_leaks(examples, data.train_split)
-        report["drop_leaks"] = _removed(before, examples)
     return examples, report
 
 
@@ -81,21 +83,22 @@ def merge_angry_disgust(examples: Examples, data: ConfigDict, seed: int) -> Exam
     )
 
 
-def thin_happy(examples: Examples, data: ConfigDict, seed: int) -> Examples:
+def subsample_happy(examples: Examples, data: ConfigDict, seed: int) -> Examples:
     """See `steps`."""
     happy = np.flatnonzero((examples.labels == _class(examples, "happy")) & (examples.split == data.train_split))
-    if data.thin_happy_by >= len(happy):
+    count = arguments.value(data, ARGUMENTS["subsample_happy"], "subsample_happy_by")
+    if count >= len(happy):
         raise UserError(
-            f"thin_happy would remove {data.thin_happy_by} of the {len(happy)} happy images of "
-            f"{data.train_split}: lower config.data.thin_happy_by"
+            f"subsample_happy would remove {count} of the {len(happy)} happy images of {data.train_split}: "
+            "lower config.data.args.subsample_happy_by"
         )
-    removed = np.random.default_rng((seed, len(happy))).choice(happy, data.thin_happy_by, replace=False)
+    removed = np.random.default_rng((seed, len(happy))).choice(happy, count, replace=False)
     return examples.take(np.setdiff1d(np.arange(len(examples)), removed))
 
 
-def drop_leaks(examples: Examples, train_split: str) -> Examples:
-    """The examples without those of `train_split` that duplicate, exactly or nearly, one of another split."""
-    train = examples.split == train_split
+def drop_leaks(examples: Examples, data: ConfigDict, seed: int) -> Examples:
+    """The examples without those of `data.train_split` that duplicate, exactly or nearly, one of another split."""
+    train = examples.split == data.train_split
     first = duplicates.first_same(examples.images)
     leaks = train & np.isin(first, first[~train])
     if train.any() and not train.all():
@@ -107,7 +110,8 @@ def drop_leaks(examples: Examples, train_split: str) -> Examples:
 STEPS: dict[str, Callable[[Examples, ConfigDict, int], Examples]] = {
     "drop_flat": drop_flat,
     "merge_angry_disgust": merge_angry_disgust,
-    "thin_happy": thin_happy,
+    "subsample_happy": subsample_happy,
+    "drop_leaks": drop_leaks,
 }
 
 

@@ -10,6 +10,7 @@ from fer_jax.data.examples import Examples
 from fer_jax.data.tf_pipeline import TfPipeline
 from fer_jax.errors import UserError
 
+PIPELINES = {"tf": TfPipeline, "device": DevicePipeline}
 RESIDENT_SHARE_OF_MEMORY = 0.25  # of a device's memory, that the set may take when "auto" decides
 
 
@@ -31,7 +32,6 @@ def create(name: str, examples: Examples, seed: int, batch_size: int, shard: sli
             device.platform,
             memory / 1e6,
         )
-    pipelines = {"tf": TfPipeline, "device": DevicePipeline}
-    if name not in pipelines:
-        raise UserError(f"config.data.pipeline is {name!r}: expected tf, device or auto")
-    return pipelines[name](examples, seed, batch_size, shard)
+    if name not in PIPELINES:
+        raise UserError(f"config.data.pipeline is {name!r}: expected {', '.join(PIPELINES)} or auto")
+    return PIPELINES[name](examples, seed, batch_size, shard)

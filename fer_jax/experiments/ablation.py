@@ -21,40 +21,71 @@ from fer_jax.experiments.run import train_and_score
 from fer_jax.result import RunResult
 
 BASE = "as it is"
+MAX_NAME = 100  # characters: it becomes the name of a folder
+# Keys that a change cannot set, with what does.
+SET_HERE = {"seed": "; --config.seed and --seeds set it", "seeds": "; --seeds sets it", "data.select_split": ""}
 
 
 def read(path: str | os.PathLike, config: ConfigDict) -> dict[str, dict[str, Any]]:
     """The changes in a JSON file, {name: {dotted key: value}}, checked against the config before anything is trained.
 
-    Raises UserError for a file that is no such thing, a key the config has not and a value it refuses.
+    Raises UserError for a file that is no such thing, for names that are taken or share a folder, for a key that the
+    config does not have or that the ablation sets itself, and for a value that the config refuses.
     """
+    path = files.expand(path)
     try:
-        changes = json.loads(pathlib.Path(path).read_text())
+        changes = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_without_repetition)
     except (OSError, ValueError) as error:
-        raise UserError(f"--changes: {path}: {error}; configs/ablations has examples") from None
+        raise UserError(f"--changes: {path}: {str(error)[:200]}; configs/ablations has examples") from None
     if not isinstance(changes, dict) or not all(isinstance(change, dict) for change in changes.values()):
         raise UserError(
             f"--changes: {path} holds no object of objects: expected {{name: {{key: value}}}} as in configs/ablations"
         )
+    if config.seeds > 1:
+        raise UserError(f"config.seeds is {config.seeds}: an ablation trains one model after another; use --seeds")
+    if not changes:
+        raise UserError(f"--changes: {path} holds no changes: expected at least one, as in configs/ablations")
+    _check_names(path, changes)
     for name, change in changes.items():
         try:
-            configs.validate(changed(config, change))
+            _check(change)
+            configs.changed(config, change)
         except UserError as error:
             raise UserError(f"--changes: {path}, {name}: {error}") from None
     return changes
 
 
-def changed(config: ConfigDict, change: Mapping[str, Any]) -> ConfigDict:
-    """A copy of the config with other values at dotted keys; UserError for a key it has not or a value of no fit."""
-    config = config.copy_and_resolve_references()
-    for key, value in change.items():
-        try:
-            config.update_from_flattened_dict({key: tuple(value) if isinstance(value, list) else value})
-        except (KeyError, AttributeError):
-            raise UserError(f"the config has no key {key!r}; configs/default.py has them all") from None
-        except (TypeError, ValueError) as error:
-            raise UserError(f"config.{key} cannot be {value!r}: {error}") from None
-    return config
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if repeated := [name for number, (name, _) in enumerate(pairs) if name in dict(pairs[:number])]:
+        raise ValueError(f"{repeated[0]!r} stands there twice")
+    return dict(pairs)
+
+
+def _check_names(path: pathlib.Path, changes: Mapping[str, Any]) -> None:
+    """UserError for the name of the base, names that are too long, and two names that would share a folder."""
+    if BASE in changes:
+        raise UserError(f"--changes: {path}: {BASE!r} is the name of the unchanged config: rename the change")
+    folders = {_folder(BASE): BASE}
+    for name in changes:
+        if len(name) > MAX_NAME:
+            raise UserError(
+                f"--changes: {path}: the name {name[:40]!r}... has {len(name)} characters: use at most {MAX_NAME}"
+            )
+        if (other := folders.setdefault(_folder(name), name)) != name:
+            raise UserError(
+                f"--changes: {path}: {name!r} and {other!r} would share the folder {_folder(name)}: rename one"
+            )
+
+
+def _check(change: Mapping[str, Any]) -> None:
+    for key in SET_HERE:
+        if key in change:
+            raise UserError(f"config.{key} is the same for all changes: leave it out{SET_HERE[key]}")
+
+
+def _folder(name: str) -> str:
+    """The beginning of the names of a change's folders; letter case does not tell folders apart everywhere."""
+    return re.sub(r"\W+", "_", name).casefold()
 
 
 def run(
@@ -73,14 +104,14 @@ def run(
       {"config", "command", "selected_on", "rows"}; each row {"name", "change", "seeds", "accuracy" (one a seed),
       "macro_f1", "disgust_recall", "examples", "train_seconds", "difference" (see `difference`)}.
     """
-    workdir = pathlib.Path(workdir)
+    workdir = files.expand(workdir)
     results: dict[str, list[RunResult]] = {}
     for number in range(seeds):  # all changes with one seed before the next: what is there early can be compared
         for name, change in {BASE: {}, **changes}.items():
-            of_run = changed(config, change)
+            of_run = configs.changed(config, change)
             of_run.seed = config.seed + number
             logging.info("%s, seed %d", name, of_run.seed)
-            folder = workdir / (re.sub(r"\W+", "_", name) + f"_seed{of_run.seed}")
+            folder = workdir / f"{_folder(name)}_seed{of_run.seed}"
             results.setdefault(name, []).append(train_and_score(of_run, folder))
             record = _record(config, changes, results, command)
             files.write_json(workdir / "ablation.json", record)

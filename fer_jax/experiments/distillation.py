@@ -1,6 +1,6 @@
 """Soft targets from teacher networks: Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network" (2015).
 
-The teachers' probabilities are computed once, before training, on the training images under `config.teacher.view`, so
+The teachers' probabilities are computed once, before training, on the training images under `config.teacher.tta`, so
 that a training step costs no more with them. (Computing them on every augmented image is the stronger form, Beyer et
 al. 2022, and adds the teachers' forward pass to each step: on a CPU as much as the student's whole step.)
 """
@@ -8,6 +8,7 @@ al. 2022, and adds the teachers' forward pass to each step: on a CPU as much as 
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 
 import numpy as np
 from absl import logging
@@ -56,6 +57,7 @@ def with_teacher_targets(config: ConfigDict, examples: Examples) -> Examples:
 
 
 def _logits(workdir: str, config: ConfigDict, label_names: tuple[str, ...], images: np.ndarray) -> np.ndarray:
+    workdir = str(pathlib.Path(workdir).expanduser())
     theirs = configs.load(workdir)
     model, state, progress = restore_best(theirs, workdir, "best")
     columns = labels.columns(label_names, progress.label_names)
@@ -70,5 +72,5 @@ def _logits(workdir: str, config: ConfigDict, label_names: tuple[str, ...], imag
         )
     evaluator, variables = Evaluator(model, theirs, len(images)), state.variables()
     return tta.mean_logits(
-        lambda shown: evaluator.logits(variables, shown)[:, columns], images, config.teacher.view, theirs.input.crop
+        lambda shown: evaluator.logits(variables, shown)[:, columns], images, config.teacher.tta, theirs.input.crop
     )

@@ -105,6 +105,7 @@ def train_and_score(config: ConfigDict, workdir: str | os.PathLike, examples: Ex
         logging.info("already finished: %s", summary(result))
         return result
     examples = loading.load(config) if examples is None else examples
+    configs.require_inputs(config, workdir)
     check_batch_size(config)  # before anything is written
     with locked(workdir):
         cluster.run_on_primary(lambda: configs.save(config, workdir))

@@ -10,6 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from scipy.special import softmax
 
+from fer_jax import config as configs
 from fer_jax import environment, labels
 from fer_jax.bundle import manifest as bundles
 from fer_jax.bundle import runtime as graphs
@@ -73,7 +74,7 @@ def of_bundle(path: str | os.PathLike, role: str) -> Predictor:
     if role not in graphs.GRAPHS:
         raise UserError(f"--format is {role!r}: expected one of {', '.join(graphs.GRAPHS)}")
     graph = graphs.open_graph(bundle.file(role), role, os.cpu_count())
-    config = ConfigDict(bundle.provenance["config"])
+    config = configs.of_bundle(bundle.provenance)
     config.input.crop = 0  # the graph takes whole images and crops them itself
     result = bundle.provenance["result"] or {}
     return Predictor(

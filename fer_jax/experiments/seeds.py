@@ -37,6 +37,7 @@ def train_and_score_seeds(config: ConfigDict, workdir: str | os.PathLike) -> See
     timer, workdir = PhaseTimer(), pathlib.Path(workdir)
     configs.validate(config)
     cluster.run_on_primary(lambda: configs.refuse_other(config, workdir))
+    configs.require_inputs(config, workdir)
     check_batch_size(config)
     of_seed = {seed: _of_one(config, seed) for seed in range(config.seed, config.seed + config.seeds)}
     examples = _examples_of_all(of_seed)

@@ -13,6 +13,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from scipy.special import softmax
 
+from fer_jax import config as configs
 from fer_jax.bundle import manifest as bundles
 from fer_jax.bundle import weights
 from fer_jax.data.examples import Examples
@@ -72,7 +73,7 @@ def of_bundle(path: str | os.PathLike) -> Explainer:
     bundle = bundles.read(path)
     model = registry.create(bundle.model["name"], len(bundle.labels), bundle.model["args"])
     return Explainer(
-        Network(model, weights.load(bundle)), ConfigDict(bundle.provenance["config"]), bundle.labels, bundle.temperature
+        Network(model, weights.load(bundle)), configs.of_bundle(bundle.provenance), bundle.labels, bundle.temperature
     )
 
 

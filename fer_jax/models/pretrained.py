@@ -111,7 +111,7 @@ def import_mini_xception(path: str | os.PathLike) -> tuple[keras_mini_xception.W
       UserError: as of `load`, and for a file that holds another network.
     """
     path = files.expand(path)
-    _refuse_missing(path, "mini_xception")
+    refuse_missing(path, "mini_xception")
     found = keras_mini_xception.read(path)
     model = MiniXception(num_classes=found.num_classes, **found.args)
     images = jnp.zeros((1, found.input_size, found.input_size, found.channels))
@@ -121,7 +121,7 @@ def import_mini_xception(path: str | os.PathLike) -> tuple[keras_mini_xception.W
 
 def _read(path: pathlib.Path, model_name: str) -> tuple[Arrays, Sequence[str]]:
     """The arrays, and the names of the head's classes where the file has a head and says them."""
-    _refuse_missing(path, model_name)
+    refuse_missing(path, model_name)
     if manifest.is_bundle(path):
         found = manifest.read(path)
         if found.model["name"] != model_name:
@@ -147,8 +147,9 @@ def _read(path: pathlib.Path, model_name: str) -> tuple[Arrays, Sequence[str]]:
     )
 
 
-def _refuse_missing(path: pathlib.Path, model_name: str) -> None:
-    if not path.exists():
+def refuse_missing(path: str | os.PathLike, model_name: str) -> None:
+    """UserError for a file of weights that does not exist, which names the official one of the network."""
+    if not files.expand(path).exists():
         raise UserError(
             f"no weights at {path}: expected {OFFICIAL.get(model_name, 'a bundle of this project')}; "
             "download it yourself and give its path"

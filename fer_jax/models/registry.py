@@ -36,6 +36,17 @@ MODELS: dict[str, type[Network]] = {
 }
 
 
+def arguments(name: str) -> dict[str, Any]:
+    """{argument: default} of a network, as in `config.model.args`; UserError for a name there is not."""
+    if name not in MODELS:
+        raise UserError(f"config.model.name is {name!r}: expected one of {', '.join(sorted(MODELS))}")
+    return {
+        key: field.default
+        for key, field in MODELS[name].__dataclass_fields__.items()
+        if key not in Network.__dataclass_fields__
+    }
+
+
 def create(
     name: str,
     num_classes: int,
@@ -56,10 +67,8 @@ def create(
     Raises:
       UserError: an unknown name or argument; the message lists the known ones.
     """
-    if name not in MODELS:
-        raise UserError(f"config.model.name is {name!r}: expected one of {', '.join(sorted(MODELS))}")
+    fields = set(arguments(name))
     args = {key: tuple(v) if isinstance(v, list) else v for key, v in (args or {}).items()}
-    fields = arguments(name)
     unknown = sorted(set(args) - fields)
     if unknown:
         raise UserError(
@@ -68,11 +77,6 @@ def create(
     return MODELS[name](
         num_classes=num_classes, dtype=dtype, axis_name=axis_name, implementation=implementation, **args
     )
-
-
-def arguments(name: str) -> set[str]:
-    """The arguments of a network's own, the keys that `config.model.args` may have."""
-    return set(MODELS[name].__dataclass_fields__) - set(Network.__dataclass_fields__)
 
 
 def from_config(

@@ -19,23 +19,37 @@ from ml_collections import ConfigDict
 from fer_jax.ops import platforms
 from fer_jax.training import muon
 
-OPTIMIZERS = ("adam", "adamw", "lion", "muon", "nadam", "radam", "sgd")
-SCHEDULES = ("constant", "cosine", "exponential", "free", "plateau")
+SCHEDULES = ("constant", "cosine", "exponential", "plateau")
+AVERAGINGS = ("none", "ema", "schedule_free")
 # With this scale of Muon's updates Adam's learning rates suit both kinds of parameter (Liu et al. 2025).
 CONSISTENT_RMS = 0.2
-SCHEDULE_FREE_BASES = ("adam", "adamw", "sgd")  # whose momentum schedule-free averaging can stand in for
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+    """One optimiser of the registry.
+
+    Attributes:
+      make: `make(rate, config.optim, platform)`, the optax transformation for a learning rate that is a function of the
+        update; `platform` as of `create`.
+      decoupled: whether it applies weight decay itself, apart from the gradient.
+      schedule_free: whether schedule-free averaging can take the place of its momentum.
+    """
+
+    make: Callable[[Callable[[Any], Any], ConfigDict, str | None], optax.GradientTransformation]
+    decoupled: bool = False
+    schedule_free: bool = False
 
 
 def schedule(optim: ConfigDict, total_steps: int, steps_per_epoch: int) -> Callable[[Any], Any]:
     """Learning rate as a function of the step, after a linear warm-up from 0 over `warmup_epochs`.
 
     cosine falls to `final_fraction` of the peak at the last step; exponential multiplies by `decay_rate` once an
-    epoch, smoothly; plateau is constant here, and `Plateau` scales it after evaluations; free is constant, and the
-    weights are averaged instead (Defazio et al., "The Road Less Scheduled", 2024).
+    epoch, smoothly; plateau is constant here, and `Plateau` scales it after evaluations.
     """
     peak, warmup = optim.learning_rate, round(optim.warmup_epochs * steps_per_epoch)
     match optim.schedule:
-        case "constant" | "free" | "plateau":
+        case "constant" | "plateau":
             main = optax.constant_schedule(peak)
         case "cosine":
             main = optax.cosine_decay_schedule(peak, max(1, total_steps - warmup), alpha=optim.final_fraction)
@@ -96,7 +110,52 @@ def lookahead(fast: optax.GradientTransformation, every: int, pull: float = 0.5)
 
 def averages(optim: ConfigDict) -> bool:
     """Whether averaged weights are kept beside the trained ones, to be evaluated in their place."""
-    return optim.ema_decay > 0 or optim.schedule == "free"
+    return optim.averaging != "none"
+
+
+def _first_moment(optim: ConfigDict) -> float:
+    return 0.0 if optim.averaging == "schedule_free" else 0.9
+
+
+def _decay(optim: ConfigDict) -> dict[str, Any]:
+    return {"weight_decay": optim.weight_decay, "mask": decayed}
+
+
+def _adam(rate: Callable[[Any], Any], optim: ConfigDict, platform: str | None) -> optax.GradientTransformation:
+    return optax.adam(rate, b1=_first_moment(optim))
+
+
+def _adamw(rate: Callable[[Any], Any], optim: ConfigDict, platform: str | None) -> optax.GradientTransformation:
+    return optax.adamw(rate, b1=_first_moment(optim), **_decay(optim))
+
+
+def _sgd(rate: Callable[[Any], Any], optim: ConfigDict, platform: str | None) -> optax.GradientTransformation:
+    if optim.averaging == "schedule_free":
+        return optax.sgd(rate)
+    return optax.sgd(rate, momentum=optim.momentum, nesterov=True)
+
+
+def _muon(rate: Callable[[Any], Any], optim: ConfigDict, platform: str | None) -> optax.GradientTransformation:
+    if platforms.implementation("auto", platform) in ("gpu", "tpu"):
+        return muon.muon(rate, optim.weight_decay, CONSISTENT_RMS, matrices)
+    return optax.contrib.muon(
+        rate,
+        consistent_rms=CONSISTENT_RMS,
+        weight_decay=optim.weight_decay,
+        adam_weight_decay=0.0,
+        muon_weight_dimension_numbers=matrices,
+    )
+
+
+OPTIMIZERS = {
+    "adam": Optimizer(_adam, schedule_free=True),
+    "adamw": Optimizer(_adamw, decoupled=True, schedule_free=True),
+    "lion": Optimizer(lambda rate, optim, platform: optax.lion(rate, **_decay(optim)), decoupled=True),
+    "muon": Optimizer(_muon, decoupled=True),
+    "nadam": Optimizer(lambda rate, optim, platform: optax.nadam(rate)),
+    "radam": Optimizer(lambda rate, optim, platform: optax.radam(rate)),
+    "sgd": Optimizer(_sgd, schedule_free=True),
+}
 
 
 def create(
@@ -105,51 +164,26 @@ def create(
     """The optimiser of `config.optim`, with clipping, weight decay, lookahead and gradient accumulation.
 
     With `accumulate_steps` k the gradients of k batches are averaged into one update; `learning_rate` is still a
-    function of the number of batches. With the schedule "free" the state is `optax.contrib.ScheduleFreeState`.
-    `platform` is that of the devices, see `fer_jax.ops.platforms`: the state does not depend on it.
+    function of the number of batches. With averaging "schedule_free" (Defazio et al., "The Road Less Scheduled", 2024)
+    the state is `optax.contrib.ScheduleFreeState`. `platform` is that of the devices, see `fer_jax.ops.platforms`: the
+    state does not depend on it.
     """
     every = optim.accumulate_steps
 
     def rate(updates: Any) -> Any:
         return learning_rate(updates * every)
 
-    free = optim.schedule == "free"
-    decoupled = {"weight_decay": optim.weight_decay, "mask": decayed}
-    match optim.name:
-        case "adam":
-            core = optax.adam(rate, b1=0.0 if free else 0.9)
-        case "nadam":
-            core = optax.nadam(rate)
-        case "radam":
-            core = optax.radam(rate)
-        case "sgd":
-            core = optax.sgd(rate) if free else optax.sgd(rate, momentum=optim.momentum, nesterov=True)
-        case "adamw":
-            core = optax.adamw(rate, b1=0.0 if free else 0.9, **decoupled)
-        case "lion":
-            core = optax.lion(rate, **decoupled)
-        case "muon" if platforms.implementation("auto", platform) in ("gpu", "tpu"):
-            core = muon.muon(rate, optim.weight_decay, CONSISTENT_RMS, matrices)
-        case "muon":
-            core = optax.contrib.muon(
-                rate,
-                consistent_rms=CONSISTENT_RMS,
-                weight_decay=optim.weight_decay,
-                adam_weight_decay=0.0,
-                muon_weight_dimension_numbers=matrices,
-            )
-        case other:
-            raise ValueError(other)
-    parts = [core]
-    if optim.weight_decay and optim.name not in ("adamw", "lion", "muon"):
+    optimizer = OPTIMIZERS[optim.name]
+    parts = [optimizer.make(rate, optim, platform)]
+    if optim.weight_decay and not optimizer.decoupled:
         parts.insert(0, optax.add_decayed_weights(optim.weight_decay, mask=decayed))
     if optim.clip_norm:
         parts.insert(0, optax.clip_by_global_norm(optim.clip_norm))
     chained = optax.chain(*parts)
     if optim.lookahead_steps:
         chained = lookahead(chained, optim.lookahead_steps)
-    if free:
-        return optax.contrib.schedule_free(chained, rate, b1=optim.momentum)
+    if optim.averaging == "schedule_free":
+        return optax.contrib.schedule_free(chained, rate, b1=optim.schedule_free_momentum)
     return chained if every == 1 else optax.MultiSteps(chained, every).gradient_transformation()
 
 

@@ -33,7 +33,7 @@ class ModelSelection:
         self._prefix = f"seed {config.seed}, " if config.seeds > 1 else ""  # of its lines in the log
         chosen = config.optim
         self._plateau = optim.Plateau(
-            chosen.plateau_factor, chosen.plateau_patience, chosen.final_fraction, **progress.plateau
+            chosen.plateau_factor, chosen.plateau_patience, chosen.plateau_floor, **progress.plateau
         )
         self._early_stop = optim.EarlyStop(config.eval.early_stop, **progress.early_stop)
 
@@ -90,7 +90,7 @@ class ModelSelection:
     def _watch(self, scores: dict[str, Any]) -> None:
         """Lower the learning rate, and finish the run, where the watched score says so."""
         config, progress = self._config, self._progress
-        watched, before = config.eval.early_stop_metric, self.lr_scale
+        watched, before = config.eval.watch, self.lr_scale
         value = scores["loss"] if watched == "loss" else -scores[watched]
         if config.optim.schedule == "plateau" and self._plateau.observe(value) != before:
             logging.info("%sepoch %d: learning rate times %g", self._prefix, progress.epoch, self.lr_scale)

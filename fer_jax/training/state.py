@@ -24,7 +24,7 @@ class TrainState:
       batch_stats: float32 tree of BatchNorm's running statistics, {} for a net without.
       opt_state: the optimiser's own.
       lr_scale: float32 (), factor of the learning rate that reduce-on-plateau lowers.
-      ema: {"params", "batch_stats"} averaged over steps, or {} when `config.optim.ema_decay` is 0.
+      ema: {"params", "batch_stats"} averaged over steps, or {} when `config.optim.averaging` is none.
     """
 
     step: jax.Array

@@ -49,7 +49,7 @@ def make_train_step(
         with jax.named_scope("fetch"):
             images, targets = fetch(resident, feed)
         positions = lax.axis_index(AXIS) * images.shape[0] + jnp.arange(images.shape[0])
-        sharp = state.step >= setup.sharp_from if config.augment.sharp_share else False
+        sharp = state.step >= setup.sharp_from if config.augment.no_warp_fraction else False
         with jax.named_scope("augmentation"):
             images, targets = training_inputs(config, images, targets, state.step, positions, seed, sharp, resample)
         dropout_key = jax.random.fold_in(step_key(seed, state.step, "dropout"), lax.axis_index(AXIS))
@@ -111,10 +111,10 @@ def _sharpness_aware(loss_of: Loss, params: Tree, grads: Tree, radius: float) ->
 def _averaged(setup: Setup, state: TrainState, params: Tree, batch_stats: Tree, opt_state: Tree) -> Tree:
     """The averaged variables after a step, {} where none are kept."""
     optim = setup.config.optim
-    if optim.schedule == "free":
+    if optim.averaging == "schedule_free":
         averaged = optax.contrib.schedule_free_eval_params(opt_state, params)
         return {"params": averaged, "batch_stats": batch_stats}
-    if optim.ema_decay:
+    if optim.averaging == "ema":
         # Early steps count more (as TensorFlow's num_updates), or the random start would linger.
         decay = jnp.minimum(optim.ema_decay, (1 + state.step) / (10 + state.step))
         return optax.incremental_update({"params": params, "batch_stats": batch_stats}, state.ema, 1 - decay)

@@ -10,7 +10,7 @@ SMALL = (
     "--batch=16",
     "--steps=2",
     "--seconds=0.1",
-    "--config.data.examples=70",
+    "--config.data.args.examples=70",
     "--config.input.size=16",
     "--config.model.args={'block_features': (8,)}",
 )

@@ -6,7 +6,7 @@ import pytest
 
 from fer_jax.bundle import manifest
 
-SMALL = ("--config.epochs=1", "--config.batch_size=42", "--config.data.examples=210")
+SMALL = ("--config.epochs=1", "--config.batch_size=42", "--config.data.args.examples=210")
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ TINY_NET = "--config.model.args={'block_features': (8,)}"
 SMALL = (
     "--config.epochs=2",
     "--config.batch_size=56",
-    "--config.data.examples=700",
+    "--config.data.args.examples=700",
     TINY_NET,
     "--config.eval.tta=('flip',)",
 )
@@ -106,9 +106,9 @@ def test_a_run_killed_before_its_result_resumes_to_the_same_result(command, fini
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--config=configs/nope.py"], "No such file or directory: 'configs/nope.py'"),
-        (["--config=configs/quickstart.py", "--config.optim.lr=1"], "the config has no key 'lr'"),
-        (["--config=configs/quickstart.py", "--config.epochs=x"], "invalid literal for int"),
+        (["--config=configs/nope.py"], "--config: configs/nope.py: No such file or directory"),
+        (["--config=configs/quickstart.py", "--config.optim.lr=1"], "the config has no key 'optim.lr'"),
+        (["--config=configs/quickstart.py", "--config.epochs=x"], "config.epochs is 'x': expected a whole number"),
         (["--config=configs/quickstart.py", "--config.optim.name=adagrad"], "expected one of adam, adamw"),
         (["--config=configs/quickstart.py", "stray"], "unexpected argument 'stray'"),
         (["--config=configs/xception.py"], "configs/quickstart.py needs no data"),
@@ -175,7 +175,7 @@ def test_cross_validation_scores_every_example_once(command, tmp_path):
         f"--workdir={tmp_path / 'cv'}",
         "--config.epochs=1",
         "--config.batch_size=28",
-        "--config.data.examples=140",
+        "--config.data.args.examples=140",
         "--config.data.folds=2",
         TINY_NET,
         "--config.data.holdout=0.2",

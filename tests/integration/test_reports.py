@@ -17,7 +17,7 @@ CASES = {
     "jaffe.py:best,optimizer=nadam": ("jaffe", ("--config.epochs=1", "--config.input.size=48"), 7),
     "ckplus.py:model1": ("ckplus", ("--config.epochs=1", *SMALLER), 7),
     "ckplus.py:model2,norm=batch,split=random": ("ckplus", ("--config.epochs=1", *SMALLER), 7),
-    "six_conv.py": ("fer2013", ("--config.epochs=1", "--config.data.thin_happy_by=3"), 6),
+    "six_conv.py": ("fer2013", ("--config.epochs=1", "--config.data.args.subsample_happy_by=3"), 6),
 }
 
 

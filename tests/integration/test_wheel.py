@@ -168,7 +168,7 @@ def test_every_command_tells_its_flags(full, use):
 
 @pytest.mark.slow
 def test_from_a_recipe_by_name_to_a_bundle_at_work(full, use, tmp_path):
-    small = "--config.epochs=1", "--config.data.examples=400", "--workdir=run"
+    small = "--config.epochs=1", "--config.data.args.examples=400", "--workdir=run"
     use(full, "fer-jax", "train", "--config=quickstart", *small)
     assert json.loads((use.folder / "run/result.json").read_text())["splits"]
     use(full, "fer-jax", "export", "--workdir=run", "--out=mine.bundle")

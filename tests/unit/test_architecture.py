@@ -29,7 +29,6 @@ MAX_TOP_LEVEL_MODULES = 8
 # Modules whose tests stand in another file, below tests/.
 TESTED_IN = {
     "__init__.py": "unit/serve/test_analyzer.py",
-    "cli.py": "integration/test_main.py",
     "commands/dispatch.py": "unit/commands/test_commands.py",
     "commands/completion.py": "unit/commands/test_commands.py",
     "main.py": "integration/test_main.py",

@@ -102,3 +102,22 @@ def test_an_empty_path_stays_empty():
     with contextlib.suppress(flags.DuplicateFlagError):
         cli.define_path("test_cli_path", "", "for this test")
     assert flags.FLAGS["test_cli_path"].parser.parse("") == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        (["--config.epochs=3"], ["--config_set=epochs=3"]),
+        (["-config.epochs=3"], ["--config_set=epochs=3"]),
+        (["--config.epochs", "3"], ["--config_set=epochs=3"]),
+        (["--config.data.path=a=b c\nd"], ["--config_set=data.path=a=b c\nd"]),
+        (["--config.eval.tta="], ["--config_set=eval.tta="]),
+        (["--config.profile", "--workdir=w"], ["--config_set=profile=true", "--workdir=w"]),
+        (["--config.profile"], ["--config_set=profile=true"]),
+        (["--noconfig.profile"], ["--config_set=profile=false"]),
+        (["--config.epochs=3", "--config=xception"], ["--config_set=epochs=3", "--config=xception"]),
+        (["step", "--config", "xception", "--configure.x=1"], ["step", "--config", "xception", "--configure.x=1"]),
+    ],
+)
+def test_values_of_the_config_are_gathered_in_one_flag(given, found):
+    assert cli.with_config_set(["command", *given]) == ["command", *found]

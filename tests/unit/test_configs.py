@@ -65,7 +65,7 @@ def test_config_is_valid_and_has_the_network_it_says(name, variant):
 def test_every_key_is_one_of_the_default_config(name, variant):
     known = configuration.flatten(default.get_config().to_dict())
     given = configuration.flatten(load(name, variant).to_dict())
-    assert {key for key in given if not key.startswith("model.args.")} == set(known)
+    assert {key for key in given if not key.startswith(("model.args.", "data.args."))} == set(known)
     assert load(name, variant).is_locked
 
 
@@ -93,7 +93,7 @@ def test_protocol_of_the_papers():
     assert (paper.optim.name, paper.optim.learning_rate, paper.batch_size) == ("adam", 1e-3, 32)
     assert (paper.augment.rotation, paper.augment.shift, paper.augment.zoom, paper.augment.flip) == (10, 0.1, 0.1, 0.5)
     assert (paper.optim.schedule, paper.optim.plateau_factor, paper.optim.plateau_patience) == ("plateau", 0.1, 12)
-    assert (paper.eval.early_stop, paper.eval.early_stop_metric, paper.eval.select_by) == (50, "loss", "loss")
+    assert (paper.eval.early_stop, paper.eval.watch, paper.eval.select_by) == (50, "loss", "loss")
     ckplus = load("ckplus", "split=random")
     assert (ckplus.epochs, ckplus.batch_size * ckplus.optim.accumulate_steps) == (20, 64)
     assert round(981 * ckplus.data.holdout) == 324

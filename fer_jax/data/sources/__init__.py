@@ -10,6 +10,9 @@ A source module has
         system, with images already brought to uint8 (N, input.size, input.size, input.channels) by
         `fer_jax.preprocess.images`. Raises UserError for whatever is wrong with the files.
 
+    ARGUMENTS: dict[str, Argument]
+        What `config.data.args` may hold for it, where it takes arguments (`fer_jax.data.arguments`).
+
     def fingerprint(data: ConfigDict) -> list
         What, besides `VERSION` and the input geometry, decides what `read` returns, as JSON values: paths, sizes and
         modification times of the files (`fer_jax.files.stamp` gives them) and the keys of `data` that `read`

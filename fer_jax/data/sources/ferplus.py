@@ -26,12 +26,15 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fer_jax import files, labels
+from fer_jax.data import arguments
+from fer_jax.data.arguments import Argument
 from fer_jax.data.examples import Examples
 from fer_jax.data.sources import fer2013
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
 
 VERSION = 1
+ARGUMENTS = {"votes": Argument(True, "Train against the distribution of votes instead of the majority.")}
 FILE_NAME = "fer2013new.csv"
 WHERE_TO_GET_IT = f"get {FILE_NAME} from github.com/microsoft/FERPlus and put it beside FER2013's csv"
 SAME_ROWS = "give files with the same rows in the same order"
@@ -43,21 +46,23 @@ COLUMNS = ("Usage", "Image name", *labels.FERPLUS, "unknown", "NF")
 def fingerprint(data: ConfigDict) -> list:
     """Both files' paths, sizes and modification times, and whether the votes are asked for."""
     faces, votes = _locate(data.path)
-    return [files.stamp(faces), files.stamp(votes), data.votes]
+    return [files.stamp(faces), files.stamp(votes), arguments.value(data, ARGUMENTS, "votes")]
 
 
 def read(data: ConfigDict, input: ConfigDict) -> Examples:
     """The rows of FER2013 that FER+ gives one of `labels.FERPLUS`, in their order.
 
-    `data.path` is the folder of both files or either file. With `data.votes`, `Examples.votes` holds the distributions
-    (one-hot in the splits other than Training) and the labels are their first maxima; else labels are majorities.
+    `data.path` is the folder of both files or either file. With `data.args.votes`, `Examples.votes` holds the
+    distributions (one-hot in the splits other than Training) and the labels are their first maxima; else labels are
+    majorities.
     Raises UserError for what `fer2013.parse` refuses and for votes that do not match the csv's rows.
     """
     faces_path, votes_path = _locate(data.path)
+    distributions = arguments.value(data, ARGUMENTS, "votes")
     faces, _, usage = fer2013.parse(faces_path)
     targets = np.zeros((len(faces), EXPRESSIONS), np.float32)
     for row, (use, counts) in enumerate(_votes(votes_path, usage, faces_path)):
-        target = (distribution if data.votes and use == "Training" else majority)(counts)
+        target = (distribution if distributions and use == "Training" else majority)(counts)
         if target is not None:
             targets[row] = target
     kept = targets.any(axis=1)
@@ -67,7 +72,7 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
         labels=votes.argmax(axis=1).astype(np.int32),
         split=usage[kept],
         label_names=labels.FERPLUS,
-        votes=votes if data.votes else None,
+        votes=votes if distributions else None,
         description=f"FER+: {count} faces from {votes_path.name}, "
         f"{len(faces) - count} others dropped by the authors' rule",
     )

@@ -17,10 +17,13 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fer_jax import labels
+from fer_jax.data import arguments
+from fer_jax.data.arguments import Argument
 from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
 
 VERSION = 2
+ARGUMENTS = {"examples": Argument(8000, "Number of synthetic faces.", low=70, high=10_000_000)}
 SPLIT_SHARES = (("Training", 0.8), ("PublicTest", 0.1), ("PrivateTest", 0.1))
 
 # What each emotion does to a face: action -> range of its strength, 0 where an action is not named. Lengths are in half
@@ -447,19 +450,20 @@ def draw(
 
 def fingerprint(data: ConfigDict) -> list:
     """The number of faces: nothing else decides what `read` draws."""
-    return [data.examples]
+    return [arguments.value(data, ARGUMENTS, "examples")]
 
 
 def read(data: ConfigDict, input: ConfigDict) -> Examples:
-    """`data.examples` drawn faces of `input.size` and `input.channels`, classes balanced within every split.
+    """`data.args.examples` synthetic faces of `input.size` and `input.channels`, classes balanced within every split.
 
     Raises:
       UserError: for fewer faces than every split needs to hold every class.
     """
-    n, classes = data.examples, len(labels.FER2013)
+    n, classes = arguments.value(data, ARGUMENTS, "examples"), len(labels.FER2013)
     if n < 10 * classes:
         raise UserError(
-            f"config.data.examples is {n}: {classes} classes in three splits (80/10/10 %) need at least {10 * classes}"
+            f"config.data.args.examples is {n}: {classes} classes in three splits (80/10/10 %) need at least "
+            f"{10 * classes}"
         )
     expressions = np.arange(n, dtype=np.int32) % classes
     edges = np.rint(np.cumsum([share for _, share in SPLIT_SHARES]) * n).astype(int)

@@ -458,7 +458,7 @@ def test_training_inputs_are_what_the_step_gives_the_network(sharp_share):
             "input.crop": 8,
             "augment.rotation": 9.0,
             "augment.mixup": 0.4,
-            "augment.sharp_share": sharp_share,
+            "augment.no_warp_fraction": sharp_share,
         }
     )
     images = RANDOM_IMAGES[:, :, :12]

@@ -51,16 +51,17 @@ def test_angry_and_disgust_become_one_class():
     assert report == {"merge_angry_disgust": {}}
 
 
-def test_happy_is_thinned_in_training_only_and_by_the_seed():
+def test_happy_is_subsampled_in_training_only_and_by_the_seed():
     record = examples(140)
     first, again, other = (
-        clean.apply(record, data(clean=("thin_happy",), thin_happy_by=11), seed) for seed in (0, 0, 1)
+        clean.apply(record, data(clean=("subsample_happy",), args={"subsample_happy_by": 11}), seed)
+        for seed in (0, 0, 1)
     )
     assert first.of_split("Training").class_counts().tolist() == [16, 16, 16, 5, 16, 16, 16]
     assert first.of_split("PublicTest").class_counts().tolist() == [4] * 7
     np.testing.assert_array_equal(first.images, again.images)
     assert (first.images != other.images).any()
-    assert first.description == "faces; thin_happy removed 11 of Training (11 happy)"
+    assert first.description == "faces; subsample_happy removed 11 of Training (11 happy)"
 
 
 def test_leaks_are_dropped_from_training_exact_near_and_mirrored():
@@ -70,21 +71,21 @@ def test_leaks_are_dropped_from_training_exact_near_and_mirrored():
     record.images[6] = np.clip(record.images[62] * 0.9 + 10, 0, 255)
     record.images[[7, 65]] = 0
     record.images[8] = record.images[9]  # both in training
-    kept, report = clean.steps(record, data(drop_leaks=True), 0)
+    kept, report = clean.steps(record, data(clean=("drop_leaks",)), 0)
     assert report == {"drop_leaks": {"Training": {"angry": 1, "happy": 1, "sad": 1, "surprise": 1, "neutral": 1}}}
     assert (kept.split == "PublicTest").sum() == 14
 
 
 def test_steps_go_in_the_order_of_the_config():
-    config = data(clean=("merge_angry_disgust", "thin_happy"), thin_happy_by=3, drop_leaks=True)
-    assert list(clean.steps(examples(), config, 0)[1]) == ["merge_angry_disgust", "thin_happy", "drop_leaks"]
+    config = data(clean=("merge_angry_disgust", "subsample_happy", "drop_leaks"), args={"subsample_happy_by": 3})
+    assert list(clean.steps(examples(), config, 0)[1]) == ["merge_angry_disgust", "subsample_happy", "drop_leaks"]
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"clean": ("polish",)}, "config.data.clean has 'polish': expected some of drop_flat, merge_angry_disgust"),
-        ({"clean": ("thin_happy",)}, "thin_happy would remove 3000 of the 8 happy images of Training: lower"),
+        ({"clean": ("subsample_happy",)}, "subsample_happy would remove 3000 of the 8 happy images of Training: lower"),
         ({"clean": ("merge_angry_disgust",) * 2}, "asks for the class disgust, but the data has angry, fear, happy"),
     ],
 )

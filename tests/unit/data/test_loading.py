@@ -120,10 +120,10 @@ def test_other_data_gets_the_merged_classes_and_keeps_every_image(config, tmp_pa
 def test_splits_come_before_cleaning(config, tmp_path):
     """A step that only touches the training split needs to know which that is."""
     config.data.path = str(csv(tmp_path / "happy.csv", *[("Training", 3)] * 5, ("PublicTest", 3)))
-    config.data.clean, config.data.thin_happy_by = ("thin_happy",), 2
+    config.data.clean, config.data.args.subsample_happy_by = ("subsample_happy",), 2
     examples = loading.load(config)
     assert examples.split.tolist() == ["Training"] * 3 + ["PublicTest"]
-    assert "thin_happy removed 2 of Training (2 happy)" in examples.description
+    assert "subsample_happy removed 2 of Training (2 happy)" in examples.description
 
 
 def test_no_other_data(config):

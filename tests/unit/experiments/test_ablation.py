@@ -59,7 +59,17 @@ def test_the_error_of_one_seed_is_that_of_two_samples_of_faces():
         ("[]", "holds no object of objects"),
         ('{"a": 1}', "holds no object of objects"),
         ('{"long": {"epoch": 3}}', "long: the config has no key 'epoch'"),
-        ('{"long": {"epochs": "x"}}', "long: config.epochs cannot be 'x'"),
+        ('{"long": {"epochs": "x"}}', "long: config.epochs is 'x': expected a whole number"),
+        ('{"long": {"augment.flip": null}}', "long: config.augment.flip is None: expected a number"),
+        ('{"long": {"augment": {"flip": 0}}}', "long: config.augment is a group of keys"),
+        ('{"long": {"augment.flip": NaN}}', "long: config.augment.flip is nan"),
+        ('{"long": {"seed": 5}}', "long: config.seed is the same for all changes: leave it out; --config.seed and"),
+        ('{"lr 1e-3": {"epochs": 3}, "LR-1e-3": {"epochs": 4}}', "'LR-1e-3' and 'lr 1e-3' would share the folder"),
+        ('{"as it is": {"epochs": 3}}', "'as it is' is the name of the unchanged config"),
+        ('{"as_it_is": {"epochs": 3}}', "'as_it_is' and 'as it is' would share the folder"),
+        ('{"a": {"epochs": 3}, "a": {"epochs": 4}}', "'a' stands there twice"),
+        ('{"%s": {"epochs": 3}}' % ("a" * 300), "has 300 characters"),
+        ("{}", "holds no changes"),
         ('{"long": {"epochs": 0}}', "long: config.epochs is 0: expected at least 1"),
     ],
 )
@@ -70,6 +80,19 @@ def test_bad_changes_are_refused_before_anything_is_trained(tmp_path, content, m
         ablation.read(path, default.get_config())
     assert str(error.value).startswith("--changes: ")
     assert message in str(error.value)
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path):
+    (path := tmp_path / "changes.json").write_text('{"no flip": {"augment.flip": 0}}', encoding="utf-8-sig")
+    assert ablation.read(path, default.get_config()) == {"no flip": {"augment.flip": 0}}
+
+
+def test_an_ablation_of_a_config_of_several_seeds_is_refused(tmp_path):
+    (path := tmp_path / "changes.json").write_text('{"no flip": {"augment.flip": 0}}')
+    config = default.get_config()
+    config.seeds = 2
+    with pytest.raises(UserError, match=r"config\.seeds is 2: an ablation trains one model after another; use --seeds"):
+        ablation.read(path, config)
 
 
 def test_the_kept_changes_of_mini_xception_are_good():

@@ -49,7 +49,7 @@ def some_examples(size=16):
 @pytest.mark.parametrize("view", tta.VIEWS)
 def test_training_targets_are_mixed_with_the_teacher_s_probabilities(teacher, distilled_config, view):
     examples = some_examples()
-    distilled_config.teacher.view = view
+    distilled_config.teacher.tta = view
     distilled = distillation.with_teacher_targets(distilled_config, examples)
     run, faces = load_run(teacher), examples.images[:6]
     logits = np.mean([run.logits(shown) for shown in tta.of(view, faces, 0)], axis=0)

@@ -10,7 +10,7 @@ from fer_jax.experiments import run
 
 def test_neighbours_that_are_mixed_must_be_on_one_device(tmp_path):
     config = default.get_config()
-    config.data.source, config.data.examples = "synthetic", 70
+    config.data.source, config.data.args.examples = "synthetic", 70
     config.batch_size, config.augment.mixup = 56, 0.2
     examples = synthetic.read(config.data, config.input)
     with pytest.raises(UserError, match=r"56 gives each of 8 devices 7: mixup .*; use 64"):

@@ -22,7 +22,7 @@ def config():
     config = default.get_config()
     config.seed, config.batch_size, config.input.size, config.parallel.steps_per_dispatch = 3, 8, 16, 2
     config.model.args = ConfigDict({"block_features": (8,)})
-    config.optim.name, config.optim.ema_decay = "sgd", 0.9
+    config.optim.name, config.optim.averaging, config.optim.ema_decay = "sgd", "ema", 0.9
     # Whole numbers, scaled by a factor alone: inputs that do not depend on how a compiler rounds float32.
     config.augment.erase, config.input.scaling = 0.5, "unit"
     config.data.pipeline = "device"
@@ -66,7 +66,7 @@ def test_one_step_of_all_is_one_step_of_each_in_float64(config):
 
 
 def test_each_seed_leaves_its_run_and_all_their_mean(config, tmp_path, monkeypatch):
-    config.seeds, config.epochs, config.data.source, config.data.examples = 2, 1, "synthetic", 70
+    config.seeds, config.epochs, config.data.source, config.data.args.examples = 2, 1, "synthetic", 70
     config.data.cache_dir = str(tmp_path / "cache")
     result = seeds.train_and_score_seeds(config, tmp_path / "run")
     assert result == results.read(tmp_path / "run")
@@ -86,7 +86,7 @@ def test_each_seed_leaves_its_run_and_all_their_mean(config, tmp_path, monkeypat
 
 
 def test_seeds_that_draw_their_own_data_are_refused(config, tmp_path):
-    config.seeds, config.data.source, config.data.examples, config.data.split = 2, "synthetic", 70, "random"
+    config.seeds, config.data.source, config.data.args.examples, config.data.split = 2, "synthetic", 70, "random"
     config.data.cache_dir = str(tmp_path / "cache")
     with pytest.raises(UserError, match="seeds 3 and 4 draw other examples"):
         seeds.train_and_score_seeds(config, tmp_path / "run")

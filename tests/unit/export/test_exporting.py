@@ -94,7 +94,7 @@ def test_int8_needs_training_faces(tiny, tmp_path):
 
 def test_faces_of_the_run(tiny, tmp_path, caplog):
     config = tiny.config.copy_and_resolve_references()
-    config.data.cache_dir, config.data.examples = str(tmp_path), 70
+    config.data.cache_dir, config.data.args.examples = str(tmp_path), 70
     names = tiny.faces.label_names
     evaluation, calibration = exporting.run_faces(config, names, training=True)
     assert (evaluation.split_names, calibration.split_names) == (("PublicTest",), ("Training",))

@@ -97,10 +97,10 @@ def test_lookahead_restarts_half_way_from_the_slow_weights():
     np.testing.assert_allclose(path, [0.9, 0.9, 0.8, 0.8], rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", optim.SCHEDULE_FREE_BASES)
+@pytest.mark.parametrize("name", [name for name, found in optim.OPTIMIZERS.items() if found.schedule_free])
 def test_schedule_free_evaluates_the_mean_of_the_path(name):
     """In the paper's notation: x is the mean of all z, and the gradient is taken at y = 0.1 z + 0.9 x."""
-    tx = optim.create(config_of(name=name, schedule="free"), lambda _: 0.1)
+    tx = optim.create(config_of(name=name, averaging="schedule_free"), lambda _: 0.1)
     y = {"kernel": jnp.full((2, 2), 3.0)}
     state, zs = tx.init(y), []
     for _ in range(5):

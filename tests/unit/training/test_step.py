@@ -77,11 +77,10 @@ def differences(a, b):
     )
 
 
-@pytest.mark.parametrize("ema", [0.0, 0.9])
+@pytest.mark.parametrize("ema", [{}, {"optim.averaging": "ema", "optim.ema_decay": 0.9}])
 def test_pmap_and_shard_map_agree(examples, ema):
     (a, ma), (b, mb) = (
-        Trainer(config_of(**{"parallel.api": api, "optim.ema_decay": ema}), examples, 8, STEPS).run()
-        for api in ("pmap", "shard_map")
+        Trainer(config_of(**{"parallel.api": api, **ema}), examples, 8, STEPS).run() for api in ("pmap", "shard_map")
     )
     assert differences(a, b) == 0
     assert differences(ma, mb) == 0
@@ -99,7 +98,7 @@ def test_one_two_and_eight_devices_agree_in_float64(examples, float64):
 
 @pytest.mark.parametrize("platform", ["gpu", "tpu"])
 def test_what_gpus_and_tpus_compute_is_what_cpus_do_on_any_number_of_devices(examples, float64, platform):
-    config = config_of(**{"optim.name": "muon", "optim.ema_decay": 0.9, "dtype": "float32"})
+    config = config_of(**{"optim.name": "muon", "optim.averaging": "ema", "optim.ema_decay": 0.9, "dtype": "float32"})
     expected, expected_metrics = Trainer(config, examples, 1, 1, jnp.float64, "cpu").run()
     for devices in (1, 2, 8):
         state_, metrics = Trainer(config, examples, devices, 1, jnp.float64, platform).run()
@@ -165,7 +164,7 @@ def test_loss_and_correct_are_those_of_the_global_batch(examples):
 
 
 def test_the_end_of_the_training_is_not_warped():
-    assert setup.create(config_of(**{"augment.sharp_share": 0.3}), 7, 10, 5).sharp_from == 7
+    assert setup.create(config_of(**{"augment.no_warp_fraction": 0.3}), 7, 10, 5).sharp_from == 7
     assert setup.create(config_of(), 7, 10, 5).sharp_from == 10
 
 
@@ -192,7 +191,9 @@ def test_sharpness_aware_descends_by_the_gradient_uphill(examples, float64):
 
 
 def test_schedule_free_evaluates_its_averages(examples):
-    state_, _ = Trainer(config_of(**{"optim.schedule": "free"}), examples, 2, STEPS).run()
+    state_, _ = Trainer(
+        config_of(**{"optim.averaging": "schedule_free", "optim.schedule": "constant"}), examples, 2, STEPS
+    ).run()
     averaged = optax.contrib.schedule_free_eval_params(state_.opt_state, state_.params)
     assert differences(state_.variables()["params"], averaged) < 1e-6
     assert differences(averaged, state_.params) > 1e-5

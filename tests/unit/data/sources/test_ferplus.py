@@ -116,7 +116,7 @@ def test_only_training_is_taught_with_distributions(tmp_path):
 
 def test_without_votes_the_majority_counts_everywhere(tmp_path):
     config = write(tmp_path, VOTES)
-    config.data.votes = False
+    config.data.args.votes = False
     examples = ferplus.read(config.data, config.input)
     assert examples.images[:, 0, 0, 0].tolist() == [3]
     assert examples.votes is None

@@ -56,15 +56,15 @@ def test_zoom_shrinks_the_head_without_leaving_the_number_range():
 
 
 def test_read_is_balanced_in_every_split():
-    examples = synthetic.read(ConfigDict({"examples": 700}), GEOMETRY)
+    examples = synthetic.read(ConfigDict({"args": {"examples": 700}}), GEOMETRY)
     assert examples.images.shape == (700, 48, 48, 1) and examples.label_names == labels.FER2013
     for split, count in (("Training", 560), ("PublicTest", 70), ("PrivateTest", 70)):
         assert examples.of_split(split).class_counts().tolist() == [count // 7] * 7
 
 
 def test_too_few_examples_are_refused():
-    with pytest.raises(UserError, match=r"config.data.examples is 69: .* at least 70"):
-        synthetic.read(ConfigDict({"examples": 69}), GEOMETRY)
+    with pytest.raises(UserError, match=r"config.data.args.examples is 69: .* at least 70"):
+        synthetic.read(ConfigDict({"args": {"examples": 69}}), GEOMETRY)
 
 
 def test_expressions_can_be_learnt_from_shape_but_not_from_mean_grey():

@@ -1,0 +1,24 @@
+"""What a run is told: one table of keys, its checks, the config files and the command line, the config of a run."""
+
+from fer_jax.config.recipe import Flag, changed, read
+from fer_jax.config.rules import validate
+from fer_jax.config.saved import load, of_bundle, refuse_other, require_inputs, save, without_folders
+from fer_jax.config.table import TABLE, Field, default, flatten, get
+
+__all__ = [
+    "TABLE",
+    "Field",
+    "Flag",
+    "changed",
+    "default",
+    "flatten",
+    "get",
+    "load",
+    "of_bundle",
+    "read",
+    "refuse_other",
+    "require_inputs",
+    "save",
+    "validate",
+    "without_folders",
+]

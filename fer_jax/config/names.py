@@ -1,0 +1,52 @@
+"""What to say about a key that does not exist: its new name, or the keys near it."""
+
+from __future__ import annotations
+
+import difflib
+
+from fer_jax.config.table import GROUPS, TABLE
+
+# Keys of the version before 0.1.0, with what replaces them.
+RENAMED = {
+    "data.drop_leaks": 'the step "drop_leaks" of config.data.clean',
+    "data.examples": "config.data.args.examples",
+    "data.votes": "config.data.args.votes",
+    "data.thin_happy_by": "config.data.args.subsample_happy_by",
+    "augment.sharp_share": "config.augment.no_warp_fraction",
+    "teacher.view": "config.teacher.tta",
+    "eval.early_stop_metric": "config.eval.watch",
+}
+RENAMED_VALUES = {
+    ("data.clean", "thin_happy"): 'it is called "subsample_happy" now',
+    ("optim.schedule", "free"): "it is config.optim.averaging=schedule_free with config.optim.schedule=constant now",
+    ("optim.ema_decay", 0.0): "config.optim.averaging=none is off",
+}
+
+
+def unknown(key: str) -> str:
+    """One sentence about a dotted key that is not in the table."""
+    if key in RENAMED:
+        return f"config.{key} is {RENAMED[key]} now"
+    if key in GROUPS:
+        return f"config.{key} is a group of keys, not a value: give one of its keys, {', '.join(_members(key))}"
+    return f"the config has no key {key!r}: {near(key)}; docs/config.md lists all keys"
+
+
+def near(key: str) -> str:
+    """The known keys that resemble `key`, or else those of its group."""
+    leaf = key.rpartition(".")[2]
+    leaves = {known.rpartition(".")[2]: known for known in TABLE}
+    same_leaf = [known for known in TABLE if known.rpartition(".")[2] == leaf]
+    close = difflib.get_close_matches(key, TABLE, 3, 0.75) or [
+        leaves[name] for name in difflib.get_close_matches(leaf, leaves, 3, 0.75)
+    ]
+    if found := list(dict.fromkeys(same_leaf + close)):
+        return f"the nearest is {' or '.join(f'config.{name}' for name in found)}"
+    group = key.partition(".")[0]
+    if group in GROUPS:
+        return f"config.{group} has {', '.join(_members(group))}"
+    return f"expected one of {', '.join(key for key in TABLE if '.' not in key)}, or a key of {', '.join(GROUPS)}"
+
+
+def _members(group: str) -> list[str]:
+    return [key.partition(".")[2] for key in TABLE if key.startswith(f"{group}.")]

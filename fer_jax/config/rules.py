@@ -1,0 +1,233 @@
+"""Every bad value of a config is refused before any work, with the fix in the message."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from fer_jax.config import arguments, names
+from fer_jax.config.table import ARGUMENTS, MAX_SIDE, TABLE, get
+from fer_jax.errors import UserError
+
+FEWEST_CLASSES = 2
+# What does not go with averaging by schedule_free, and the value that switches it off.
+NOT_WITH_SCHEDULE_FREE = {
+    "schedule": "constant",
+    "accumulate_steps": 1,
+    "trainable_from": "",
+    "backbone_learning_rate": 0.0,
+}
+
+
+def validate(config: ConfigDict) -> None:
+    """UserError for the first value that is out of range, unknown, or does not go with another.
+
+    Reads no file and touches no device. See `fer_jax.config.saved.require_inputs` for the files it names.
+    """
+    _check_keys(config)
+    for key, field in TABLE.items():
+        value = get(config, key)
+        if problem := field.problem(value):
+            raise UserError(f"config.{key} {problem}{renamed(key, value)}")
+    for rule in RULES:
+        rule(config)
+
+
+def _check_keys(config: ConfigDict) -> None:
+    given = set(_keys(config))
+    if unknown := sorted(given - set(TABLE)):
+        raise UserError(names.unknown(unknown[0]))
+    if missing := [key for key in TABLE if key not in given]:
+        raise UserError(
+            f"the config has no value for {missing[0]!r}: start from configs.default.get_config(), which has every key"
+        )
+
+
+def _keys(config: Mapping[str, Any] | ConfigDict, prefix: str = "") -> list[str]:
+    keys = []
+    for name, value in config.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping | ConfigDict) and key not in ARGUMENTS:
+            keys += _keys(value, f"{key}.") or [key]
+        else:
+            keys.append(key)
+    return keys
+
+
+def renamed(key: str, value: Any) -> str:
+    """What to add to the refusal of a value that an older version allowed; "" for others."""
+    for one in value if isinstance(value, tuple) else (value,):
+        if isinstance(one, str | float) and (key, one) in names.RENAMED_VALUES:
+            return f"; {names.RENAMED_VALUES[key, one]}"
+    return ""
+
+
+def _name(config: ConfigDict) -> None:
+    if not config.name or "/" in config.name or config.name in (".", ".."):
+        raise UserError(f"config.name is {config.name!r}: expected the name of a folder, without a slash")
+
+
+def _splits(config: ConfigDict) -> None:
+    data = config.data
+    for role in ("train_split", "select_split", "test_split"):
+        if not data[role]:
+            raise UserError(f"config.data.{role} is empty: expected the name of a split")
+    if data.train_split in (data.select_split, data.test_split):
+        raise UserError(
+            f"config.data.train_split is {data.train_split!r}, the name of the select or test split too: "
+            "give the training split a name of its own"
+        )
+    if data.holdout + data.holdout_test >= 1:
+        raise UserError(
+            f"config.data.holdout is {data.holdout} and config.data.holdout_test {data.holdout_test}: together they "
+            "leave nothing to train on; expected a sum below 1"
+        )
+
+
+def _data_arguments(config: ConfigDict) -> None:
+    data = config.data
+    owner = " with ".join((f"the source {data.source}", *data.clean[:1])) + "".join(f", {s}" for s in data.clean[1:])
+    arguments.check("data", data.args, arguments.of_data(data), owner)
+
+
+def _crop(config: ConfigDict) -> None:
+    if config.input.crop > config.input.size:
+        raise UserError(
+            f"config.input.crop is {config.input.crop} and config.input.size {config.input.size}: the crop must fit "
+            "into the image; expected at most the size"
+        )
+
+
+def _erasing(config: ConfigDict) -> None:
+    for key in ("erase_area", "erase_aspect"):
+        smallest, largest = config.augment[key]
+        if smallest > largest:
+            raise UserError(
+                f"config.augment.{key} is {smallest},{largest}: expected the smaller number first; "
+                f"write {largest},{smallest}"
+            )
+
+
+def _mixing(config: ConfigDict) -> None:
+    if (config.augment.mixup or config.augment.cutmix) and config.batch_size % 2:
+        raise UserError(
+            f"config.batch_size is {config.batch_size}: mixup and cutmix pair neighbours and need an even number"
+        )
+
+
+def _early_stop(config: ConfigDict) -> None:
+    stop = config.eval.early_stop
+    if config.seeds > 1 and stop:
+        raise UserError(
+            f"config.eval.early_stop is {stop} and config.seeds {config.seeds}: models that are trained together end "
+            "together; set early_stop to 0, or train one seed after another"
+        )
+    if config.augment.no_warp_fraction and stop:
+        raise UserError(
+            f"config.augment.no_warp_fraction is {config.augment.no_warp_fraction} and config.eval.early_stop {stop}: "
+            "early stopping makes the run length unknown, so its last fraction is undefined; set one of them to 0"
+        )
+
+
+def _warmup(config: ConfigDict) -> None:
+    if config.optim.warmup_epochs >= config.epochs:
+        raise UserError(
+            f"config.optim.warmup_epochs is {config.optim.warmup_epochs}: expected less than the "
+            f"{config.epochs} of config.epochs"
+        )
+
+
+def _averaging(config: ConfigDict) -> None:
+    chosen = config.optim
+    default = TABLE["optim.ema_decay"].default
+    if chosen.averaging != "ema" and chosen.ema_decay != default:
+        raise UserError(
+            f"config.optim.ema_decay is {chosen.ema_decay} and config.optim.averaging {chosen.averaging!r}: set "
+            "config.optim.averaging=ema, or leave ema_decay out"
+        )
+    if chosen.averaging != "schedule_free":
+        return
+    from fer_jax.training import optim
+
+    bases = [name for name, optimizer in optim.OPTIMIZERS.items() if optimizer.schedule_free]
+    if chosen.name not in bases:
+        raise UserError(
+            f"config.optim.averaging is 'schedule_free' and config.optim.name {chosen.name!r}: expected one of "
+            f"{', '.join(bases)}"
+        )
+    for key, off in NOT_WITH_SCHEDULE_FREE.items():
+        if chosen[key] != off:
+            raise UserError(
+                f"config.optim.averaging is 'schedule_free' and config.optim.{key} {chosen[key]!r}: set {key} to "
+                f"{off!r}, or take another averaging"
+            )
+
+
+def _trainable_from(config: ConfigDict) -> None:
+    if config.optim.trainable_from and not config.model.pretrained:
+        raise UserError(
+            f"config.optim.trainable_from is {config.optim.trainable_from!r} with config.model.pretrained "
+            "empty: that would freeze random layers; give a file of weights, or train them all"
+        )
+
+
+def _network(config: ConfigDict) -> None:
+    name = config.model.name
+    arguments.check("model", config.model.args, arguments.of_model(name), name)
+    key = "crop" if config.input.crop else "size"
+    side, channels = config.input[key], config.input.channels
+    args = tuple(sorted((k, tuple(v) if isinstance(v, list) else v) for k, v in config.model.args.items()))
+    if not _takes(name, args, side, channels):
+        smallest = next((larger for larger in range(side + 1, MAX_SIDE + 1) if _takes(name, args, larger, channels)), 0)
+        raise UserError(
+            f"config.input.{key} is {side}: {name} cannot take images of {side} x {side} pixels"
+            + (f"; the smallest it takes are {smallest} x {smallest}" if smallest else " nor larger ones")
+        )
+    if config.optim.trainable_from:
+        from fer_jax.models import freezing
+
+        freezing.layer_groups(_plain(name, args), (side, side, channels), config.optim.trainable_from)
+
+
+@functools.lru_cache(4096)
+def _takes(name: str, args: tuple, side: int, channels: int) -> bool:
+    """Whether a network has something left of images (side, side, channels) in every layer."""
+    import jax
+    import jax.numpy as jnp
+
+    model = _plain(name, args)
+
+    def outputs() -> Any:
+        images = jnp.zeros((1, side, side, channels))
+        return model.init_with_output(jax.random.key(0), images, False, capture_intermediates=True, mutable=True)
+
+    try:
+        shapes = jax.eval_shape(outputs)
+    except ZeroDivisionError:  # of the initialisation of a dense layer on nothing
+        return False
+    return all(0 not in leaf.shape for leaf in jax.tree.leaves(shapes))
+
+
+def _plain(name: str, args: tuple) -> Any:
+    from fer_jax.models import registry
+
+    # "auto" would ask for the backend, which a run of several processes must not start before they have met.
+    return registry.create(name, FEWEST_CLASSES, dict(args), implementation="plain")
+
+
+RULES = (
+    _name,
+    _splits,
+    _data_arguments,
+    _crop,
+    _erasing,
+    _mixing,
+    _early_stop,
+    _warmup,
+    _averaging,
+    _trainable_from,
+    _network,
+)

@@ -1,0 +1,146 @@
+"""The config in a run's folder and in a bundle."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from fer_jax import files
+from fer_jax.config import arguments
+from fer_jax.config.table import ARGUMENTS, TABLE, default, flatten, get
+from fer_jax.errors import UserError
+
+FILE = "config.json"
+# A folder with one of these belongs to a run; without, the run never got as far as its first checkpoint.
+TRACES = ("result.json", "checkpoints/[0-9]*", "seed_*/checkpoints/[0-9]*", "fold_*/checkpoints/[0-9]*")
+
+
+def save(config: ConfigDict, workdir: pathlib.Path) -> None:
+    """Write `workdir`/config.json."""
+    files.write_json(pathlib.Path(workdir) / FILE, json.loads(config.to_json()))
+
+
+def load(workdir: pathlib.Path) -> ConfigDict:
+    """The config of a run; UserError when the folder is none, or one of a version with other keys."""
+    path = files.expand(workdir) / FILE
+    if not path.is_file():
+        raise UserError(f"{workdir} is no run's folder: it has no {FILE}; give the --workdir of a training run")
+    try:
+        saved = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: {error}: expected the config that a run wrote there; train it again") from None
+    if not isinstance(saved, dict):
+        raise UserError(f"{path}: expected the config that a run wrote there; train it again")
+    _refuse_other_version(saved, path)
+    try:
+        return _config(saved)
+    except (TypeError, AttributeError, KeyError) as error:
+        raise UserError(f"{path}: {error}: the file was changed; train the run again") from None
+
+
+def _refuse_other_version(saved: Mapping[str, Any], path: pathlib.Path) -> None:
+    given = {key for key in flatten(saved) if not key.startswith(tuple(f"{group}." for group in ARGUMENTS))}
+    known = set(TABLE) - set(ARGUMENTS)
+    if given != known:
+        found = next(iter(sorted(given - known)), "")
+        difference = f"it has {found}" if found else f"it lacks {min(known - given)}"
+        raise UserError(
+            f"{path} is by another version of fer_jax ({difference}): use that version, or train the run again"
+        )
+
+
+def _config(saved: Mapping[str, Any]) -> ConfigDict:
+    """`default()` with saved values: lists of JSON are tuples again, and the config is locked."""
+    config = default()
+    for key in TABLE:
+        value = saved
+        for part in key.split("."):
+            value = value[part]
+        if key in ARGUMENTS:
+            get(config, key).update({name: tuple(v) if isinstance(v, list) else v for name, v in value.items()})
+        else:
+            config.update_from_flattened_dict({key: tuple(value) if isinstance(value, list) else value})
+    return config
+
+
+def of_bundle(provenance: Mapping[str, Any]) -> ConfigDict:
+    """The config in a bundle's provenance, of which `data` and `input` have today's keys whatever wrote the bundle.
+
+    The other groups stay as they were written.
+    """
+    config = json.loads(json.dumps(provenance["config"]))
+    data = config["data"]
+    args = data.setdefault("args", {})
+    moved = {"examples": "examples", "votes": "votes", "thin_happy_by": "subsample_happy_by"}
+    for old, new in moved.items():
+        if old in data:
+            args[new] = data.pop(old)
+    steps = ["subsample_happy" if step == "thin_happy" else step for step in data.get("clean", ())]
+    data["clean"] = tuple(steps) + (("drop_leaks",) if data.pop("drop_leaks", False) else ())
+    return ConfigDict(config)
+
+
+def require_inputs(config: ConfigDict, workdir: pathlib.Path) -> None:
+    """UserError for weights and teachers that do not exist: call it before anything is written.
+
+    A run that has a checkpoint in `workdir` goes on from there and needs no weights to start from.
+    """
+    if config.model.pretrained and not _has_checkpoint(pathlib.Path(workdir)):
+        from fer_jax.models import pretrained
+
+        pretrained.refuse_missing(config.model.pretrained, config.model.name)
+    for run in config.teacher.runs:
+        if not (files.expand(run) / FILE).is_file():
+            raise UserError(
+                f"config.teacher.runs has {run!r}, which holds no {FILE}: expected the folder of a finished run; "
+                "train the teacher first"
+            )
+
+
+def _has_checkpoint(workdir: pathlib.Path) -> bool:
+    return any(next(workdir.glob(trace), None) for trace in TRACES)
+
+
+def refuse_other(config: ConfigDict, workdir: pathlib.Path) -> None:
+    """UserError with the differing keys when `workdir` belongs to a run of another config.
+
+    A folder without a checkpoint belongs to nobody.
+    """
+    workdir = pathlib.Path(workdir)
+    if not (workdir / FILE).exists() or not _has_checkpoint(workdir):
+        return
+    old, new = _flat(load(workdir)), _flat(config)
+    differ = [
+        key
+        for key in sorted(old.keys() | new.keys())
+        if not (key in TABLE and TABLE[key].free) and old.get(key) != new.get(key)
+    ]
+    if differ:
+        shown = ", ".join(f"{key} was {old.get(key)!r}, is {new.get(key)!r}" for key in differ)
+        raise UserError(f"{workdir} holds a run of another config: {shown}; use another --workdir or that config")
+
+
+def _flat(config: ConfigDict) -> dict[str, Any]:
+    """Dotted keys with the arguments that were left to their defaults."""
+    flat = flatten(json.loads(config.to_json()))
+    for group, known in (
+        ("data.args", arguments.of_data(config.data)),
+        ("model.args", arguments.of_model(config.model.name)),
+    ):
+        for name, field in known.items():
+            value = get(config, group).get(name, field.default)
+            flat[f"{group}.{name}"] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def without_folders(config: ConfigDict) -> ConfigDict:
+    """A copy with the names of files and folders alone, to be shown or given away."""
+    config = config.copy_and_resolve_references()
+    config.data.path, config.model.pretrained = map(files.name_of, (config.data.path, config.model.pretrained))
+    config.data.cache_dir = ""
+    config.teacher.runs = tuple(map(files.name_of, config.teacher.runs))
+    return config

@@ -1,0 +1,371 @@
+"""The one table of config keys: default, allowed values or range, and meaning.
+
+`configs/default.py`, the checks of `fer_jax.config.rules` and docs/config.md are made from it. Choices that belong to a
+registry are looked up there when they are needed, so that reading a config file imports neither JAX nor TensorFlow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+MAX_INT = 2**31 - 1
+MAX_SIDE = 1024  # pixels
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """One key of a config.
+
+    Attributes:
+      default: its value in `configs/default.py`; its type is the type of every value. A dict holds arguments of a model
+        or a source, whose names and ranges stand with these.
+      doc: one line about its meaning and unit.
+      choices: the allowed values, or of a tuple the allowed elements: a tuple, or a function that looks them up.
+      low, high: the range of a number, or of the numbers of a tuple; both ends are allowed.
+      length: of a tuple, when it is fixed.
+      free: whether a run can be resumed with another value: it changes where the input lies or how fast the run is,
+        but not its result.
+    """
+
+    default: Any
+    doc: str
+    choices: tuple | Callable[[], tuple] = ()
+    low: float = -math.inf
+    high: float = math.inf
+    length: int = 0
+    free: bool = False
+
+    def allowed(self) -> tuple:
+        """The choices, looked up; () where every value in range is allowed."""
+        return self.choices() if callable(self.choices) else self.choices
+
+    def problem(self, value: Any) -> str:
+        """What is wrong with a value, as "is X: expected Y"; "" when it is allowed."""
+        if isinstance(self.default, dict):
+            return "" if isinstance(value, Mapping | ConfigDict) else f"is {value!r}: expected arguments by their names"
+        if not isinstance(self.default, tuple):
+            return self._problem_of_one(value, type(self.default), "is")
+        if not isinstance(value, tuple | list):
+            return f"is {value!r}: expected a list such as {_example(self)}"
+        if self.length and len(value) != self.length:
+            return f"is {value!r}: expected {self.length} values"
+        kind = type(self.default[0]) if self.default else str
+        return next(filter(None, (self._problem_of_one(element, kind, "has") for element in value)), "")
+
+    def _problem_of_one(self, value: Any, kind: type, verb: str) -> str:
+        if not _is_a(value, kind):
+            return f"{verb} {value!r}: expected {NAMES_OF_KINDS[kind]}"
+        if (choices := self.allowed()) and value not in choices:
+            amount = "some" if isinstance(self.default, tuple) else "one"
+            return f"{verb} {value!r}: expected {amount} of {', '.join(map(str, choices))}"
+        if kind in (int, float) and not (self.low <= value <= self.high and abs(value) < math.inf):
+            return f"{verb} {value}: expected {self.range(value)}"
+        return ""
+
+    def range(self, value: float = math.nan) -> str:
+        """The range in words; a limit that only keeps numbers representable is named when `value` is beyond it."""
+        high = self.high if self.high != MAX_INT or value > MAX_INT else math.inf
+        if self.low == -math.inf and high == math.inf:
+            return "a finite number"
+        if high == math.inf:
+            return f"at least {self.low:g}" + (" and finite" if value == math.inf else "")
+        return f"between {_plain(self.low)} and {_plain(high)}"
+
+
+NAMES_OF_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+
+
+def _is_a(value: Any, kind: type) -> bool:
+    if kind is bool or isinstance(value, bool):
+        return kind is bool and isinstance(value, bool)
+    return isinstance(value, int | float if kind is float else kind)
+
+
+def _plain(number: float) -> str:
+    return str(number) if isinstance(number, int) else f"{number:g}"
+
+
+def _example(field: Field) -> str:
+    return ",".join(map(str, field.default or field.allowed()[:2])) or "a,b"
+
+
+# Registries, looked up when a value is checked.
+
+
+def _sources() -> tuple[str, ...]:
+    from fer_jax.data import sources
+
+    return tuple(sources.SOURCES)
+
+
+def _pipelines() -> tuple[str, ...]:
+    from fer_jax.data import pipeline
+
+    return (*pipeline.PIPELINES, "auto")
+
+
+def _splits() -> tuple[str, ...]:
+    from fer_jax.data import splits
+
+    return splits.SPLITS
+
+
+def _folds() -> tuple[str, ...]:
+    from fer_jax.data import splits
+
+    return splits.FOLDS
+
+
+def _cleaning_steps() -> tuple[str, ...]:
+    from fer_jax.data import clean
+
+    return tuple(clean.STEPS)
+
+
+def _scalings() -> tuple[str, ...]:
+    from fer_jax.preprocess import scaling
+
+    return tuple(scaling.SCALINGS)
+
+
+def _resizes() -> tuple[str, ...]:
+    from fer_jax.preprocess import images
+
+    return tuple(images.INTERPOLATIONS)
+
+
+def _models() -> tuple[str, ...]:
+    from fer_jax.models import registry
+
+    return tuple(registry.MODELS)
+
+
+def _tta() -> tuple[str, ...]:
+    from fer_jax.evaluation import tta
+
+    return tta.VIEWS
+
+
+def _optimizers() -> tuple[str, ...]:
+    from fer_jax.training import optim
+
+    return tuple(optim.OPTIMIZERS)
+
+
+def _schedules() -> tuple[str, ...]:
+    from fer_jax.training import optim
+
+    return optim.SCHEDULES
+
+
+def _averagings() -> tuple[str, ...]:
+    from fer_jax.training import optim
+
+    return optim.AVERAGINGS
+
+
+def _launch_apis() -> tuple[str, ...]:
+    from fer_jax.distributed import parallel
+
+    return parallel.APIS
+
+
+SCORES = ("accuracy", "macro_f1", "loss")
+
+
+def _count(default: int, doc: str, low: int = 0, **options: Any) -> Field:
+    return Field(default, doc, low=low, high=MAX_INT, **options)
+
+
+def _amount(default: float, doc: str, low: float = 0.0, **options: Any) -> Field:
+    return Field(default, doc, low=low, **options)
+
+
+def _fraction(default: float, doc: str, **options: Any) -> Field:
+    return Field(default, doc, **{"low": 0, "high": 1, **options})
+
+
+TABLE: dict[str, Field] = {
+    "name": Field("default", "Name of the recipe; the default folder of a run is runs/NAME."),
+    "seed": _count(0, "Seed of everything random: initial weights, order, augmentation, drawn splits."),
+    "seeds": Field(
+        1, "Models trained in one program, with seed, seed + 1, ..., each as if it were alone.", low=1, high=1000
+    ),
+    "epochs": _count(40, "Passes over the training split.", low=1),
+    "batch_size": _count(128, "The global batch: all devices of all hosts together.", low=1),
+    "dtype": Field(
+        "auto", "Type of the computation; auto is bfloat16 on accelerators.", choices=("auto", "float32", "bfloat16")
+    ),
+    "profile": Field(False, "Trace a few steps into the run's folder, for TensorBoard or XProf.", free=True),
+    "data.source": Field("fer2013", "What reads the data: a module of fer_jax/data/sources.", choices=_sources),
+    "data.path": Field("", "The file or folder of the data set.", free=True),
+    "data.args": Field({}, "Arguments of the source and of the cleaning steps, see below."),
+    "data.cache_dir": Field("", "Folder of the cache; empty is the user's cache folder.", free=True),
+    "data.pipeline": Field(
+        "tf",
+        "tf streams, device keeps the whole set on the device, auto chooses. All give the same batches.",
+        choices=_pipelines,
+        free=True,
+    ),
+    "data.split": Field("given", "How the splits are made, see fer_jax/data/splits.py.", choices=_splits),
+    "data.train_split": Field("Training", "Name of the training split."),
+    "data.select_split": Field("PublicTest", "Name of the split that chooses the epoch."),
+    "data.test_split": Field("PrivateTest", "Name of the split that is scored once, after the choice; may be absent."),
+    "data.holdout": Field(
+        0.1, "Fraction of the examples that becomes the select split where the data has none.", low=0.0001, high=0.99
+    ),
+    "data.holdout_test": Field(
+        0.1,
+        "Fraction that becomes the test split where the data has none; 0 makes no test split.",
+        low=0,
+        high=0.99,
+    ),
+    "data.folds": _count(10, "Folds of --mode=crossval.", low=2),
+    "data.fold_by": Field(
+        "auto", "How folds are made; auto is subject where people are known, else stratified.", choices=_folds
+    ),
+    "data.clean": Field((), "Cleaning steps of fer_jax/data/clean.py, in order.", choices=_cleaning_steps),
+    "input.size": Field(48, "Height and width of an image, in pixels.", low=8, high=MAX_SIDE),
+    "input.channels": Field(1, "1 is grey, 3 is RGB, for which grey is repeated.", choices=(1, 3)),
+    "input.crop": Field(
+        0,
+        "Side of the square that the network sees, in pixels: random in training, central in evaluation; "
+        "0 is the whole image.",
+        low=0,
+        high=MAX_SIDE,
+    ),
+    "input.scaling": Field("signed", "Range of the network's input: signed is [-1, 1], unit is [0, 1].", _scalings),
+    "input.resize": Field("area", "How images of another size are brought to input.size.", _resizes),
+    "augment.flip": _fraction(0.5, "Probability of a mirror image."),
+    "augment.rotation": _amount(0.0, "Degrees, uniform in +- rotation.", high=180),
+    "augment.shift": _fraction(0.0, "Fraction of the side, uniform in +- shift, drawn for each axis."),
+    "augment.zoom": _amount(0.0, "Scale, uniform in 1 +- zoom, drawn for each axis.", high=0.9),
+    "augment.interpolation": Field(
+        "bilinear", "Of rotation, shift and zoom; bicubic blurs less.", choices=("bilinear", "bicubic")
+    ),
+    "augment.no_warp_fraction": _fraction(
+        0.0, "Fraction of the training, at its end, without rotation, shift and zoom, whose interpolation blurs."
+    ),
+    "augment.crop_padding": _count(0, "Pixels of edge padding before a random crop back to input.size."),
+    "augment.erase": _fraction(0.0, "Probability of random erasing."),
+    "augment.erase_area": _fraction((0.02, 0.33), "Smallest and largest fraction of the image erased.", length=2),
+    "augment.erase_aspect": Field(
+        (0.3, 3.3), "Smallest and largest height over width of the erased box.", low=0.01, high=100, length=2
+    ),
+    "augment.erase_fill": Field(
+        "noise", "noise draws each pixel uniformly, mean takes the image's mean.", choices=("noise", "mean")
+    ),
+    "augment.brightness": _fraction(0.0, "Added to the image: fraction of the full range, uniform in +- brightness."),
+    "augment.contrast": _fraction(0.0, "Factor about the image's mean, uniform in 1 +- contrast."),
+    "augment.mixup": _amount(0.0, "Parameter of mixup's Beta distribution; 0 is off."),
+    "augment.cutmix": _amount(0.0, "Parameter of CutMix's Beta distribution; 0 is off."),
+    "model.name": Field("mini_xception", "The network: a key of fer_jax.models.registry.", choices=_models),
+    "model.args": Field({}, "The network's own arguments, see below."),
+    "model.pretrained": Field("", "File or bundle of weights to start from, see fer_jax/models/pretrained.py."),
+    "loss.label_smoothing": _fraction(0.0, "Probability taken from the label and spread over all classes.", high=0.99),
+    "loss.logit_adjustment": _amount(0.0, "1 trains for balanced accuracy: rare classes are predicted more often."),
+    "teacher.runs": Field((), "Folders of finished runs with the same labels and input; () is no teacher."),
+    "teacher.weight": _fraction(0.7, "Weight of the teachers' probabilities in the target; the label has the rest."),
+    "teacher.tta": Field("flip", "Views of a face over which a teacher's logits are averaged.", choices=_tta),
+    "teacher.temperature": Field(
+        1.0, "Divides the teachers' logits; above 1 softens their probabilities.", low=0.01, high=100
+    ),
+    "optim.name": Field("adam", "The optimiser.", choices=_optimizers),
+    "optim.learning_rate": _amount(1e-3, "Peak learning rate.", low=1e-12),
+    "optim.schedule": Field(
+        "cosine",
+        "Of the learning rate after the warm-up; plateau lowers it when eval.watch stops improving.",
+        choices=_schedules,
+    ),
+    "optim.warmup_epochs": _amount(0.0, "Epochs of linear warm-up from 0."),
+    "optim.final_fraction": _fraction(0.0, "cosine: learning rate of the last step over the peak."),
+    "optim.decay_rate": _fraction(0.9, "exponential: factor for each epoch."),
+    "optim.plateau_factor": _fraction(0.1, "plateau: factor of each reduction."),
+    "optim.plateau_patience": _count(10, "plateau: evaluations without improvement before a reduction.", low=1),
+    "optim.plateau_floor": _fraction(0.0, "plateau: smallest learning rate over the peak."),
+    "optim.momentum": _fraction(0.9, "sgd: Nesterov momentum."),
+    "optim.weight_decay": _amount(0.0, "Not applied to biases and BatchNorm."),
+    "optim.clip_norm": _amount(0.0, "Largest global norm of the gradient; 0 is off."),
+    "optim.accumulate_steps": _count(1, "Batches whose gradients make one update.", low=1),
+    "optim.trainable_from": Field(
+        "", "Beginning of a layer's name: the layers before it are frozen; empty trains all layers."
+    ),
+    "optim.backbone_learning_rate": _amount(
+        0.0, "Peak for trained layers other than the head; 0 is optim.learning_rate."
+    ),
+    "optim.lookahead_steps": _count(0, "Updates between two updates of Lookahead's slow weights; 0 is off."),
+    "optim.sam_radius": _amount(0.0, "Sharpness-aware minimisation: radius of the ascent step; 0 is off."),
+    "optim.averaging": Field(
+        "none",
+        "Average of the weights that is evaluated in their place: ema is exponential, schedule_free averages instead "
+        "of lowering the learning rate.",
+        choices=_averagings,
+    ),
+    "optim.ema_decay": Field(0.999, "ema: weight of the old average at each step.", low=0.001, high=0.999999),
+    "optim.schedule_free_momentum": Field(
+        0.9, "schedule_free: weight of the average in the point where gradients are taken.", low=0.001, high=0.9999
+    ),
+    "eval.batch_size": _count(512, "Images of one evaluation step.", low=1, free=True),
+    "eval.every_epochs": _count(1, "Epochs between two evaluations.", low=1),
+    "eval.select_by": Field("accuracy", "The score that chooses the best checkpoint.", choices=SCORES),
+    "eval.tta": Field((), "Views by which the final scores are computed too.", choices=_tta),
+    "eval.watch": Field("loss", "The score that early stopping and the plateau schedule watch.", choices=SCORES),
+    "eval.early_stop": _count(0, "Evaluations without improvement before the training ends; 0 is off."),
+    "parallel.api": Field("pmap", "How the step is spread over devices.", choices=_launch_apis, free=True),
+    "parallel.sync_batchnorm": Field(
+        True, "BatchNorm's statistics are those of the global batch, whatever the number of devices."
+    ),
+    "parallel.steps_per_dispatch": _count(
+        32, "Largest number of steps in one dispatch; fewer where an epoch is shorter.", low=1
+    ),
+    "checkpoint.every_epochs": _count(1, "Epochs between checkpoints, besides the best and the last.", 1, free=True),
+    "checkpoint.every_steps": _count(
+        0, "Save at the end of the dispatch that reaches a multiple; 0 is never.", free=True
+    ),
+    "checkpoint.every_minutes": _amount(10.0, "Minutes between checkpoints; 0 is never.", free=True),
+    "checkpoint.keep": _count(2, "Newest checkpoints kept, the best one beside them.", low=1, free=True),
+}
+
+GROUPS = tuple(dict.fromkeys(key.partition(".")[0] for key in TABLE if "." in key))
+ARGUMENTS = ("data.args", "model.args")  # keys that hold what one source, step or network alone understands
+
+
+def default() -> ConfigDict:
+    """A config with every default, locked but for the arguments of sources and networks."""
+    config = ConfigDict()
+    for key, field in TABLE.items():
+        group, _, name = key.rpartition(".")
+        if group and group not in config:
+            config[group] = ConfigDict()
+        (config[group] if group else config)[name] = (
+            ConfigDict(field.default) if isinstance(field.default, dict) else field.default
+        )
+    config.lock()
+    for key in ARGUMENTS:
+        get(config, key).unlock()
+    return config
+
+
+def get(config: ConfigDict, key: str) -> Any:
+    """The value of a dotted key."""
+    for part in key.split("."):
+        config = config[part]
+    return config
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mapping to dotted keys."""
+    return dict(_flat(config, prefix))
+
+
+def _flat(config: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        elif not isinstance(value, Mapping):
+            yield f"{prefix}{key}", value

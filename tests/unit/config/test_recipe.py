@@ -1,0 +1,203 @@
+"""Config files of anybody, from anywhere, and values as they are written on a command line."""
+
+import textwrap
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from configs import default
+from fer_jax import config as configs
+from fer_jax.config import recipe
+from fer_jax.errors import UserError
+
+QUICKSTART = "configs/quickstart.py"
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A function that writes a config file and returns its path."""
+
+    def write(body, name="mine.py"):
+        (path := tmp_path / name).write_text(textwrap.dedent(body))
+        return str(path)
+
+    return write
+
+
+def refusal(argument, *changes):
+    with pytest.raises(UserError) as error:
+        configs.read(argument, changes)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 500
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("eval.tta=flip,ten_crop", ("flip", "ten_crop")),
+        ("eval.tta=flip", ("flip",)),
+        ("eval.tta=('flip',)", ("flip",)),
+        ("eval.tta=(flip, ten_crop)", ("flip", "ten_crop")),
+        ("eval.tta=['flip', 'ten_crop']", ("flip", "ten_crop")),
+        ("eval.tta=", ()),
+        ("eval.tta=()", ()),
+        ("augment.erase_area=0.1,0.2", (0.1, 0.2)),
+        ("augment.erase_area=(0.1, 0.2)", (0.1, 0.2)),
+        ("teacher.runs=runs/a,~/b", ("runs/a", "~/b")),
+        ("profile=true", True),
+        ("profile=False", False),
+        ("parallel.sync_batchnorm=0", False),
+        ("epochs=3", 3),
+        ("optim.learning_rate=1e-2", 0.01),
+        ("augment.rotation=10", 10.0),
+        ("data.path=a=b", "a=b"),
+        ("model.args={'block_features': (8,)}", {"block_features": (8,)}),
+        ("model.args.block_features=8,16", (8, 16)),
+        ("data.args.examples=70", 70),
+    ],
+)
+def test_values_of_a_command_line(text, value):
+    found = configs.get(configs.read(QUICKSTART, [text]), text.partition("=")[0])
+    assert (found.to_dict() if isinstance(value, dict) else found) == value
+    assert type(found) is type(value) or isinstance(value, dict)
+
+
+def test_the_last_value_stands_and_those_of_a_tuple_add_up():
+    config = configs.read(QUICKSTART, ["epochs=3", "eval.tta=flip", "epochs=4", "eval.tta=ten_crop"])
+    assert (config.epochs, config.eval.tta) == (4, ("flip", "ten_crop"))
+
+
+def test_arguments_are_those_of_the_network_that_is_chosen_with_them():
+    config = configs.read("configs/default.py", ["model.args.dropout=0.5", "model.name=vgg"])
+    assert config.model.args.dropout == 0.5
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("optim.lr=1", "the config has no key 'optim.lr': config.optim has name, learning_rate"),
+        ("epoch=3", "the config has no key 'epoch': the nearest is config.epochs"),
+        ("learning_rate=3", "the config has no key 'learning_rate': the nearest is config.optim.learning_rate"),
+        ("optimiser=3", "the config has no key 'optimiser': expected one of name, seed"),
+        ("optim=3", "config.optim is a group of keys, not a value"),
+        ("epochs=x", "config.epochs is 'x': expected a whole number"),
+        ("epochs=2.5", "config.epochs is '2.5': expected a whole number"),
+        ("epochs=", "config.epochs is '': expected a whole number"),
+        ("optim.learning_rate=fast", "config.optim.learning_rate is 'fast': expected a number"),
+        ("optim.learning_rate=nan", "config.optim.learning_rate is nan: expected at least"),
+        ("profile=maybe", "config.profile is 'maybe': expected true or false"),
+        ("augment.erase_area=a,b", "config.augment.erase_area is 'a,b': expected numbers"),
+        ("eval.tta=1,2", "config.eval.tta has 1: expected text"),
+        ("model.args=3", "config.model.args is 3: expected arguments by their names"),
+        ("model.args={", "config.model.args is '{': expected arguments as in"),
+        ("data.drop_leaks=true", 'config.data.drop_leaks is the step "drop_leaks" of config.data.clean now'),
+        ("data.thin_happy_by=5", "config.data.thin_happy_by is config.data.args.subsample_happy_by now"),
+        ("augment.sharp_share=0.2", "config.augment.sharp_share is config.augment.no_warp_fraction now"),
+        ("eval.early_stop_metric=loss", "config.eval.early_stop_metric is config.eval.watch now"),
+        ("teacher.view=flip", "config.teacher.view is config.teacher.tta now"),
+        ("data.clean=thin_happy", 'it is called "subsample_happy" now'),
+        ("optim.schedule=free", "it is config.optim.averaging=schedule_free with config.optim.schedule=constant now"),
+        ("optim.ema_decay=0", "config.optim.averaging=none is off"),
+    ],
+)
+def test_a_wrong_change_is_one_line_with_the_right_one(change, message):
+    assert message in refusal(QUICKSTART, change)
+
+
+@given(st.text(max_size=30), st.text(max_size=30))
+def test_any_change_is_taken_or_refused_in_one_line(key, value):
+    try:
+        recipe.read(QUICKSTART, [f"{key}={value}"])
+    except UserError as error:
+        assert "\n" not in str(error)
+
+
+def test_every_default_written_out_is_the_default():
+    config = default.get_config()
+    texts = []
+    for key, field in configs.TABLE.items():
+        value = field.default
+        texts.append(f"{key}={','.join(map(str, value)) if isinstance(value, tuple) else value}")
+    assert configs.read("configs/default.py", texts) == config
+
+
+def test_a_file_of_the_users_own_in_any_folder(written, tmp_path, monkeypatch):
+    path = written("""
+        from fer_jax.recipes import xception
+        def get_config(variant=""):
+            config = xception.get_config(variant)
+            config.epochs = 1
+            return config
+    """)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert configs.read(path).epochs == 1
+    assert configs.read("mine.py:taught").teacher.runs
+    assert configs.read("~/mine.py").epochs == 1
+    assert configs.read(QUICKSTART).name == "quickstart"  # the project's own are found from everywhere
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("X = 1", "no function get_config: expected get_config(variant='') that returns a config"),
+        ("get_config = 3", "no function get_config"),
+        ("def get_config(): pass", "its get_config returns NoneType: expected a config; end it with `return config`"),
+        ("def get_config(): return 3", "its get_config returns int: expected a config"),
+        ("def get_config(:", "line 1: "),
+        ("\0", "null byte"),
+        ("import nowhere_to_be_found", "mine.py, line 1: ModuleNotFoundError: No module named 'nowhere_to_be_found'"),
+        ("def get_config():\n    return 1 / 0", "mine.py, line 2: ZeroDivisionError: division by zero"),
+        (
+            "from configs import default\ndef get_config():\n    c = default.get_config()\n    c.optim.lr = 0.1",
+            "mine.py, line 4: the config has no key 'optim.lr': config.optim has name, learning_rate",
+        ),
+        (
+            "from configs import default\ndef get_config():\n    c = default.get_config()\n    c.epoch = 1",
+            "mine.py, line 4: the config has no key 'epoch': the nearest is config.epochs",
+        ),
+        (
+            "from configs import default\ndef get_config():\n    c = default.get_config()\n    c.epochs = 'x'",
+            "mine.py, line 4: TypeError: Could not override field 'epochs'",
+        ),
+        (
+            "from ml_collections import ConfigDict\ndef get_config(): return ConfigDict({'epochs': 3})",
+            "the config has no value for 'name': start from configs.default.get_config()",
+        ),
+    ],
+)
+def test_a_file_that_gives_no_config_is_one_line(written, body, message):
+    assert message in refusal(written(body))
+
+
+def test_a_file_that_is_no_config_file(tmp_path):
+    assert refusal("configs/nope.py").startswith("--config: configs/nope.py: No such file or directory")
+    assert "is a folder: expected a file" in refusal(str(tmp_path))
+    (binary := tmp_path / "x.py").write_bytes(b"\x1f\x8b\x08\xff")
+    assert "is no text" in refusal(str(binary))
+
+
+def test_variants(written):
+    assert "the config has no variant 'worst'" in refusal("configs/xception.py:worst")
+    path = written("from configs import default\ndef get_config(): return default.get_config()")
+    assert "takes no variant, and 'best' was given" in refusal(f"{path}:best")
+
+
+def test_changing_a_config_leaves_it_as_it_was():
+    config = default.get_config()
+    other = configs.changed(config, {"epochs": 3, "eval.tta": ["flip"], "model.args.block_features": [8]})
+    assert (other.epochs, other.eval.tta, other.model.args.block_features) == (3, ("flip",), (8,))
+    assert config == default.get_config()
+
+
+def test_a_recipe_is_found_by_its_name():
+    assert configs.read("xception:taught").name == "xception_taught"
+    assert "no recipe is called 'xeption'" in refusal("xeption")
+
+
+def test_the_recipes_have_a_name_that_can_be_imported_everywhere(tmp_path):
+    error = ModuleNotFoundError("No module named 'configs'", name="configs")
+    assert recipe.explain(tmp_path / "mine.py", error).endswith(
+        "mine.py: No module named 'configs': write `from fer_jax.recipes import ...`, which works in any folder"
+    )

@@ -1,0 +1,156 @@
+"""Values that are each allowed and do not go together, and what only a network or a source can refuse."""
+
+import sys
+
+import pytest
+
+from configs import default
+from fer_jax import config as configs
+from fer_jax.errors import UserError
+
+
+def refused(changes, message):
+    with pytest.raises(UserError) as error:
+        configs.changed(default.get_config(), changes)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"optim.name": "adagrad"},
+            "config.optim.name is 'adagrad': expected one of adam, adamw, lion, muon, nadam, radam, sgd",
+        ),
+        ({"data.pipeline": "torch"}, "config.data.pipeline is 'torch': expected one of tf, device, auto"),
+        ({"eval.tta": ("flip", "zoom")}, "config.eval.tta has 'zoom': expected some of flip, ten_crop"),
+        ({"epochs": 0}, "config.epochs is 0: expected at least 1"),
+        ({"augment.flip": 1.5}, "config.augment.flip is 1.5: expected between 0 and 1"),
+        ({"optim.learning_rate": float("nan")}, "config.optim.learning_rate is nan: expected at least"),
+        ({"optim.clip_norm": float("inf")}, "config.optim.clip_norm is inf: expected at least 0 and finite"),
+        ({"optim.backbone_learning_rate": -1.0}, "config.optim.backbone_learning_rate is -1.0: expected at least 0"),
+        ({"input.channels": 2}, "config.input.channels is 2: expected one of 1, 3"),
+        ({"data.source": "imagenet"}, "config.data.source is 'imagenet': expected one of fer2013, ferplus"),
+        ({"data.split": "half"}, "config.data.split is 'half': expected one of given, holdout"),
+        ({"data.fold_by": "age"}, "config.data.fold_by is 'age': expected one of auto, subject"),
+        ({"data.clean": ("polish",)}, "config.data.clean has 'polish': expected some of drop_flat"),
+        ({"data.folds": 1}, "config.data.folds is 1: expected at least 2"),
+        ({"model.name": "resnet50"}, "config.model.name is 'resnet50': expected one of ckplus_model1"),
+        ({"augment.erase_area": (-0.5, 0.1)}, "config.augment.erase_area has -0.5: expected between 0 and 1"),
+        ({"augment.erase_area": (0.5, 1.5)}, "config.augment.erase_area has 1.5: expected between 0 and 1"),
+        ({"augment.erase_area": (0.1,)}, "config.augment.erase_area is (0.1,): expected 2 values"),
+        ({"augment.erase_area": (0.5, 0.1)}, "erase_area is 0.5,0.1: expected the smaller number first; write 0.1,0.5"),
+        ({"augment.erase_aspect": (3.0, 0.3)}, "erase_aspect is 3.0,0.3: expected the smaller number first"),
+        ({"name": ""}, "config.name is '': expected the name of a folder"),
+        ({"name": "../elsewhere"}, "config.name is '../elsewhere': expected the name of a folder, without a slash"),
+        ({"data.test_split": "Training"}, "config.data.train_split is 'Training', the name of the select or test"),
+        ({"data.select_split": ""}, "config.data.select_split is empty"),
+        ({"data.holdout": 0.6, "data.holdout_test": 0.4}, "together they leave nothing to train on"),
+        ({"input.crop": 64}, "config.input.crop is 64 and config.input.size 48: the crop must fit"),
+        ({"input.crop": -4}, "config.input.crop is -4: expected between 0 and 1024"),
+        ({"optim.warmup_epochs": 40.0}, "config.optim.warmup_epochs is 40.0: expected less than the 40"),
+        ({"batch_size": 31, "augment.mixup": 0.2}, "config.batch_size is 31: mixup and cutmix"),
+        ({"augment.no_warp_fraction": 0.2, "eval.early_stop": 10}, "early stopping makes the run length unknown"),
+        ({"seeds": 2, "eval.early_stop": 10}, "models that are trained together end together"),
+        ({"optim.trainable_from": "block4"}, "that would freeze random layers"),
+        ({"optim.trainable_from": "block9", "model.pretrained": "x"}, "block9"),
+        ({"optim.ema_decay": 0.9}, "config.optim.ema_decay is 0.9 and config.optim.averaging 'none': set"),
+    ],
+)
+def test_a_bad_value_is_refused_with_what_was_expected(changes, message):
+    refused(changes, message)
+
+
+FREE = {"optim.averaging": "schedule_free", "optim.schedule": "constant"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"optim.name": "lion"}, "config.optim.name 'lion': expected one of adam, adamw, sgd"),
+        ({"optim.schedule": "cosine"}, "config.optim.schedule 'cosine': set schedule to 'constant'"),
+        ({"optim.accumulate_steps": 2}, "config.optim.accumulate_steps 2: set accumulate_steps to 1"),
+        ({"optim.schedule_free_momentum": 0.0}, "config.optim.schedule_free_momentum is 0.0: expected between"),
+    ],
+)
+def test_what_does_not_go_with_schedule_free_averaging(changes, message):
+    configs.changed(default.get_config(), FREE)
+    refused(FREE | changes, message)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data.args.examples": 100}, "config.data.args has no 'examples': the source fer2013 takes no arguments"),
+        ({"data.args": {"examples": 100}}, "config.data.args has examples: the source fer2013 takes no arguments"),
+        (
+            {"data.clean": ("drop_flat", "subsample_happy"), "data.args": {"happy": 1}},
+            "config.data.args has happy: the source fer2013 with drop_flat, subsample_happy takes subsample_happy_by",
+        ),
+        (
+            {"data.clean": ("subsample_happy",), "data.args.subsample_happy_by": -5},
+            "config.data.args.subsample_happy_by is -5: expected at least 1",
+        ),
+        ({"data.source": "synthetic", "data.args.examples": 69}, "config.data.args.examples is 69: expected between"),
+        ({"model.args.width": 3}, "config.model.args has no 'width': mini_xception takes block_features, enlarge_to"),
+        ({"model.args": {"width": 3}}, "config.model.args has width: mini_xception takes block_features, enlarge_to"),
+        ({"model.args.stem_features": 0}, "config.model.args.stem_features is 0: expected between 1 and"),
+        ({"model.args.block_features": (8, -8)}, "config.model.args.block_features has -8: expected"),
+        ({"model.name": "vgg", "model.args.dropout": 1.0}, "config.model.args.dropout is 1.0: expected between 0"),
+        ({"model.name": "vgg", "model.args.dropout": float("nan")}, "config.model.args.dropout is nan"),
+    ],
+)
+def test_arguments_that_the_source_the_steps_or_the_network_do_not_take(changes, message):
+    refused(changes, message)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model.name": "jaffe_best", "input.size": 16}, "cannot take images of 16 x 16 pixels; the smallest it takes"),
+        ({"model.name": "jaffe_basic", "input.size": 8}, "the smallest it takes are 24 x 24"),
+        ({"model.name": "ckplus_model1", "input.size": 8}, "the smallest it takes are 12 x 12"),
+        ({"model.name": "vgg", "input.size": 8}, "config.input.size is 8: vgg cannot take images of 8 x 8"),
+        ({"model.name": "vgg16", "input.size": 16}, "the smallest it takes are 32 x 32"),
+        ({"model.name": "vgg16", "input.crop": 24}, "config.input.crop is 24: vgg16 cannot take images of 24 x 24"),
+    ],
+)
+def test_a_size_that_a_network_cannot_take_is_refused_with_the_smallest_it_can(changes, message):
+    refused(changes, message)
+
+
+def test_every_network_takes_the_size_that_is_called_its_smallest():
+    from fer_jax.models import registry
+
+    for name in registry.MODELS:
+        config = default.get_config()
+        config.model.name, config.input.size = name, 8
+        try:
+            configs.validate(config)
+        except UserError as error:
+            config.input.size = int(str(error).split()[-1])
+            configs.validate(config)
+
+
+def test_a_config_that_is_not_whole_is_refused():
+    config = default.get_config().unlock()
+    del config.optim.momentum
+    with pytest.raises(UserError, match=r"the config has no value for 'optim\.momentum': start from configs\.default"):
+        configs.validate(config)
+    config = default.get_config().unlock()
+    config.optim.lr = 0.1
+    with pytest.raises(UserError, match=r"the config has no key 'optim\.lr': config\.optim has name, learning_rate"):
+        configs.validate(config)
+
+
+def test_checking_a_config_starts_no_backend():
+    """The processes of a run must meet before any of them touches a device."""
+    code = (
+        "from configs import xception; from fer_jax import config; config.validate(xception.get_config());"
+        "from jax._src import xla_bridge; assert not xla_bridge._backends"
+    )
+    import subprocess
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

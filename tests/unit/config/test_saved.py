@@ -1,0 +1,117 @@
+"""The config in a run's folder and in a bundle, also in those of other versions."""
+
+import json
+
+import pytest
+
+from configs import default, xception
+from fer_jax import config as configs
+from fer_jax.errors import UserError
+
+
+@pytest.fixture
+def workdir(tmp_path):
+    """A folder of a run of the default config that has a checkpoint."""
+    (tmp_path / "checkpoints" / "00000004").mkdir(parents=True)
+    configs.save(default.get_config(), tmp_path)
+    return tmp_path
+
+
+def test_a_config_comes_back_from_its_workdir(tmp_path):
+    config = xception.get_config("taught")
+    config.data.args.anything = (1, 2)
+    configs.save(config, tmp_path)
+    loaded = configs.load(tmp_path)
+    assert loaded == config and loaded.is_locked
+    assert loaded.teacher.runs == ("runs/vgg_small",) and loaded.model.args.block_features == (16, 32, 64, 128)
+
+
+def test_a_workdir_of_another_config_is_refused_with_the_differing_keys(workdir):
+    config = default.get_config()
+    config.optim.learning_rate, config.seed = 0.5, 3
+    config.data.path = "/moved/fer2013.csv"  # may change: it is the same data elsewhere
+    with pytest.raises(UserError) as error:
+        configs.refuse_other(config, workdir)
+    assert "optim.learning_rate was 0.001, is 0.5, seed was 0, is 3" in str(error.value)
+    assert "data.path" not in str(error.value)
+
+
+def test_an_argument_at_its_default_is_the_same_as_none(workdir):
+    config = default.get_config()
+    config.model.args.stem_features = 8
+    configs.refuse_other(config, workdir)
+    config.model.args.block_features = (8, 16)
+    with pytest.raises(UserError, match=r"model\.args\.block_features was \[16, 32, 64, 128\], is \[8, 16\]"):
+        configs.refuse_other(config, workdir)
+
+
+def test_a_folder_without_a_checkpoint_belongs_to_nobody(tmp_path):
+    config = default.get_config()
+    configs.save(config, tmp_path)
+    config.seed = 3
+    configs.refuse_other(config, tmp_path)
+    (tmp_path / "seed_3" / "checkpoints" / "00000004").mkdir(parents=True)
+    with pytest.raises(UserError, match="seed was 0, is 3"):
+        configs.refuse_other(config, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "is no run's folder: it has no config.json"),
+        ("", "Expecting value"),
+        ("{", "expected the config that a run wrote there"),
+        ("[1]", "expected the config that a run wrote there"),
+        ('{"seed": 0, "augment": {"sharp_share": 0.0}}', r"by another version of fer_jax \(it has augment.sharp_share"),
+        ("{}", r"by another version of fer_jax \(it lacks "),
+    ],
+)
+def test_a_folder_without_todays_config(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    with pytest.raises(UserError, match=message) as error:
+        configs.load(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_config_whose_values_were_changed_by_hand(workdir):
+    saved = json.loads((workdir / "config.json").read_text())
+    saved["epochs"] = "many"
+    (workdir / "config.json").write_text(json.dumps(saved))
+    with pytest.raises(UserError, match="the file was changed; train the run again"):
+        configs.load(workdir)
+
+
+def test_the_config_of_an_older_bundle_is_read():
+    data = {"source": "ferplus", "clean": ["thin_happy"], "drop_leaks": True, "examples": 8000, "votes": False}
+    old = {"config": {"data": data | {"thin_happy_by": 7}, "input": {"size": 48}, "optim": {"schedule": "free"}}}
+    config = configs.of_bundle(old)
+    assert config.data.clean == ("subsample_happy", "drop_leaks")
+    assert config.data.args.to_dict() == {"examples": 8000, "votes": False, "subsample_happy_by": 7}
+    assert config.input.size == 48 and "votes" not in config.data
+    assert old["config"]["data"]["clean"] == ["thin_happy"]
+    assert configs.of_bundle({"config": config.to_dict()}) == config
+
+
+def test_weights_and_teachers_must_exist(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = default.get_config()
+    configs.require_inputs(config, tmp_path / "new")
+    config.teacher.runs = ("~/teacher",)
+    with pytest.raises(
+        UserError, match=r"config\.teacher\.runs has '~/teacher', which holds no config\.json: expected"
+    ):
+        configs.require_inputs(config, tmp_path / "new")
+    configs.save(config, tmp_path / "teacher")
+    configs.require_inputs(config, tmp_path / "new")
+    config.model.pretrained = "~/weights.h5"
+    with pytest.raises(UserError, match=r"no weights at .*weights\.h5: expected fer2013_mini_XCEPTION"):
+        configs.require_inputs(config, tmp_path / "new")
+    (tmp_path / "weights.h5").touch()
+    configs.require_inputs(config, tmp_path / "new")
+
+
+def test_a_run_with_a_checkpoint_needs_no_weights_to_start_from(workdir):
+    config = default.get_config()
+    config.model.pretrained = "/gone/weights.h5"
+    configs.require_inputs(config, workdir)
