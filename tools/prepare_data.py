@@ -22,7 +22,7 @@ _PATH = cli.define_path("path", None, "File or folder of the data, in place of c
 
 
 def main(argv: list[str]) -> None:
-    """Load the config's examples, print their number by split and class, and the file they are kept in."""
+    """Load the config's examples, print their number by split and class, and the folder they are kept in."""
     from fer_jax.data import cache, loading
 
     config = _CONFIG.read()
@@ -32,7 +32,11 @@ def main(argv: list[str]) -> None:
     examples = loading.load(config)
     seconds = time.perf_counter() - started
     path = cache.path_of(config.data, config.input)
-    kept = f"kept in {path} ({path.stat().st_size / 1e6:.0f} MB)" if path.exists() else "not kept"
+    kept = (
+        f"kept in {path} ({sum(file.stat().st_size for file in path.iterdir()) / 1e6:.0f} MB)"
+        if path.exists()
+        else "not kept"
+    )
     print(f"{examples.description}\n\n{examples.table()}\n\n{seconds:.1f} s, {kept}")
 
 

@@ -1,7 +1,8 @@
-"""What a source read, kept on disk, so that parsing is done once."""
+"""What a source read, kept on disk as mapped arrays, so that decoding is done once."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import pathlib
@@ -11,58 +12,79 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from fer_jax import files
-from fer_jax.data import sources
+from fer_jax.data import mapped, preparation, sources
 from fer_jax.data.examples import Examples
+from fer_jax.errors import UserError
 
-FORMAT = 2  # of the cache file itself
+FORMAT = 3  # of the cache itself
+MAX_BYTES_IN_MEMORY = 1 << 30  # of the images, that are used without a cache where none can be written
 
 
 def folder(cache_dir: str) -> pathlib.Path:
-    """The folder of cache files: `cache_dir`, or "fer_jax" in the user's cache directory (XDG) when it is empty."""
+    """The folder of the caches: `cache_dir`, or "fer_jax" in the user's cache directory (XDG) when it is empty."""
     if cache_dir:
         return files.expand(cache_dir)
     return files.user_cache()
 
 
 def path_of(data: ConfigDict, input: ConfigDict) -> pathlib.Path:
-    """The cache file of what `config.data.source` would read: its name holds a hash of all that decides the content."""
+    """The cached folder of what `config.data.source` would read.
+
+    Its name holds a hash of all that decides the content, and of the format, so that an older cache is never read.
+    """
     source = sources.find(data.source)
     key = [FORMAT, data.source, source.VERSION, source.fingerprint(data), input.size, input.channels, input.resize]
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
-    return folder(data.cache_dir) / f"{data.source}-{digest}.npz"
+    return folder(data.cache_dir) / f"{data.source}-{digest}"
 
 
 def read(data: ConfigDict, input: ConfigDict) -> Examples:
     """What the source reads, from the cache where it is there and whole, else from the source and then kept.
 
-    The cache file appears whole, so two processes that start together both parse and the second rename wins. A file
-    that does not load (the zip's CRC-32 covers every byte of the arrays) is said in one line and made anew. Where no
-    file can be written the data is used all the same.
+    The images are mapped, see `fer_jax.data.mapped`. A cache that is not what was written is said in one line and made
+    anew. Of several processes one prepares it while the others wait. Where nothing can be written, a set of at most
+    `MAX_BYTES_IN_MEMORY` is used all the same.
+
+    Raises:
+      UserError: what the source raises, and no room for a larger set.
     """
     path = path_of(data, input)
-    if path.exists():
-        try:
-            return _load(path)
-        except Exception as error:  # one flipped byte gives anything from BadZipFile to NotImplementedError
-            logging.warning("%s is damaged (%s): reading the data again", path, error)
-    logging.info("reading %s %s: later runs take it from the cache", data.source, data.path)
-    examples = sources.find(data.source).read(data, input)
+    if (examples := _open(path)) is not None:
+        return examples
+    prepared = None
     try:
-        _save(path, examples)
+        with preparation.turn(path) as partial:
+            if (examples := _open(path)) is not None:
+                return examples
+            logging.info("reading %s %s: later runs take it from the cache", data.source, data.path)
+            prepared = sources.find(data.source).read(data, input)
+            preparation.write(partial, path, prepared)
+            return mapped.open_folder(path)
     except OSError as error:
-        logging.warning("cannot keep the data as %s (%s): set config.data.cache_dir", path, error.strerror)
-    return examples
+        if prepared is None:
+            prepared = sources.find(data.source).read(data, input)
+        return _in_memory(prepared, path, error)
 
 
-def _save(path: pathlib.Path, examples: Examples) -> None:
-    arrays = {name: value for name, value in vars(examples).items() if value is not None}
-    with files.atomic_path(path) as tmp:
-        np.savez(tmp, **arrays)
+def _open(path: pathlib.Path) -> Examples | None:
+    """The cached examples; None where there are none or where they are damaged, which is logged."""
+    if not path.exists():
+        return None
+    try:
+        return mapped.open_folder(path)
+    except mapped.DamagedError as error:
+        logging.warning("%s is damaged (%s): reading the data again", path, error)
+        return None
 
 
-def _load(path: pathlib.Path) -> Examples:
-    with np.load(path, allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files}
-    arrays["label_names"] = tuple(arrays["label_names"].tolist())
-    arrays["description"] = arrays["description"].item()
-    return Examples(**arrays)
+def _in_memory(examples: Examples, path: pathlib.Path, error: OSError) -> Examples:
+    """The examples with their images in memory, for `path` could not be written because of `error`."""
+    reason = f"cannot keep the data as {path} ({error.strerror})"
+    if examples.images.nbytes > MAX_BYTES_IN_MEMORY:
+        raise UserError(
+            f"{reason}, and {examples.images.nbytes / 1e6:.0f} MB are too much for memory: make room, or set "
+            "config.data.cache_dir to a folder on another disk; the next run goes on where this one stopped"
+        )
+    preparation.discard(path)
+    logging.warning("%s: set config.data.cache_dir", reason)
+    return dataclasses.replace(examples, images=np.asarray(examples.images))

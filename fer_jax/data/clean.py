@@ -65,9 +65,9 @@ def steps(examples: Examples, data: ConfigDict, seed: int) -> tuple[Examples, di
 
 def drop_flat(examples: Examples, data: ConfigDict, seed: int) -> Examples:
     """See `steps`."""
-    grey = duplicates.grey(examples.images)
-    fullest = np.array([np.bincount(image.ravel()).max() for image in grey], np.int64)
-    return examples.take(fullest * FLAT_PIXELS_OF <= FLAT_PIXELS * grey[0].size)
+    fullest = np.array([np.bincount(image.ravel()).max() for image in duplicates.each_grey(examples.images)], np.int64)
+    pixels = examples.images.shape[1] * examples.images.shape[2]
+    return examples.take(fullest * FLAT_PIXELS_OF <= FLAT_PIXELS * pixels)
 
 
 def merge_angry_disgust(examples: Examples, data: ConfigDict, seed: int) -> Examples:
@@ -102,7 +102,7 @@ def drop_leaks(examples: Examples, data: ConfigDict, seed: int) -> Examples:
     first = duplicates.first_same(examples.images)
     leaks = train & np.isin(first, first[~train])
     if train.any() and not train.all():
-        pairs, _ = duplicates.near_pairs(examples.images[train], examples.images[~train])
+        pairs, _ = duplicates.near_pairs(examples.take(train).images, examples.take(~train).images)
         leaks[np.flatnonzero(train)[pairs[:, 0]]] = True
     return examples.take(~leaks)
 

@@ -21,7 +21,7 @@ class DevicePipeline:
 
     def __init__(self, examples: Examples, seed: int, batch_size: int, shard: slice):
         """`shard` is this host's part of the global batch."""
-        self.resident: dict[str, np.ndarray] = {"images": examples.images, "targets": examples.targets()}
+        self.resident: dict[str, np.ndarray] = {"images": np.asarray(examples.images), "targets": examples.targets()}
         self._seed, self._batch_size, self._shard, self._examples = seed, batch_size, shard, len(examples)
 
     def feeds(self, step: int, steps: int, chunks: int) -> Iterator[dict[str, np.ndarray]]:

@@ -12,6 +12,9 @@ turned by 3 degrees 87 %; enlarged by 5 % two thirds, by 10 % few.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 
@@ -29,13 +32,26 @@ def grey(images: np.ndarray) -> np.ndarray:
     """uint8 (N, H, W) from uint8 (N, H, W, 1 or 3); colour by ITU-R BT.601 luma."""
     if images.shape[-1] == 1:
         return images[..., 0]
-    return np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images])
+    return np.stack(list(each_grey(images)))
+
+
+def each_grey(images: np.ndarray) -> Iterator[np.ndarray]:
+    """As `grey`, one image (H, W) after the other."""
+    for image in images:
+        yield image[..., 0] if image.shape[-1] == 1 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
 
 
 def first_same(images: np.ndarray) -> np.ndarray:
     """int64 (N,): for each image the index of the first that is equal to the byte, its own where there is none."""
     seen: dict[bytes, int] = {}
-    return np.array([seen.setdefault(image.tobytes(), i) for i, image in enumerate(images)], np.int64)
+    # A digest stands for an image, so that those of a large set need not be kept: 128 bits never collide by chance.
+    return np.array(
+        [
+            seen.setdefault(hashlib.blake2b(image.tobytes(), digest_size=16).digest(), i)
+            for i, image in enumerate(images)
+        ],
+        np.int64,
+    )
 
 
 def near_pairs(images: np.ndarray, others: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -84,12 +100,11 @@ def groups(count: int, pairs: np.ndarray) -> np.ndarray:
 
 
 def _compared(images: np.ndarray) -> np.ndarray:
-    images = grey(images)
-    if images.shape[1:] == (COMPARED_SIZE, COMPARED_SIZE):
-        return np.ascontiguousarray(images)
-    return np.stack(
-        [cv2.resize(image, (COMPARED_SIZE, COMPARED_SIZE), interpolation=cv2.INTER_AREA) for image in images]
-    )
+    side = (COMPARED_SIZE, COMPARED_SIZE)
+    compared = np.empty((len(images), *side), np.uint8)
+    for row, image in zip(compared, each_grey(images), strict=True):
+        row[...] = image if image.shape == side else cv2.resize(image, side, interpolation=cv2.INTER_AREA)
+    return compared
 
 
 def _small(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

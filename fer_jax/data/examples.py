@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fer_jax import labels
+from fer_jax.data import lazy
 from fer_jax.errors import UserError
 
 UNSPLIT = "all"  # the split of every example where a data set has none of its own
@@ -18,7 +19,8 @@ class Examples:
     """Labelled faces of one data set.
 
     Attributes:
-      images: uint8 (N, H, W, C) in 0..255, C is 1 (grey) or 3 (RGB).
+      images: uint8 (N, H, W, C) in 0..255, C is 1 (grey) or 3 (RGB). An array, or `lazy.Images`, which is indexed like
+        one and reads the rows that are asked for: most sets are not in memory, see `fer_jax.data.mapped`.
       labels: int32 (N,), indices into `label_names`.
       split: str (N,), the name of each example's split, such as "Training".
       label_names: the classes in the order of their numbers.
@@ -58,14 +60,14 @@ class Examples:
         return tuple(str(names[i]) for i in np.argsort(first))
 
     def take(self, indices: np.ndarray) -> Examples:
-        """The examples at `indices` (integer or boolean mask (N,)), in that order."""
+        """The examples at `indices` (integer or boolean mask (N,)), in that order, without a copy of their images."""
 
         def rows(value: np.ndarray | None) -> np.ndarray | None:
             return None if value is None else value[indices]
 
         return dataclasses.replace(
             self,
-            images=rows(self.images),
+            images=lazy.take(self.images, indices),
             labels=rows(self.labels),
             split=rows(self.split),
             subjects=rows(self.subjects),

@@ -47,7 +47,7 @@ class Evaluator:
         Args:
           images: uint8 (N, H, W, C), or what `place` made of them, and then `examples` is N.
         """
-        if isinstance(images, np.ndarray):
+        if not isinstance(images, list):
             images, examples = self.place(images), len(images)
         dispatched = [self._predict(variables, part) for part in images]  # all before the first is read
         # (devices, batches, b, classes): a batch is divided over the devices, so batches come before devices.

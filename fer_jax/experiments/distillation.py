@@ -37,7 +37,7 @@ def with_teacher_targets(config: ConfigDict, examples: Examples) -> Examples:
     if not teacher.runs:
         return examples
     training = examples.split == config.data.train_split
-    images = examples.images[training]
+    images = examples.take(training).images
     probabilities = np.mean(
         [
             softmax(_logits(workdir, config, examples.label_names, images) / teacher.temperature, axis=1)

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from fer_jax import config as configs
 from fer_jax import environment
-from fer_jax.data import loading
+from fer_jax.data import lazy, loading
 from fer_jax.data.examples import Examples
 from fer_jax.distributed import cluster
 from fer_jax.errors import UserError
@@ -77,7 +77,7 @@ def _examples_of_all(of_seed: Mapping[int, ConfigDict]) -> Examples:
     examples = loading.load(of_seed[first])
     for seed in others:
         other = loading.load(of_seed[seed])
-        if not (np.array_equal(examples.split, other.split) and np.array_equal(examples.images, other.images)):
+        if not (np.array_equal(examples.split, other.split) and lazy.equal(examples.images, other.images)):
             raise UserError(
                 f"seeds {first} and {seed} draw other examples, by config.data.split, holdout or clean: "
                 "models that are trained together share one set; train one seed after another"

@@ -62,7 +62,7 @@ def measure(path: pathlib.Path, role: str, images: np.ndarray, labelled: Example
     """
     logits = runtimes.logits(runtimes.open_graph(path, role, os.cpu_count()), images)
     timed = runtimes.open_graph(path, role)
-    latency = {n: _latency(timed, np.resize(images, (n, *images.shape[1:]))) for n in BATCHES}
+    latency = {n: _latency(timed, np.resize(images[:n], (n, *images.shape[1:]))) for n in BATCHES}
     return Format(
         role,
         path.name,

@@ -76,7 +76,7 @@ def as_trained(config: ConfigDict, examples: Examples) -> tuple[list[Face], str]
     batch = sampler.indices(config.seed, 0, 1, config.batch_size, len(train_set))[0][:SHOWN]
     first = train_set.take(batch)
     made = jax.jit(lambda *args: training_inputs(config, *args))
-    inputs, targets = map(np.asarray, made(first.images, first.targets(), 0, np.arange(len(batch))))
+    inputs, targets = map(np.asarray, made(np.asarray(first.images), first.targets(), 0, np.arange(len(batch))))
     factor, offset = scaling.factor_and_offset(config.input.scaling)
     words = f"values from {inputs.min():z.2f} to {inputs.max():z.2f}, mean {inputs.mean():z.2f}"
     shown = np.clip(np.round((inputs - offset) / factor), 0, 255).astype(np.uint8)

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from configs.default import get_config
-from fer_jax.data import cache
+from fer_jax.data import cache, preparation
 from fer_jax.data.examples import Examples
 from fer_jax.data.sources import fer2013
+from fer_jax.errors import UserError
 
 
 @pytest.fixture
@@ -98,17 +99,45 @@ def test_another_file_geometry_or_parser_is_another_entry(config, monkeypatch, c
     assert cache.path_of(config.data, config.input) != before
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "foreign"])
-def test_a_damaged_file_is_said_and_made_anew(config, caplog, damage):
+@pytest.mark.parametrize("name", ["images.npy", "labels.npy", "manifest.json"])
+@pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "foreign", "missing"])
+def test_a_damaged_cache_is_said_and_made_anew(config, caplog, name, damage):
     first = read(config)
-    path = cache.path_of(config.data, config.input)
+    folder = cache.path_of(config.data, config.input)
+    path = folder / name
     whole = path.read_bytes()
     flipped = bytearray(whole)
-    flipped[len(whole) // 2] ^= 1  # a pixel
-    path.write_bytes({"empty": b"", "cut": whole[:-100], "flipped": bytes(flipped), "foreign": b"x" * 5000}[damage])
+    flipped[len(whole) // 2] ^= 1  # a pixel, a label
+    if damage == "missing":
+        path.unlink()
+    else:
+        wrong = {"empty": b"", "cut": whole[:-20], "flipped": bytes(flipped), "foreign": b"x" * 5000}[damage]
+        replaced = path.with_suffix(".tmp")  # a new file, as `first` still shows the old one
+        replaced.write_bytes(wrong)
+        replaced.replace(path)
     assert same(first, read(config))
     assert "is damaged" in caplog.text
-    assert path.read_bytes() == whole
+    assert [entry.name for entry in folder.parent.iterdir()] == [folder.name]
+    caplog.clear()
+    assert same(first, read(config))
+    assert "is damaged" not in caplog.text
+
+
+def test_a_file_of_an_older_version_is_not_read(config, monkeypatch):
+    folder = cache.path_of(config.data, config.input)
+    folder.parent.mkdir()
+    old = folder.with_suffix(".npz")
+    old.write_bytes(b"PK")
+    assert len(read(config)) == 2
+    assert old.exists()
+
+
+def test_images_are_mapped_and_selections_copy_none(config):
+    examples = read(config)
+    assert isinstance(examples.images.base, np.memmap) and not examples.images.flags.writeable
+    training = examples.of_split("Training")
+    assert training.images.source is examples.images
+    assert np.shares_memory(training.images[:], examples.images)
 
 
 def test_without_a_place_to_write_the_data_is_used_all_the_same(config, tmp_path, caplog):
@@ -141,3 +170,18 @@ def test_processes_that_start_together_agree(config):
     ]
     assert [process.communicate()[0].strip() for process in processes] == [str([2] * 20)] * 3
     assert len(list(pathlib.Path(config.data.cache_dir).iterdir())) == 1
+
+
+def test_a_set_too_large_for_memory_is_refused_where_it_cannot_be_kept(config, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    config.data.cache_dir = str(tmp_path / "file")
+    monkeypatch.setattr(cache, "MAX_BYTES_IN_MEMORY", 1000)
+    with pytest.raises(UserError, match=r"cannot keep the data as .*: make room, or set config\.data\.cache_dir"):
+        read(config)
+
+
+def test_a_full_disk_is_known_before_anything_is_decoded(config, monkeypatch, caplog):
+    monkeypatch.setattr(preparation, "SPARE_BYTES", 1 << 60)
+    assert len(read(config)) == 2
+    assert "are needed and" in caplog.text or "No space" in caplog.text
+    assert list(pathlib.Path(config.data.cache_dir).iterdir()) == []
