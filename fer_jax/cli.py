@@ -47,6 +47,14 @@ MAX_LINE = 500  # characters of an error or a warning
 HELP_COLUMN = 26  # where the flags' descriptions begin
 _RENAMED: dict[str, str] = {}  # old spellings of this tool's flags
 
+if sys.version_info < (3, 11):  # noqa: UP036 an installer refuses it, a checkout does not
+    print(
+        f"error: fer_jax needs Python 3.11 or newer, this is {sys.version.split()[0]}: make a virtual environment with "
+        "a newer one, such as python3.12 -m venv",
+        file=sys.stderr,
+    )
+    sys.exit(EXIT_USER_ERROR)
+
 
 class Lines(logging.Handler):
     """Log records as plain lines on standard error, above a progress bar if one is shown.
@@ -197,6 +205,19 @@ def missing_extra(error: ModuleNotFoundError) -> str | None:
     return None
 
 
+def missing_library(error: ImportError) -> str | None:
+    """What to install for a library of the system without which a package does not load; None where that is not why."""
+    reason = " ".join(str(error).split())
+    if not any(sign in reason for sign in ("cannot open shared object file", "DLL load failed", "Library not loaded")):
+        return None
+    if error.name != "cv2" and "libGL" not in reason:
+        return f"{error.name or 'a package'} cannot be loaded ({reason}): install the library that it names"
+    return (
+        f"OpenCV cannot be loaded ({reason}): install what it names (on Debian: apt-get install libgl1 libglib2.0-0), "
+        "or opencv-python-headless in place of opencv-python, which opens no window"
+    )
+
+
 def _parse(argv: list[str]) -> list[str]:
     if any(argument in ("-h", "-help", "--help") for argument in argv[1:]):
         print(_help(argv[0]))
@@ -271,6 +292,8 @@ def _exit_code(error: BaseException) -> int | None:
         case UserError():
             return _fail(error)
         case ModuleNotFoundError() if remedy := missing_extra(error):
+            return _fail(remedy)
+        case ImportError() if remedy := missing_library(error):
             return _fail(remedy)
         case Preempted():
             absl_logging.info("%s", error)

@@ -22,6 +22,7 @@ import numpy as np
 from absl import app, flags
 from selenium import webdriver
 
+from fer_jax.preprocess import images
 from tests import serving
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run.", required=True)
@@ -42,7 +43,7 @@ def main(argv: list[str]) -> None:
         with _browser() as browser:
             browser.get(f"file://{pathlib.Path(_WORKDIR.value).absolute()}/report/index.html")
             _save("report", _screenshot(browser, 1100, 1100))
-        cv2.imwrite(str(folder / "people.png"), people[0])
+        images.write(folder / "people.png", people[0])
         subprocess.run(
             [
                 sys.executable,
@@ -56,7 +57,7 @@ def main(argv: list[str]) -> None:
             ],
             check=True,
         )
-        _save("webcam", cv2.imread(str(folder / "webcam.png")))
+        _save("webcam", images.read(folder / "webcam.png")[..., ::-1])
         camera = serving.write_motion_jpeg(folder / "people.mjpeg", people)
         with _server() as address, _browser(camera) as browser:
             browser.get(address)
@@ -113,7 +114,7 @@ def _screenshot(browser: webdriver.Chrome, width: int, height: int) -> np.ndarra
 
 def _save(name: str, image: np.ndarray) -> None:
     path = HERE / f"{name}.webp"
-    cv2.imwrite(str(path), image, [cv2.IMWRITE_WEBP_QUALITY, 80])
+    images.write(path, image, [cv2.IMWRITE_WEBP_QUALITY, 80])
     print(f"{path.relative_to(HERE.parents[1])}: {path.stat().st_size:,} bytes")
 
 

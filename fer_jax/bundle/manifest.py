@@ -202,5 +202,5 @@ def _schema_problem(manifest: Any) -> str | None:
 def _validator() -> Any:
     import jsonschema
 
-    schema = json.loads(pathlib.Path(__file__).with_name("bundle.schema.json").read_text())
+    schema = json.loads(pathlib.Path(__file__).with_name("bundle.schema.json").read_text(encoding="utf-8"))
     return jsonschema.Draft202012Validator(schema)

@@ -35,6 +35,10 @@ def _main() -> None:
         if remedy := cli.missing_extra(error):
             fail(remedy)
         raise
+    except ImportError as error:
+        if remedy := cli.missing_library(error):
+            fail(remedy)
+        raise
 
 
 def module_of(name: str) -> str:

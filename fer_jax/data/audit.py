@@ -14,6 +14,7 @@ import numpy as np
 from fer_jax import files
 from fer_jax.data import duplicates
 from fer_jax.data.examples import Examples
+from fer_jax.preprocess import images
 
 FEW_TONES = 64  # grey values; photographs have more
 MAX_TONE = 0.4  # share of the pixels in one grey value; photographs of faces have less
@@ -129,8 +130,7 @@ def write(result: Audit, examples: Examples, folder: pathlib.Path) -> None:
         tmp.write_text(text(result.summary))
     for name, (order, group) in _sheets(result, examples).items():
         if len(order):
-            with files.atomic_path(folder / f"{name}.png") as tmp:
-                cv2.imwrite(str(tmp), sheet(examples, order, group))
+            images.write(folder / f"{name}.png", sheet(examples, order, group))
 
 
 def text(summary: dict[str, Any]) -> str:

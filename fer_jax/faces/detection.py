@@ -236,7 +236,7 @@ def _slope(left: Any, right: Any) -> float:
 
 def _cascade(file: str) -> Any:
     """A cv2.CascadeClassifier of a file that opencv-python carries, read from memory as YuNet's model is."""
-    remedy = "install opencv-python below 5, or use the detector yunet"
+    remedy = "install opencv-python below 5, or use the detector yunet, which `fer-jax detector yunet` fetches"
     if not hasattr(cv2, "CascadeClassifier"):
         raise UserError(f"OpenCV {cv2.__version__} has no Haar cascades any more: {remedy}")
     try:

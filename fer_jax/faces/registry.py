@@ -5,6 +5,7 @@ The crop policies of `fer_jax.faces.cropping.CROP` have the same names.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -112,5 +113,8 @@ def find_model() -> str:
         if not pathlib.Path(named).is_file():
             raise UserError(f"{YUNET_VARIABLE} is {named}, no file: give the path of {YUNET_FILE}, or unset it")
         return named
-    candidates = (pathlib.Path(YUNET_FILE), files.user_cache() / YUNET_FILE)
-    return next((str(path) for path in candidates if path.is_file()), "")
+    for path in (pathlib.Path(YUNET_FILE), files.user_cache() / YUNET_FILE):
+        with contextlib.suppress(PermissionError):  # of a folder on the way
+            if path.is_file():
+                return str(path)
+    return ""

@@ -6,6 +6,7 @@ import time
 
 import scipy.optimize  # noqa: F401 the tracker would import it when two faces first compete, which takes a second
 
+from fer_jax.errors import UserError
 from fer_jax.faces import cropping, registry
 from fer_jax.faces.detection import Detector
 from fer_jax.serve.analysis import Analyser, FrameResult
@@ -63,12 +64,20 @@ class Session:
 def detectors(classifier: Classifier, detector_model: str = "") -> tuple[str, ...]:
     """Names of the detectors that clients may choose, the first one to begin with.
 
-    UserError when the bundle has a crop policy for none that needs one, or YuNet's file is not usable.
+    A detector that cannot be had is left out, such as Haar's cascade in OpenCV 5. UserError when the first one cannot:
+    YuNet's file is not usable, or the bundle has no crop policy for it.
     """
     first = registry.default(detector_model)
     known = [name for name, entry in registry.DETECTORS.items() if not entry.needs_model or name == first]
     names = sorted(known, key=lambda name: (not registry.DETECTORS[name].searches, name != first))
+    usable = []
     for name in names:
-        registry.create(name, detector_model)
-        cropping.CropPolicy.of(classifier.bundle.crop, name)
-    return tuple(names)
+        try:
+            registry.create(name, detector_model)
+            cropping.CropPolicy.of(classifier.bundle.crop, name)
+        except UserError:
+            if name == first:
+                raise
+        else:
+            usable.append(name)
+    return tuple(usable)

@@ -37,6 +37,45 @@ def run(tmp_path, work, *arguments, **options):
 
 
 @pytest.mark.parametrize(
+    "reason",
+    [
+        "libGL.so.1: cannot open shared object file: No such file or directory",
+        "DLL load failed while importing cv2: The specified module could not be found.",
+        "dlopen(cv2.abi3.so, 0x0002): Library not loaded: libavcodec.dylib\n  Referenced from: cv2",
+    ],
+)
+@pytest.mark.parametrize("tool", ["webcam", "extract_faces", "web"])
+def test_a_missing_library_of_the_system(tmp_path, tool, reason):
+    """As on servers without a screen: a cv2 that does not load takes the place of the real one."""
+    (tmp_path / "cv2.py").write_text(f"raise ImportError({reason!r}, name='cv2')")
+    flags = ["--source=.", f"--out={tmp_path}/out"] if tool == "extract_faces" else []
+    done = subprocess.run(
+        [sys.executable, "-m", f"tools.{tool}", *flags],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join((str(tmp_path), os.environ.get("PYTHONPATH", "")))},
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: OpenCV cannot be loaded (")
+    assert "apt-get install libgl1 libglib2.0-0" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_import_error_of_another_kind_is_a_defect():
+    assert cli._exit_code(ImportError("cannot import name 'a' from 'b'", name="b")) is None
+
+
+def test_a_python_that_is_too_old(tmp_path):
+    code = "import sys; sys.version_info = (3, 10, 13); sys.version = '3.10.13 (main)'; import fer_jax.cli"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        "error: fer_jax needs Python 3.11 or newer, this is 3.10.13: make a virtual environment"
+    )
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
     ("error", "code", "words"),
     [
         (UserError("no such thing: take another"), 2, "error: no such thing: take another"),

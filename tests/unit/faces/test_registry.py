@@ -34,6 +34,14 @@ def test_yunet_is_the_default_where_its_file_is(tmp_path):
     assert registry.find_model() == registry.YUNET_FILE
 
 
+def test_a_cache_that_may_not_be_looked_into_has_no_file(monkeypatch):
+    def refused(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("pathlib.Path.is_file", refused)
+    assert registry.default() == "haar"
+
+
 def test_pictures_are_searched_with_more_pixels_and_more_care():
     moving, still, own = (registry.create("haar", **how) for how in ({}, {"still": True}, {"search_side": 77}))
     assert (moving._side, still._side, own._side) == (320, 960, 77)

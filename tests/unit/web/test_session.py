@@ -64,6 +64,13 @@ def test_detectors_that_can_be_offered(classifier, tmp_path):
         detectors(Classifier(serving.write_bundle(tmp_path / "bundle", crop=crop)))
 
 
+def test_an_opencv_5_offers_yunet_alone(classifier, yunet_model, monkeypatch):
+    monkeypatch.delattr("cv2.CascadeClassifier")
+    assert detectors(classifier, str(yunet_model)) == ("yunet", "none")
+    with pytest.raises(UserError, match="has no Haar cascades any more"):
+        detectors(classifier)
+
+
 def test_yunet_comes_first_where_there_is_one(classifier, real_data):
     assert detectors(classifier, str(real_data / "models" / "face_detection_yunet_2023mar.onnx")) == (
         "yunet",
