@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import pathlib
 from collections.abc import Sequence
 
@@ -10,6 +11,7 @@ import cv2
 import numpy as np
 
 from fer_jax import labels
+from fer_jax.data.examples import Examples
 from fer_jax.data.sources import jaffe, synthetic
 
 
@@ -19,6 +21,11 @@ def faces(names: Sequence[str], size: int, seed: int = 0) -> np.ndarray:
     return synthetic.draw(
         [labels.FER2013.index("neutral" if name == "contempt" else name) for name in canonical], size, seed=seed
     )[..., 0]
+
+
+def in_memory(examples: Examples) -> Examples:
+    """The examples with their images decoded."""
+    return dataclasses.replace(examples, images=np.asarray(examples.images))
 
 
 def write_fer2013(

@@ -7,6 +7,7 @@ asked for, and `numpy.asarray` gives all of them.
 from __future__ import annotations
 
 import abc
+import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
@@ -25,9 +26,9 @@ class UnreadableError(UserError):
 
     def __init__(self, problems: list[str]):
         self.problems = problems
-        others = "".join(f"; {problem.partition(': ')[0]}" for problem in problems[1:SHOWN])
+        names = ", ".join(pathlib.PurePath(problem.partition(": ")[0]).name for problem in problems[1:SHOWN])
         more = f" and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-        count = f"; {len(problems) - 1} others cannot be read either{others}{more}" if len(problems) > 1 else ""
+        count = f"; {len(problems) - 1} others cannot be read either: {names}{more}" if len(problems) > 1 else ""
         super().__init__(problems[0] + count)
 
 
@@ -59,6 +60,8 @@ class Images(abc.ABC):
         if isinstance(key, tuple):
             if key and isinstance(key[0], (slice, list, np.ndarray)):
                 return self[key[0]][(slice(None), *key[1:])]
+            if key and isinstance(key[0], (int, np.integer)):
+                return self[key[0]][key[1:]]
             return np.asarray(self)[key]
         if isinstance(key, (int, np.integer)):
             return self.read(np.arange(len(self))[[key]])[0]
@@ -134,6 +137,34 @@ class Decoded(Images):
                 problems.append(str(error))
         if problems:
             raise UnreadableError(problems)
+        return fitted
+
+
+class Streamed(Images):
+    """Images that come one after the other, and are read in that order: going back begins anew."""
+
+    def __init__(self, count: int, stream: Callable[[], Iterator[np.ndarray]], input: images.Geometry):
+        """Nothing is read yet.
+
+        Args:
+          count: how many there are.
+          stream: gives all of them in order, uint8 of any size as `preprocess.images.fit` takes it.
+          input: what the images are fitted to.
+        """
+        self.shape = (count, input.size, input.size, input.channels)
+        self._stream, self._input = stream, input
+        self._running, self._next = stream(), 0
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """See `Images`; one thread at a time."""
+        fitted = np.empty((len(rows), *self.shape[1:]), np.uint8)
+        for row, number in zip(fitted, rows, strict=True):
+            if number < self._next:
+                self._running, self._next = self._stream(), 0
+            for _ in range(int(number) - self._next):
+                next(self._running)
+            row[...] = images.fit(next(self._running), self._input)
+            self._next = int(number) + 1
         return fitted
 
 

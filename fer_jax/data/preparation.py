@@ -120,7 +120,7 @@ def _write_images(folder: pathlib.Path, images: np.ndarray | Images) -> list[int
         (folder / mapped.IMAGES).open("r+b") as file,
         (folder / JOURNAL).open("a") as journal,
         _bar(shape[0], sum(bounds[block][1] - bounds[block][0] for block in done)) as bar,
-        _pool() as pool,
+        _pool(1 if isinstance(images, lazy.Streamed) else len(os.sched_getaffinity(0))) as pool,
     ):
         for future in futures.as_completed([pool.submit(write_block, block) for block in missing]):
             try:
@@ -174,9 +174,9 @@ def _write_at(file: int, content: memoryview, place: int) -> None:
         content, place = content[written:], place + written
 
 
-def _pool() -> contextlib.AbstractContextManager[futures.ThreadPoolExecutor]:
-    """A thread for each core; after an error or an interrupt what has not begun is not done."""
-    pool = futures.ThreadPoolExecutor(len(os.sched_getaffinity(0)), "prepare")
+def _pool(threads: int) -> contextlib.AbstractContextManager[futures.ThreadPoolExecutor]:
+    """Threads; after an error or an interrupt what has not begun is not done."""
+    pool = futures.ThreadPoolExecutor(threads, "prepare")
 
     @contextlib.contextmanager
     def ending() -> Iterator[futures.ThreadPoolExecutor]:

@@ -20,7 +20,6 @@ HEIC_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"mif1"))  # of ISO
 
 # What systems leave in folders of images, in lower case, besides hidden files such as .DS_Store and AppleDouble's
 LEFT_BY_SYSTEMS = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "$recycle.bin"))
-SHOWN = 10  # files that an error names
 
 
 class Geometry(Protocol):
@@ -118,27 +117,6 @@ def fit(image: np.ndarray, input: Geometry) -> np.ndarray:
         image = cv2.resize(image, (input.size, input.size), interpolation=INTERPOLATIONS[input.resize])
     image = image.reshape(input.size, input.size, -1)
     return np.repeat(image, input.channels, axis=-1) if image.shape[-1] == 1 else image
-
-
-def fit_files(paths: Sequence[pathlib.Path], input: Geometry) -> np.ndarray:
-    """Read and fit image files: uint8 (len(paths), input.size, input.size, input.channels).
-
-    Raises UserError for those that cannot be read, all of them at once: the first says why, `SHOWN` are named.
-    """
-    fitted = np.empty((len(paths), input.size, input.size, input.channels), np.uint8)
-    unreadable: list[tuple[pathlib.Path, UserError]] = []
-    for row, path in zip(fitted, paths, strict=True):
-        try:
-            row[...] = fit(read(path), input)
-        except UserError as error:
-            unreadable.append((path, error))
-    if len(unreadable) > 1:
-        names = ", ".join(path.name for path, _ in unreadable[1:SHOWN])
-        more = f" and {len(unreadable) - SHOWN} more" if len(unreadable) > SHOWN else ""
-        raise UserError(f"{unreadable[0][1]}; {len(unreadable) - 1} others cannot be read either: {names}{more}")
-    if unreadable:
-        raise unreadable[0][1]
-    return fitted
 
 
 def fit_all(images: Iterable[np.ndarray], count: int, input: Geometry) -> np.ndarray:

@@ -8,10 +8,9 @@ A source module has
     def read(data: ConfigDict, input: ConfigDict) -> Examples
         Everything there is to read at `data.path` (`config.data`), in an order that does not depend on the file
         system, with images already brought to uint8 (N, input.size, input.size, input.channels) by
-        `fer_jax.preprocess.images`. Raises UserError for whatever is wrong with the files.
-
-    ARGUMENTS: dict[str, Argument]
-        What `config.data.args` may hold for it, where it takes arguments (`fer_jax.data.arguments`).
+        `fer_jax.preprocess.images`. Images of files are `lazy.Decoded` (`lazy.of_files`), or `lazy.Streamed` where they
+        come in one order only: `fer_jax.data.preparation` decodes them, and only then those that cannot be read are
+        found. Raises UserError for whatever else is wrong with the files.
 
     def fingerprint(data: ConfigDict) -> list
         What, besides `VERSION` and the input geometry, decides what `read` returns, as JSON values: paths, sizes and

@@ -22,6 +22,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from fer_jax import files, labels
+from fer_jax.data import lazy
 from fer_jax.data.examples import UNSPLIT, Examples
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
@@ -52,12 +53,11 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
     """
     listing, skipped = _listing(data)
     paths, numbers, people = zip(*listing, strict=True)
-    faces = images.fit_files(paths, input)
     description = f"CK+: {len(paths)} images of {len(set(people))} people from {files.name_of(data.path)}"
     if skipped:
         description += f"; {skipped} sequences without a label are skipped"
     return Examples(
-        images=faces,
+        images=lazy.of_files(paths, input),
         labels=np.array(numbers, np.int32),
         split=np.full(len(paths), UNSPLIT),
         label_names=labels.CKPLUS,

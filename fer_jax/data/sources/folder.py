@@ -18,6 +18,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from fer_jax import files, labels
+from fer_jax.data import lazy
 from fer_jax.data.examples import UNSPLIT, Examples
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
@@ -58,9 +59,8 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
     """
     names, listing = _listing(data)
     splits, numbers, paths = zip(*listing, strict=True)
-    faces = images.fit_files(paths, input)
     return Examples(
-        images=faces,
+        images=lazy.of_files(paths, input),
         labels=np.array(numbers, np.int32),
         split=np.array(splits),
         label_names=names,

@@ -12,6 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fer_jax import files, labels
+from fer_jax.data import lazy
 from fer_jax.data.examples import UNSPLIT, Examples
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
@@ -39,9 +40,8 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
     paths = _files(data)
     names = [_parse(path) for path in paths]
     subjects = np.array([person for person, _ in names])
-    faces = images.fit_files(paths, input)
     return Examples(
-        images=faces,
+        images=lazy.of_files(paths, input),
         labels=np.array([labels.JAFFE.index(name) for _, name in names], np.int32),
         split=np.full(len(paths), UNSPLIT),
         label_names=labels.JAFFE,

@@ -6,15 +6,16 @@ The only source that needs TensorFlow, which is imported when the data is first 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from fer_jax import files
+from fer_jax.data import lazy
 from fer_jax.data.examples import UNSPLIT, Examples
 from fer_jax.errors import UserError
-from fer_jax.preprocess import images
 
 if TYPE_CHECKING:
     from tensorflow_datasets.core import DatasetBuilder
@@ -31,7 +32,7 @@ def fingerprint(data: ConfigDict) -> list:
 
 
 def read(data: ConfigDict, input: ConfigDict) -> Examples:
-    """All splits of the data set, each in the order TFDS reads its files in.
+    """All splits of the data set, each in the order TFDS reads its files in, which are read twice: first the labels.
 
     train, validation and test become `data.train_split`, `data.select_split` and `data.test_split`, other splits keep
     their names, and a single split is `examples.UNSPLIT`. TFDS downloads and prepares what is not there yet, in
@@ -42,22 +43,28 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
 
     builder = _prepared(data)
     image_key, label_key = _keys(builder)
-    faces, labels, splits = [], [], []
+    labels, splits = [], []
     for name in builder.info.splits:
         split = UNSPLIT if len(builder.info.splits) == 1 else data[ROLES[name]] if name in ROLES else name
-        for example in tensorflow_datasets.as_numpy(builder.as_dataset(split=name)):
-            if example[label_key] >= 0:  # TFDS numbers what has no label -1
-                faces.append(images.fit(example[image_key][..., :3], input))
-                labels.append(example[label_key])
-                splits.append(split)
-    if not faces:
+        undecoded = builder.as_dataset(split=name, decoders={image_key: tensorflow_datasets.decode.SkipDecoding()})
+        numbers = [example[label_key] for example in tensorflow_datasets.as_numpy(undecoded)]
+        labels += [number for number in numbers if number >= 0]  # TFDS numbers what has no label -1
+        splits += [split] * sum(number >= 0 for number in numbers)
+
+    def stream() -> Iterator[np.ndarray]:
+        for name in builder.info.splits:
+            for example in tensorflow_datasets.as_numpy(builder.as_dataset(split=name)):
+                if example[label_key] >= 0:
+                    yield example[image_key][..., :3]
+
+    if not labels:
         raise UserError(f"TFDS {builder.info.full_name} has no labelled images: choose another data set")
     return Examples(
-        images=np.stack(faces),
+        images=cast(np.ndarray, lazy.Streamed(len(labels), stream, input)),
         labels=np.array(labels, np.int32),
         split=np.array(splits),
         label_names=tuple(builder.info.features[label_key].names),
-        description=f"TFDS {builder.info.full_name}: {len(faces)} images",
+        description=f"TFDS {builder.info.full_name}: {len(labels)} images",
     )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fer_jax.data import lazy
-from fer_jax.data.lazy import Decoded, Selection, UnreadableError
+from fer_jax.data.lazy import Decoded, Selection, Streamed, UnreadableError
 from fer_jax.errors import UserError
 from fer_jax.recipes import default
 
@@ -112,10 +112,25 @@ def test_decoded_images_are_fitted():
 def test_all_that_cannot_be_read_are_named_up_to_ten():
     with pytest.raises(UnreadableError) as caught:
         decoded(range(5, 18))[:]
-    assert str(caught.value).startswith("5.png: not an image: remove it; 12 others cannot be read either; 6.png; 7.png")
+    assert str(caught.value).startswith("5.png: not an image: remove it; 12 others cannot be read either: 6.png, 7.png")
     assert str(caught.value).endswith("14.png and 3 more")
     with pytest.raises(UnreadableError, match=r"^7.png: not an image: remove it$"):
         decoded([7])[:]
+
+
+def test_streamed_images_go_on_and_begin_anew():
+    begun = []
+
+    def stream():
+        begun.append(True)
+        return (np.full((4, 4), number, np.uint8) for number in range(20))
+
+    config = default.get_config()
+    config.input.size = 4
+    images = Streamed(20, stream, config.input)
+    assert images[2:5][:, 0, 0, 0].tolist() == [2, 3, 4]
+    assert images[9, 0, 0, 0] == 9 and len(begun) == 1
+    assert np.asarray(images)[:, 0, 0, 0].tolist() == list(range(20)) and len(begun) == 2
 
 
 def test_a_selection_of_decoded_images_decodes_only_those():

@@ -100,7 +100,7 @@ def test_all_unreadable_images_are_named_and_nothing_is_left(tmp_path):
             raise UserError(f"{number:02}.png: not an image: remove it")
         return plain(number)
 
-    with pytest.raises(UserError, match=r"03.png: .*; 2 others cannot be read either; 23.png; 43.png"):
+    with pytest.raises(UserError, match=r"03.png: .*; 2 others cannot be read either: 23.png, 43.png"):
         prepare(tmp_path / "set", make(decode))
     assert list(tmp_path.iterdir()) == []
 

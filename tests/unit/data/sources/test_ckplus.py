@@ -19,7 +19,7 @@ def config_of(root):
 
 def read(root):
     config = config_of(root)
-    return ckplus.read(config.data, config.input)
+    return datasets.in_memory(ckplus.read(config.data, config.input))
 
 
 @pytest.mark.parametrize("layout", ["folders", "original"])

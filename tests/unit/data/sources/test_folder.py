@@ -7,6 +7,7 @@ import pytest
 from configs.default import get_config
 from fer_jax.data.sources import folder
 from fer_jax.errors import UserError
+from tests import datasets
 
 
 def draw(root, *names, size=48):
@@ -21,7 +22,7 @@ def read(root, size=48):
     config = get_config()
     config.data.path = str(root)
     config.input.size = size
-    return folder.read(config.data, config.input)
+    return datasets.in_memory(folder.read(config.data, config.input))
 
 
 def test_classes_are_the_sorted_names_of_the_folders(tmp_path):

@@ -21,7 +21,7 @@ def config_of(root, size=64, channels=1):
 
 def read(root, **geometry):
     config = config_of(root, **geometry)
-    return jaffe.read(config.data, config.input)
+    return datasets.in_memory(jaffe.read(config.data, config.input))
 
 
 def test_person_and_expression_come_from_the_name(tmp_path):
