@@ -14,8 +14,8 @@ from fer_jax.errors import UserError
 SHOWN_SHARE = 0.01  # of a profile: smaller operations are added up
 
 
-def of_records(folder: pathlib.Path) -> str:
-    """Markdown, from a folder of records:
+def of_records(folder: pathlib.Path, kind: str = "performance") -> str:
+    """Markdown of the page "performance" or "accelerators", from a folder of records:
 
     `*.jsonl` have a record of `python -m tools.benchmark` a line, of which the last of a command counts on each
     device; `pending.json` is a list of {"what", "bar", "command"}, and says what is measured on a GPU.
@@ -51,8 +51,10 @@ def of_records(folder: pathlib.Path) -> str:
         "range": _range,
         "percent": lambda share: f"{100 * share:.1f} %",
         "shares": _shares,
+        "millions": lambda count: f"{count / 1e6:.2f} M",
+        "mebibytes": lambda size: f"{size / 2**20:,.0f} MiB",
     }
-    return environment.get_template("page.md").render(
+    return environment.get_template(f"{kind}.md").render(
         records=by_kind,
         machines=sorted({_machine(record) for record in kept}),
         accelerator=[
@@ -64,7 +66,9 @@ def of_records(folder: pathlib.Path) -> str:
 def _which(record: Mapping[str, Any]) -> str:
     """What tells the records of one command apart."""
     return ", ".join(
-        str(record[key]) for key in ("op", "pipeline", "cache", "fixed", "devices", "model") if key in record
+        str(record[key])
+        for key in ("op", "pipeline", "cache", "fixed", "devices", "model", "api", "implementation")
+        if key in record
     )
 
 

@@ -26,6 +26,13 @@ def stamp() -> dict[str, Any]:
     }
 
 
+def keep(path: pathlib.Path, line: str) -> None:
+    """Add one line of JSON to a file of records."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write(line + "\n")
+
+
 def processor() -> str:
     """The processor's own name, where the system tells it."""
     described = pathlib.Path("/proc/cpuinfo")

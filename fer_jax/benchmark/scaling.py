@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import re
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -13,12 +11,10 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from fer_jax.benchmark import programs
 from fer_jax.data.examples import Examples
 from fer_jax.training import setup
 from fer_jax.training.program import TrainProgram
-
-SHAPE = re.compile(r"\b(pred|bf16|[fsu](?:8|16|32|64))\[([\d,]*)\]")
-BYTES = {"pred": 1, "bf16": 2}
 
 
 def measure(
@@ -112,16 +108,4 @@ class Chunk:
 
 def all_reduces(compiled_text: str) -> list[int]:
     """Bytes of each all-reduce in an optimised program; inside a loop, of one turn."""
-    sizes = []
-    for line in compiled_text.splitlines():
-        found = re.search(r" = (.*?) all-reduce(?:-start)?\(", line)
-        if found:
-            # "(f32[8]{0}, /*index=5*/f32[3,3,1,8]{3,2,1,0})": the numbers in braces are layouts.
-            shapes = SHAPE.findall(re.sub(r"\{[^}]*\}", "", found[1]))
-            sizes.append(
-                sum(
-                    math.prod(map(int, filter(None, dims.split(",")))) * (BYTES.get(kind) or int(kind[1:]) // 8)
-                    for kind, dims in shapes
-                )
-            )
-    return sizes
+    return [operation.bytes for operation in programs.operations(compiled_text) if operation.kind == "all-reduce"]

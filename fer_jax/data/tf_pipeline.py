@@ -6,7 +6,9 @@ Every thread copies its own rows of a chunk, so that the order of reading decide
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from concurrent import futures
 from types import ModuleType
@@ -21,6 +23,7 @@ from fer_jax.data.examples import Examples
 PREFETCHED_CHUNKS = 2
 LARGE_CHUNK = 64 << 20  # bytes above which only one chunk is prefetched
 MAX_THREADS = 16
+_import_lock = threading.Lock()
 
 
 class TfPipeline:
@@ -36,6 +39,8 @@ class TfPipeline:
         """`shard` is this host's part of the global batch: only its rows are read."""
         self._images, self._targets = examples.images, examples.targets()
         self._seed, self._batch_size, self._shard = seed, batch_size, shard
+        # Its two seconds pass while the step is set up and compiled, for which Python's lock is free.
+        threading.Thread(target=_import_ahead, name="import of TensorFlow").start()
 
     def feeds(self, step: int, steps: int, chunks: int) -> Iterator[dict[str, np.ndarray]]:
         """One feed a chunk of `steps` steps, from `step` on.
@@ -89,12 +94,18 @@ def _tensorflow() -> ModuleType:
     It looks for the Keras it was told to use, and does without where there is none; afterwards it is told nothing.
     """
     name = "TF_USE_LEGACY_KERAS"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
-    try:
-        import tensorflow
-    finally:
-        del os.environ[name]
-        if before is not None:
-            os.environ[name] = before
+    with _import_lock:
+        before = os.environ.get(name)
+        os.environ[name] = "1"
+        try:
+            import tensorflow
+        finally:
+            del os.environ[name]
+            if before is not None:
+                os.environ[name] = before
     return tensorflow
+
+
+def _import_ahead() -> None:
+    with contextlib.suppress(ImportError):  # raised again where TensorFlow is needed
+        _tensorflow()

@@ -71,9 +71,17 @@ def test_time_to_an_accuracy(command):
 
 
 def test_what_cannot_be_measured_is_one_line(command):
-    done = command("tools.benchmark", "speed", check=False)
+    done = command("tools.benchmark", "stepp", check=False)
     assert done.returncode == 2
     assert done.stderr == (
-        "error: 'speed' cannot be measured: expected step, compare, scaling, seeds, input, profile, "
-        "ops, startup, time-to-accuracy, serve\n"
+        "error: 'stepp' cannot be measured: expected step, compare, scaling, seeds, input, profile, ops, startup, "
+        "time-to-accuracy, serve, aot, check, first-gpu (did you mean 'step'?)\n"
     )
+
+
+def test_a_subcommand_has_its_own_flags(command):
+    done = command("tools.benchmark", "scaling", "--peer=x", check=False)
+    assert done.returncode == 2
+    assert "'peer'" in done.stderr and len(done.stderr.splitlines()) == 1
+    shown = command("tools.benchmark", "aot", "--help").stdout
+    assert "--batch-per-device" in shown and "--detector-model" not in shown

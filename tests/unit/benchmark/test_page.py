@@ -33,10 +33,17 @@ def record(ratio, command=COMMAND, device="1 x cpu"):
     )
 
 
-def test_the_page_on_disk_is_the_one_the_records_make():
-    expected = page.of_records(REPOSITORY / "docs/records/performance")
-    found = (REPOSITORY / "docs/performance.md").read_text()
-    assert found == expected, "python -m tools.benchmark page writes it anew"
+@pytest.mark.parametrize("kind", ["performance", "accelerators"])
+def test_the_page_on_disk_is_the_one_the_records_make(kind):
+    expected = page.of_records(REPOSITORY / "docs/records" / kind, kind)
+    found = (REPOSITORY / "docs" / f"{kind}.md").read_text()
+    assert found == expected, f"python -m tools.benchmark page --kind={kind} writes it anew"
+
+
+def test_estimates_are_called_estimates():
+    text = (REPOSITORY / "docs/accelerators.md").read_text()
+    assert "**Nothing here\nwas measured on a device.**" in text
+    assert "| xception_best, muon | h100 | 1,024 | bfloat16 |" in text
 
 
 def test_the_newest_record_of_a_command_counts_and_what_is_missing_is_said(tmp_path):

@@ -1,4 +1,5 @@
 import json
+import textwrap
 
 import jax
 import numpy as np
@@ -36,10 +37,12 @@ def bytes_of(tree):
 
 def test_bytes_of_all_reduces_are_read_from_the_program():
     program = """
+    ENTRY %main (x: f32[5]) -> f32[5] {
       %a = (f32[3,3,1,8]{3,2,1,0}, /*index=5*/bf16[8]{0}) all-reduce(%x, %y), channel_id=1, to_apply=%add
       %b = s32[] all-reduce-start(%z), channel_id=2
-      %c = f32[5]{0} add(%a, %b)"""
-    assert scaling.all_reduces(program) == [4 * 72 + 2 * 8, 4]
+      %c = f32[5]{0} add(%a, %b)
+    }"""
+    assert scaling.all_reduces(textwrap.dedent(program)) == [4 * 72 + 2 * 8, 4]
 
 
 @pytest.mark.parametrize("api", ["pmap", "shard_map"])

@@ -1,10 +1,11 @@
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
 
-from fer_jax.data import pipeline
+from fer_jax.data import pipeline, tf_pipeline
 from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
 
@@ -55,6 +56,23 @@ def test_auto_streams_on_a_cpu_and_says_so(examples, caplog):
     with caplog.at_level("INFO"):
         assert type(pipeline.create("auto", examples, 0, BATCH, slice(None))).__name__ == "TfPipeline"
     assert "data pipeline: tf" in caplog.text
+
+
+def test_tensorflow_is_imported_from_the_moment_the_streaming_pipeline_is_made(examples, monkeypatch):
+    importing = threading.Event()
+    monkeypatch.setattr(tf_pipeline, "_tensorflow", importing.set)
+    pipeline.create("tf", examples, 0, BATCH, slice(None))
+    assert importing.wait(60)
+
+
+def test_a_missing_tensorflow_is_missed_where_it_is_needed(examples, monkeypatch):
+    def missing():
+        raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
+
+    monkeypatch.setattr(tf_pipeline, "_tensorflow", missing)
+    made = pipeline.create("tf", examples, 0, BATCH, slice(None))
+    with pytest.raises(ModuleNotFoundError):
+        next(made.feeds(0, 1, 1))
 
 
 def test_an_unknown_pipeline_is_refused(examples):

@@ -1,0 +1,242 @@
+"""The training program compiled for devices that are not there, and what their compiler expects of it.
+
+An estimate, not a measurement: cycles are what XLA's TPU backend notes beside each fusion, at the clock that the data
+sheet's peak implies; for GPUs XLA estimates nothing, and the number of kernels is what can be counted.
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+import pathlib
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from fer_jax import files, labels
+from fer_jax.benchmark import peaks, programs, targets
+from fer_jax.data.examples import Examples
+from fer_jax.data.pipeline import RESIDENT_SHARE_OF_MEMORY
+from fer_jax.errors import UserError
+from fer_jax.models import network, registry
+from fer_jax.ops import platforms
+from fer_jax.training import setup
+from fer_jax.training.program import TrainProgram
+
+EXAMPLES = 28_709  # as many as FER2013 trains on
+INTERRUPTED = 130  # exit code of a program that SIGINT ended
+SCOPES = ("fetch", "augmentation", "optimizer")  # of the step, beside the network's layers
+Result = TypeVar("Result")
+
+
+def estimate(
+    config: ConfigDict, target: targets.Target, per_device: int, hlo: pathlib.Path | None = None
+) -> dict[str, Any]:
+    """Compile the chunk that training on `target` would run, and read it.
+
+    Args:
+      config: the run's; its batch size is replaced, and its teachers are left out.
+      target: prepared by `targets.prepare` before JAX was imported.
+      per_device: images of a step on each device.
+      hlo: file for the compiled program's text.
+
+    Returns:
+      A JSON-able record, a step and a device where nothing else is said: "target", "devices", "api", "dtype",
+      "pipeline", "batch_size" (global), "compile_seconds", "estimated_cycles_a_step" (None for GPUs), "layers" {name:
+      share of the cycles}, "unestimated" (a list of {"kind", "where", "times", "bytes"}), "images_per_s_estimate" (of
+      all devices), "peak_share_estimate", "flops_a_step" (of the compiled program, None for GPUs),
+      "model_flops_a_step" (of the network's plain operations), "bytes_a_step" (None for GPUs), "kernels_a_step",
+      "all_reduces", "all_reduce_bytes", "temporary_bytes", "used_bytes" and "memory_bytes".
+
+    Raises:
+      UserError: the program does not fit the memory of a device, with the largest batch that would, about.
+    """
+    config = config.copy_and_resolve_references()
+    config.batch_size, config.teacher.runs = per_device * target.devices, ()
+    config.model.pretrained = ""
+    devices = targets.devices_of(target)
+    examples = _examples(config)
+    # What is resident where it fits; the program of the streaming pipeline differs in its arguments alone.
+    pipeline = "device" if examples.images.nbytes <= RESIDENT_SHARE_OF_MEMORY * target.chip.memory else "tf"
+    made = setup.create(config, len(examples.label_names), platform=platforms.platform_of(devices[0]))
+    program = _program(made, config, examples, devices, pipeline)
+    compiled, seconds = _compile(program, target, per_device)
+    text = compiled.as_text()
+    if hlo:
+        with files.atomic_path(hlo) as temporary:
+            temporary.write_text(text)
+    return {
+        "config": config.name,
+        "optimizer": config.optim.name,
+        "target": target.name,
+        "devices": target.devices,
+        "api": config.parallel.api,
+        "dtype": "float32" if made.model.dtype is None else np.dtype(made.model.dtype).name,
+        "implementation": made.model.implementation,
+        "pipeline": pipeline,
+        "batch_size": config.batch_size,
+        "compiler": targets.compiler(target),
+        "compile_seconds": round(seconds, 1),
+        **_memory(compiled, target, per_device),
+        **_work(text, compiled, config, made, target, examples),
+    }
+
+
+def _program(
+    made: setup.Setup, config: ConfigDict, examples: Examples, devices: list[Any], pipeline: str = "device"
+) -> TrainProgram:
+    seeds = range(config.seed, config.seed + config.seeds)
+    return TrainProgram(made, examples, seeds, config.parallel.steps_per_dispatch, pipeline, devices)
+
+
+def _examples(config: ConfigDict) -> Examples:
+    size, channels = config.input.size, config.input.channels
+    return Examples(
+        images=np.zeros((EXAMPLES, size, size, channels), np.uint8),
+        labels=(np.arange(EXAMPLES) % len(labels.FER2013)).astype(np.int32),
+        split=np.full(EXAMPLES, config.data.train_split),
+        label_names=labels.FER2013,
+    )
+
+
+def _compile(program: TrainProgram, target: targets.Target, per_device: int) -> tuple[Any, float]:
+    begin = time.perf_counter()
+    try:
+        return interruptible(program.compile), time.perf_counter() - begin
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        used = re.search(r"[Uu]sed ([\d.]+)([KMG]) of", str(error))
+        needed = float(used[1]) * {"K": 2**10, "M": 2**20, "G": 2**30}[used[2]] if used else None
+        raise _does_not_fit(target, per_device, needed) from None
+
+
+def _does_not_fit(target: targets.Target, per_device: int, needed: float | None) -> UserError:
+    """The memory grows with the batch, so the largest that would fit is about in proportion, in eights."""
+    name, memory = target.name, target.chip.memory
+    largest = int(per_device * memory / needed) // 8 * 8 if needed else per_device // 2
+    amount = f"{needed / 2**30:.1f} GiB" if needed else "more"
+    return UserError(
+        f"--batch-per-device is {per_device}: the program needs {amount} on a device of {name}, which has "
+        f"{memory / 2**30:.1f} GiB: use at most about {max(1, largest)}"
+    )
+
+
+def interruptible(function: Callable[[], Result]) -> Result:
+    """`function()` in a thread: the compiler hears no signal, and an interrupt must not wait for it to end.
+
+    SIGINT and SIGTERM, for which libtpu would print its stack, end the process with one line.
+    """
+    outcome: list[Any] = []
+
+    def run() -> None:
+        try:
+            outcome.append((function(), None))
+        except BaseException as error:
+            outcome.append((None, error))
+
+    thread = threading.Thread(target=run, daemon=True)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(0.2)
+    except KeyboardInterrupt:
+        print("error: interrupted while it was compiling: nothing was written", file=sys.stderr, flush=True)
+        os._exit(INTERRUPTED)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    value, error = outcome[0]
+    if error is not None:
+        raise error
+    return value
+
+
+def _memory(compiled: Any, target: targets.Target, per_device: int) -> dict[str, Any]:
+    sizes = compiled.memory_analysis()
+    used = (
+        sizes.argument_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes + sizes.temp_size_in_bytes
+    )
+    if used > target.chip.memory:
+        raise _does_not_fit(target, per_device, used)
+    return {
+        "temporary_bytes": sizes.temp_size_in_bytes,
+        "used_bytes": used,
+        "memory_bytes": int(target.chip.memory),
+    }
+
+
+def _work(
+    text: str, compiled: Any, config: ConfigDict, made: setup.Setup, target: targets.Target, examples: Examples
+) -> dict[str, Any]:
+    steps = config.parallel.steps_per_dispatch
+    done = [operation for operation in programs.operations(text) if operation.in_loop]
+    costs = compiled.cost_analysis() or {}
+    costs = costs[0] if isinstance(costs, list) else costs
+    cycles = sum(operation.times * (operation.cycles or 0) for operation in done) / steps
+    seconds = cycles / target.chip.clock if cycles else None
+    # XLA counts one turn of a loop, and the steps of a chunk are turns.
+    flops = _plain_flops(config, examples, config.batch_size // target.devices)
+    peak = peaks.DATA_SHEETS[target.chip.kind].flops
+    reduces = [op for op in done if op.kind == "all-reduce"]
+    layers = [layer.name for layer in network.layers_of(made.inference_model, registry.input_shape(config))]
+    return {
+        "estimated_cycles_a_step": round(cycles) or None,
+        "layers": _shares(done, layers),
+        "unestimated": _unestimated(done, layers, steps) if cycles else [],
+        "images_per_s_estimate": seconds and config.batch_size * config.seeds / seconds,
+        "model_flops_a_step": flops,
+        "peak_share_estimate": seconds and flops / seconds / peak,
+        "flops_a_step": costs.get("flops"),
+        "bytes_a_step": costs.get("bytes accessed"),
+        "kernels_a_step": round(sum(op.times for op in done if op.kind not in programs.PREFETCHES) / steps),
+        "all_reduces": round(sum(op.times for op in reduces) / steps),
+        "all_reduce_bytes": round(sum(op.times * op.bytes for op in reduces) / steps),
+    }
+
+
+def _plain_flops(config: ConfigDict, examples: Examples, per_device: int) -> float:
+    """Of one step on one device, as the network's plain operations need them; counted before compilation."""
+    config = config.copy_and_resolve_references()
+    config.batch_size, config.dtype = per_device, "float32"
+    made = setup.create(config, len(examples.label_names), platform="plain")
+    program = _program(made, config, examples, jax.devices("cpu")[:1])
+    return program.lower().cost_analysis()["flops"]
+
+
+def where(name: str, layers: Iterable[str]) -> str:
+    """The layer, or the part of the step, that an operation comes from; "other" where it does not say."""
+    parts = re.split(r"[/()]", name)
+    return next((part for part in parts if part in layers or part in SCOPES), "other")
+
+
+def _shares(done: list[programs.Operation], layers: list[str]) -> dict[str, float]:
+    """Of the cycles, by layer, the largest first."""
+    cycles: collections.Counter[str] = collections.Counter()
+    for operation in done:
+        cycles[where(operation.name, layers)] += operation.times * (operation.cycles or 0)
+    total = sum(cycles.values())
+    return {name: round(count / total, 4) for name, count in cycles.most_common() if count} if total else {}
+
+
+def _unestimated(done: list[programs.Operation], layers: list[str], steps: int) -> list[dict[str, Any]]:
+    found: dict[tuple[str, str], list[int]] = collections.defaultdict(lambda: [0, 0])
+    for operation in done:
+        if operation.cycles is None:
+            kind = "gather" if operation.name.endswith("gather") else operation.kind
+            entry = found[kind, where(operation.name, layers)]
+            entry[0] += operation.times
+            entry[1] += operation.times * operation.bytes
+    rows = [
+        {"kind": kind, "where": place, "times": round(times / steps), "bytes": round(size / steps)}
+        for (kind, place), (times, size) in found.items()
+    ]
+    return sorted((row for row in rows if row["times"]), key=lambda row: -row["bytes"])

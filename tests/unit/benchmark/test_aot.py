@@ -1,0 +1,111 @@
+"""Programs for devices that are not there: a small one compiled where libtpu is installed, and what is read of it."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from fer_jax.benchmark import aot, programs, targets
+from fer_jax.errors import UserError
+from tests.conftest import REPOSITORY
+
+SMALL = (
+    "--config=configs/quickstart.py",
+    "--config.input.size=16",
+    "--config.model.args={'block_features': (8,)}",
+    "--config.parallel.steps_per_dispatch=2",
+    "--json",
+)
+needs_libtpu = pytest.mark.skipif(
+    importlib.util.find_spec("libtpu") is None, reason="no libtpu: pip install 'fer_jax[aot-tpu]'"
+)
+
+
+def run(*arguments):
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    command = [sys.executable, "-m", "tools.benchmark", "aot", *arguments]
+    return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+
+
+@needs_libtpu
+def test_a_small_network_for_a_tpu_slice(tmp_path):
+    hlo = tmp_path / "program.txt"
+    done = run(*SMALL, "--target=v5e:2x2", "--batch-per-device=16", f"--hlo={hlo}")
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert record["estimated_cycles_a_step"] > 0 and sum(record["layers"].values()) == pytest.approx(1, abs=0.01)
+    assert record["devices"] == 4 and record["batch_size"] == 64
+    assert (record["dtype"], record["implementation"]) == ("bfloat16", "tpu")
+    assert record["all_reduces"] > 0 and record["all_reduce_bytes"] > 0
+    assert 0 < record["temporary_bytes"] < record["used_bytes"] < record["memory_bytes"]
+    gathers = {row["where"] for row in record["unestimated"] if row["kind"] == "gather"}
+    assert gathers <= {"fetch"}  # no single pixels
+    assert "HloModule" in hlo.read_text()
+
+
+@needs_libtpu
+def test_a_slice_that_there_is_not():
+    done = run(*SMALL, "--target=v5e:3x5")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: --target is 'v5e:3x5': no such slice")
+
+
+def test_an_unknown_target_is_one_line():
+    done = run(*SMALL, "--target=v9:2x4")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: --target is 'v9:2x4': expected a TPU slice of at most 256 chips or H100 GPUs, such as "
+        f"{targets.EXAMPLES}\n"
+    )
+
+
+def test_a_program_that_needs_more_memory_than_there_is_says_what_would_fit():
+    class Sizes:
+        argument_size_in_bytes = output_size_in_bytes = alias_size_in_bytes = 0
+        temp_size_in_bytes = 32 * 2**30
+
+    class Compiled:
+        def memory_analysis(self):
+            return Sizes()
+
+    with pytest.raises(UserError, match=r"is 4096: the program needs 32.0 GiB .* has 16.0 GiB: use at most about 2048"):
+        aot._memory(Compiled(), targets.find("v5e:2x4"), 4096)
+
+
+def test_an_error_in_the_thread_is_the_callers():
+    assert aot.interruptible(lambda: 3) == 3
+    with pytest.raises(KeyError):
+        aot.interruptible(lambda: {}["missing"])
+
+
+def test_an_interrupt_does_not_wait_for_the_compiler():
+    program = (
+        "import os, signal, threading, time\n"
+        "from fer_jax.benchmark import aot\n"
+        "threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()\n"
+        "aot.interruptible(lambda: time.sleep(60))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=50, check=False
+    )
+    assert done.returncode == aot.INTERRUPTED
+    assert done.stderr == "error: interrupted while it was compiling: nothing was written\n"
+
+
+def operation(name, cycles, kind="fusion"):
+    return programs.Operation(kind, name, 2, True, cycles, 8)
+
+
+def test_cycles_by_layer_and_what_has_none():
+    done = [
+        operation("while/body/jvp(MiniXception)/stem1_conv/conv", 100),
+        operation("while/body/transpose(jvp(MiniXception))/stem1_conv/conv", 200),
+        operation("while/body/augmentation/nrq,nqs->nrs/dot_general", 80),
+        operation("while/body/add", 20),
+        operation("while/body/fetch/jit(_take)/gather", None),
+    ]
+    assert aot._shares(done, ["stem1_conv"]) == {"stem1_conv": 0.75, "augmentation": 0.2, "other": 0.05}
+    assert aot._unestimated(done, ["stem1_conv"], 2) == [{"kind": "gather", "where": "fetch", "times": 1, "bytes": 8}]
