@@ -4,6 +4,10 @@
     faces = fer_jax.analyze("group.jpg")
     faces[0].label, faces[0].probabilities["happy"], faces[0].box
 
+    run = fer_jax.train("xception", data="fer2013.csv", workdir="runs/xception")
+    run.evaluate(tta=("flip",))
+    run.export("xception.bundle")
+
 Importing the package is cheap: what is used is imported when it is first asked for.
 """
 
@@ -14,17 +18,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fer_jax.errors import UserError
+    from fer_jax.experiments.calls import TrainedRun, load, train
     from fer_jax.serve.analyzer import Analyzer, Face, Faces, analyze
 
 __version__ = "0.1.0"
-__all__ = ["Analyzer", "Face", "Faces", "UserError", "__version__", "analyze"]
+__all__ = ["Analyzer", "Face", "Faces", "TrainedRun", "UserError", "__version__", "analyze", "load", "train"]
 
 _HOMES = {
     "Analyzer": "fer_jax.serve.analyzer",
     "Face": "fer_jax.serve.analyzer",
     "Faces": "fer_jax.serve.analyzer",
+    "TrainedRun": "fer_jax.experiments.calls",
     "UserError": "fer_jax.errors",
     "analyze": "fer_jax.serve.analyzer",
+    "load": "fer_jax.experiments.calls",
+    "train": "fer_jax.experiments.calls",
 }
 
 
@@ -32,7 +40,14 @@ def __getattr__(name: str) -> Any:
     """What `__all__` names, imported on first use."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
+    try:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        from fer_jax import cli
+
+        if remedy := cli.missing_extra(error):
+            raise ModuleNotFoundError(remedy, name=error.name) from error
+        raise
     globals()[name] = value
     return value
 

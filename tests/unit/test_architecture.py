@@ -28,6 +28,7 @@ EVERYBODY_MAY_IMPORT = {"errors", "files", "labels"}
 MAX_TOP_LEVEL_MODULES = 8
 # Modules whose tests stand in another file, below tests/.
 TESTED_IN = {
+    "experiments/calls.py": "integration/test_calls.py",
     "__init__.py": "unit/serve/test_analyzer.py",
     "commands/dispatch.py": "unit/commands/test_commands.py",
     "commands/completion.py": "unit/commands/test_commands.py",

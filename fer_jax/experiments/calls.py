@@ -1,0 +1,137 @@
+"""Training and what comes after it in a few calls: `fer_jax.train`, `fer_jax.load`, `run.evaluate`, `run.export`."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from absl import logging
+from ml_collections import ConfigDict
+
+from fer_jax import config as configs
+from fer_jax import environment
+from fer_jax.errors import UserError
+from fer_jax.experiments import run, scoring
+from fer_jax.export import exporting, provenance
+from fer_jax.result import Evaluation, RunResult
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedRun:
+    """A run in its folder.
+
+    Attributes:
+      workdir: the folder.
+      checkpoint: which one is evaluated and exported: "best", of the chosen epoch, or "last".
+    """
+
+    workdir: pathlib.Path
+    checkpoint: str = "best"
+
+    @property
+    def result(self) -> RunResult | None:
+        """What result.json holds; None while the run is not finished."""
+        return run.read_run_result(self.workdir)
+
+    def evaluate(self, split: str = "", data: str | os.PathLike = "", tta: Sequence[str] = ()) -> Evaluation:
+        """Scores of one split, every example counted once.
+
+        Args:
+          split: its name; "" is the one that the epoch was chosen on.
+          data: a FER2013 csv or a folder of images with the same labels; "" is the run's own.
+          tta: test-time augmentation to score beside the plain figure: "flip", "ten_crop".
+
+        Raises:
+          UserError: no run there, or no such split or data.
+        """
+        predictor = scoring.of_runs([self.workdir], self.checkpoint)
+        return scoring.score(predictor, split or predictor.selected_on, os.fspath(data), tuple(tta))
+
+    def export(
+        self,
+        out: str | os.PathLike,
+        *,
+        data: str | os.PathLike = "",
+        float16: bool = False,
+        int8: bool = False,
+        licence: str = "",
+    ) -> exporting.Exported:
+        """Write a bundle, after each format was compared with the network over the run's selection split.
+
+        Args:
+          out: its folder: new, or a bundle to be replaced.
+          data: where the run's data lies now, if not where it was trained from.
+          float16: add the graph in half precision.
+          int8: add the graph in 8-bit integers, its ranges fitted to training faces.
+          licence: terms of the weights; "" is the note on the run's data source.
+
+        Raises:
+          UserError: no run there, its data is gone, or `out` holds something else.
+        """
+        exporting.refuse_other_content(out)
+        trained = run.load_run(self.workdir, self.checkpoint)
+        result = trained.result
+        if result is None:
+            logging.warning(
+                "%s is not finished: what is exported is its %s checkpoint so far", self.workdir, self.checkpoint
+            )
+        evaluation, calibration = exporting.run_faces(trained.config, trained.label_names, os.fspath(data), int8)
+        fitted = (result and result.calibration) or {"temperature": 1.0, "uncertain_below": 0.0}
+        return exporting.export(
+            out,
+            config=trained.config,
+            variables=trained.variables,
+            label_names=trained.label_names,
+            evaluation=evaluation,
+            calibration=calibration,
+            float16=float16,
+            int8=int8,
+            result=result,
+            training_data=provenance.training_data_note(trained.config, result),
+            temperature=fitted["temperature"],
+            uncertain_below=fitted["uncertain_below"],
+            licence=licence or provenance.licence_note(trained.config.data.source),
+        )
+
+
+def train(
+    recipe: str | ConfigDict,
+    *,
+    data: str | os.PathLike = "",
+    workdir: str | os.PathLike = "",
+    **changes: Any,
+) -> TrainedRun:
+    """Train a recipe, or go on with a run of it that was interrupted; a finished one is not trained again.
+
+        run = fer_jax.train("xception", data="fer2013.csv", workdir="runs/mine", epochs=5)
+        run = fer_jax.train("mine.py", **{"optim.learning_rate": 1e-3})
+
+    Args:
+      recipe: a name, a file, either with a variant ("xception:taught"), or a config.
+      data: file or folder of the data set; "" is the recipe's own.
+      workdir: folder of the run; "" is runs/NAME, by the config's name.
+      **changes: other values of the config, by dotted keys.
+
+    Raises:
+      UserError: no such recipe or key, a bad value, bad data, a folder of another run.
+    """
+    environment.init()
+    config = configs.read(recipe) if isinstance(recipe, str) else recipe
+    if data:
+        changes["data.path"] = os.fspath(data)
+    config = configs.changed(config, changes)
+    if config.seeds > 1:
+        raise UserError(f"config.seeds is {config.seeds}: one call trains one model; fer-jax train trains several")
+    folder = pathlib.Path(workdir or pathlib.Path("runs") / config.name)
+    run.train_and_score(config, folder)
+    return TrainedRun(folder)
+
+
+def load(workdir: str | os.PathLike, checkpoint: str = "best") -> TrainedRun:
+    """A run that was trained before; UserError where `workdir` holds none."""
+    environment.init()
+    run.load_run(workdir, checkpoint)
+    return TrainedRun(pathlib.Path(workdir), checkpoint)
