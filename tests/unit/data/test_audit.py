@@ -121,3 +121,13 @@ def test_clean_data_gives_no_findings():
     found = audit.audit(clean)
     assert not any(mask.any() for mask in found.found.values())
     assert found.summary["images_with_a_duplicate_in"] == {}
+
+
+def test_all_frames_of_a_camera_count_as_leaks_though_not_all_pairs_are_kept():
+    faces, rng = synthetic.draw([3, 4], 48, seed=1).astype(float), np.random.default_rng(0)
+    shown = [faces[i % 2] + rng.normal(0, 4, faces[0].shape) for i in range(120)]
+    images = np.clip(shown, 0, 255).astype(np.uint8)
+    split = np.where(np.arange(120) < 100, "Training", "PublicTest")
+    record = Examples(images, np.arange(120, dtype=np.int32) % 2 + 3, split, labels.FER2013)
+    found = audit.audit(record).summary["images_with_a_duplicate_in"]
+    assert found == {"Training of PublicTest": 100, "PublicTest of Training": 20}

@@ -83,3 +83,25 @@ def test_blank_images_are_no_near_duplicates_but_may_be_exact_ones(faces):
 def test_groups_follow_chains_of_pairs():
     assert duplicates.groups(6, np.array([[1, 3], [3, 5], [2, 4]])).tolist() == [0, 1, 2, 1, 2, 1]
     assert duplicates.groups(3, np.empty((0, 2), int)).tolist() == [0, 1, 2]
+
+
+def frames(count, seed=0):
+    """So many frames of two faces in turn before one camera: shifted by a pixel, with noise."""
+    faces, rng = synthetic.draw([3, 4], 48, seed=1).astype(float), np.random.default_rng(seed)
+    shown = [np.roll(faces[i % 2], rng.integers(-1, 2), 1) + rng.normal(0, 4, faces[0].shape) for i in range(count)]
+    return np.clip(shown, 0, 255).astype(np.uint8)
+
+
+def test_frames_that_are_all_alike_take_linear_time_and_are_connected(monkeypatch):
+    calls = []
+    correlation = duplicates._correlation
+    monkeypatch.setattr(duplicates, "_correlation", lambda *images: calls.append(1) or correlation(*images))
+    images = np.concatenate([frames(200), synthetic.draw(np.arange(20) % 7, 48, seed=9)])
+    pairs, _ = duplicates.near_pairs(images)
+    assert len(calls) <= 200 * duplicates.MAX_PAIRS * 1.1
+    assert duplicates.groups(len(images), pairs).tolist() == [0, 1] * 100 + list(range(200, 220))
+
+
+def test_every_frame_that_leaks_is_found():
+    pairs, _ = duplicates.near_pairs(frames(100), frames(100, seed=1))
+    assert set(pairs[:, 0]) == set(range(100))
