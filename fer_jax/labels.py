@@ -6,6 +6,7 @@ stored or printed.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 FER2013 = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
@@ -44,3 +45,16 @@ def columns(names: Sequence[str], known: Sequence[str]) -> list[int]:
         return list(range(len(known)))
     places = {canonical(name): place for place, name in reversed(list(enumerate(known)))}
     return [places.get(canonical(name), -1) for name in names]
+
+
+def latin(names: Sequence[str]) -> list[str]:
+    """The names in ASCII for pictures drawn by OpenCV, whose fonts have no other letters.
+
+    Accents are dropped; a name with other letters becomes its place among the names, "class 2".
+    """
+    shown = []
+    for place, name in enumerate(names):
+        parts = unicodedata.normalize("NFKD", name)
+        bare = "".join(c for c in parts if not unicodedata.combining(c))
+        shown.append(bare if bare.isascii() and bare.strip() else f"class {place}")
+    return shown

@@ -89,12 +89,15 @@ def _faces_of_source(config: ConfigDict) -> np.ndarray:
     """uint8 (N, size, size, C), the first faces found in --source, framed as the webcam tool frames them."""
     import cv2
 
-    from fer_jax.faces import cropping, registry
+    from fer_jax import files
+    from fer_jax.faces import cropping, extraction, registry
     from fer_jax.preprocess import images as image_files
     from fer_jax.serve import sources
 
     source = sources.open_source(_SOURCE.value)
-    detector = registry.create(_DETECTOR.value, _DETECTOR_MODEL.value, still=source.still)
+    cut_already = (files.expand(_SOURCE.value) / extraction.LISTING).is_file()  # by tools.extract_faces
+    name = _DETECTOR.value or ("none" if cut_already else None)
+    detector = registry.create(name, _DETECTOR_MODEL.value, still=source.still)
     policy = cropping.CropPolicy.of(cropping.CROP, detector.name)
     found = (
         cv2.cvtColor(cropping.cut(frame.image, face.box, policy, face.roll), cv2.COLOR_BGR2RGB)

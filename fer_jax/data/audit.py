@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from fer_jax import files
+from fer_jax import files, labels
 from fer_jax.data import duplicates
 from fer_jax.data.examples import Examples
 from fer_jax.preprocess import images
@@ -165,7 +165,7 @@ def sheet(examples: Examples, order: Sequence[int], group: Sequence[int]) -> np.
     """
     rows = min(-(-len(order) // _COLUMNS), _ROWS)
     page = np.full((rows * (_TILE + _CAPTION), _COLUMNS * _TILE), 255, np.uint8)
-    shade = 255
+    shade, names = 255, labels.latin(examples.label_names)
     for place, i in enumerate(order[: rows * _COLUMNS]):
         if place and group[place] != group[place - 1]:
             shade = 440 - shade  # 255, 185, 255, ...
@@ -173,10 +173,11 @@ def sheet(examples: Examples, order: Sequence[int], group: Sequence[int]) -> np.
         image = cv2.resize(duplicates.grey(examples.images[i : i + 1])[0], (_TILE, _TILE))
         page[top : top + _TILE, left : left + _TILE] = image
         page[top + _TILE : top + _TILE + _CAPTION, left : left + _TILE] = shade
-        split = examples.split[i] if len(examples.split[i]) <= 6 else f"{examples.split[i][:5]}."
+        [name] = labels.latin([examples.split[i]])
+        split = name if len(name) <= 6 else f"{name[:5]}."
         cv2.putText(
             page,
-            f"{split} {examples.label_names[examples.labels[i]]}",
+            f"{split} {names[examples.labels[i]]}",
             (left + 1, top + _TILE + 10),
             cv2.FONT_HERSHEY_SIMPLEX,
             0.32,

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from fer_jax import files, labels
 from fer_jax.data import cache, clean, splits
 from fer_jax.data.examples import UNSPLIT, Examples
-from fer_jax.data.sources import ckplus, ferplus, jaffe
+from fer_jax.data.sources import ckplus, ferplus, folder, jaffe
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
 
@@ -38,7 +38,8 @@ def load_split(config: ConfigDict, split: str, path: str = "", label_names: tupl
 
     Args:
       config: a run's config; its input geometry is used for other data too.
-      split: the split's name. Other data without splits is taken whole, whatever the name.
+      split: the split's name, or what people call the splits of these roles: train, validation, test. Other data
+        without splits is taken whole, whatever the name.
       path: FER2013's csv (with FER+'s beside it where the config's source is ferplus), a folder with one subfolder a
         class, JAFFE's folder or CK+'s as distributed: nothing is cleaned away, but classes are merged as the config
         says. "" is the config's own data, cleaned as in training.
@@ -60,7 +61,11 @@ def load_split(config: ConfigDict, split: str, path: str = "", label_names: tupl
         examples = load(config)
     if label_names:
         examples = _without_other_expressions(examples, label_names).renumbered(label_names)
-    return examples if path and examples.split_names == (UNSPLIT,) else examples.of_split(split)
+    if path and examples.split_names == (UNSPLIT,):
+        return examples
+    if split not in examples.split_names and (role := folder.SPLIT_FOLDERS.get(split.lower())):
+        split = config.data[role]
+    return examples.of_split(split)
 
 
 def noise_ceilings(config: ConfigDict) -> dict[str, float]:

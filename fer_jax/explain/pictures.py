@@ -12,15 +12,18 @@ from matplotlib.figure import Figure
 
 from fer_jax import files
 from fer_jax.explain.explaining import ClassAverage, Explained
+from fer_jax.report import lettering
 
 CELL_INCHES = 1.5
+STYLE = {"text.parse_math": False}  # a class may have $ in its name
 SIGNED = matplotlib.colormaps["RdBu_r"]  # red speaks for the class, blue against it
 
 
 def save_faces(path: str | os.PathLike, explained: Explained, label_names: Sequence[str]) -> None:
     """One row a face: the face, then its map by each method."""
     columns = ["", *explained.maps]
-    with files.atomic_path(path) as tmp:
+    label_names = lettering.shown(label_names)
+    with files.atomic_path(path) as tmp, lettering.style(STYLE, label_names):
         figure, grid = _grid(len(explained.images), len(columns))
         for axes, title in zip(grid[0], columns, strict=True):
             axes.set_title(title.replace("_", "\n", 1).replace("_", " "), fontsize=8)
@@ -43,7 +46,8 @@ def save_faces(path: str | os.PathLike, explained: Explained, label_names: Seque
 def save_class_averages(path: str | os.PathLike, averages: Sequence[ClassAverage], label_names: Sequence[str]) -> None:
     """One column a class: the mean face, and below it the mean face under the mean map of each method."""
     methods = list(averages[0].maps)
-    with files.atomic_path(path) as tmp:
+    label_names = lettering.shown(label_names)
+    with files.atomic_path(path) as tmp, lettering.style(STYLE, label_names):
         figure, grid = _grid(1 + len(methods), len(averages))
         for axes, method in zip(grid[1:, 0], methods, strict=True):
             axes.set_ylabel(method.replace("_", " "), fontsize=8)

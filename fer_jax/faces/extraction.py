@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -126,7 +125,7 @@ def _checked(source: pathlib.Path, out: pathlib.Path) -> list[pathlib.Path]:
         raise UserError(f"--out={out} is within --source={source}: give a folder outside of it")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out={out} is there already and not empty: give another folder or remove it")
-    photographs = list(_files(source))
+    photographs = list(images.below(source))
     if not photographs:
         raise UserError(f"--source={source} has no files: expected photographs, in a folder for each class")
     return photographs
@@ -158,19 +157,6 @@ def _resized(square: np.ndarray, size: int) -> np.ndarray:
         return square
     shrinks = size < len(square)
     return cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-
-
-def _files(folder: pathlib.Path, above: tuple[str, ...] = ()) -> Iterator[pathlib.Path]:
-    """The files below `folder`; a link to one of the folders `above` it is not followed round and round."""
-    here = os.path.realpath(folder)
-    if here in above:
-        logging.warning("%s is a link to a folder above it and not followed", folder)
-        return
-    for entry in images.visible(folder):
-        if entry.is_dir():
-            yield from _files(entry, (*above, here))
-        else:
-            yield entry
 
 
 def _target(photograph: pathlib.Path, number: int, written: set[pathlib.Path]) -> pathlib.Path:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 import cv2
 import numpy as np
+from absl import logging
 
 from fer_jax import files
 from fer_jax.errors import UserError
@@ -49,6 +51,19 @@ def visible(folder: pathlib.Path) -> list[pathlib.Path]:
         if not entry.name.startswith(".") and entry.name.lower() not in LEFT_BY_SYSTEMS
     )
     return sorted(found, key=lambda entry: entry.name)
+
+
+def below(folder: pathlib.Path, above: tuple[str, ...] = ()) -> Iterator[pathlib.Path]:
+    """The visible files in `folder` and in the folders below it; a link to a folder `above` is not followed again."""
+    here = os.path.realpath(folder)
+    if here in above:
+        logging.warning("%s is a link to a folder above it and not followed", folder)
+        return
+    for entry in visible(folder):
+        if entry.is_dir():
+            yield from below(entry, (*above, here))
+        else:
+            yield entry
 
 
 def read(path: pathlib.Path) -> np.ndarray:

@@ -18,6 +18,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from fer_jax import files
 from fer_jax.evaluation.metrics import Reliability
+from fer_jax.report import lettering
 
 INK = "#23272e"  # text and lines; becomes the page's text colour in SVG
 COLOURS = ("#2f7ed8", "#e0763a", "#2e9e6b", "#b35cc4", "#c9a227", "#d1495b", "#5f7d95")
@@ -39,6 +40,7 @@ STYLE = {
     "legend.frameon": False,
     "svg.fonttype": "none",
     "svg.hashsalt": "fer_jax",
+    "text.parse_math": False,  # a class may have $ in its name
 }
 PANEL_INCHES = (4.6, 3.3)  # as wide as a phone at the font's own size
 
@@ -48,7 +50,7 @@ Draw = Callable[[Axes], None]
 def svg(draw: Draw, inches: tuple[float, float] = PANEL_INCHES) -> Markup:
     """One plot as an <svg> element whose ink is `currentColor`, to stand in a page of any background."""
     buffer = io.StringIO()
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(STYLE), lettering.without_warnings():  # the page's own fonts draw the text
         figure = Figure(inches, layout="constrained")
         draw(figure.add_subplot())
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
@@ -57,9 +59,14 @@ def svg(draw: Draw, inches: tuple[float, float] = PANEL_INCHES) -> Markup:
     return Markup(text.replace(INK, "currentColor"))
 
 
-def png(path: str | os.PathLike, draws: Sequence[Draw], inches: tuple[float, float] = PANEL_INCHES) -> None:
-    """Plots side by side in one picture file on white; `inches` is the size of each."""
-    with matplotlib.rc_context(STYLE), files.atomic_path(path) as tmp:
+def png(
+    path: str | os.PathLike,
+    draws: Sequence[Draw],
+    inches: tuple[float, float] = PANEL_INCHES,
+    label_names: Sequence[str] = (),
+) -> None:
+    """Plots side by side in one picture file on white; `inches` is the size of each, `label_names` stand in it."""
+    with lettering.style(STYLE, label_names), files.atomic_path(path) as tmp:
         figure = Figure((inches[0] * len(draws), inches[1]), layout="constrained")
         for draw, axes in zip(draws, figure.subplots(1, len(draws), squeeze=False)[0], strict=True):
             draw(axes)
@@ -188,16 +195,28 @@ def bars(title: str, groups: Sequence[str], series: Mapping[str, Sequence[float]
     return draw
 
 
-def sheet(path: str | os.PathLike, images: np.ndarray, captions: Sequence[tuple[str, str]], columns: int = 8) -> None:
-    """Faces uint8 (N, H, W, C) in rows, each with a caption (text, colour), as a PNG file."""
+def sheet(
+    path: str | os.PathLike,
+    images: np.ndarray,
+    captions: Sequence[tuple[str, str]],
+    columns: int = 8,
+    label_names: Sequence[str] = (),
+) -> None:
+    """Faces uint8 (N, H, W, C) in rows, each with a caption (text, colour), as a PNG file.
+
+    Where no font has the letters of one of `label_names`, captions show its place among them.
+    """
     rows = -(-len(images) // columns)
-    with matplotlib.rc_context(STYLE), files.atomic_path(path) as tmp:
+    replaced = dict(zip(label_names, lettering.shown(label_names), strict=True))
+    with lettering.style(STYLE, label_names), files.atomic_path(path) as tmp:
         figure = Figure((1.25 * columns, 1.55 * rows))
         figure.subplots_adjust(0.005, 0.005, 0.995, 1 - 0.25 / (1.55 * rows), wspace=0.06, hspace=0.28)
         for axes in (grid := figure.subplots(rows, columns, squeeze=False).ravel()):
             axes.axis("off")
         for axes, image, (text, colour) in zip(grid, images, captions, strict=False):
             axes.imshow(np.broadcast_to(image, (*image.shape[:2], 3)), interpolation="nearest")
+            for name in sorted(replaced, key=len, reverse=True):
+                text = text.replace(name, replaced[name])
             axes.set_title(text, fontsize=7, color=colour, pad=2)
         figure.savefig(tmp, dpi=120)
 

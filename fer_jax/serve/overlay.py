@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 
 import cv2
@@ -48,7 +47,7 @@ class Overlay:
 
     def __init__(self, labels: Sequence[str]):
         """`labels` are the names of the classes in order."""
-        self._names = [_ascii(name) for name in labels]
+        self._names = label_names.latin(labels)
         self._colours = colours(labels)
         self._chosen = 0
 
@@ -273,8 +272,3 @@ def _tints() -> tuple[np.ndarray, np.ndarray]:
 
 
 _TINTS, _KEPT = _tints()
-
-
-def _ascii(name: str) -> str:
-    """The name in the letters that OpenCV's fonts have: accents are dropped, others become "?"."""
-    return unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode() or "?"

@@ -192,6 +192,8 @@ def _local(spec: str) -> pathlib.Path:
 def playable(path: pathlib.Path, spec: str) -> list[pathlib.Path]:
     """The pictures and videos of a folder or glob, frame2 before frame10; the rest is named.
 
+    A folder that has none itself, such as one of `tools.extract_faces`, is looked through with the folders below it.
+
     Raises:
       UserError: there is none.
     """
@@ -200,6 +202,9 @@ def playable(path: pathlib.Path, spec: str) -> list[pathlib.Path]:
     else:
         entries = [pathlib.Path(found) for found in glob.glob(str(path), recursive=True)]  # noqa: PTH207 takes absolute ones
     files = [entry for entry in entries if entry.is_file() and formats.kind_of(entry)]
+    if path.is_dir() and not files:
+        entries = list(images.below(path))
+        files = [entry for entry in entries if formats.kind_of(entry)]
     left_out = [shown(entry.name) for entry in entries if entry not in set(files)]
     if not files:
         raise UserError(

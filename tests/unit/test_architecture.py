@@ -47,7 +47,6 @@ TESTED_IN = {
     "experiments/crossval.py": "integration/test_reports.py",
     "explain/guided.py": "unit/explain/test_attribution.py",
     "explain/pictures.py": "integration/test_look.py",
-    "labels.py": "unit/data/test_examples.py",
     "models/keras_hdf5.py": "unit/models/test_keras_mini_xception.py",
     "models/network.py": "unit/models/test_networks.py",
     "models/registry.py": "unit/models/test_networks.py",

@@ -5,9 +5,10 @@ The only source that needs TensorFlow, which is imported when the data is first 
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from tensorflow_datasets.core import DatasetBuilder
 
 VERSION = 1
+# Without a network a file is given up after a minute: a wait for an answer, and as many again as there are retries.
+ANSWER_SECONDS = 20
+RETRIES = 2
 ROLES = {"train": "train_split", "validation": "select_split", "test": "test_split"}
 
 
@@ -37,7 +41,7 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
     train, validation and test become `data.train_split`, `data.select_split` and `data.test_split`, other splits keep
     their names, and a single split is `examples.UNSPLIT`. TFDS downloads and prepares what is not there yet, in
     `data.cache_dir`/tensorflow_datasets or its own default directory. Raises UserError for a name TFDS does not know,
-    a data set that cannot be had, and one without a uint8 image and a class label.
+    a data set that cannot be had (without a network after a minute), and one without a uint8 image and a class label.
     """
     import tensorflow_datasets
 
@@ -78,8 +82,9 @@ def _prepared(data: ConfigDict) -> DatasetBuilder:
         tensorflow_datasets.disable_progress_bar()
     directory = files.expand(data.cache_dir) / "tensorflow_datasets" if data.cache_dir else None
     try:
-        builder = tensorflow_datasets.builder(data.path, data_dir=directory)
-        builder.download_and_prepare()
+        with _impatient():
+            builder = tensorflow_datasets.builder(data.path, data_dir=directory)
+            builder.download_and_prepare()
     except UserError:
         raise
     except Exception as error:  # a data set's own code may raise anything: no network, no manual download, no version
@@ -89,6 +94,24 @@ def _prepared(data: ConfigDict) -> DatasetBuilder:
             "tensorflow.org/datasets/catalog for names and for what must be downloaded by hand"
         ) from error
     return builder
+
+
+@contextlib.contextmanager
+def _impatient() -> Iterator[None]:
+    """Downloads that give up: TFDS itself tries ten times and waits for every answer for ever."""
+    from requests.adapters import HTTPAdapter
+    from tensorflow_datasets.core.download import downloader
+
+    send, tries = HTTPAdapter.send, downloader.MAX_RETRIES
+
+    def with_timeout(self: Any, request: Any, stream: bool = False, timeout: Any = None, **others: Any) -> Any:
+        return send(self, request, stream, timeout or ANSWER_SECONDS, **others)
+
+    HTTPAdapter.send, downloader.MAX_RETRIES = with_timeout, RETRIES
+    try:
+        yield
+    finally:
+        HTTPAdapter.send, downloader.MAX_RETRIES = send, tries
 
 
 def _keys(builder: DatasetBuilder) -> tuple[str, str]:

@@ -129,3 +129,16 @@ def test_splits_come_before_cleaning(config, tmp_path):
 def test_no_other_data(config):
     with pytest.raises(UserError, match=r"/no/such: no such file or folder, expected FER2013's csv or a folder"):
         loading.load_split(config, "PublicTest", "/no/such")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("test", "PrivateTest"), ("Testing", "PrivateTest"), ("train", "Training"), ("val", None)]
+)
+def test_splits_go_by_the_names_people_use(config, tmp_path, name, meant):
+    root = datasets.write_folder(tmp_path / "faces", ("happy", "sad"), {"train": 3, "test": 2})
+    if meant is None:
+        with pytest.raises(UserError, match="no examples of split 'PublicTest': there are Training, PrivateTest"):
+            loading.load_split(config, name, str(root), labels.FER2013)
+    else:
+        found = loading.load_split(config, name, str(root), labels.FER2013)
+        assert found.split_names == (meant,)

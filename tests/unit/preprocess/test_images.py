@@ -93,3 +93,12 @@ def test_more_pixels_than_opencv_takes_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "scan.png").write_bytes(b"PNG")
     with pytest.raises(UserError, match=r"scan.png: OpenCV cannot read it .*: make it smaller or remove it"):
         images.read(tmp_path / "scan.png")
+
+
+def test_a_link_to_a_folder_above_is_not_followed_round_and_round(tmp_path, caplog):
+    (tmp_path / "photos" / "happy").mkdir(parents=True)
+    (tmp_path / "photos" / "happy" / "a.png").touch()
+    (tmp_path / "photos" / "happy" / "again").symlink_to(tmp_path / "photos")
+    found = list(images.below(tmp_path / "photos"))
+    assert found == [tmp_path / "photos" / "happy" / "a.png"]
+    assert "is a link to a folder above it" in caplog.text

@@ -191,7 +191,7 @@ def test_two_hundred_faces():
 
 def test_names_beyond_the_font_and_beyond_the_palette():
     drawing = overlay.Overlay(("glücklich", "悲しい", "anger"))
-    assert drawing._names == ["glucklich", "?", "anger"]
+    assert drawing._names == ["glucklich", "class 1", "anger"]
     assert drawing._colours[2] == overlay.COLOURS["angry"]
     assert len(set(drawing._colours)) == 3
 

@@ -287,3 +287,11 @@ def test_a_network_camera_is_live(server):
         frames.extend(frame for frame in source if frames.append(frame))
     source.close()
     assert len(frames) >= 20
+
+
+def test_a_folder_of_folders_gives_the_pictures_below(tmp_path):
+    for name in ("happy/a.png", "sad/b.png"):
+        (tmp_path / name).parent.mkdir()
+        assert cv2.imwrite(str(tmp_path / name), np.zeros((8, 8, 3), np.uint8))
+    (tmp_path / "extracted.csv").touch()
+    assert len(list(sources.open_source(str(tmp_path)))) == 2

@@ -1,5 +1,6 @@
 """TFDS data sets by name, with this project's own FER2013 builder on a small csv in the manual directory."""
 
+import socket
 import sys
 
 import numpy as np
@@ -156,3 +157,22 @@ def test_a_data_set_that_is_no_image_classification(tmp_path):
 def test_no_name():
     with pytest.raises(UserError, match=r"config.data.path is empty, expected the name of a TFDS data set"):
         source.fingerprint(config_of("", "").data)
+
+
+def test_a_network_that_never_answers_is_given_up(tmp_path, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setattr(source, "ANSWER_SECONDS", 0.05)
+        monkeypatch.setattr(source, "RETRIES", 0)
+        with pytest.raises(UserError, match=r"TFDS cannot give 'mnist' \(\w+: .*"):
+            source.read(config_of(tmp_path, "mnist").data, get_config().input)
+
+
+def test_patience_is_as_before_afterwards():
+    from requests.adapters import HTTPAdapter
+    from tensorflow_datasets.core.download import downloader
+
+    before = HTTPAdapter.send, downloader.MAX_RETRIES
+    with source._impatient():
+        assert downloader.MAX_RETRIES == source.RETRIES
+    assert (HTTPAdapter.send, downloader.MAX_RETRIES) == before
