@@ -1,0 +1,76 @@
+"""Data sets in the layouts in which they are distributed, made small."""
+
+import cv2
+import numpy as np
+import pytest
+
+from fer_jax.data.sources import list as source
+from fer_jax.errors import UserError
+from fer_jax.recipes import default
+from tests import datasets
+
+
+def draw(path, value, size=20):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), np.full((size, size), value, np.uint8))
+
+
+def read(path, layout):
+    config = default.get_config()
+    config.data.source, config.data.path = "list", str(path)
+    config.data.args.layout = layout
+    return datasets.in_memory(source.read(config.data, config.input))
+
+
+def write(folder, text, name):
+    (folder / name).write_text(text)
+
+
+def test_raf_db(tmp_path):
+    for value, stem in enumerate(("train_00001", "train_00002", "test_0001")):
+        draw(tmp_path / "Image" / "aligned" / f"{stem}_aligned.jpg", 50 * value)
+    (tmp_path / "EmoLabel").mkdir()
+    write(tmp_path / "EmoLabel", "train_00001.jpg 5\ntrain_00002.jpg 1\ntest_0001.jpg 7\n", "list_patition_label.txt")
+    examples = read(tmp_path, layout="raf-db")
+    assert [examples.label_names[i] for i in examples.labels] == ["sad", "surprise", "neutral"]
+    assert examples.split.tolist() == ["Training", "Training", "PrivateTest"]
+
+
+def test_affectnet_from_its_csv_files(tmp_path):
+    head = "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal\n"
+    for value in range(4):
+        draw(tmp_path / "Manually_Annotated_Images" / "1" / f"{value}.jpg", 60 * value)
+    write(
+        tmp_path,
+        head + "1/0.jpg,2,2,10,10,1;2,1,0,0\n1/1.jpg,2,2,10,10,1;2,10,0,0\n1/2.jpg,2,2,10,10,1;2,7,0,0\n",
+        "training.csv",
+    )
+    write(tmp_path, head + "1/3.jpg,2,2,10,10,1;2,6,0,0\n", "validation.csv")
+    examples = read(tmp_path, layout="affectnet")
+    assert [examples.label_names[i] for i in examples.labels] == ["happy", "contempt", "angry"]
+    assert examples.split.tolist() == ["Training", "Training", "PublicTest"]
+
+
+def test_affectnet_from_its_annotations(tmp_path):
+    for split, number, label in (("train", 0, "3"), ("train", 11, "2"), ("val", 5, "0")):
+        draw(tmp_path / f"{split}_set" / "images" / f"{number}.jpg", 10)
+        (tmp_path / f"{split}_set" / "annotations").mkdir(exist_ok=True)
+        np.save(tmp_path / f"{split}_set" / "annotations" / f"{number}_exp.npy", label)
+        np.save(tmp_path / f"{split}_set" / "annotations" / f"{number}_val.npy", "0.5")
+    examples = read(tmp_path, layout="affectnet")
+    assert [examples.label_names[i] for i in examples.labels] == ["surprise", "sad", "neutral"]
+    assert examples.split.tolist() == ["Training", "Training", "PublicTest"]
+
+
+def test_expw(tmp_path):
+    draw(tmp_path / "origin" / "angry_actor_104.jpg", 90)
+    write(tmp_path, "angry_actor_104.jpg 0 2 3 15 12 89.1 3\n", "label.lst")
+    examples = read(tmp_path, layout="expw")
+    assert [examples.label_names[i] for i in examples.labels] == ["happy"]
+    assert examples.split_names == ("all",)
+
+
+@pytest.mark.parametrize("layout", ["raf-db", "affectnet", "expw"])
+def test_a_folder_that_is_not_the_data_set(tmp_path, layout):
+    with pytest.raises(UserError, match=r"no list of .*: expected one of"):
+        read(tmp_path, layout=layout)
