@@ -127,6 +127,17 @@ def define_bundle(default: str | None = str(zoo.DEFAULT), note: str = "") -> fla
     return define_path("bundle", default, f"folder of a bundle, as python -m tools.export writes it. {note}")
 
 
+def define_tta() -> flags.FlagHolder[str | None]:
+    """Define --tta of the tools that classify what a bundle is shown."""
+    return flags.DEFINE_enum(
+        "tta",
+        "auto",
+        ["auto", "flip", "none"],
+        "test-time augmentation: flip averages the logits of each face and of its mirror image; auto does so for "
+        "pictures alone",
+    )
+
+
 def define_detector(searching: bool = False) -> tuple[flags.FlagHolder[str | None], flags.FlagHolder[str]]:
     """Define --detector and --detector-model of the tools that look for faces.
 

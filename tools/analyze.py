@@ -29,12 +29,7 @@ _JSON = flags.DEFINE_bool("json", False, "Print a line of JSON for each face.")
 _CSV = flags.DEFINE_bool("csv", False, "Print a csv with a row for each face.")
 _OUT = flags.DEFINE_string("out", None, "Folder for annotated copies of the pictures and videos.")
 _DETECTOR, _DETECTOR_MODEL = cli.define_detector()
-_TTA = flags.DEFINE_enum(
-    "tta",
-    "auto",
-    ["auto", "flip", "none"],
-    "Test-time augmentation: flip averages each face with its mirror image; auto does so for pictures alone.",
-)
+_TTA = cli.define_tta()
 _ALIGN = flags.DEFINE_bool("align", False, "Level the eyes before classifying.")
 _SEARCH_SIDE = flags.DEFINE_integer(
     "search-side",

@@ -66,6 +66,7 @@ _SEARCH_SIDE = flags.DEFINE_integer(
     "finds smaller faces, slower. Default: 320, and 960 for pictures",
     lower_bound=32,
 )
+_TTA = cli.define_tta()
 _ALIGN = flags.DEFINE_bool("align", False, "level the eyes before classifying")
 _SMOOTHING = flags.DEFINE_enum(
     "smoothing",
@@ -140,13 +141,14 @@ def _files_of_model() -> list[pathlib.Path]:
 def _analyser(source: Source) -> Analyser:
     from fer_jax.faces import registry
     from fer_jax.serve.analysis import Analyser
-    from fer_jax.serve.classifier import Classifier
+    from fer_jax.serve.classifier import Classifier, resolved_tta
 
     classifier = Classifier(_BUNDLE.value, _RUNTIME.value, _THREADS.value)
     detector = registry.create(
         _DETECTOR.value, _DETECTOR_MODEL.value, align=_ALIGN.value, still=source.still, search_side=_SEARCH_SIDE.value
     )
-    analyser = Analyser(classifier, detector, _SMOOTHING.value, _DETECT_EVERY.value)
+    tta = resolved_tta(_TTA.value, source.still)
+    analyser = Analyser(classifier, detector, _SMOOTHING.value, _DETECT_EVERY.value, tta)
     if _EXPLAIN.value and not analyser.has_maps:
         raise UserError(
             f"--explain: {_BUNDLE.value} has no activation map, since its network does not end in an "

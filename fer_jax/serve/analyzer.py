@@ -21,7 +21,7 @@ from fer_jax.faces import registry
 from fer_jax.preprocess import images
 from fer_jax.serve import sources
 from fer_jax.serve.analysis import Analyser, FrameResult, TrackedFace
-from fer_jax.serve.classifier import Classifier
+from fer_jax.serve.classifier import Classifier, resolved_tta
 from fer_jax.serve.overlay import Overlay
 
 if TYPE_CHECKING:
@@ -245,7 +245,7 @@ class Analyzer:
         yield from self._frames([sources.Frame(image, 0, 0.0, time.perf_counter(), MEMORY, True)], still=True)
 
     def _frames(self, frames: Iterable[sources.Frame], still: bool) -> Iterator[Faces]:
-        tta = ("flip" if still else "none") if self._tta == "auto" else self._tta
+        tta = resolved_tta(self._tta, still)
         analyser = Analyser(self._classifier, self._detector(still), tta=tta)
         for frame in frames:
             scene = analyser.read(analyser.search(frame))

@@ -19,6 +19,11 @@ RUNTIMES = {"onnx": "onnx", "int8": "int8", "float16": "float16", "jax": "stable
 TTA = ("none", "flip")
 
 
+def resolved_tta(choice: str, still: bool) -> str:
+    """One of `TTA` for what a user chose: "auto" is "flip" for pictures, `still`, and "none" for videos."""
+    return ("flip" if still else "none") if choice == "auto" else choice
+
+
 @dataclasses.dataclass(frozen=True)
 class Prediction:
     """What one face shows.

@@ -10,7 +10,7 @@ from fer_jax.errors import UserError
 from fer_jax.faces import cropping, registry
 from fer_jax.faces.detection import Detector
 from fer_jax.serve.analysis import Analyser, FrameResult
-from fer_jax.serve.classifier import Classifier
+from fer_jax.serve.classifier import Classifier, resolved_tta
 from fer_jax.serve.sources import Frame
 from fer_jax.web import protocol
 
@@ -41,7 +41,8 @@ class Session:
         image = protocol.decode(sent.jpeg)
         now = time.perf_counter()
         if sent.still:
-            analyser, starts = Analyser(self._classifier, self._detector(settings, still=True)), True
+            detector, starts = self._detector(settings, still=True), True
+            analyser = Analyser(self._classifier, detector, tta=resolved_tta("auto", still=True))
             self._analyses = None
         else:
             wanted = settings.detector, settings.smoothing, image.shape

@@ -9,6 +9,7 @@ from fer_jax.errors import UserError
 from fer_jax.labels import FER2013
 from fer_jax.preprocess import images
 from fer_jax.serve import Classifier
+from fer_jax.serve.classifier import resolved_tta
 from tests import serving
 
 
@@ -188,3 +189,8 @@ def test_flipping_averages_the_logits_and_turns_the_maps_back(map_bundle):
     assert classifier.classify([], "flip")[0].shape == (0, len(classifier.labels))
     with pytest.raises(UserError, match="unknown test-time augmentation 'ten_crop': expected one of none, flip"):
         classifier.classify([crop], "ten_crop")
+
+
+def test_mirror_images_are_for_pictures_unless_somebody_chose():
+    assert [resolved_tta(choice, True) for choice in ("auto", "flip", "none")] == ["flip", "flip", "none"]
+    assert [resolved_tta(choice, False) for choice in ("auto", "flip", "none")] == ["none", "flip", "none"]
