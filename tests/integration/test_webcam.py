@@ -527,6 +527,7 @@ def test_the_same_pixels_give_the_same_probabilities_in_training_s_evaluation_an
         f"--source={tmp_path}/*.png",
         "--detector=none",
         "--headless",
+        "--tta=none",
         "--events=-",
     )
     found = [
