@@ -29,12 +29,7 @@ def load(workdir: pathlib.Path) -> ConfigDict:
     path = files.expand(workdir) / FILE
     if not path.is_file():
         raise UserError(f"{workdir} is no run's folder: it has no {FILE}; give the --workdir of a training run")
-    try:
-        saved = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: {error}: expected the config that a run wrote there; train it again") from None
-    if not isinstance(saved, dict):
-        raise UserError(f"{path}: expected the config that a run wrote there; train it again")
+    saved = files.read_json(path, "the config that a run wrote there", "train it again")
     _refuse_other_version(saved, path)
     try:
         return _config(saved)

@@ -109,7 +109,7 @@ def write(result: Audit, examples: Examples, folder: pathlib.Path) -> None:
     A sheet shows 144 images at most; which ones is the same for the same data.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with files.atomic_path(folder / "findings.csv") as tmp, tmp.open("w", newline="") as file:
+    with files.atomic_path(folder / "findings.csv") as tmp, tmp.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("index", "split", "label", "exact_group", "near_group", "tones", "largest_tone", *FINDINGS))
         for i in np.flatnonzero(np.any(list(result.found.values()), axis=0)):
@@ -127,7 +127,7 @@ def write(result: Audit, examples: Examples, folder: pathlib.Path) -> None:
             )
     files.write_json(folder / "summary.json", result.summary)
     with files.atomic_path(folder / "summary.txt") as tmp:
-        tmp.write_text(text(result.summary))
+        tmp.write_text(text(result.summary), encoding="utf-8")
     for name, (order, group) in _sheets(result, examples).items():
         if len(order):
             images.write(folder / f"{name}.png", sheet(examples, order, group))

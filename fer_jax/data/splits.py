@@ -7,6 +7,7 @@ face on both sides overstates how well new people would be recognised.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from absl import logging
@@ -81,46 +82,51 @@ def folds(examples: Examples, data: ConfigDict, seed: int) -> list[tuple[np.ndar
     Raises UserError for fewer people or examples than folds, and for a class that is missing from a fold's training
     part, or from its test part unless that is one person alone.
     """
-    from sklearn import model_selection
-
     by = data.fold_by
     if by not in FOLDS:
         raise UserError(f"config.data.fold_by is {by!r}: expected one of {', '.join(FOLDS)}")
     if by == "auto":
         by = "stratified" if examples.subjects is None else "subject"
-    if by in ("subject", "leave_one_subject_out"):
-        people = len(np.unique(_subjects(examples, f"config.data.fold_by={by}")))
-    if by == "leave_one_subject_out":
-        if people < 2:
-            raise UserError(f"the data shows {people} person: leaving one out needs at least 2")
-        splitter = model_selection.LeaveOneGroupOut()
-    else:
-        count, kind = (people, "people") if by == "subject" else (len(examples), "examples")
-        if not 2 <= data.folds <= count:
-            raise UserError(f"config.data.folds is {data.folds}: expected 2 to {count}, the number of {kind}")
-        if by == "stratified" and (classes := _rarest(examples))[1] < data.folds:
-            raise UserError(
-                f"class {classes[0]} has {classes[1]} examples for {data.folds} folds and would be missing "
-                "from some: lower config.data.folds"
-            )
-        splitter = {
-            "subject": model_selection.StratifiedGroupKFold,
-            "stratified": model_selection.StratifiedKFold,
-            "random": model_selection.KFold,
-        }[by](data.folds, shuffle=True, random_state=seed)
-    groups = examples.subjects if by in ("subject", "leave_one_subject_out") else None
-    pairs = list(splitter.split(examples.labels, examples.labels, groups))
+    by_people = by in ("subject", "leave_one_subject_out")
+    groups = _subjects(examples, f"config.data.fold_by={by}") if by_people else None
+    pairs = list(_splitter(examples, data, by, seed).split(examples.labels, examples.labels, groups))
     for number, (train, test) in enumerate(pairs, 1):
-        for part, indices in (("training", train), ("test", test)):
-            if by == "leave_one_subject_out" and part == "test":
-                continue  # one person need not show every expression
-            missing = np.flatnonzero((examples.class_counts() > 0) & (examples.take(indices).class_counts() == 0))
+        # one person need not show every expression
+        parts = {"training": train} if by == "leave_one_subject_out" else {"training": train, "test": test}
+        for part, indices in parts.items():
+            there = np.bincount(examples.labels[indices], minlength=len(examples.label_names))
+            missing = np.flatnonzero((examples.class_counts() > 0) & (there == 0))
             if missing.size:
                 raise UserError(
                     f"class {examples.label_names[missing[0]]} is missing from the {part} part of fold "
                     f"{number} of {len(pairs)}: lower config.data.folds or change config.seed"
                 )
     return pairs
+
+
+def _splitter(examples: Examples, data: ConfigDict, by: str, seed: int) -> Any:
+    """scikit-learn's object that makes the folds; UserError where there are too few people, examples or of a class."""
+    from sklearn import model_selection
+
+    people = 0 if examples.subjects is None else len(np.unique(examples.subjects))
+    if by == "leave_one_subject_out":
+        if people < 2:
+            raise UserError(f"the data shows {people} person: leaving one out needs at least 2")
+        return model_selection.LeaveOneGroupOut()
+    count, kind = (people, "people") if by == "subject" else (len(examples), "examples")
+    if not 2 <= data.folds <= count:
+        raise UserError(f"config.data.folds is {data.folds}: expected 2 to {count}, the number of {kind}")
+    if by == "stratified" and (classes := _rarest(examples))[1] < data.folds:
+        raise UserError(
+            f"class {classes[0]} has {classes[1]} examples for {data.folds} folds and would be missing "
+            "from some: lower config.data.folds"
+        )
+    made = {
+        "subject": model_selection.StratifiedGroupKFold,
+        "stratified": model_selection.StratifiedKFold,
+        "random": model_selection.KFold,
+    }[by]
+    return made(data.folds, shuffle=True, random_state=seed)
 
 
 def of_fold(examples: Examples, train: np.ndarray, test: np.ndarray, data: ConfigDict, seed: int) -> Examples:

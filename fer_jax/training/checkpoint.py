@@ -162,7 +162,7 @@ class Checkpoints:
         """What is wrong with the files of a checkpoint, or None."""
         folder = self.folder / f"{step:08d}"
         try:
-            sums = json.loads((folder / CHECKSUMS).read_text())
+            sums = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             return f"{CHECKSUMS} cannot be read ({error.__class__.__name__})"
         for name, expected in sums.items():
@@ -173,7 +173,7 @@ class Checkpoints:
         return None
 
     def _host(self, step: int) -> dict[str, Any]:
-        host = json.loads((self.folder / f"{step:08d}" / HOST).read_text())
+        host = json.loads((self.folder / f"{step:08d}" / HOST).read_text(encoding="utf-8"))
         if (found := host.pop("format", None)) != FORMAT:
             raise UserError(
                 f"checkpoint {self.folder / f'{step:08d}'} has format {found}, expected {FORMAT}: use the "

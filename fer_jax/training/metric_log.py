@@ -16,7 +16,7 @@ def read_metrics(workdir: pathlib.Path) -> list[dict[str, Any]]:
     """The rows of `metrics.jsonl` in order; [] when there is none. A last line cut short by a crash is left out."""
     path = pathlib.Path(workdir) / JSONL
     rows = []
-    for line in path.read_text().splitlines() if path.exists() else []:
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
             rows.append(json.loads(line))
         except json.JSONDecodeError:
@@ -42,9 +42,9 @@ class MetricWriter:
         if not row.keys() <= self._columns.keys():  # the first row, or a run begun by an older version
             self._rewrite()
         else:
-            with (self._workdir / JSONL).open("a") as file:
+            with (self._workdir / JSONL).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
-            with (self._workdir / CSV).open("a", newline="") as file:
+            with (self._workdir / CSV).open("a", newline="", encoding="utf-8") as file:
                 csv.DictWriter(file, self._columns).writerow(row)
         for name, value in row.items():
             if name != "step" and value is not None:
@@ -55,7 +55,7 @@ class MetricWriter:
         self._columns = dict.fromkeys(key for row in self._rows for key in row)
         with files.atomic_path(self._workdir / JSONL) as tmp:
             tmp.write_text("".join(json.dumps(row) + "\n" for row in self._rows))
-        with files.atomic_path(self._workdir / CSV) as tmp, tmp.open("w", newline="") as file:
+        with files.atomic_path(self._workdir / CSV) as tmp, tmp.open("w", newline="", encoding="utf-8") as file:
             if self._rows:
                 writer = csv.DictWriter(file, self._columns)
                 writer.writeheader()

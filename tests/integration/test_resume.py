@@ -34,7 +34,7 @@ def test_a_preempted_run_saves_and_resumes_from_there(runs, whole, number):
 
 def until_a_random_moment(process, chance):
     """Wait for a random part of the run, and from there for a random number of looks, or for the end."""
-    begin = chance.choice(["140 drawn faces", "in 7 dispatches", "in 7 dispatches", "epoch "])
+    begin = chance.choice(["140 synthetic faces", "in 7 dispatches", "in 7 dispatches", "epoch "])
     looks = itertools.count()
     moment = chance.expovariate(1 / 60)
     process.until(lambda: process.poll() is not None or (begin in process.output and next(looks) > moment))
@@ -106,7 +106,7 @@ def test_one_run_in_a_workdir_and_a_second_interrupt_stops_at_once(runs, whole):
     assert second.wait() == 2
     assert f"error: {workdir} is in use by process {first.pid} of " in second.output
     first.send(signal.SIGKILL).wait()
-    third = runs.train(workdir, endless).until("drawn faces")
+    third = runs.train(workdir, endless).until("synthetic faces")
     third.send(signal.SIGINT).until("interrupt again to stop at once").send(signal.SIGINT)
     assert third.wait() in (130, STOPPED)  # the latter where it had reached its next chunk by then
     assert "in use" not in third.output

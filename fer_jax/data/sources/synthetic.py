@@ -1,4 +1,4 @@
-"""Drawn faces that express FER2013's seven emotions: the data set that needs no download.
+"""Synthetic faces that express FER2013's seven emotions: the data set that needs no download.
 
 Every face has its own geometry, pose, skin, hair, light and noise; eyebrows, eyes and mouth follow the facial actions
 of its emotion (after Ekman and Friesen's Facial Action Coding System: angry lowers the brows, fear raises and draws
@@ -11,6 +11,7 @@ Sine, exponential, a sum over an axis or OpenCV's drawing would differ in the la
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -167,17 +168,90 @@ _LIP, _MOUTH, _TONGUE, _TEETH, _BLUSH = (186, 74, 78), (84, 28, 34), (222, 108, 
 _PIXELS_AT_ONCE = 1 << 15  # of one chunk of faces: arrays that stay in cache and are not mapped afresh by malloc
 
 
-class _Face:
+@dataclasses.dataclass(eq=False)
+class _Features:
+    """Every trait of `_TRAITS` and action of `_ACTIONS` of the faces of one chunk, float32 (n, 1, 1)."""
+
+    # how faces differ
+    turn: np.ndarray
+    shift_x: np.ndarray
+    shift_y: np.ndarray
+    scale: np.ndarray
+    yaw: np.ndarray
+    head_width: np.ndarray
+    head_height: np.ndarray
+    jaw: np.ndarray
+    eye_distance: np.ndarray
+    eye_height: np.ndarray
+    eye_width: np.ndarray
+    eye_open: np.ndarray
+    gaze: np.ndarray
+    iris: np.ndarray
+    iris_tone: np.ndarray
+    brow_height: np.ndarray
+    brow_arch: np.ndarray
+    brow_width: np.ndarray
+    brow_thickness: np.ndarray
+    nose_length: np.ndarray
+    nose_width: np.ndarray
+    mouth_height: np.ndarray
+    mouth_width_at_rest: np.ndarray
+    lip: np.ndarray
+    mouth_tilt: np.ndarray
+    skin: np.ndarray
+    hair: np.ndarray
+    background: np.ndarray
+    clothes: np.ndarray
+    lips: np.ndarray
+    style: np.ndarray
+    hairline: np.ndarray
+    parting: np.ndarray
+    fringe: np.ndarray
+    glasses: np.ndarray
+    beard: np.ndarray
+    cheeks: np.ndarray
+    light_x: np.ndarray
+    light_y: np.ndarray
+    brightness: np.ndarray
+    contrast: np.ndarray
+    noise: np.ndarray
+    # what an expression does
+    blush: np.ndarray
+    brows_together: np.ndarray
+    cheek_fold: np.ndarray
+    corners: np.ndarray
+    crooked: np.ndarray
+    furrow: np.ndarray
+    gaze_down: np.ndarray
+    gritted: np.ndarray
+    inner_brow: np.ndarray
+    lid_slant: np.ndarray
+    lower_lid: np.ndarray
+    lower_teeth: np.ndarray
+    mouth_open: np.ndarray
+    mouth_round: np.ndarray
+    mouth_width: np.ndarray
+    nose_wrinkle: np.ndarray
+    outer_brow: np.ndarray
+    small_iris: np.ndarray
+    tear: np.ndarray
+    tongue: np.ndarray
+    upper_lid: np.ndarray
+    upper_lip: np.ndarray
+    upper_teeth: np.ndarray
+
+
+class _Face(_Features):
     """Faces of one chunk on their way to pixels: their coordinates, their colours, the paint laid on so far.
 
-    Every trait and action is an attribute, float32 (n, 1, 1). `u` and `v`, float32 (n, size, size), are the pixel
+    `u` and `v`, float32 (n, size, size), are the pixel
     centres in the faces' own upright frame: 0 between eyes and mouth, u to the right, v down, +-1 about the head's
     edge; `x` is u as the features lie on a head that is turned. `blur` is the width of a pixel, over which edges are
     softened. A colour is a list of one float32 array a channel, 0..255.
     """
 
     def __init__(self, values: dict[str, np.ndarray], size: int, channels: int, zoom: float):
-        self.__dict__.update({name: value[:, None, None] for name, value in values.items()})
+        super().__init__(**{name: value[:, None, None] for name, value in values.items()})
         centres = ((2 * np.arange(size) + 1 - size) / size).astype(np.float32)
         scale = self.scale * np.float32(zoom)
         x = (centres[None, None, :] - self.shift_x) / scale
@@ -473,5 +547,5 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
         labels=expressions,
         split=split,
         label_names=labels.FER2013,
-        description=f"{n} drawn faces",
+        description=f"{n} synthetic faces",
     )

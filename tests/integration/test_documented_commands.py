@@ -1,0 +1,158 @@
+"""Every command line of README.md and docs/ is run, in order, in one folder, at small size: they fit together."""
+
+import pathlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from fer_jax import commands, labels
+from fer_jax.data.sources import synthetic
+from tests import datasets
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+# results.md before recipes.md: its first run is the teacher of the recipe xception:taught
+PAGES = ["README.md", "docs/results.md", *sorted(f"docs/{page.name}" for page in (REPOSITORY / "docs").glob("*.md"))]
+COMMAND = re.compile(r"^(?: {4})?((?:fer-jax|python3?|\.venv/bin/\S+|pip) .*)$")
+
+# The beginning of a command, or a part of it, and why it is not run.
+NOT_RUN = {
+    "python3 -m venv": "installs; .ci/run does",
+    "pip install": "installs; .ci/run does",
+    "fer-jax webcam": "needs a camera; test_webcam.py runs it",
+    "fer-jax web": "runs until it is ended; test_web.py runs it",
+    "python -m tools.web": "runs until it is ended; test_web.py runs it",
+    "detector yunet": "downloads; the command has tests with a server of their own",
+    "--peer=": "needs Keras or PyTorch; test_benchmark.py runs it with a peer of its own",
+    "benchmark aot": "compiles for accelerators, minutes; test_benchmark.py runs it",
+    "benchmark scaling": "starts many processes; test_benchmark.py runs it",
+    "benchmark startup": "starts many processes; test_benchmark.py runs it",
+    "benchmark serve": "needs YuNet's weights; test_benchmark.py runs it",
+    "--measure-peak": "minutes of measuring; test_benchmark.py runs it",
+    "tools.results": "writes this repository's own page",
+    "docs.pictures.make": "needs Chromium",
+    "launch/": "starts clusters; test_launch.py and test_slurm.py run them",
+}
+TINY = [
+    "--config.epochs=1",
+    "--config.batch_size=14",
+    "--config.optim.warmup_epochs=0",
+    "--config.checkpoint.every_minutes=0",
+]
+
+
+def documented():
+    """(page, command) of every line of a page that is a command, continued lines joined, once each."""
+    found = {}
+    for page in PAGES:
+        text = (REPOSITORY / page).read_text(encoding="utf-8").replace("\\\n", " ")
+        for line in text.splitlines():
+            if match := COMMAND.match(line):
+                found.setdefault(" ".join(shlex.split(match[1], comments=True)), (page, match[1]))
+    return list(found.values())
+
+
+def why_not_run(command):
+    return next((reason for part, reason in NOT_RUN.items() if part in command), None)
+
+
+def test_every_documented_command_is_known():
+    found = documented()
+    assert len(found) > 40
+    for page, command in found:
+        if why_not_run(command):
+            continue
+        program, *words = shlex.split(command, comments=True)
+        assert program in ("fer-jax", "python"), f"{page}: {command}"
+        if program == "fer-jax":
+            assert words[0] in commands.COMMANDS, f"{page}: {command}"
+        else:
+            assert words[0] == "-m", f"{page}: {command}"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A checkout's folder with everything that the commands name: data, photographs, a video, a recipe."""
+    folder = tmp_path_factory.mktemp("documented")
+    for name in ("tools", "launch", "fer_jax", "docs", "peers"):
+        (folder / name).symlink_to(REPOSITORY / name)
+    shutil.copytree(REPOSITORY / "configs", folder / "configs")
+    (folder / "configs" / "ablations" / "optimisers.json").write_text('{"sgd": {"optim.name": "sgd"}}')
+    shutil.copy(REPOSITORY / "configs" / "quickstart.py", folder / "mine.py")
+    datasets.write_fer2013(folder, votes=True)
+    datasets.write_jaffe(folder / "jaffe", people=10)
+    photograph(folder / "photo.jpg", 3)
+    for name in ("angry", "happy", "sad"):
+        for number in range(6):
+            photograph(folder / "photographs" / name / f"{number}.jpg", labels.FER2013.index(name), number)
+    photograph(folder / "holiday" / "a.jpg", 3)
+    photograph(folder / "scans" / "b.png", 4)
+    video = cv2.VideoWriter(str(folder / "talk.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 5, (240, 240))
+    for _ in range(3):
+        video.write(cv2.imread(str(folder / "photo.jpg")))
+    video.release()
+    return folder
+
+
+def photograph(path, expression, seed=0):
+    """One drawn head on a background."""
+    head = synthetic.draw([expression], 180, 3, seed, zoom=0.75)[0]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), np.pad(head, ((30, 30), (30, 30), (0, 0)), mode="edge"))
+
+
+def small(words):
+    """The command's words at small size, with the data that its page supposes to be the recipe's own."""
+    name = words[0]
+    trains = name in ("train", "fer_jax.main", "ablation", "tools.ablation")
+    if trains and "--mode=summary" not in words:
+        words = [*words, *TINY]
+        if not any("config.data.path" in word or "quickstart" in word or "mine.py" in word for word in words):
+            words.append("--config.data.path=" + ("jaffe" if any("jaffe" in word for word in words) else "fer2013.csv"))
+        if any("quickstart" in word or "mine.py" in word for word in words):
+            words.append("--config.data.args.examples=140")
+        if any("jaffe" in word for word in words):
+            words.append("--config.data.folds=2")
+    replaced = {"--config.seeds=5": "--config.seeds=2", "--seeds=3": "--seeds=1", "--images=1500": "--images=20"}
+    words = [replaced.get(word, word) for word in words]
+    if name in ("benchmark", "tools.benchmark"):
+        words = [re.sub(r"--(batch|steps)=\d+", r"--\1=2", word) for word in words]
+        if words[1] in ("step", "seeds", "input", "ops"):
+            words += ["--seconds=0.05", "--runs=1"]
+    return words
+
+
+@pytest.mark.slow
+def test_every_documented_command_runs_after_the_one_before_it(folder, user_environment):
+    for page, line in documented():
+        if why_not_run(line):
+            continue
+        program, *words = shlex.split(line, comments=True)
+        module = ["-m", "fer_jax.commands"] if program == "fer-jax" else ["-m", words.pop(0) and words.pop(0)]
+        words = small(words if program == "fer-jax" else [module[1], *words])
+        command = [sys.executable, *module, *(words if program == "fer-jax" else words[1:])]
+        prepare(folder, line)
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env=user_environment | {"PYTHONPATH": str(REPOSITORY)},
+            capture_output=True,
+            text=True,
+            timeout=560,
+            check=False,
+        )
+        assert done.returncode == 0, (
+            f"{page}: {line}\n{shlex.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        )
+
+
+def prepare(folder, line):
+    """What the text around a command supposes: two runs to compare."""
+    if "runs/a" in line:
+        for name in ("a", "b"):
+            shutil.copytree(folder / "runs" / "xception_taught", folder / "runs" / name, dirs_exist_ok=True)
