@@ -29,7 +29,7 @@ YUNET_MAX_CANDIDATES = 5000  # before overlapping boxes are merged; the best are
 # another layout: it returns boxes at 1e30.
 YUNET_MIN_SIDE = 64
 
-DOUBTFUL_SCORE = 0.8  # a face that scores less gets a name only where the classifier is sure of it
+DOUBTFUL_SCORE = 0.95  # a face that scores less gets a name only where the classifier is sure of it
 
 MAX_FACES = 1000  # of a frame: a network that returns more is mistaken, and each costs time
 MAX_ROLL_DEGREES = 45  # eyes that slope more are not a pair
@@ -71,13 +71,28 @@ class Haar:
 
     name = "haar"
 
-    def __init__(self, *, model: str = "", align: bool = False, still: bool = False, search_side: int = 320):
-        """Load the cascades; UserError where this OpenCV has none. For the arguments see `registry.create`."""
+    def __init__(
+        self,
+        *,
+        model: str = "",
+        align: bool = False,
+        still: bool = False,
+        search_side: int = 320,
+        min_neighbors: int | None = None,
+    ):
+        """Load the cascades; UserError where this OpenCV has none.
+
+        Args:
+          model, align, still, search_side: see `registry.create`.
+          min_neighbors: how many windows of the cascade must agree on a face, besides the first; None for what
+            `still` asks for.
+        """
         del model
         self._faces = _cascade("haarcascade_frontalface_alt2.xml")
         self._eyes = _cascade("haarcascade_eye_tree_eyeglasses.xml") if align else None
         self._side = search_side
-        self._min_neighbors = HAAR_MIN_NEIGHBORS_STILL if still else HAAR_MIN_NEIGHBORS_MOVING
+        usual = HAAR_MIN_NEIGHBORS_STILL if still else HAAR_MIN_NEIGHBORS_MOVING
+        self._min_neighbors = usual if min_neighbors is None else min_neighbors
 
     def detect(self, frame: np.ndarray) -> list[Face]:
         """See `Detector`."""
@@ -92,7 +107,7 @@ class Haar:
         )
         boxes = [(np.asarray(box, np.float64) - (rim, rim, 0, 0)) * scale for box in boxes]
         return [
-            Face(box, self._roll(grey, box), haar_score(int(count)))
+            Face(box, self._roll(grey, box), haar_score(int(count), self._side))
             for box, count in zip(boxes, np.ravel(windows), strict=True)
         ]
 
@@ -112,13 +127,15 @@ class Haar:
         return _slope(*min(pairs, key=lambda pair: abs(pair[0][1] - pair[1][1])))
 
 
-def haar_score(windows: int) -> float:
-    """How likely a box is a face on which so many windows of the cascade agree.
+def haar_score(windows: int, side: int) -> float:
+    """How likely a box is a face on which `windows` windows of the cascade agree, in a search of `side` pixels.
 
-    An exponential through two points: 3 windows, the fewest that are reported, are a half, and 7, the fewest in
-    pictures, are 0.92, since 3 of 40 boxes were false there in eleven public group photographs.
+    False boxes are the more, the more windows are searched, hence they grow with the area. At 960 pixels about half of
+    the boxes on which only 3 windows agree, the fewest that are reported, were no face (docs/webcam.md), and 3 of 40 on
+    which 7 or more do, in eleven public group photographs; at 320 pixels hardly any box was false.
     """
-    return 1 - 0.5 * 0.63 ** max(windows - 3, 0)
+    doubt = min(0.5 * (side / 960) ** 2, 0.5)
+    return 1 - doubt * 0.63 ** max(windows - 3, 0)
 
 
 class YuNet:

@@ -189,8 +189,9 @@ def test_paving_has_no_faces_in_pictures():
 
 
 def test_a_score_says_how_likely_a_box_is_a_face(group_picture, request):
-    scores = [detection.haar_score(windows) for windows in range(3, 30)]
+    scores = [detection.haar_score(windows, 960) for windows in range(3, 30)]
     assert scores == sorted(scores)
+    assert detection.haar_score(3, 4000) == 0.5 < detection.haar_score(3, 640) < detection.haar_score(3, 320)
     assert scores[0] == 0.5
     assert scores[4] == pytest.approx(0.92, abs=0.01)
     for name in ("haar", "yunet"):
