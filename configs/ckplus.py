@@ -11,11 +11,11 @@
 
 Adam, 20 epochs, updates of 64 images, as published. `split=random` is the report's: 657 images train and 324 both
 choose the epoch and are the score, neighbouring frames of one person on both sides. The default keeps people apart.
-`norm=batch` adds the BatchNorm that the report's outlook wishes for.
+`norm=batch` adds the BatchNorm that the report names as future work.
 
-Memory is the peak of the whole command on drawn faces, on two CPU cores with JAX 0.10.2: batches of 16, four of which
-make one update (`optim.accumulate_steps`). Of `:model2`'s, 1.25 GiB are parameters, gradients, their sum over the four
-and Adam's two moments, 256 MiB each. In one batch of 64 it is 4.3 GiB.
+Memory is the peak of the whole command on synthetic faces, on two CPU cores with JAX 0.10.2: batches of 16, four of
+which make one update (`optim.accumulate_steps`). Of `:model2`'s, 1.25 GiB are parameters, gradients, their sum over the
+four and Adam's two moments, 256 MiB each. In one batch of 64 it is 4.3 GiB.
 """
 
 from ml_collections import ConfigDict

@@ -25,5 +25,5 @@ def get_config(variant: str = "") -> ConfigDict:
     c.name = f"ferplus_{v.label}"
     c.data.source = "ferplus"
     c.data.args.votes = v.votes == "distribution"
-    c.loss.label_smoothing = 0.0  # the votes are soft enough
+    c.loss.label_smoothing = 0.0  # the votes are soft labels already
     return c

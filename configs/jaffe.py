@@ -10,9 +10,9 @@
 | `:basic`   |     37,349 | 0.469                              | not measured: needs the data |
 | `:dropout` |     37,989 | 0.469                              | not measured: needs the data |
 
-The published scores are multiples of 1/64: of 64 images, 30 % of all drawn at random, with every person on both sides
-and nothing left to choose the epoch on. `split=random` does that; the default keeps people apart, two to choose by and
-two to test, which is what new faces meet. `--mode=crossval` takes every person in turn.
+The published scores are multiples of 1/64: of 64 images, a random 30 % of all, with every person on both sides
+and no split to choose the epoch on. `split=random` does that; the default keeps people apart, two to choose the
+epoch by and two to test on, as for new people. `--mode=crossval` holds out every person in turn.
 
 Batches of 32 and 100 epochs are this project's choice; learning rates are Keras' defaults.
 """

@@ -1,9 +1,9 @@
-"""mini-Xception on drawn faces: needs no data, to see everything work.
+"""mini-Xception on synthetic faces: needs no data, and shows that everything works.
 
     python -m fer_jax.main --config=configs/quickstart.py
 
-Seven expressions of drawn faces, 8,000 of them. Measured on two CPU cores that other work shared, JAX 0.10.2, nothing
-cached: 112 s from the command to the report, PublicTest 0.995, PrivateTest 0.985 (800 drawn faces each).
+Seven expressions, 8,000 synthetic faces. Measured on two CPU cores that other work shared, JAX 0.10.2, with empty
+caches: 112 s from the command to the report, PublicTest 0.995, PrivateTest 0.985 (800 synthetic faces each).
 """
 
 from ml_collections import ConfigDict

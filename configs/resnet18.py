@@ -6,8 +6,8 @@
 `:paper` is the recipe of github.com/LetheSec/Fer2013-Facial-Emotion-Recognition-Pytorch, the strongest published at
 this size: SGD with Nesterov momentum at 0.1, weight decay 1e-4, the rate times 0.75 after 5 epochs without a better
 accuracy, 300 epochs, batches of 128, label smoothing, mixup, erasing, crops of 40x40. Its 73.70 % is the best of 300
-epochs on PrivateTest by ten crops; here PublicTest chooses, and a step sees one drawn crop of an image instead of
-five. `:best` (the default) is this project's recipe under the honest protocol.
+epochs on PrivateTest by ten crops; here PublicTest chooses, and a step sees one random crop of an image instead
+of five. `:best` (the default) is this project's recipe under the honest protocol.
 
 Measured here: not yet.
 """

@@ -3,8 +3,8 @@
     python -m fer_jax.main --config=configs/six_conv.py --config.data.path=fer2013.csv
 
 The report's cleaning: images whose fullest histogram bin holds more than 350 pixels are dropped, angry and disgust
-become one class, happy loses 3,000 images. Adam 1e-3 as published; batches of 64, 30 epochs and a dropout of a half are
-this project's choice.
+become one class, 3,000 images of happy are removed. Adam 1e-3 as published; batches of 64, 30 epochs and a dropout of a
+half are this project's choice.
 
 Published: 0.5625, and the accuracy of each class. Measured here: not yet.
 """

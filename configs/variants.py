@@ -1,4 +1,4 @@
-"""What stands behind the colon of `--config=configs/jaffe.py:best,optimizer=sgd`."""
+"""Parses what follows the colon of `--config=configs/jaffe.py:best,optimizer=sgd`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def parse(variant: str, names: tuple[str, ...], **options: tuple[str, ...]) -> S
       "_", for the run's name; the variant's name is always one of them where there are several.
 
     Raises:
-      UserError: a variant, option or value there is not, with those there are; the same thing said twice.
+      UserError: an unknown variant, option or value, with the known ones; an option that is given twice.
     """
     chosen: dict[str, str] = {}
     for part in filter(None, variant.split(",")):

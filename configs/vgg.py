@@ -15,16 +15,16 @@
 `:paper` is the recipe of Khaireddin and Chen (2021) and their code: SGD with Nesterov momentum at 0.01, weight decay
 1e-4, the rate times 0.75 after 5 epochs without a better accuracy, 300 epochs, batches of 64, crops of 40x40, half of
 them with an erased rectangle. Their 73.28 % is of PublicTest by ten crops, with the epoch chosen on PrivateTest; here
-PublicTest chooses. They train on all ten crops of an image in one step; here an image is one crop, drawn anew in every
-epoch, so that an epoch has a tenth of theirs. `:best` is this project's recipe under the honest protocol.
+PublicTest chooses. They train on all ten crops of an image in one step; here each epoch takes one random crop of an
+image, so that an epoch has a tenth of theirs. `:best` is this project's recipe under the honest protocol.
 
 One epoch of `:best` with a rate that falls to 0 within it takes two processor cores 5 minutes and reaches 33.7 % of
-PublicTest: it learns; all 150 are for a GPU.
+PublicTest, which shows that it learns; all 150 epochs need a GPU.
 
 `:small` has half the channels and the pooled head, and trains for 24 epochs with Muon: the one for two processor cores,
 where it takes 37 minutes to 68.2 % +- 0.8 of PublicTest (68.8 % by ten crops), and the teacher of
 `configs/xception.py:taught`. With bilinear interpolation to the end it had 67.3 %, and SGD at 0.05 without erasing
-65.9 % after 20 epochs. Its images are cut to 40x40 at random and erased even when they are sharp.
+65.9 % after 20 epochs. Random crops to 40x40 and erasing stay on in its no-warp phase.
 
 Memory of `:best`, the peak of the whole command on a CPU: 3.2 GiB. Parameters, gradients, momentum and averaged weights
 take 114 MiB each.

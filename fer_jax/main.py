@@ -35,13 +35,13 @@ _PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which of them this is, f
 _HEARTBEAT_SECONDS = flags.DEFINE_integer(
     "heartbeat_seconds",
     cluster.HEARTBEAT_SECONDS,
-    "So long may a process give no sign of life before the others give up.",
+    "Seconds without a heartbeat of a process before the other processes abort.",
     lower_bound=2,
 )
 _HANG_SECONDS = flags.DEFINE_float(
     "hang_seconds",
     cluster.HANG_SECONDS,
-    "So long may the others wait for a process that does give signs of life before all end.",
+    "Seconds that processes wait for one that still sends heartbeats before all abort.",
     lower_bound=1.0,
 )
 

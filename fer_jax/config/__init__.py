@@ -1,4 +1,4 @@
-"""What a run is told: one table of keys, its checks, the config files and the command line, the config of a run."""
+"""The config of a run: the table of its keys, their checks, config files and the command line, and the saved config."""
 
 from fer_jax.config.recipe import Flag, changed, read
 from fer_jax.config.rules import validate

@@ -53,8 +53,8 @@ def read(argument: str, changes: Iterable[str] = ()) -> ConfigDict:
     Args:
       argument: a recipe's name or the path of a file, with ":variant" where its `get_config` takes one; ~ is expanded.
         configs/NAME.py is the recipe wherever there is no such file.
-      changes: "KEY=VALUE" each, as on the command line without "--config.". The last one of a key stands, but those of
-        a tuple add up. A tuple is written a,b or as Python writes it.
+      changes: "KEY=VALUE" each, as on the command line without "--config.". The last value of a key counts, and those
+        of a tuple add up. A tuple is written a,b or as Python writes it.
 
     Raises:
       UserError: a file that cannot be read, is no config or raises; an unknown key; a value that is refused.

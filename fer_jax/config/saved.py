@@ -16,7 +16,8 @@ from fer_jax.errors import UserError
 
 FILE = "config.json"
 # A folder with one of these belongs to a run; without, the run never got as far as its first checkpoint.
-TRACES = ("result.json", "checkpoints/[0-9]*", "seed_*/checkpoints/[0-9]*", "fold_*/checkpoints/[0-9]*")
+CHECKPOINTS = "checkpoints/[0-9]*"
+TRACES = ("result.json", CHECKPOINTS, f"seed_*/{CHECKPOINTS}", f"fold_*/{CHECKPOINTS}")
 
 
 def save(config: ConfigDict, workdir: pathlib.Path) -> None:
@@ -89,10 +90,11 @@ def require_inputs(config: ConfigDict, workdir: pathlib.Path) -> None:
 
         pretrained.refuse_missing(config.model.pretrained, config.model.name)
     for run in config.teacher.runs:
-        if not (files.expand(run) / FILE).is_file():
+        folder = files.expand(run)
+        if not (folder / FILE).is_file() or not any(folder.glob(CHECKPOINTS)):
             raise UserError(
-                f"config.teacher.runs has {run!r}, which holds no {FILE}: expected the folder of a finished run; "
-                "train the teacher first"
+                f"config.teacher.runs has {run!r}, which holds no trained run: expected the folder of one model with "
+                f"its {FILE} and checkpoints; train the teacher first"
             )
 
 

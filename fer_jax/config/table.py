@@ -253,7 +253,9 @@ TABLE: dict[str, Field] = {
     ),
     "augment.crop_padding": _count(0, "Pixels of edge padding before a random crop back to input.size."),
     "augment.erase": _fraction(0.0, "Probability of random erasing."),
-    "augment.erase_area": _fraction((0.02, 0.33), "Smallest and largest fraction of the image erased.", length=2),
+    "augment.erase_area": Field(
+        (0.02, 0.33), "Smallest and largest fraction of the image erased.", low=0, high=1, length=2
+    ),
     "augment.erase_aspect": Field(
         (0.3, 3.3), "Smallest and largest height over width of the erased box.", low=0.01, high=100, length=2
     ),
@@ -332,7 +334,7 @@ TABLE: dict[str, Field] = {
 }
 
 GROUPS = tuple(dict.fromkeys(key.partition(".")[0] for key in TABLE if "." in key))
-ARGUMENTS = ("data.args", "model.args")  # keys that hold what one source, step or network alone understands
+ARGUMENTS = ("data.args", "model.args")  # keys that hold the arguments of one source, step or network
 
 
 def default() -> ConfigDict:

@@ -58,7 +58,7 @@ def read(path: str | os.PathLike, config: ConfigDict) -> dict[str, dict[str, Any
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if repeated := [name for number, (name, _) in enumerate(pairs) if name in dict(pairs[:number])]:
-        raise ValueError(f"{repeated[0]!r} stands there twice")
+        raise ValueError(f"{repeated[0]!r} appears twice")
     return dict(pairs)
 
 

@@ -31,6 +31,7 @@ def cross_validate(config: ConfigDict, workdir: str | os.PathLike) -> FoldsResul
     workdir = pathlib.Path(workdir)
     configs.validate(config)
     cluster.run_on_primary(lambda: configs.refuse_other(config, workdir))
+    configs.require_inputs(config, workdir)
     # Not yet split and cleaned: that is done anew in every fold.
     examples = cache.read(config.data, config.input)
     folds = splits.folds(examples, config.data, config.seed)

@@ -98,11 +98,12 @@ def test_weights_and_teachers_must_exist(tmp_path, monkeypatch):
     config = default.get_config()
     configs.require_inputs(config, tmp_path / "new")
     config.teacher.runs = ("~/teacher",)
-    with pytest.raises(
-        UserError, match=r"config\.teacher\.runs has '~/teacher', which holds no config\.json: expected"
-    ):
+    with pytest.raises(UserError, match=r"config\.teacher\.runs has '~/teacher', which holds no trained run: expected"):
         configs.require_inputs(config, tmp_path / "new")
     configs.save(config, tmp_path / "teacher")
+    with pytest.raises(UserError, match="holds no trained run"):
+        configs.require_inputs(config, tmp_path / "new")
+    (tmp_path / "teacher" / "checkpoints" / "00000004").mkdir(parents=True)
     configs.require_inputs(config, tmp_path / "new")
     config.model.pretrained = "~/weights.h5"
     with pytest.raises(UserError, match=r"no weights at .*weights\.h5: expected fer2013_mini_XCEPTION"):

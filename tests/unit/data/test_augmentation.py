@@ -448,8 +448,8 @@ def test_bicubic_keeps_more_of_what_is_fine_within_the_range_of_pixels():
     assert bicubic.min() >= 0 and bicubic.max() <= 255
 
 
-@pytest.mark.parametrize("sharp_share", [0.0, 0.5])
-def test_training_inputs_are_what_the_step_gives_the_network(sharp_share):
+@pytest.mark.parametrize("no_warp_fraction", [0.0, 0.5])
+def test_training_inputs_are_what_the_step_gives_the_network(no_warp_fraction):
     conf = default.get_config()
     conf.update_from_flattened_dict(
         {
@@ -458,7 +458,7 @@ def test_training_inputs_are_what_the_step_gives_the_network(sharp_share):
             "input.crop": 8,
             "augment.rotation": 9.0,
             "augment.mixup": 0.4,
-            "augment.no_warp_fraction": sharp_share,
+            "augment.no_warp_fraction": no_warp_fraction,
         }
     )
     images = RANDOM_IMAGES[:, :, :12]
@@ -473,6 +473,6 @@ def test_training_inputs_are_what_the_step_gives_the_network(sharp_share):
     [state] = program.states()
     second = sampler.indices(conf.seed, 1, 1, 8, 8)[0]
     inputs, _ = jax.jit(lambda *args: augmentation.training_inputs(conf, *args))(
-        images[second], examples.targets()[second], 1, np.arange(8), None, sharp_share > 0
+        images[second], examples.targets()[second], 1, np.arange(8), None, no_warp_fraction > 0
     )
     np.testing.assert_allclose(state.batch_stats["seen"], inputs, atol=1e-5)

@@ -67,7 +67,7 @@ def test_the_error_of_one_seed_is_that_of_two_samples_of_faces():
         ('{"lr 1e-3": {"epochs": 3}, "LR-1e-3": {"epochs": 4}}', "'LR-1e-3' and 'lr 1e-3' would share the folder"),
         ('{"as it is": {"epochs": 3}}', "'as it is' is the name of the unchanged config"),
         ('{"as_it_is": {"epochs": 3}}', "'as_it_is' and 'as it is' would share the folder"),
-        ('{"a": {"epochs": 3}, "a": {"epochs": 4}}', "'a' stands there twice"),
+        ('{"a": {"epochs": 3}, "a": {"epochs": 4}}', "'a' appears twice"),
         ('{"%s": {"epochs": 3}}' % ("a" * 300), "has 300 characters"),
         ("{}", "holds no changes"),
         ('{"long": {"epochs": 0}}', "long: config.epochs is 0: expected at least 1"),
