@@ -270,7 +270,8 @@ def test_a_killed_run_leaves_nothing_that_looks_like_a_result_and_the_next_one_c
     outputs = [f"--events={tmp_path}/out.jsonl", f"--record={tmp_path}/out.mp4", f"--save-faces={tmp_path}"]
     flags = [f"--bundle={brightness_bundle}", "--headless", "--detector=none", *outputs]
     tool = _start(f"--source={stream(0)}", *flags)
-    _wait_for(lambda: len(_whole_lines(tmp_path / "out.jsonl.part")) > 5)
+    # the encoder looks some frames ahead before it writes any
+    _wait_for(lambda: len(_whole_lines(tmp_path / "out.jsonl.part")) > 5 and any(tmp_path.glob(".out.*")))
     tool.kill()
     tool.communicate(timeout=PATIENCE_SECONDS)
     assert [(tmp_path / name).read_text() for name in ("out.mp4", "out.jsonl")] == ["before"] * 2
@@ -283,6 +284,87 @@ def test_a_killed_run_leaves_nothing_that_looks_like_a_result_and_the_next_one_c
     assert tool.returncode == 0, errors
     assert not [path for path in left if path.exists()]
     assert len(_events(tmp_path / "out.jsonl")) == len(videos.times_of(tmp_path / "out.mp4")) == 40
+
+
+@pytest.fixture
+def chromium(tmp_path):
+    """A browser without a window."""
+    webdriver = pytest.importorskip("selenium.webdriver")
+    browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (browser and driver):
+        pytest.skip("chromium and chromium-driver are not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    for flag in ("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"):
+        options.add_argument(flag)
+    started = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    yield started
+    started.quit()
+
+
+@pytest.fixture
+def web_server():
+    """`web_server(folder)` serves the files of a folder and gives its address."""
+    servers = []
+
+    def start(folder):
+        class Handler(http.server.SimpleHTTPRequestHandler):
+            def __init__(self, *args):
+                super().__init__(*args, directory=str(folder))
+
+            def log_message(self, *args):
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_address[1]}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_browser_plays_the_recordings(chromium, web_server, brightness_bundle, tmp_path):
+    """Chromium reads their sizes and durations, and shows a frame of the middle: a plain one of the grey it had."""
+    times = [0.0, 0.04, 0.08, 0.5, 0.52, 1.7, 2.9]
+    clip = videos.write(tmp_path / "clip.mkv", times, images=[np.full((48, 64, 3), 200, np.uint8)] * len(times))
+    names = ["out.mp4", "out.mov", "out.webm", "out.mkv"]
+    for name in names:
+        flags = ["--headless", "--detector=haar", f"--record={tmp_path}/{name}"]
+        tool = _start(f"--bundle={brightness_bundle}", f"--source={clip}", *flags)
+        _, errors = tool.communicate(timeout=PATIENCE_SECONDS)
+        assert tool.returncode == 0, errors
+    (tmp_path / "page.html").write_text("<!doctype html><title>recordings</title>")
+    chromium.get(f"{web_server(tmp_path)}/page.html")
+    chromium.set_script_timeout(PATIENCE_SECONDS)
+    for name in names:
+        found = chromium.execute_async_script(
+            """
+            const [name, done] = arguments;
+            const video = document.createElement("video");
+            video.muted = true;
+            video.onerror = () => done("error: " + video.error.message);
+            video.onloadeddata = () => { video.currentTime = 1.0; };
+            video.onseeked = () => {
+              const canvas = document.createElement("canvas");
+              [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+              const context = canvas.getContext("2d");
+              context.drawImage(video, 0, 0);
+              const pixel = context.getImageData(32, 24, 1, 1).data[0];
+              done([video.videoWidth, video.videoHeight, video.duration, pixel]);
+            };
+            video.src = name;
+            """,
+            name,
+        )
+        assert isinstance(found, list), f"{name}: {found}"
+        width, height, duration, pixel = found
+        assert (width, height) == (64, 48)
+        assert duration == pytest.approx(2.94, abs=0.1)
+        assert pixel == pytest.approx(200, abs=6)
 
 
 @pytest.mark.parametrize("flag", ["--record", "--events", "--save-faces"])
