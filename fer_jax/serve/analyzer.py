@@ -10,7 +10,7 @@ import pathlib
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import cv2
 import numpy as np
@@ -22,6 +22,7 @@ from fer_jax.preprocess import images
 from fer_jax.serve import sources
 from fer_jax.serve.analysis import Analyser, FrameResult, TrackedFace
 from fer_jax.serve.classifier import Classifier, resolved_tta
+from fer_jax.serve.frames import shown
 from fer_jax.serve.overlay import Overlay
 
 if TYPE_CHECKING:
@@ -220,7 +221,7 @@ class Analyzer:
         """
         if isinstance(source, list | tuple):
             return [self(one, rgb=rgb) for one in source]
-        frames = self.stream(source, rgb=rgb)
+        frames = self.stream(cast("Source", source), rgb=rgb)
         first = next(frames, None)
         second = next(frames, None)
         if first is None:
@@ -300,7 +301,7 @@ def _default(tta: Literal["auto", "none", "flip"]) -> Analyzer:
 
 
 def _name(source: Any) -> str:
-    return os.fspath(source) if isinstance(source, str | os.PathLike) else MEMORY
+    return shown(os.fspath(source)) if isinstance(source, str | os.PathLike) else MEMORY
 
 
 def _pixels(source: Any, rgb: bool) -> np.ndarray:

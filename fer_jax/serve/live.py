@@ -116,7 +116,7 @@ class CameraConnection:
         """Open it by its number or its path, asking for `size` (width, height); UserError where it does not open."""
         self._capture = cv2.VideoCapture(device, BACKENDS.get(sys.platform, cv2.CAP_ANY))
         if not self._capture.isOpened():
-            raise _absent(device, name)
+            raise UserError(f"{name} does not open")
         # the driver's queue would add its length to the delay; not every driver obeys
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         if size:
@@ -171,7 +171,10 @@ class StreamConnection:
 
 def camera(device: int | str, name: str, size: tuple[int, int] | None = None, patience: float = 0.0) -> Live:
     """The camera of a number or path; UserError, which names the cameras that can be opened, where it does not open."""
-    return Live(name, lambda: CameraConnection(device, name, size), patience)
+    try:
+        return Live(name, lambda: CameraConnection(device, name, size), patience)
+    except UserError:
+        raise _absent(device, name) from None
 
 
 def cameras(other_than: int | str) -> list[int]:

@@ -80,6 +80,7 @@ class VideoFile:
         self._container = container or open_container(address, name)
         self._stream = video_stream(self._container, name)
         self._reading = threading.Lock()
+        self._closed = False
         self._duration = (self._container.duration or 0) / av.time_base
         average = self._stream.average_rate
         self.length = round(self._duration * average) if average and average <= MAX_RATE else 0
@@ -105,6 +106,8 @@ class VideoFile:
         index = 0
         while True:
             with self._reading:
+                if self._closed:
+                    return
                 frame = next(decoded, None)
                 if frame is None:
                     break
@@ -171,6 +174,7 @@ class VideoFile:
 
     def close(self) -> None:
         """Release the file, unless a read hangs; then the end of the process does."""
+        self._closed = True
         if self._reading.acquire(timeout=1.0):
             self._container.close()
             self._reading.release()

@@ -194,6 +194,8 @@ def test_names_of_any_characters(tmp_path, name):
 def test_closing_ends_a_source_that_another_thread_reads(tmp_path):
     opened = sources.open_source(str(videos.write(tmp_path / "clip.mp4", [i / 25 for i in range(5)])))
     assert isinstance(opened, video.VideoFile)
-    next(iter(opened))
+    frames = iter(opened)
+    next(frames)
     opened.close()
     opened.close()
+    assert list(frames) == []
