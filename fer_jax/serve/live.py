@@ -155,6 +155,7 @@ class StreamConnection:
         stream.thread_type = "SLICE"  # decoding several frames at once would delay each
         self.rate = video.rate_of(stream)
         self._frames = container.decode(stream)
+        self._reformatter = video.VideoReformatter()
 
     def read(self) -> np.ndarray | None:
         """The next image."""
@@ -162,7 +163,7 @@ class StreamConnection:
             frame = next(self._frames, None)
         except (video.av.error.FFmpegError, OSError):
             return None
-        return None if frame is None else frame.reformat(format="bgr24", threads=1).to_ndarray()
+        return None if frame is None else video.bgr_of(frame, self._reformatter)
 
     def close(self) -> None:
         """Close the connection."""

@@ -19,6 +19,7 @@ import av.error
 import av.stream
 import cv2
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from fer_jax.errors import UserError
 from fer_jax.serve.frames import Frame, Timeline, shown
@@ -61,6 +62,16 @@ def video_stream(container: Any, name: str) -> Any:
     return stream
 
 
+def bgr_of(frame: Any, reformatter: VideoReformatter, width: int | None = None) -> np.ndarray:
+    """uint8 BGR (H, W, 3) of a decoded frame. The reformatter, one for a stream, keeps swscale's tables."""
+    # one thread: swscale's own threads take longer to start than they save
+    converted = reformatter.reformat(frame, width=width, format="bgr24", threads=1)
+    plane = converted.planes[0]
+    rows = np.frombuffer(plane, np.uint8).reshape(converted.height, plane.line_size)
+    image = rows[:, : 3 * converted.width].reshape(converted.height, converted.width, 3)
+    return np.ascontiguousarray(image)  # no copy, unless rows are padded
+
+
 def rate_of(stream: Any) -> float:
     """Nominal frames per second of a stream."""
     for rate in (stream.guessed_rate, stream.average_rate):
@@ -79,6 +90,8 @@ class VideoFile:
         self.name = name
         self._container = container or open_container(address, name)
         self._stream = video_stream(self._container, name)
+        self._reformatter = VideoReformatter()
+        self._geometry: tuple[float, np.ndarray | None] | None = None  # shape of the pixels, display matrix
         self._reading = threading.Lock()
         self._closed = False
         self._duration = (self._container.duration or 0) / av.time_base
@@ -103,6 +116,7 @@ class VideoFile:
         restarts = self._container.format.name in CONCATENATED
         timeline = Timeline(1 / self.rate, MAX_STEP_SECONDS if restarts else float("inf"))
         decoded = self._decoded()
+        unit = float(self._stream.time_base)
         index = 0
         while True:
             with self._reading:
@@ -112,9 +126,9 @@ class VideoFile:
                 if frame is None:
                     break
                 image = self._upright(frame)
-            unit = self._stream.time_base  # frames that are decoded after an error have none
-            duration = float((frame.duration or 0) * unit)
-            seconds = timeline.at(None if frame.pts is None else float(frame.pts * unit))
+            # the frame's own time base is missing where it was decoded after an error
+            duration = (frame.duration or 0) * unit
+            seconds = timeline.at(None if frame.pts is None else frame.pts * unit)
             yield Frame(image, index, seconds, time.perf_counter(), self.name, not index, duration, self.still)
             index += 1
         if not index:
@@ -124,6 +138,7 @@ class VideoFile:
     def _decoded(self) -> Iterator[Any]:
         """Frames as FFmpeg decodes them. What is damaged is left out, as players do."""
         packets = self._container.demux()
+        units = [float(stream.time_base or 0) for stream in self._container.streams]
         while True:
             try:
                 packet = next(packets, None)
@@ -134,22 +149,23 @@ class VideoFile:
                 return
             if packet is None:
                 return
-            self._note(packet)
-            if packet.stream.index != self._stream.index:
+            index = packet.stream_index
+            self._note(packet, units[index] if index < len(units) else 0.0)
+            if index != self._stream.index:
                 continue
             with contextlib.suppress(av.error.FFmpegError):
                 yield from packet.decode()
             if self.still:
                 return
 
-    def _note(self, packet: Any) -> None:
-        """Remember how far the file reaches: its sound counts too."""
+    def _note(self, packet: Any, unit: float) -> None:
+        """Remember how far the file reaches: its sound counts too. `unit` is of the time stamps, in seconds."""
         stamp = packet.pts if packet.pts is not None else packet.dts
-        if stamp is None or packet.time_base is None:
+        if stamp is None or not unit:
             return
-        begins = float(stamp * packet.time_base)
+        begins = stamp * unit
         self._first = begins if self._first is None else min(self._first, begins)
-        self._end = max(self._end, begins + float((packet.duration or 0) * packet.time_base))
+        self._end = max(self._end, begins + (packet.duration or 0) * unit)
 
     def _check_end(self, frames: int) -> None:
         if self.still or self._first is None or not self._duration:
@@ -164,13 +180,17 @@ class VideoFile:
 
     def _upright(self, frame: Any) -> np.ndarray:
         """uint8 BGR (H, W, 3) of a decoded frame: square pixels, rotated and mirrored as its display matrix says."""
-        width, stretch = frame.width, self._stream.sample_aspect_ratio
-        if stretch and stretch != 1 and 1 / MAX_STRETCH <= stretch <= MAX_STRETCH:
-            width = max(round(frame.width * stretch), 1)
-        # one thread: swscale's own threads take longer to start than they save
-        image = frame.reformat(width=width, format="bgr24", threads=1).to_ndarray()
-        matrix = frame.side_data.get("DISPLAYMATRIX")
-        return image if matrix is None else _displayed(image, np.frombuffer(bytes(matrix), np.int32).reshape(3, 3))
+        if frame.key_frame or self._geometry is None:  # neither changes between key frames
+            matrix = frame.side_data.get("DISPLAYMATRIX")
+            stretch = self._stream.sample_aspect_ratio or 1
+            self._geometry = (
+                float(stretch) if 1 / MAX_STRETCH <= stretch <= MAX_STRETCH else 1.0,
+                None if matrix is None else np.frombuffer(bytes(matrix), np.int32).reshape(3, 3),
+            )
+        stretch, matrix = self._geometry
+        width = frame.width if stretch == 1 else max(round(frame.width * stretch), 1)
+        image = bgr_of(frame, self._reformatter, width)
+        return image if matrix is None else _displayed(image, matrix)
 
     def close(self) -> None:
         """Release the file, unless a read hangs; then the end of the process does."""
