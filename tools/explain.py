@@ -57,7 +57,7 @@ def main(argv: list[str]) -> None:
     import numpy as np
 
     from fer_jax import files
-    from fer_jax.data import loading
+    from fer_jax.experiments import rundata
     from fer_jax.explain import explaining, pictures
 
     environment.init()
@@ -68,7 +68,8 @@ def main(argv: list[str]) -> None:
         examples, images, labels = None, _faces_of_source(explainer.config), None
     else:
         split = _SPLIT.value or explainer.config.data.select_split
-        examples = loading.load_split(explainer.config, split, _DATA.value, explainer.label_names)
+        workdirs = [_WORKDIR.value] if _WORKDIR.value else []
+        examples = rundata.to_score(explainer.config, workdirs, split, _DATA.value, explainer.label_names)
         shown = explaining.spread(np.arange(len(examples)), _FACES.value)
         images, labels = examples.images[shown], examples.labels[shown]
     explained = explaining.explain(explainer, images, methods, labels)

@@ -6,6 +6,8 @@ network over the run's selection split before it says done; prints size, differe
 
 from __future__ import annotations
 
+import pathlib
+
 from absl import flags
 
 from fer_jax import cli, environment
@@ -23,33 +25,17 @@ def main(argv: list[str]) -> None:
     """Export and print the tables."""
     from absl import logging
 
-    from fer_jax.experiments import run
-    from fer_jax.export import comparison, exporting, provenance
+    from fer_jax.experiments.calls import TrainedRun
+    from fer_jax.export import comparison
 
     logging.set_verbosity(logging.INFO)
     environment.init()
-    exporting.refuse_other_content(_OUT.value)
-    trained = run.load_run(_WORKDIR.value, _CHECKPOINT.value)
-    if trained.result is None:
-        logging.warning(
-            "%s is not finished: what is exported is its %s checkpoint so far", _WORKDIR.value, _CHECKPOINT.value
-        )
-    evaluation, calibration = exporting.run_faces(trained.config, trained.label_names, _DATA.value or "", _INT8.value)
-    fitted = (trained.result and trained.result.calibration) or {"temperature": 1.0, "uncertain_below": 0.0}
-    exported = exporting.export(
+    exported = TrainedRun(pathlib.Path(_WORKDIR.value), _CHECKPOINT.value).export(
         _OUT.value,
-        config=trained.config,
-        variables=trained.variables,
-        label_names=trained.label_names,
-        evaluation=evaluation,
-        calibration=calibration,
+        data=_DATA.value or "",
         float16=_FLOAT16.value,
         int8=_INT8.value,
-        result=trained.result,
-        training_data=provenance.training_data_note(trained.config, trained.result),
-        temperature=fitted["temperature"],
-        uncertain_below=fitted["uncertain_below"],
-        licence=_LICENCE.value or provenance.licence_note(trained.config.data.source),
+        licence=_LICENCE.value or "",
     )
     print(comparison.table(exported.formats))
     if recall := comparison.recall_table(exported.formats):

@@ -50,16 +50,15 @@ def main(argv: list[str]) -> None:
     evaluation = None
     if _DATA.value:
         evaluation = loading.load_split(config, _SPLIT.value, _DATA.value, tuple(_LABELS.value))
-    exported = exporting.export(
-        _OUT.value,
-        config=config,
-        variables=variables,
-        label_names=_LABELS.value,
-        evaluation=evaluation,
+    trained = exporting.Trained(
+        config,
+        variables,
+        _LABELS.value,
         training_data=f"by the authors of {path.name} (sha256 {files.sha256(path)}), imported from Keras: "
         "of the config only model and input say something about it",
         licence=_LICENCE.value or provenance.licence_note("fer2013"),
     )
+    exported = exporting.export(_OUT.value, trained, evaluation=evaluation)
     print(comparison.table(exported.formats))
     print(f"\ndone: {exported.bundle.path}")
 

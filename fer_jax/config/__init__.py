@@ -2,7 +2,7 @@
 
 from fer_jax.config.recipe import Flag, changed, read
 from fer_jax.config.rules import validate
-from fer_jax.config.saved import load, of_bundle, refuse_other, require_inputs, save, without_folders
+from fer_jax.config.saved import has_checkpoint, load, of_bundle, refuse_other, require_inputs, save, without_folders
 from fer_jax.config.table import TABLE, Field, default, flatten, get
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "default",
     "flatten",
     "get",
+    "has_checkpoint",
     "load",
     "of_bundle",
     "read",

@@ -85,7 +85,7 @@ def require_inputs(config: ConfigDict, workdir: pathlib.Path) -> None:
 
     A run that has a checkpoint in `workdir` goes on from there and needs no weights to start from.
     """
-    if config.model.pretrained and not _has_checkpoint(pathlib.Path(workdir)):
+    if config.model.pretrained and not has_checkpoint(pathlib.Path(workdir)):
         from fer_jax.models import pretrained
 
         pretrained.refuse_missing(config.model.pretrained, config.model.name)
@@ -98,7 +98,8 @@ def require_inputs(config: ConfigDict, workdir: pathlib.Path) -> None:
             )
 
 
-def _has_checkpoint(workdir: pathlib.Path) -> bool:
+def has_checkpoint(workdir: pathlib.Path) -> bool:
+    """Whether a folder, or the folder of one of several runs in it, has a checkpoint."""
     return any(next(workdir.glob(trace), None) for trace in TRACES)
 
 
@@ -108,7 +109,7 @@ def refuse_other(config: ConfigDict, workdir: pathlib.Path) -> None:
     A folder without a checkpoint belongs to nobody.
     """
     workdir = pathlib.Path(workdir)
-    if not (workdir / FILE).exists() or not _has_checkpoint(workdir):
+    if not (workdir / FILE).exists() or not has_checkpoint(workdir):
         return
     old, new = _flat(load(workdir)), _flat(config)
     differ = [

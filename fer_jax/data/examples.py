@@ -27,6 +27,7 @@ class Examples:
       subjects: str (N,) person identifiers, or None where the data set names none.
       votes: float32 (N, classes), every row a distribution over `label_names` summing to 1, or None.
       description: one line for people: what was read from where.
+      fingerprint: of a run's data, see `fer_jax.data.identity`; "" where nobody took it.
     """
 
     images: np.ndarray
@@ -36,6 +37,7 @@ class Examples:
     subjects: np.ndarray | None = None
     votes: np.ndarray | None = None
     description: str = ""
+    fingerprint: str = ""
 
     def __post_init__(self):
         n = len(self.images)

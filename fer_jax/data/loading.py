@@ -63,9 +63,15 @@ def load_split(config: ConfigDict, split: str, path: str = "", label_names: tupl
         examples = _without_other_expressions(examples, label_names).renumbered(label_names)
     if path and examples.split_names == (UNSPLIT,):
         return examples
-    if split not in examples.split_names and (role := folder.SPLIT_FOLDERS.get(split.lower())):
-        split = config.data[role]
-    return examples.of_split(split)
+    return examples.of_split(split if split in examples.split_names else split_named(config.data, split))
+
+
+def split_named(data: ConfigDict, name: str) -> str:
+    """The split of `config.data` that people call `name`: "test", "val" and the like go by their role, others as is."""
+    if name in (data.train_split, data.select_split, data.test_split):
+        return name
+    role = folder.SPLIT_FOLDERS.get(name.lower())
+    return data[role] if role else name
 
 
 def noise_ceilings(config: ConfigDict) -> dict[str, float]:

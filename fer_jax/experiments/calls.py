@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from fer_jax import config as configs
 from fer_jax import environment
 from fer_jax.errors import UserError
-from fer_jax.experiments import run, scoring
+from fer_jax.experiments import run, rundata, scoring
 from fer_jax.export import exporting, provenance
 from fer_jax.result import Evaluation, RunResult
 
@@ -72,28 +72,26 @@ class TrainedRun:
           UserError: no run there, its data is gone, or `out` holds something else.
         """
         exporting.refuse_other_content(out)
-        trained = run.load_run(self.workdir, self.checkpoint)
-        result = trained.result
+        loaded = run.load_run(self.workdir, self.checkpoint)
+        config, result = loaded.config, loaded.result
         if result is None:
             logging.warning(
                 "%s is not finished: what is exported is its %s checkpoint so far", self.workdir, self.checkpoint
             )
-        evaluation, calibration = exporting.run_faces(trained.config, trained.label_names, os.fspath(data), int8)
+        evaluation, calibration = rundata.to_export(config, self.workdir, loaded.label_names, os.fspath(data), int8)
         fitted = (result and result.calibration) or {"temperature": 1.0, "uncertain_below": 0.0}
+        trained = exporting.Trained(
+            config,
+            loaded.variables,
+            loaded.label_names,
+            provenance.training_data_note(config, result),
+            licence or provenance.licence_note(config.data.source),
+            result,
+            fitted["temperature"],
+            fitted["uncertain_below"],
+        )
         return exporting.export(
-            out,
-            config=trained.config,
-            variables=trained.variables,
-            label_names=trained.label_names,
-            evaluation=evaluation,
-            calibration=calibration,
-            float16=float16,
-            int8=int8,
-            result=result,
-            training_data=provenance.training_data_note(trained.config, result),
-            temperature=fitted["temperature"],
-            uncertain_below=fitted["uncertain_below"],
-            licence=licence or provenance.licence_note(trained.config.data.source),
+            out, trained, evaluation=evaluation, calibration=calibration, float16=float16, int8=int8
         )
 
 

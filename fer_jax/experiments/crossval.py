@@ -12,9 +12,10 @@ from ml_collections import ConfigDict
 
 from fer_jax import config as configs
 from fer_jax import environment
-from fer_jax.data import cache, clean, splits
+from fer_jax.data import cache, splits
 from fer_jax.distributed import cluster
 from fer_jax.evaluation import metrics
+from fer_jax.experiments import rundata
 from fer_jax.experiments.run import train_and_score
 from fer_jax.result import FOLD_FOLDER, FoldsResult, RunResult
 
@@ -40,13 +41,14 @@ def cross_validate(config: ConfigDict, workdir: str | os.PathLike) -> FoldsResul
     for number, (train, test) in enumerate(folds, 1):
         logging.info("fold %d of %d: %d examples train, %d test", number, len(folds), len(train), len(test))
         folder = workdir / FOLD_FOLDER.format(number)
-        of_fold = clean.apply(splits.of_fold(examples, train, test, config.data, config.seed), config.data, config.seed)
-        results.append(train_and_score(config, folder, of_fold))
+        assigned = splits.of_fold(examples, train, test, config.data, config.seed)
+        data = rundata.of_assigned(config, assigned, config.seed)
+        results.append(train_and_score(config, folder, data))
         predictions = cluster.run_on_primary(lambda folder=folder: _predictions(folder, config.data.test_split))
         logits.append(predictions["logits"])
         labels.append(predictions["labels"])
-    pooled = metrics.scores(np.concatenate(logits), np.concatenate(labels), of_fold.label_names)
-    note = splits.note(config.data, of_fold, crossval=True)
+    pooled = metrics.scores(np.concatenate(logits), np.concatenate(labels), data.examples.label_names)
+    note = splits.note(config.data, data.examples, crossval=True)
     result = cluster.run_on_primary(lambda: _conclude(config, workdir, examples.description, results, pooled, note))
     logging.info(
         "%d folds: accuracy %.4f +- %.4f (standard deviation over folds), pooled %.4f of %d examples. %s",

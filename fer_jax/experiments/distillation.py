@@ -8,6 +8,7 @@ al. 2022, and adds the teachers' forward pass to each step: on a CPU as much as 
 from __future__ import annotations
 
 import dataclasses
+import json
 import pathlib
 
 import numpy as np
@@ -16,44 +17,93 @@ from ml_collections import ConfigDict
 from scipy.special import softmax
 
 from fer_jax import config as configs
-from fer_jax import labels
+from fer_jax import files, labels
+from fer_jax.data import identity
 from fer_jax.data.examples import Examples
+from fer_jax.distributed import cluster
 from fer_jax.errors import UserError
 from fer_jax.evaluation import tta
 from fer_jax.evaluation.evaluator import Evaluator
+from fer_jax.experiments import rundata
+from fer_jax.experiments.rundata import RunData
+from fer_jax.training.checkpoint import Checkpoints
 from fer_jax.training.restore import restore_best
 
+KEPT = "teachers.npz"
 
-def with_teacher_targets(config: ConfigDict, examples: Examples) -> Examples:
+
+def with_teacher_targets(config: ConfigDict, data: RunData, workdir: pathlib.Path) -> Examples:
     """The examples with targets mixed from labels (or votes) and the probabilities of `config.teacher.runs`.
 
     The targets of the training split become (1 - weight) * target + weight * mean over teachers of
-    softmax(logits / temperature). Other splits keep theirs. Labels do not change.
+    softmax(logits / temperature). Other splits keep theirs. Labels do not change. The probabilities are computed once
+    and kept in `workdir`/teachers.npz, for the same teachers and data. All processes must call.
 
     Raises:
-      UserError: a teacher is no finished run, or has other labels or another size of input.
+      UserError: a teacher has no checkpoint, other labels or another size of input, or was trained on held-out images.
     """
-    teacher = config.teacher
+    examples, teacher = data.examples, config.teacher
     if not teacher.runs:
         return examples
-    training = examples.split == config.data.train_split
-    images = examples.take(training).images
-    probabilities = np.mean(
-        [
-            softmax(_logits(workdir, config, examples.label_names, images) / teacher.temperature, axis=1)
-            for workdir in teacher.runs
-        ],
-        axis=0,
-    )
-    named = examples.labels[training]
+    key = _key(config, data)
+    probabilities = cluster.run_on_primary(lambda: read_kept(workdir, key))
+    if probabilities is None:
+        probabilities = _probabilities(config, data)
+        cluster.run_on_primary(lambda: _keep(workdir, key, probabilities))
+    return mixed(config, examples, probabilities)
+
+
+def mixed(config: ConfigDict, examples: Examples, probabilities: np.ndarray) -> Examples:
+    """The examples with soft targets from float (N, classes) probabilities of the training split, in its order."""
+    training, weight = examples.split == config.data.train_split, config.teacher.weight
+    targets = examples.targets()
+    targets[training] = (1 - weight) * targets[training] + weight * probabilities
+    return dataclasses.replace(examples, votes=targets)
+
+
+def read_kept(workdir: pathlib.Path, key: str = "") -> np.ndarray | None:
+    """The teachers' probabilities in a run's folder, those of `key` or whatever they are of; None where there are none.
+
+    A file that cannot be read counts as none: it is written again.
+    """
+    try:
+        with np.load(pathlib.Path(workdir) / KEPT) as kept:
+            return kept["probabilities"] if key in ("", str(kept["key"])) else None
+    except Exception:  # a damaged npz gives anything from BadZipFile to NotImplementedError
+        return None
+
+
+def _keep(workdir: pathlib.Path, key: str, probabilities: np.ndarray) -> None:
+    with files.atomic_path(workdir / KEPT) as tmp:
+        np.savez(tmp, key=key, probabilities=probabilities)
+
+
+def _key(config: ConfigDict, data: RunData) -> str:
+    """What the probabilities depend on, as JSON; all processes must call."""
+    teacher = config.teacher
+    hosts = [Checkpoints(pathlib.Path(run), 1).newest() for run in teacher.runs]
+    return json.dumps([hosts, teacher.temperature, teacher.tta, data.identity.fingerprint], sort_keys=True)
+
+
+def _probabilities(config: ConfigDict, data: RunData) -> np.ndarray:
+    """float64 (N, classes), the mean over teachers of softmax(logits / temperature) of the training split."""
+    teacher, examples = config.teacher, data.examples
+    held_out = examples.take(examples.split != config.data.train_split)
+    for run in teacher.runs:
+        kept = cluster.run_on_primary(lambda run=run: identity.load(run))
+        rundata.refuse_leak(kept, run, held_out, data.identity)
+    train_set = examples.of_split(config.data.train_split)
+    of_each = [
+        softmax(_logits(run, config, examples.label_names, train_set.images) / teacher.temperature, axis=1)
+        for run in teacher.runs
+    ]
+    probabilities = np.mean(of_each, axis=0)
     logging.info(
         "teachers: %s, accuracy on the training images %.4f",
         ", ".join(map(str, teacher.runs)),
-        np.mean(probabilities.argmax(axis=1) == named),
+        np.mean(probabilities.argmax(axis=1) == train_set.labels),
     )
-    targets = examples.targets()
-    targets[training] = (1 - teacher.weight) * targets[training] + teacher.weight * probabilities
-    return dataclasses.replace(examples, votes=targets)
+    return probabilities
 
 
 def _logits(workdir: str, config: ConfigDict, label_names: tuple[str, ...], images: np.ndarray) -> np.ndarray:

@@ -29,7 +29,8 @@ from fer_jax.distributed.parallel import Parallel
 from fer_jax.errors import UserError
 from fer_jax.evaluation import calibration, metrics, tta
 from fer_jax.evaluation.evaluator import Evaluator
-from fer_jax.experiments import distillation
+from fer_jax.experiments import distillation, rundata
+from fer_jax.experiments.rundata import RunData
 from fer_jax.result import RunResult
 from fer_jax.training.loop import train
 from fer_jax.training.progress import Progress
@@ -89,42 +90,69 @@ def read_run_result(workdir: str | os.PathLike) -> RunResult | None:
     raise UserError(f"{workdir} holds {found.what}, not one run: give one of {', '.join(found.folders)} in it")
 
 
-def train_and_score(config: ConfigDict, workdir: str | os.PathLike, examples: Examples | None = None) -> RunResult:
+def train_and_score(config: ConfigDict, workdir: str | os.PathLike, given: RunData | None = None) -> RunResult:
     """Train what `config` says in `workdir` (resuming what is there), score it, and return the result, also written.
 
     The epoch is chosen on the selection split; the test split, if present, is scored once, after the choice. A
-    finished run is not trained again. `examples` are loaded as the config says unless given.
+    finished run is not trained again, but its data must still be the same.
+
+    Args:
+      config: of the run.
+      workdir: its folder. One without a checkpoint belongs to nobody, and is taken over.
+      given: the data where the config alone does not say it: a fold's.
 
     Raises:
-      UserError: for bad values, bad data, a workdir of another config or in use by another process.
+      UserError: for bad values, bad data, a workdir of another config, of other data or in use by another process.
     """
     timer, workdir = PhaseTimer(), pathlib.Path(workdir)
     configs.validate(config)
-    result = cluster.run_on_primary(lambda: _finished(config, workdir))
+    cluster.run_on_primary(lambda: configs.refuse_other(config, workdir))
+    data = rundata.for_training(config, workdir, given)
+    result = cluster.run_on_primary(lambda: read_run_result(workdir))
     if result is not None:
         logging.info("already finished: %s", summary(result))
         return result
-    examples = loading.load(config) if examples is None else examples
     configs.require_inputs(config, workdir)
     check_batch_size(config)  # before anything is written
     with locked(workdir):
-        cluster.run_on_primary(lambda: configs.save(config, workdir))
-        examples = distillation.with_teacher_targets(config, examples)
+        cluster.run_on_primary(lambda: begin(config, workdir, data))
+        examples = distillation.with_teacher_targets(config, data, workdir)
         progress = train(config, workdir, examples, timer)
-        timer.enter("eval")
-        model, state, best = restore_best(config, workdir, "best")
-        run = Run(workdir, config, model, state.variables(), tuple(best.label_names), best)
-        logits = {
-            name: {
-                view: tta.mean_logits(run.logits, examples.of_split(name).images, view, config.input.crop)
-                for view in ("", *config.eval.tta)
-            }
-            for name in (config.data.select_split, config.data.test_split)
-            if name in examples.split_names
+        return score(config, workdir, examples, progress, timer)
+
+
+def score(
+    config: ConfigDict, workdir: pathlib.Path, examples: Examples, progress: Progress, timer: PhaseTimer
+) -> RunResult:
+    """Score the chosen epoch of a run whose training is done, write result and report, and return the result.
+
+    Args:
+      config: of the run.
+      workdir: its folder.
+      examples: as they were trained on.
+      progress: what `train` returned.
+      timer: of this session.
+    """
+    timer.enter("eval")
+    model, state, best = restore_best(config, workdir, "best")
+    run = Run(workdir, config, model, state.variables(), tuple(best.label_names), best)
+    logits = {
+        name: {
+            view: tta.mean_logits(run.logits, examples.of_split(name).images, view, config.input.crop)
+            for view in ("", *config.eval.tta)
         }
-        result = cluster.run_on_primary(lambda: _conclude(run, examples, progress, logits, timer))
+        for name in (config.data.select_split, config.data.test_split)
+        if name in examples.split_names
+    }
+    result = cluster.run_on_primary(lambda: _conclude(run, examples, progress, logits, timer))
     logging.info("done: %s", summary(result))
     return result
+
+
+def begin(config: ConfigDict, workdir: pathlib.Path, data: RunData) -> None:
+    """Write what a run's folder says of it: its config, and which data it has."""
+    configs.save(config, workdir)
+    data.identity.save(workdir)
 
 
 def check_batch_size(config: ConfigDict) -> None:
@@ -132,12 +160,6 @@ def check_batch_size(config: ConfigDict) -> None:
     parallel = Parallel(config.parallel.api, config.batch_size)
     if config.augment.mixup or config.augment.cutmix:
         parallel.require_pairs("mixup and cutmix")
-
-
-def _finished(config: ConfigDict, workdir: pathlib.Path) -> RunResult | None:
-    """The result of a finished run; UserError when the workdir is another config's."""
-    configs.refuse_other(config, workdir)
-    return read_run_result(workdir)
 
 
 def _conclude(

@@ -14,9 +14,9 @@ from fer_jax import config as configs
 from fer_jax import environment, labels
 from fer_jax.bundle import manifest as bundles
 from fer_jax.bundle import runtime as graphs
-from fer_jax.data import loading
 from fer_jax.errors import UserError
 from fer_jax.evaluation import tta
+from fer_jax.experiments import rundata
 from fer_jax.experiments.run import load_run, scores_of_views
 from fer_jax.result import Evaluation
 
@@ -31,6 +31,7 @@ class Predictor:
       label_names: in the order of the logits.
       selected_on: the split its epoch was chosen on.
       best_epoch: the epoch, or None where nobody wrote it down.
+      workdirs: the runs' folders; () of a bundle.
       members: functions from uint8 (N, H, W, C) to float32 (N, classes); several are an ensemble.
     """
 
@@ -39,6 +40,7 @@ class Predictor:
     label_names: tuple[str, ...]
     selected_on: str
     best_epoch: int | None
+    workdirs: tuple[str | os.PathLike, ...]
     members: tuple[Callable[[np.ndarray], np.ndarray], ...]
 
     def logits(self, images: np.ndarray, view: str = "") -> np.ndarray:
@@ -64,6 +66,7 @@ def of_runs(workdirs: Sequence[str | os.PathLike], checkpoint: str = "best") -> 
         first.label_names,
         first.config.data.select_split,
         first.progress.best_epoch if len(runs) == 1 else None,
+        tuple(workdirs),
         tuple(lambda images, run=run: run.logits(images)[:, columns[run.workdir]] for run in runs),
     )
 
@@ -83,6 +86,7 @@ def of_bundle(path: str | os.PathLike, role: str) -> Predictor:
         bundle.labels,
         config.data.select_split,
         result.get("best_epoch"),
+        (),
         (lambda images: graphs.logits(graph, images),),
     )
 
@@ -92,12 +96,16 @@ def score(predictor: Predictor, split: str, path: str = "", augmentations: Seque
 
     Args:
       split: name of the split.
-      path: other data, see `fer_jax.data.loading.load_split`; "" is the predictor's own.
+      path: other data; "" is the predictor's own. See `rundata.to_score`.
+      augmentations: names of `tta.VIEWS`.
+
+    Raises:
+      UserError: an unknown augmentation, or of `rundata.to_score`.
     """
     for view in augmentations:
         if view not in tta.VIEWS:
             raise UserError(f"--tta has {view!r}: expected {' or '.join(tta.VIEWS)}")
-    examples = loading.load_split(predictor.config, split, path, predictor.label_names)
+    examples = rundata.to_score(predictor.config, predictor.workdirs, split, path, predictor.label_names)
 
     logits = {view: predictor.logits(examples.images, view) for view in ("", *augmentations)}
     scores = scores_of_views(logits, examples.labels, predictor.label_names)

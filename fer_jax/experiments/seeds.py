@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
-from collections.abc import Mapping
 
 import numpy as np
 from absl import logging
@@ -13,12 +12,9 @@ from ml_collections import ConfigDict
 
 from fer_jax import config as configs
 from fer_jax import environment
-from fer_jax.data import lazy, loading
-from fer_jax.data.examples import Examples
 from fer_jax.distributed import cluster
-from fer_jax.errors import UserError
-from fer_jax.experiments import distillation
-from fer_jax.experiments.run import check_batch_size, locked, train_and_score
+from fer_jax.experiments import distillation, rundata
+from fer_jax.experiments.run import begin, check_batch_size, locked, read_run_result, score
 from fer_jax.result import SEED_FOLDER, RunResult, SeedsResult
 from fer_jax.training.loop import train_seeds
 from fer_jax.training.timing import PhaseTimer
@@ -31,27 +27,34 @@ def train_and_score_seeds(config: ConfigDict, workdir: str | os.PathLike) -> See
     chooses its own epoch, and leaves the folder of such a run, `workdir`/seed_N, with its report. The steps of all are
     taken at the same time.
 
+    Splits and cleaning that are drawn are drawn once, by the first seed: what differs between the runs is training.
+
     Raises:
-      UserError: see `fer_jax.experiments.run.train_and_score`; and data whose split or cleaning is drawn by the seed.
+      UserError: see `fer_jax.experiments.run.train_and_score`.
     """
     timer, workdir = PhaseTimer(), pathlib.Path(workdir)
     configs.validate(config)
     cluster.run_on_primary(lambda: configs.refuse_other(config, workdir))
     configs.require_inputs(config, workdir)
     check_batch_size(config)
+    data = rundata.for_training(config, workdir)
     of_seed = {seed: _of_one(config, seed) for seed in range(config.seed, config.seed + config.seeds)}
-    examples = _examples_of_all(of_seed)
     folders = {seed: workdir / SEED_FOLDER.format(seed) for seed in of_seed}
-    with locked(workdir):
-        cluster.run_on_primary(lambda: configs.save(config, workdir))
-        with contextlib.ExitStack() as held:
-            for seed, folder in folders.items():
-                cluster.run_on_primary(lambda seed=seed, folder=folder: configs.refuse_other(of_seed[seed], folder))
-                held.enter_context(locked(folder))
-                cluster.run_on_primary(lambda seed=seed, folder=folder: configs.save(of_seed[seed], folder))
-            train_seeds(config, folders, distillation.with_teacher_targets(config, examples), timer)
-        # Trained as they are, nothing is left to each but its scores and its report.
-        results = [train_and_score(of_seed[seed], folder, examples) for seed, folder in folders.items()]
+    with locked(workdir), contextlib.ExitStack() as held:
+        cluster.run_on_primary(lambda: begin(config, workdir, data))
+        for seed, folder in folders.items():
+            cluster.run_on_primary(lambda seed=seed, folder=folder: configs.refuse_other(of_seed[seed], folder))
+            rundata.for_training(of_seed[seed], folder, data)
+            held.enter_context(locked(folder))
+            cluster.run_on_primary(lambda seed=seed, folder=folder: begin(of_seed[seed], folder, data))
+        results = [cluster.run_on_primary(lambda folder=folder: read_run_result(folder)) for folder in folders.values()]
+        if None in results:
+            examples = distillation.with_teacher_targets(config, data, workdir)
+            trained = train_seeds(config, folders, examples, timer)
+            results = [
+                found or score(of_seed[seed], folders[seed], examples, progress, PhaseTimer())
+                for seed, found, progress in zip(of_seed, results, trained, strict=True)
+            ]
         result = cluster.run_on_primary(lambda: _conclude(config, workdir, results))
     for name, scores in result.splits.items():
         logging.info(
@@ -69,20 +72,6 @@ def _of_one(config: ConfigDict, seed: int) -> ConfigDict:
     config = config.copy_and_resolve_references()
     config.seed, config.seeds = seed, 1
     return config
-
-
-def _examples_of_all(of_seed: Mapping[int, ConfigDict]) -> Examples:
-    """The examples of every seed's run; UserError when they are not the same."""
-    first, *others = of_seed
-    examples = loading.load(of_seed[first])
-    for seed in others:
-        other = loading.load(of_seed[seed])
-        if not (np.array_equal(examples.split, other.split) and lazy.equal(examples.images, other.images)):
-            raise UserError(
-                f"seeds {first} and {seed} draw other examples, by config.data.split, holdout or clean: "
-                "models that are trained together share one set; train one seed after another"
-            )
-    return examples
 
 
 def _conclude(config: ConfigDict, workdir: pathlib.Path, results: list[RunResult]) -> SeedsResult:

@@ -17,7 +17,6 @@ from ml_collections import ConfigDict
 from fer_jax import files
 from fer_jax.bundle import manifest, weights
 from fer_jax.bundle import runtime as runtimes
-from fer_jax.data import loading
 from fer_jax.data.examples import Examples
 from fer_jax.data.sources import synthetic
 from fer_jax.errors import UserError
@@ -34,6 +33,46 @@ SYNTHETIC_FACES = 256  # that stand in where the run's data is not at hand
 
 
 @dataclasses.dataclass(frozen=True)
+class Trained:
+    """A trained network, with what a bundle says of it.
+
+    Attributes:
+      config: of the run; kept as provenance.
+      variables: {"params", "batch_stats"?} of the network that `config.model` names.
+      label_names: in the order of the logits.
+      training_data: what the weights were trained on, for people.
+      licence: of the weights, for people; see `provenance.licence_note`.
+      result: of the run, or None.
+      temperature: probabilities are softmax(logits / temperature).
+      uncertain_below: see `bundle.Bundle`.
+    """
+
+    config: ConfigDict
+    variables: Any
+    label_names: Sequence[str]
+    training_data: str
+    licence: str
+    result: RunResult | None = None
+    temperature: float = 1.0
+    uncertain_below: float = 0.0
+
+    @property
+    def input(self) -> manifest.Input:
+        """What the network takes."""
+        spec = self.config.input
+        return manifest.Input(spec.size, spec.channels, spec.scaling, spec.resize, spec.crop or None)
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """The network as a manifest names it."""
+        return {
+            "name": self.config.model.name,
+            "args": self.config.model.args.to_dict(),
+            "parameters": sum(array.size for array in jax.tree.leaves(self.variables)),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
 class Exported:
     """A bundle that was written, how its formats compare, Flax first, and what is to be said of them."""
 
@@ -44,37 +83,23 @@ class Exported:
 
 def export(
     out: str | os.PathLike,
+    trained: Trained,
     *,
-    config: ConfigDict,
-    variables: Any,
-    label_names: Sequence[str],
     evaluation: Examples | None,
     calibration: Examples | None = None,
     float16: bool = False,
     int8: bool = False,
-    result: RunResult | None = None,
-    training_data: str,
-    licence: str,
-    temperature: float = 1.0,
-    uncertain_below: float = 0.0,
 ) -> Exported:
     """Write a bundle, whole or not at all.
 
     Args:
       out: the folder; what is there already is replaced if it is a bundle and nothing else.
-      config: of the run; all of it is kept as provenance.
-      variables: {"params", "batch_stats"?} of the network that `config.model` names.
-      label_names: in the order of the logits.
+      trained: the network.
       evaluation: faces of the run's own data, not trained on, over which every format is compared with Flax and
         scored. None where they are not at hand: synthetic faces are compared, and nothing is scored.
       calibration: training faces, for `int8`.
       float16: add the graph in half precision.
       int8: add the graph in 8-bit integers.
-      result: of the run, or None.
-      training_data: what the weights were trained on, for people.
-      licence: of the weights, for people; see `provenance.licence_note`.
-      temperature: probabilities are softmax(logits / temperature).
-      uncertain_below: see `bundle.Bundle`.
 
     Raises:
       UserError: `out` holds something else, or `int8` lacks training faces.
@@ -83,84 +108,20 @@ def export(
     refuse_other_content(out)
     if int8 and calibration is None:
         raise UserError("int8 fits its ranges to training faces and there are none: give the run's data by --data")
-    spec = manifest.Input(
-        config.input.size, config.input.channels, config.input.scaling, config.input.resize, config.input.crop or None
-    )
-    images = _synthetic(spec) if evaluation is None else evaluation.images
-    formats = [comparison.reference(_flax_logits(config, variables, len(label_names), images), evaluation)]
+    images = _synthetic(trained.input) if evaluation is None else evaluation.images
+    formats = [comparison.reference(_flax_logits(trained, images), evaluation)]
     with files.atomic_path(out) as tmp:
         tmp.mkdir()
-        _write_graphs(tmp, config, spec, variables, label_names, float16, _chosen(calibration) if int8 else None)
-        weights.save(tmp / manifest.FILES["weights"], variables)
+        _write_graphs(tmp, trained, float16, _chosen(calibration) if int8 else None)
+        weights.save(tmp / manifest.FILES["weights"], trained.variables)
         for role in runtimes.GRAPHS:
             if (path := tmp / manifest.FILES[role]).exists():
                 logging.info("running %s over %d faces", path.name, len(images))
                 formats.append(comparison.measure(path, role, images, evaluation, formats[0]))
         _refuse_disagreement(formats)
-        model = {
-            "name": config.model.name,
-            "args": config.model.args.to_dict(),
-            "parameters": sum(array.size for array in jax.tree.leaves(variables)),
-        }
-        (tmp / manifest.FILES["card"]).write_text(
-            card.text(
-                name=config.name,
-                labels=label_names,
-                input=spec,
-                model=model,
-                config=config,
-                result=result,
-                training_data=training_data,
-                licence=licence,
-            )
-        )
-        manifest.write(
-            tmp,
-            name=config.name,
-            labels=label_names,
-            input=spec,
-            crop=cropping.CROP,
-            temperature=temperature,
-            uncertain_below=uncertain_below,
-            model=model,
-            provenance=provenance.of_run(config, result, training_data, licence)
-            | {"formats": comparison.record(formats)},
-        )
+        _write_words(tmp, trained, formats)
         remarks = comparison.int8_remarks(formats, tmp / manifest.FILES["int8"]) if int8 else ()
     return Exported(manifest.read(out), tuple(formats), tuple(remarks))
-
-
-def run_faces(
-    config: ConfigDict, label_names: Sequence[str], path: str = "", training: bool = False
-) -> tuple[Examples | None, Examples | None]:
-    """What `export` takes as evaluation and calibration: a run's selection split, and its training split if asked.
-
-    Args:
-      config: of the run.
-      label_names: of the run, in the order of its logits.
-      path: where the data lies now; "" is where it was.
-      training: whether the training split is needed.
-
-    Returns:
-      (None, None) where the data is gone, nothing depends on it and no `path` was given; a warning says so.
-
-    Raises:
-      UserError: there is no data at `path`, or none and it is needed.
-    """
-    config = config.copy_and_resolve_references()
-    if path:
-        config.data.path = path
-    try:
-        examples = loading.load(config).renumbered(label_names)
-    except UserError as error:
-        if path or training:
-            raise
-        logging.warning("the run's data is not at hand (%s): synthetic faces stand in and nothing is scored", error)
-        return None, None
-    return (
-        examples.of_split(config.data.select_split),
-        examples.of_split(config.data.train_split) if training else None,
-    )
 
 
 def refuse_other_content(out: str | os.PathLike) -> None:
@@ -178,18 +139,39 @@ def refuse_other_content(out: str | os.PathLike) -> None:
         )
 
 
-def _write_graphs(
-    folder: pathlib.Path,
-    config: ConfigDict,
-    spec: manifest.Input,
-    variables: Any,
-    label_names: Sequence[str],
-    float16: bool,
-    calibration: np.ndarray | None,
-) -> None:
+def _write_words(folder: pathlib.Path, trained: Trained, formats: Sequence[comparison.Format]) -> None:
+    """The card and the manifest."""
+    (folder / manifest.FILES["card"]).write_text(
+        card.text(
+            name=trained.config.name,
+            labels=trained.label_names,
+            input=trained.input,
+            model=trained.model,
+            config=trained.config,
+            result=trained.result,
+            training_data=trained.training_data,
+            licence=trained.licence,
+        )
+    )
+    manifest.write(
+        folder,
+        name=trained.config.name,
+        labels=trained.label_names,
+        input=trained.input,
+        crop=cropping.CROP,
+        temperature=trained.temperature,
+        uncertain_below=trained.uncertain_below,
+        model=trained.model,
+        provenance=provenance.of_run(trained.config, trained.result, trained.training_data, trained.licence)
+        | {"formats": comparison.record(formats)},
+    )
+
+
+def _write_graphs(folder: pathlib.Path, trained: Trained, float16: bool, calibration: np.ndarray | None) -> None:
     path = {role: folder / file for role, file in manifest.FILES.items()}
-    model = registry.create(config.model.name, len(label_names), config.model.args, implementation="plain")
-    infer = graph.inference(model, variables, spec)
+    config, spec = trained.config, trained.input
+    model = registry.create(config.model.name, len(trained.label_names), config.model.args, implementation="plain")
+    infer = graph.inference(model, trained.variables, spec)
     logging.info("writing StableHLO and ONNX")
     stablehlo.save(path["stablehlo"], infer, spec)
     onnx.save(
@@ -197,7 +179,7 @@ def _write_graphs(
         infer,
         spec,
         {
-            "labels": json.dumps(list(label_names)),
+            "labels": json.dumps(list(trained.label_names)),
             "name": config.name,
             "input": "uint8 (batch, height, width, channels), raw pixels",
         },
@@ -210,10 +192,11 @@ def _write_graphs(
 
 
 @jax.default_matmul_precision("highest")
-def _flax_logits(config: ConfigDict, variables: Any, num_classes: int, images: np.ndarray) -> np.ndarray:
+def _flax_logits(trained: Trained, images: np.ndarray) -> np.ndarray:
     """The reference: the network as training evaluates it, but in float32 on every device."""
-    model = registry.create(config.model.name, num_classes, config.model.args)
-    return Evaluator(model, config, len(images)).logits(variables, images)
+    config = trained.config
+    model = registry.create(config.model.name, len(trained.label_names), config.model.args)
+    return Evaluator(model, config, len(images)).logits(trained.variables, images)
 
 
 def _synthetic(spec: manifest.Input) -> np.ndarray:

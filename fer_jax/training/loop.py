@@ -86,7 +86,7 @@ def train_seeds(
     select_set = examples.of_split(config.data.select_split)
     plan = Plan.of(config, len(train_set))
     made = setup.create(config, len(examples.label_names), plan.total_steps, plan.steps_per_epoch)
-    runs = seed_run.restore_all(made, workdirs, examples.label_names)
+    runs = seed_run.restore_all(made, workdirs, examples.label_names, examples.fingerprint)
     if not runs[0].progress.finished:
         program = TrainProgram(made, train_set, tuple(workdirs), plan.steps, config.data.pipeline)
         logging.info(

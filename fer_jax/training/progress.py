@@ -21,6 +21,7 @@ class Progress:
       finished: no epoch is left, or early stopping ended the run.
       seconds: wall clock by phase, over all sessions of the run.
       label_names: in the order of the logits.
+      fingerprint: of the examples, see `fer_jax.data.identity`; "" where nobody took it.
       plateau, early_stop: what they have seen.
     """
 
@@ -35,5 +36,6 @@ class Progress:
     finished: bool = False
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
     label_names: tuple[str, ...] = ()
+    fingerprint: str = ""
     plateau: dict[str, Any] = dataclasses.field(default_factory=dict)
     early_stop: dict[str, Any] = dataclasses.field(default_factory=dict)

@@ -12,6 +12,7 @@ import jax
 
 from fer_jax.data.examples import Examples
 from fer_jax.distributed import cluster
+from fer_jax.errors import UserError
 from fer_jax.evaluation.evaluator import Evaluator
 from fer_jax.training import metric_log
 from fer_jax.training.checkpoint import Checkpoints
@@ -33,9 +34,19 @@ class SeedRun:
     selection: ModelSelection
 
     def __init__(
-        self, setup: Setup, seed: int, workdir: pathlib.Path, label_names: tuple[str, ...], at: int | None = None
+        self,
+        setup: Setup,
+        seed: int,
+        workdir: pathlib.Path,
+        label_names: tuple[str, ...],
+        at: int | None = None,
+        fingerprint: str = "",
     ):
-        """From its newest checkpoint, or that of step `at`, 0 being the start; fresh when it has none."""
+        """From its newest checkpoint, or that of step `at`, 0 being the start; fresh when it has none.
+
+        Raises:
+          UserError: the checkpoint is of examples with another `fingerprint`, "" being unknown.
+        """
         config = setup.config.copy_and_resolve_references()
         config.seed = seed
         setup = dataclasses.replace(setup, config=config)
@@ -43,7 +54,9 @@ class SeedRun:
         self._checkpoints = Checkpoints(workdir, config.checkpoint.keep)
         restored = self._checkpoints.restore(setup.state_shapes(), at) if at != 0 else None
         self.state, host = restored or (setup.fresh_state(label_names), None)
-        self.progress = Progress(**host) if host else Progress(label_names=label_names)
+        self.progress = Progress(**host) if host else Progress(label_names=label_names, fingerprint=fingerprint)
+        if "" not in (fingerprint, self.progress.fingerprint) and fingerprint != self.progress.fingerprint:
+            raise UserError(f"{workdir} has checkpoints of a run on other data: use another --workdir, or that data")
 
     def start(self, select_set: Examples, evaluator: Evaluator, placed: list[jax.Array]) -> None:
         """Be ready to be evaluated, on images that `evaluator` has placed, and to write."""
@@ -65,10 +78,14 @@ class SeedRun:
             self._log.close()
 
 
-def restore_all(setup: Setup, workdirs: Mapping[int, pathlib.Path], label_names: tuple[str, ...]) -> list[SeedRun]:
+def restore_all(
+    setup: Setup, workdirs: Mapping[int, pathlib.Path], label_names: tuple[str, ...], fingerprint: str = ""
+) -> list[SeedRun]:
     """The runs of {seed: folder}, all at the same step: the last that each of them has reached."""
-    runs = [SeedRun(setup, seed, workdir, label_names) for seed, workdir in workdirs.items()]
+    runs = [SeedRun(setup, seed, workdir, label_names, fingerprint=fingerprint) for seed, workdir in workdirs.items()]
     steps = {run.progress.step for run in runs}
     if len(steps) > 1:  # they were killed between two checkpoints
-        runs = [SeedRun(setup, seed, workdir, label_names, min(steps)) for seed, workdir in workdirs.items()]
+        runs = [
+            SeedRun(setup, seed, workdir, label_names, min(steps), fingerprint) for seed, workdir in workdirs.items()
+        ]
     return runs

@@ -60,19 +60,22 @@ def exported(tiny, tmp_path_factory):
     """The tiny network in every format: what `exporting.export` returned."""
     from fer_jax.export import exporting
 
+    trained = exporting.Trained(
+        tiny.config,
+        tiny.variables,
+        tiny.faces.label_names,
+        "21 synthetic faces",
+        "none needed",
+        temperature=1.5,
+        uncertain_below=0.3,
+    )
     return exporting.export(
         tmp_path_factory.mktemp("exported") / "tiny.bundle",
-        config=tiny.config,
-        variables=tiny.variables,
-        label_names=tiny.faces.label_names,
+        trained,
         evaluation=tiny.faces.of_split("PublicTest"),
         calibration=tiny.faces.of_split("Training"),
         float16=True,
         int8=True,
-        training_data="21 drawn faces",
-        licence="none needed",
-        temperature=1.5,
-        uncertain_below=0.3,
     )
 
 
@@ -89,7 +92,7 @@ def manifest_arguments():
         "model": {"name": "mini_xception", "args": {}, "parameters": 58423},
         "provenance": {
             "licence": "research only",
-            "training_data": "drawn faces",
+            "training_data": "synthetic faces",
             "result": None,
             "config": {"seed": 0},
             "versions": {"jax": "0"},

@@ -44,7 +44,6 @@ TESTED_IN = {
     "data/pipeline.py": "unit/data/test_pipelines.py",
     "data/tf_pipeline.py": "unit/data/test_pipelines.py",
     "data/tfds_builders/fer2013.py": "unit/data/sources/test_tfds.py",
-    "experiments/crossval.py": "integration/test_reports.py",
     "explain/guided.py": "unit/explain/test_attribution.py",
     "explain/pictures.py": "integration/test_look.py",
     "models/keras_hdf5.py": "unit/models/test_keras_mini_xception.py",

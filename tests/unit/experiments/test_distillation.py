@@ -1,15 +1,19 @@
 """Targets from a teacher: a finished run that knows the same labels and takes the same input."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from configs import default
 from fer_jax import labels
+from fer_jax.data import identity
 from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
 from fer_jax.evaluation import tta
-from fer_jax.experiments import distillation
+from fer_jax.experiments import distillation, rundata
 from fer_jax.experiments.run import load_run, train_and_score
+from fer_jax.experiments.rundata import RunData
 from tests import datasets
 
 
@@ -36,6 +40,11 @@ def distilled_config(teacher):
     return config
 
 
+def data_of(examples):
+    found = identity.of(examples, examples.split, "Training", 0)
+    return RunData(dataclasses.replace(examples, fingerprint=found.fingerprint), found)
+
+
 def some_examples(size=16):
     rng = np.random.default_rng(0)
     return Examples(
@@ -47,10 +56,10 @@ def some_examples(size=16):
 
 
 @pytest.mark.parametrize("view", tta.VIEWS)
-def test_training_targets_are_mixed_with_the_teacher_s_probabilities(teacher, distilled_config, view):
+def test_training_targets_are_mixed_with_the_teacher_s_probabilities(teacher, distilled_config, tmp_path, view):
     examples = some_examples()
     distilled_config.teacher.tta = view
-    distilled = distillation.with_teacher_targets(distilled_config, examples)
+    distilled = distillation.with_teacher_targets(distilled_config, data_of(examples), tmp_path)
     run, faces = load_run(teacher), examples.images[:6]
     logits = np.mean([run.logits(shown) for shown in tta.of(view, faces, 0)], axis=0)
     probabilities = np.exp(logits / 2) / np.exp(logits / 2).sum(1, keepdims=True)
@@ -61,22 +70,56 @@ def test_training_targets_are_mixed_with_the_teacher_s_probabilities(teacher, di
     np.testing.assert_array_equal(distilled.labels, examples.labels)
 
 
-def test_without_a_teacher_nothing_changes():
-    examples = some_examples()
-    assert distillation.with_teacher_targets(default.get_config(), examples) is examples
+def test_without_a_teacher_nothing_changes(tmp_path):
+    data = data_of(some_examples())
+    assert distillation.with_teacher_targets(default.get_config(), data, tmp_path) is data.examples
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_probabilities_are_computed_once_for_the_same_teachers_and_data(distilled_config, tmp_path, monkeypatch):
+    data = data_of(some_examples())
+    first = distillation.with_teacher_targets(distilled_config, data, tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(distillation, "restore_best", None)
+        again = distillation.with_teacher_targets(distilled_config, data, tmp_path)
+        np.testing.assert_array_equal(again.votes, first.votes)
+        distilled_config.teacher.weight = 0.5  # of no influence on them
+        distillation.with_teacher_targets(distilled_config, data, tmp_path)
+        distilled_config.teacher.temperature = 3.0
+        with pytest.raises(TypeError):
+            distillation.with_teacher_targets(distilled_config, data, tmp_path)
+    other = data_of(dataclasses.replace(some_examples(), images=255 - some_examples().images))
+    found = distillation.with_teacher_targets(distilled_config, other, tmp_path)
+    assert not np.allclose(found.votes[:6], first.votes[:6])
+    (tmp_path / distillation.KEPT).write_bytes(b"PK damaged")
+    again = distillation.with_teacher_targets(distilled_config, other, tmp_path)
+    np.testing.assert_array_equal(again.votes, found.votes)
+
+
+def test_a_teacher_that_was_trained_on_what_is_held_out_is_refused(teacher, distilled_config, tmp_path):
+    config = small_config(teacher.parent)
+    own = rundata.of_config(config)
+    turned = own.examples.split.copy()
+    turned[:3], turned[35:38] = "PublicTest", "Training"
+    other = data_of(dataclasses.replace(own.examples, split=turned))
+    with pytest.raises(UserError, match="run was trained on 3 of 14 images of PublicTest that are held out here"):
+        distillation.with_teacher_targets(distilled_config, other, tmp_path)
+    distillation.with_teacher_targets(distilled_config, own, tmp_path)
 
 
 def test_a_teacher_of_another_kind_is_refused(teacher, distilled_config, tmp_path):
     distilled_config.input.size = 20
     with pytest.raises(UserError, match="takes 16 pixels and 1 channels, expected 20 and 1"):
-        distillation.with_teacher_targets(distilled_config, some_examples(20))
+        distillation.with_teacher_targets(distilled_config, data_of(some_examples(20)), tmp_path)
     distilled_config.teacher.runs = (str(tmp_path),)
     with pytest.raises(UserError, match="is no run's folder"):
-        distillation.with_teacher_targets(distilled_config, some_examples())
+        distillation.with_teacher_targets(distilled_config, data_of(some_examples()), tmp_path)
 
 
-def test_a_teacher_of_another_order_is_asked_by_name(distilled_config):
+def test_a_teacher_of_another_order_is_asked_by_name(distilled_config, tmp_path):
     examples = some_examples()
     turned = examples.renumbered(labels.FER2013[::-1])
-    plain, other = (distillation.with_teacher_targets(distilled_config, one).votes for one in (examples, turned))
+    plain, other = (
+        distillation.with_teacher_targets(distilled_config, data_of(one), tmp_path).votes for one in (examples, turned)
+    )
     np.testing.assert_allclose(other, plain[:, ::-1], rtol=1e-5)

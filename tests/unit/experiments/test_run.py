@@ -3,16 +3,45 @@
 import pytest
 
 from configs import default
-from fer_jax.data.sources import synthetic
 from fer_jax.errors import UserError
 from fer_jax.experiments import run
+from tests.results import folds_result
 
 
 def test_neighbours_that_are_mixed_must_be_on_one_device(tmp_path):
     config = default.get_config()
     config.data.source, config.data.args.examples = "synthetic", 70
     config.batch_size, config.augment.mixup = 56, 0.2
-    examples = synthetic.read(config.data, config.input)
+    config.data.cache_dir = str(tmp_path / "cache")
     with pytest.raises(UserError, match=r"56 gives each of 8 devices 7: mixup .*; use 64"):
-        run.train_and_score(config, tmp_path / "run", examples)
+        run.train_and_score(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_what_ends_before_the_first_checkpoint_does_not_block_the_folder(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise UserError("too much")
+
+    config = default.get_config()
+    config.data.source, config.data.args.examples, config.data.cache_dir = "synthetic", 70, str(tmp_path / "cache")
+    config.batch_size, config.epochs, config.model.args.block_features = 16, 1, (4,)
+    with monkeypatch.context() as patched, pytest.raises(UserError, match="too much"):
+        patched.setattr(run, "train", refuse)
+        run.train_and_score(config, tmp_path / "run")
+    config.batch_size = 8
+    result = run.train_and_score(config, tmp_path / "run")
+    config.seed += 1
+    with pytest.raises(UserError, match="holds a run of another config: seed was"):
+        run.train_and_score(config, tmp_path / "run")
+    config.seed -= 1
+    config.data.args.examples += 70  # not free to change either
+    with pytest.raises(UserError, match=r"data.args.examples was 70, is 140"):
+        run.train_and_score(config, tmp_path / "run")
+    config.data.args.examples -= 70
+    assert run.train_and_score(config, tmp_path / "run") == result
+
+
+def test_several_runs_are_no_run(tmp_path):
+    folds_result().write(tmp_path)
+    with pytest.raises(UserError, match="holds a cross-validation, not one run: give one of fold_01, fold_02 in it"):
+        run.read_run_result(tmp_path)

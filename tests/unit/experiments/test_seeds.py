@@ -8,11 +8,14 @@ from ml_collections import ConfigDict
 
 from configs import default
 from fer_jax import result as results
+from fer_jax.data import identity
 from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
 from fer_jax.experiments import seeds
+from fer_jax.experiments.run import load_run
 from fer_jax.training import metric_log, setup, step
 from fer_jax.training.program import TrainProgram
+from tests import datasets
 
 SEEDS = (3, 4)
 
@@ -85,9 +88,19 @@ def test_each_seed_leaves_its_run_and_all_their_mean(config, tmp_path, monkeypat
     assert seeds.train_and_score_seeds(config, tmp_path / "run").splits == result.splits
 
 
-def test_seeds_that_draw_their_own_data_are_refused(config, tmp_path):
-    config.seeds, config.data.source, config.data.args.examples, config.data.split = 2, "synthetic", 70, "random"
-    config.data.cache_dir = str(tmp_path / "cache")
-    with pytest.raises(UserError, match="seeds 3 and 4 draw other examples"):
-        seeds.train_and_score_seeds(config, tmp_path / "run")
-    assert not (tmp_path / "run").exists()
+def test_splits_are_drawn_once_for_all_seeds(config, tmp_path):
+    config.seeds, config.epochs, config.data.source, config.data.cache_dir = 2, 1, "folder", str(tmp_path / "cache")
+    counts = {"train": 10, "test": 3}  # as Kaggle's: the selection split is carved
+    config.data.path = str(datasets.write_folder(tmp_path / "faces", counts=counts, size=16))
+    seeds.train_and_score_seeds(config, tmp_path / "run")
+    of_all, *of_each = (identity.load(tmp_path / "run" / name) for name in ("", "seed_3", "seed_4"))
+    assert {name: split["examples"] for name, split in of_all.splits.items()} == {
+        "PrivateTest": 9,
+        "Training": 27,
+        "PublicTest": 3,
+    }
+    for own in of_each:
+        assert own.difference(of_all) == ""
+    with pytest.raises(UserError, match=r"run holds 2 runs, not one: give one of them, such as .*seed_3"):
+        load_run(tmp_path / "run")
+    assert load_run(tmp_path / "run/seed_4").result.seed == 4

@@ -8,15 +8,8 @@ from fer_jax.faces import cropping
 
 
 def arguments(tiny, **changes):
-    return {
-        "config": tiny.config,
-        "variables": tiny.variables,
-        "label_names": tiny.faces.label_names,
-        "evaluation": tiny.faces.of_split("PublicTest"),
-        "training_data": "drawn faces",
-        "licence": "none",
-        **changes,
-    }
+    trained = exporting.Trained(tiny.config, tiny.variables, tiny.faces.label_names, "synthetic faces", "none")
+    return {"trained": trained, "evaluation": tiny.faces.of_split("PublicTest"), **changes}
 
 
 def test_the_bundle_is_whole_and_says_where_it_comes_from(exported, tiny):
@@ -27,7 +20,7 @@ def test_the_bundle_is_whole_and_says_where_it_comes_from(exported, tiny):
     assert read.crop == cropping.CROP
     assert (read.temperature, read.uncertain_below) == (1.5, 0.3)
     assert read.model == {"name": "mini_xception", "args": {"block_features": [8, 16]}, "parameters": 3079}
-    assert read.provenance["training_data"] == "21 drawn faces"
+    assert read.provenance["training_data"] == "21 synthetic faces"
     assert set(read.provenance["formats"]) == {"onnx", "float16", "int8", "stablehlo"}
     assert [entry.name for entry in exported.bundle.path.parent.iterdir()] == ["tiny.bundle"]
 
@@ -90,18 +83,3 @@ def test_a_bundle_gives_way_to_another(exported, tmp_path):
 def test_int8_needs_training_faces(tiny, tmp_path):
     with pytest.raises(UserError, match="there are none: give the run's data by --data"):
         exporting.export(tmp_path / "out", **arguments(tiny, int8=True))
-
-
-def test_faces_of_the_run(tiny, tmp_path, caplog):
-    config = tiny.config.copy_and_resolve_references()
-    config.data.cache_dir, config.data.args.examples = str(tmp_path), 70
-    names = tiny.faces.label_names
-    evaluation, calibration = exporting.run_faces(config, names, training=True)
-    assert (evaluation.split_names, calibration.split_names) == (("PublicTest",), ("Training",))
-    assert exporting.run_faces(config, names)[1] is None
-
-    config.data.source, config.data.path = "folder", str(tmp_path / "gone")
-    assert exporting.run_faces(config, names) == (None, None)
-    for needed in ({"training": True}, {"path": str(tmp_path / "elsewhere")}):
-        with pytest.raises(UserError, match=r"gone|elsewhere"):
-            exporting.run_faces(config, names, **needed)

@@ -1,0 +1,146 @@
+"""Which examples a run has: a fingerprint that tells other data from its own, and its splits, both kept in its folder.
+
+    data.json   label names, and for each split its number of examples and a hash of their images, labels and votes
+    splits.npz  the split of every example that the source reads, and a hash of each image that is trained on
+
+Splits that were drawn are not drawn again: what scores a run later takes these, so that no image it was trained on can
+be among those it is scored on, whatever the version of the code that draws splits.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from fer_jax import files
+from fer_jax.data import lazy
+from fer_jax.data.examples import Examples
+from fer_jax.errors import UserError
+
+FORMAT = 1
+RECORD, SPLITS = "data.json", "splits.npz"
+# Where the images are larger together, each is known by BYTES_OF_LARGE from its middle.
+MAX_BYTES, BYTES_OF_LARGE = 2**30, 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class Identity:
+    """What is kept of a run's examples.
+
+    Attributes:
+      label_names: in the order of the labels' numbers.
+      splits: {split: {"examples", "hash"}} of the examples after cleaning.
+      seed: the seed that splits and cleaning were drawn with.
+      read: str (N,), the split of every example that the source reads, before cleaning.
+      trained: uint64 (M,), `digests` of the images that are trained on.
+    """
+
+    label_names: tuple[str, ...]
+    splits: dict[str, dict[str, Any]]
+    seed: int
+    read: np.ndarray
+    trained: np.ndarray
+
+    @property
+    def fingerprint(self) -> str:
+        """One hash of label names and splits."""
+        content = json.dumps([self.label_names, self.splits], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:32]
+
+    def save(self, workdir: str | os.PathLike) -> None:
+        """Write data.json and splits.npz."""
+        workdir = pathlib.Path(workdir)
+        names, numbers = np.unique(self.read, return_inverse=True)
+        with files.atomic_path(workdir / SPLITS) as tmp:
+            np.savez_compressed(tmp, names=names, read=numbers.astype(np.uint8), trained=self.trained)
+        record = {"format": FORMAT, "label_names": list(self.label_names), "splits": self.splits, "seed": self.seed}
+        files.write_json(workdir / RECORD, record)
+
+    def difference(self, other: Identity) -> str:
+        """What differs in `other`'s examples, for people, "" where nothing does."""
+        if self.label_names != other.label_names:
+            return f"its classes are {_listed(self.label_names)}, those of the data {_listed(other.label_names)}"
+        if len(self.read) != len(other.read):
+            return f"it had {len(self.read):,} images, the data has {len(other.read):,}"
+        if not np.array_equal(self.read, other.read):
+            return f"{np.sum(self.read != other.read):,} of {len(self.read):,} images are in another split"
+        return difference_of_splits(self.splits, other.splits)
+
+
+def of(examples: Examples, read: np.ndarray, train_split: str, seed: int) -> Identity:
+    """The identity of examples that were split and cleaned; `read` and `seed` as of `Identity`."""
+    hashes = digests(examples.images)
+    splits = {}
+    for name in examples.split_names:
+        chosen = examples.split == name
+        content = hashlib.sha256(hashes[chosen].tobytes())
+        content.update(examples.labels[chosen].astype("<i4").tobytes())
+        if examples.votes is not None:
+            content.update(examples.votes[chosen].astype("<f4").tobytes())
+        splits[name] = {"examples": int(chosen.sum()), "hash": content.hexdigest()[:32]}
+    trained = np.unique(hashes[examples.split == train_split])
+    return Identity(tuple(examples.label_names), splits, seed, read.astype(str), trained)
+
+
+def digests(images: np.ndarray) -> np.ndarray:
+    """uint64 (N,), a BLAKE2b hash of each image of uint8 (N, H, W, C), an array or `lazy.Images`.
+
+    Measured on one core: 0.13 s for FER2013, 35,887 images of 48x48. Of images that are larger than `MAX_BYTES`
+    together only the bytes in the middle of each are read.
+    """
+    row = int(np.prod(images.shape[1:], dtype=np.int64))
+    kept = slice(None)
+    if images.nbytes > MAX_BYTES and row > BYTES_OF_LARGE:
+        start = (row - BYTES_OF_LARGE) // 2
+        kept = slice(start, start + BYTES_OF_LARGE)
+    found = np.empty(len(images), "<u8")
+    for start, stop in lazy.blocks(images.shape):
+        rows = np.ascontiguousarray(images[start:stop]).reshape(stop - start, row)[:, kept]
+        hashes = (hashlib.blake2b(np.ascontiguousarray(one), digest_size=8).digest() for one in rows)
+        found[start:stop] = np.frombuffer(b"".join(hashes), "<u8")
+    return found
+
+
+def difference_of_splits(ours: dict[str, dict[str, Any]], others: dict[str, dict[str, Any]]) -> str:
+    """What differs between two `Identity.splits`, for people, "" where nothing does."""
+    if ours.keys() != others.keys():
+        return f"its splits are {_listed(ours)}, those of the data {_listed(others)}"
+    for name, one in ours.items():
+        if one["examples"] != others[name]["examples"]:
+            return f"its {name} had {one['examples']:,} images, the data's has {others[name]['examples']:,}"
+    changed = [name for name, one in ours.items() if one["hash"] != others[name]["hash"]]
+    return f"images or labels of {_listed(changed)} are others" if changed else ""
+
+
+def load(workdir: str | os.PathLike) -> Identity | None:
+    """What a run's folder holds; None where there is none.
+
+    Raises:
+      UserError: a file is damaged or of another version.
+    """
+    workdir = pathlib.Path(workdir)
+    if not (workdir / RECORD).exists():
+        return None
+    advice = "use another --workdir"
+    record = files.read_json(workdir / RECORD, "the record of a run's data", advice)
+    try:
+        if record["format"] != FORMAT:
+            raise UserError(f"{workdir / RECORD} has format {record['format']!r}, expected {FORMAT}: {advice}")
+        with np.load(workdir / SPLITS) as arrays:
+            read = arrays["names"][arrays["read"]]
+            trained = arrays["trained"]
+        return Identity(tuple(record["label_names"]), record["splits"], record["seed"], read, trained)
+    except UserError:
+        raise
+    except Exception as error:  # a damaged npz gives anything from BadZipFile to NotImplementedError
+        raise UserError(f"{workdir}: {RECORD} or {SPLITS} is damaged ({error}): {advice}") from None
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(names)
