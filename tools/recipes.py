@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import pathlib
 import re
 
@@ -32,14 +33,20 @@ def main(argv: list[str]) -> None:
 
 
 def table() -> str:
-    """A line for each recipe: its name and the first line of its docstring, then the variants that it names."""
-    lines = []
+    """A line for each recipe: its name and the first line of its docstring, then its variants and what was measured."""
+    lines, measured = [], json.loads((recipes.folder() / "scores.json").read_text(encoding="utf-8"))
     for name in recipes.names():
         text = _docstring(recipes.folder() / f"{name}.py")
         variants = sorted(set(re.findall(rf"configs/{name}\.py:([\w,=-]+)", text)))
         lines.append(f"{name:12} {text.splitlines()[0]}")
         if variants:
             lines.append(f"{'':12} variants: {', '.join(f'{name}:{variant}' for variant in variants)}")
+        for recipe, score in measured.items():
+            if recipe.partition(":")[0] == name:
+                lines.append(
+                    f"{'':12} measured: {recipe}, {score['parameters']:,} parameters, {score['split']} "
+                    f"{score['accuracy']:.1%} ± {score['standard_error']:.1%} of {score['examples']:,}"
+                )
     return "\n".join([*lines, "", "fer-jax recipes NAME tells what was measured, and of which protocol."])
 
 

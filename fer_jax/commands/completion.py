@@ -20,7 +20,7 @@ _BASH = """_fer_jax() {{
     COMPREPLY=($(compgen -W "{commands}" -- "$word"))
   elif [ "${{word#-}}" != "$word" ]; then
     COMPREPLY=($(compgen -W "$(fer-jax completion flags "${{COMP_WORDS[1]}}" 2>/dev/null)" -- "$word"))
-    compopt -o nospace
+    type compopt >/dev/null 2>&1 && compopt -o nospace
   else
     COMPREPLY=($(compgen -f -- "$word"))
   fi

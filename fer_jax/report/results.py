@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,6 +49,28 @@ def page(records: pathlib.Path) -> str:
         ablations=[_ablation(path) for path in sorted((records / "ablations").glob("*.json"))],
     )
     return text.rstrip() + "\n"
+
+
+# Flags of a training command that change nothing of its recipe.
+NEUTRAL = ("--config=", "--config.data.path=", "--config.data.cache_dir=", "--config.checkpoint.", "--workdir=")
+
+
+def scores(records: pathlib.Path) -> dict[str, dict[str, Any]]:
+    """{"xception:taught": {"parameters", "split", "accuracy", "standard_error", "examples"}} of recipes as they are.
+
+    Runs with other values than the recipe's are left out; of several runs of one recipe the first by name counts. It is
+    what `fer-jax recipes` shows.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for run in (_run(path) for path in sorted((records / "results").glob("*.json"))):
+        words = [word for word in shlex.split(run["command"]) if word.startswith("--")]
+        recipe = next((word for word in words if word.startswith("--config=")), "")
+        if recipe and all(word.startswith(NEUTRAL) for word in words):
+            path, _, variant = recipe.removeprefix("--config=").partition(":")
+            name = f"{pathlib.PurePath(path).stem}{f':{variant}' if variant else ''}"
+            numbers = {key: run["select"][key] for key in ("accuracy", "standard_error", "examples")}
+            found.setdefault(name, {"parameters": run["parameters"], "split": run["selected_on"], **numbers})
+    return dict(sorted(found.items()))
 
 
 def ablation_table(record: Mapping[str, Any]) -> str:

@@ -107,3 +107,16 @@ def test_a_folder_without_records_and_a_file_that_is_none(tmp_path):
 def test_the_page_is_what_the_records_make():
     docs = pathlib.Path(__file__).parents[3] / "docs"
     assert (docs / "results.md").read_text() == results.page(docs / "records"), "run python -m tools.results"
+    kept = json.loads((docs.parent / "configs/scores.json").read_text())
+    assert kept == results.scores(docs / "records"), "run python -m tools.results"
+
+
+def test_scores_are_of_recipes_as_they_are(tmp_path):
+    (tmp_path / "results").mkdir()
+    record = json.loads((pathlib.Path(__file__).parents[3] / "docs/records/results/xception_best.json").read_text())
+    command = "python -m fer_jax.main --config=configs/xception.py --config.data.path=fer2013.csv --workdir=runs/a"
+    for name, flags in (("whole", ""), ("short", " --config.epochs=1"), ("later", " --config.checkpoint.keep=3")):
+        (tmp_path / f"results/{name}.json").write_text(
+            json.dumps(record | {"command": command + flags, "parameters": name})
+        )
+    assert {name: score["parameters"] for name, score in results.scores(tmp_path).items()} == {"xception": "later"}

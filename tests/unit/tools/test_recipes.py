@@ -1,0 +1,33 @@
+"""`fer-jax recipes` as a user runs it."""
+
+import subprocess
+import sys
+
+from fer_jax import recipes
+from tests.conftest import REPOSITORY
+
+
+def _run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "tools.recipes", *arguments], cwd=REPOSITORY, capture_output=True, text=True
+    )
+
+
+def test_the_table_names_every_recipe_with_variants_and_scores():
+    lines = _run().stdout.splitlines()
+    assert [line.split()[0] for line in lines if line[:1].isalpha()][:-1] == recipes.names()
+    assert any("variants: xception:paper, xception:taught" in line for line in lines)
+    (score,) = [line for line in lines if "measured: xception:taught" in line]
+    assert "58,423 parameters, PublicTest 67." in score
+
+
+def test_a_recipe_shows_its_file_and_what_it_says_of_itself():
+    path, _, first, *_ = _run("jaffe").stdout.splitlines()
+    assert path == str(recipes.folder() / "jaffe.py")
+    assert first.startswith("Three networks on JAFFE")
+
+
+def test_a_mistyped_name_has_its_neighbour():
+    done = _run("jafe")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: no recipe is called 'jafe' (did you mean 'jaffe'?)")
