@@ -188,7 +188,7 @@ def read_json(path: str | os.PathLike, expected: str, advice: str) -> dict[str, 
     try:
         value = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: damaged JSON ({error}), expected {expected}: {advice}") from None
+        raise UserError(f"{path}: {expected} that is damaged ({error}): {advice}") from None
     if not isinstance(value, dict):
         raise UserError(f"{path}: JSON of a {type(value).__name__}, expected {expected}: {advice}")
     return value

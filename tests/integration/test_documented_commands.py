@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 
 import cv2
 import numpy as np
@@ -128,6 +129,7 @@ def small(words):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_every_documented_command_runs_after_the_one_before_it(folder, user_environment):
     for page, line in documented():
         if why_not_run(line):
@@ -137,6 +139,7 @@ def test_every_documented_command_runs_after_the_one_before_it(folder, user_envi
         words = small(words if program == "fer-jax" else [module[1], *words])
         command = [sys.executable, *module, *(words if program == "fer-jax" else words[1:])]
         prepare(folder, line)
+        started = time.monotonic()
         done = subprocess.run(
             command,
             cwd=folder,

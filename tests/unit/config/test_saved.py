@@ -60,7 +60,7 @@ def test_a_folder_without_a_checkpoint_belongs_to_nobody(tmp_path):
     [
         (None, "is no run's folder: it has no config.json"),
         ("", "Expecting value"),
-        ("{", "expected the config that a run wrote there"),
+        ("{", "the config that a run wrote there that is damaged"),
         ("[1]", "expected the config that a run wrote there"),
         ('{"seed": 0, "augment": {"sharp_share": 0.0}}', r"by another version of fer_jax \(it has augment.sharp_share"),
         ("{}", r"by another version of fer_jax \(it lacks "),
