@@ -59,6 +59,8 @@ def check_output(path: str | os.PathLike, *, folder: bool) -> pathlib.Path:
             raise UserError(
                 f"{path}: a link to {path.readlink()}, which does not exist: remove it or give another path"
             )
+        if path.name == ".." and not folder:
+            raise UserError(f"{path} is a folder, expected a file to write to: give another path")
         if path.exists() and path.is_dir() != folder:
             found, wanted = ("a folder", "a file") if path.is_dir() else ("a file", "a folder")
             raise UserError(f"{path} is {found}, expected {wanted} to write to: give another path")

@@ -149,6 +149,7 @@ def test_every_documented_command_runs_after_the_one_before_it(folder, user_envi
             timeout=560,
             check=False,
         )
+        print(f"{time.monotonic() - started:6.1f} s  {page}: {line}", flush=True)
         assert done.returncode == 0, (
             f"{page}: {line}\n{shlex.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
         )

@@ -83,6 +83,7 @@ def test_any_output_can_be_written_once_it_was_tried(tmp_path, name, folder):
         ("file", True, r"file is a file, expected a folder"),
         ("file/below", True, r"file/below: cannot be written \(Not a directory\)"),
         ("folder", False, r"folder is a folder, expected a file"),
+        ("nowhere/..", False, r"nowhere/.. is a folder, expected a file"),
         ("broken", True, r"broken: a link to .*nowhere, which does not exist"),
         ("loop/x", False, r"loop/x: cannot be written"),
         ("x" * 300, False, r"a name of 300 bytes, at most 255"),
