@@ -130,8 +130,8 @@ class Haar:
 def haar_score(windows: int, side: int) -> float:
     """How likely a box is a face on which `windows` windows of the cascade agree, in a search of `side` pixels.
 
-    False boxes are the more, the more windows are searched, hence they grow with the area. At 960 pixels about half of
-    the boxes on which only 3 windows agree, the fewest that are reported, were no face (docs/webcam.md), and 3 of 40 on
+    The number of false boxes grows with the number of searched windows, hence with the area. At 960 pixels half of the
+    boxes on which only 3 windows agree, the fewest that are reported, were no face (docs/webcam.md), and 3 of 40 on
     which 7 or more do, in eleven public group photographs; at 320 pixels hardly any box was false.
     """
     doubt = min(0.5 * (side / 960) ** 2, 0.5)

@@ -1,4 +1,4 @@
-"""How a data set frames its faces, seen from a detector: what the crop policies in `faces.CROP` were chosen by."""
+"""How a data set frames its faces relative to a detector's boxes: the measurement behind `cropping.CROP`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from fer_jax.errors import UserError
 from fer_jax.faces.detection import Detector
 
-FACE_SIDES = (64, 96, 192)  # pixels the images are brought to: about what faces measure in searched frames
-SURROUNDINGS = 0.5  # of the side, repeated edge pixels around them: detectors want to see some
+FACE_SIDES = (64, 96, 192)  # pixels that the images are resized to: typical sizes of faces in searched frames
+SURROUNDINGS = 0.5  # of the side, repeated edge pixels around them: detectors need some context
 MIN_SHARE = 0.4  # of the side; a smaller box is not the face the image shows
 
 

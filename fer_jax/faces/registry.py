@@ -35,7 +35,7 @@ class Entry:
     Attributes:
       factory: its class in `fer_jax.faces.detection`.
       moving_side, still_side: pixels of the longer side to which frames of a video, and pictures, are brought before
-        the search, unless told otherwise; 0 where nothing is searched.
+        the search by default; 0 where nothing is searched.
       needs_model: whether it needs a model file.
     """
 

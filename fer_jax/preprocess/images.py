@@ -95,8 +95,8 @@ def decode(data: bytes, name: str) -> np.ndarray:
 def write(path: pathlib.Path, image: np.ndarray, parameters: Sequence[int] = ()) -> None:
     """Write a uint8 image (H, W), or BGR (H, W, 3), in the format of the path's suffix, whole or not at all.
 
-    By the file's bytes rather than `cv2.imwrite`, which on Windows opens no path outside the system's code page and
-    says nothing of a full disk. Folders are made. `parameters` are OpenCV's for `cv2.imencode`.
+    The file's bytes are encoded in memory: `cv2.imwrite` on Windows opens no path outside the system's code page, and
+    does not report a full disk. Folders are made. `parameters` are OpenCV's for `cv2.imencode`.
 
     Raises:
       UserError: a suffix that OpenCV does not write, a size that the format has no room for, or a place that cannot

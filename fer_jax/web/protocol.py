@@ -1,4 +1,4 @@
-"""What page and server say to each other over the WebSocket; what does not follow it is refused.
+"""The messages between page and server over the WebSocket; anything else is refused.
 
 To the server: binary messages, each a frame (a byte that is 0 for the camera and 1 for a picture, the frame's number as
 4 bytes big-endian, a JPEG file), and text, a JSON object of `Settings`. To the page: JSON objects of one key, "hello"
@@ -23,7 +23,7 @@ from fer_jax.serve.analysis import Activation, FrameResult, TrackedFace
 from fer_jax.serve.classifier import Classifier
 
 MAX_BYTES = 4 * 2**20  # of a message; the page sends a tenth of it
-MAX_PIXELS = 4_000_000  # of a frame, told by its header before memory is asked for
+MAX_PIXELS = 4_000_000  # of a frame, read from its header before any memory is allocated
 LONGER_SIDE_MOVING = 640  # pixels to which the page brings the camera's frames
 LONGER_SIDE_STILL = 1920  # and pictures
 
@@ -36,12 +36,12 @@ _WITHOUT_LENGTH = {0x01, *range(0xD0, 0xDA)}
 
 @dataclasses.dataclass(frozen=True)
 class ClientFrame:
-    """A frame as it came.
+    """A frame as a client sent it.
 
     Attributes:
-      number: which the page gave it.
-      still: whether it is a picture, which has nothing to do with the frame before.
-      jpeg: not yet looked at.
+      number: the page's number for it.
+      still: whether it is a picture, unrelated to the frame before.
+      jpeg: the bytes of a JPEG file, not yet checked.
     """
 
     number: int
@@ -51,7 +51,7 @@ class ClientFrame:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What a client may choose about the analysis; the rest is the page's own business.
+    """What a client may choose about the analysis; the page handles its other settings itself.
 
     Attributes:
       detector: one of those the server offers.
@@ -65,7 +65,7 @@ class Settings:
 
 
 def parse_frame(message: bytes) -> ClientFrame:
-    """The frame in a binary message; UserError for one without a frame or of no known kind."""
+    """The frame in a binary message; UserError if it is too short or of an unknown kind."""
     if len(message) <= _HEADER.size:
         raise UserError(f"a frame of {len(message)} bytes: expected its kind, its number and a JPEG file")
     kind, number = _HEADER.unpack_from(message)
@@ -75,7 +75,7 @@ def parse_frame(message: bytes) -> ClientFrame:
 
 
 def parse_settings(message: str, detectors: Sequence[str]) -> Settings:
-    """The settings in a text message; UserError for anything that is not all of them, with values there are."""
+    """The settings in a text message; UserError unless all are there, each with one of its values."""
     try:
         values = json.loads(message)
     except (ValueError, RecursionError):
@@ -91,7 +91,7 @@ def parse_settings(message: str, detectors: Sequence[str]) -> Settings:
 
 
 def decode(jpeg: bytes) -> np.ndarray:
-    """uint8 BGR (H, W, 3) of a JPEG file; UserError for what is none, or larger than `MAX_PIXELS`."""
+    """uint8 BGR (H, W, 3) of a JPEG file; UserError if it is none, or larger than `MAX_PIXELS`."""
     width, height = jpeg_size(jpeg)
     if width * height > MAX_PIXELS:
         raise UserError(f"a frame of {width}x{height} pixels: expected {MAX_PIXELS:,} at most")
@@ -119,7 +119,7 @@ def jpeg_size(data: bytes) -> tuple[int, int]:
 
 
 def hello(classifier: Classifier, detectors: Sequence[str]) -> str:
-    """What the page must know of the model and the server."""
+    """The first message to a client: what the page must know about the model and the server."""
     bundle = classifier.bundle
     return _text(
         "hello",
@@ -138,7 +138,7 @@ def hello(classifier: Classifier, detectors: Sequence[str]) -> str:
 
 
 def scene(sent: ClientFrame, scene: FrameResult, explain: bool, dropped: int) -> str:
-    """The answer to a frame; `dropped` is how many of the client's frames newer ones took the place of so far."""
+    """The answer to a frame; `dropped` is how many of the client's frames were replaced by newer ones so far."""
     height, width = scene.frame.image.shape[:2]
     return _text(
         "scene",
@@ -154,7 +154,7 @@ def scene(sent: ClientFrame, scene: FrameResult, explain: bool, dropped: int) ->
 
 
 def refused(error: UserError, sent: ClientFrame | None = None) -> str:
-    """That a message was not understood, and which frame it was if it was one."""
+    """The answer to a message that was not understood, with the frame's number if it was a frame."""
     return _text("refused", {"reason": str(error), "frame": sent.number if sent else None})
 
 
@@ -163,7 +163,7 @@ def _face(reading: TrackedFace, explain: bool) -> dict[str, Any]:
         "track": reading.track,
         "box": [round(float(value), 1) for value in reading.box],
         "found": reading.found,
-        "score": round(reading.score, 2),
+        "score": round(float(reading.score), 4),
         "label": reading.label,
         "probabilities": [round(float(value), 4) for value in reading.smoothed],
         "activation": _activation(reading.activation) if explain and reading.activation else None,

@@ -30,7 +30,7 @@ HEADERS = {
 }
 CONNECTIONS = web.AppKey("connections", Connections)
 
-mimetypes.add_type("text/javascript", ".js")  # some Windows registries say otherwise, and browsers then refuse it
+mimetypes.add_type("text/javascript", ".js")  # some Windows registries differ, and browsers refuse the script then
 
 
 def application(
@@ -87,7 +87,7 @@ async def listening(app: web.Application, host: str, port: int) -> AsyncIterator
 
 
 class _Server:
-    """What the handlers of all requests share."""
+    """State shared by the handlers of all requests."""
 
     def __init__(self, classifier: Classifier, detector_model: str, origins: Origins, turns: int, limits: Limits):
         self._classifier = classifier
@@ -113,7 +113,7 @@ class _Server:
         return web.FileResponse(PAGE / "index.html")
 
     async def socket(self, request: web.Request) -> web.StreamResponse:
-        """A client from its first to its last message."""
+        """Serve one client until it disconnects."""
         origin = request.headers.get("Origin", "")
         if not self._origins.may_connect(origin, request.host):
             raise web.HTTPForbidden(
@@ -131,19 +131,19 @@ class _Server:
             await socket.send_str(protocol.hello(self._classifier, self._detectors))
             await _Client(socket, session, self._detectors, self._turns).attend()
         except* ConnectionResetError:
-            pass  # gone while something was said to it
+            pass  # the client left while it was being answered
         finally:
             self._sockets.discard(socket)
         return socket
 
     async def say_goodbye(self, app: web.Application) -> None:
-        """End all connections, or the server would wait for them."""
+        """Close all WebSockets: the server would wait for them."""
         for socket in set(self._sockets):
             await socket.close(code=WSCloseCode.GOING_AWAY, message=b"the server stops")
 
 
 class _Client:
-    """Takes a client's messages as they come, and answers its newest frame whenever it is its turn."""
+    """Receives a client's messages, and answers its newest frame whenever it has a turn."""
 
     def __init__(
         self, socket: web.WebSocketResponse, session: Session, detectors: tuple[str, ...], turns: asyncio.Semaphore
@@ -157,7 +157,7 @@ class _Client:
         self._dropped = 0
 
     async def attend(self) -> None:
-        """Until the client is gone; what goes wrong here ends this client's connection and nobody else's."""
+        """Serve until the client is gone; an error here ends this client's connection and no other."""
         async with asyncio.TaskGroup() as group:
             answering = group.create_task(self._answer())
             await self._receive()
