@@ -20,7 +20,7 @@ from fer_jax.benchmark import records
 SMALL = (
     "--batch=16",
     "--steps=2",
-    "--config.data.examples=70",
+    "--config.data.args.examples=70",
     "--config.input.size=16",
     "--config.model.args={'block_features': (8,)}",
 )

@@ -208,6 +208,11 @@ def _takes(name: str, args: tuple, side: int, channels: int) -> bool:
         shapes = jax.eval_shape(outputs)
     except ZeroDivisionError:  # of the initialisation of a dense layer on nothing
         return False
+    except (IndexError, TypeError, ValueError) as error:
+        raise UserError(
+            f"config.model.args: {name} cannot be built with {dict(args)} for images of {side} x {side} pixels: "
+            f"{' '.join(str(error).split())[:200]}"
+        ) from None
     return all(0 not in leaf.shape for leaf in jax.tree.leaves(shapes))
 
 

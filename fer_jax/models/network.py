@@ -192,12 +192,15 @@ class Layer(NamedTuple):
 
 
 def layers_of(model: Network, input_shape: tuple[int, ...]) -> list[Layer]:
-    """The layers of `model` for images of `input_shape` (H, W, C), in the order they are called. Allocates nothing."""
+    """The layers of `model` for images of `input_shape` (H, W, C), in the order they are called.
+
+    Allocates nothing and starts no backend, so that a config can be checked before the processes of a run have met.
+    """
     # As "plain", whose layers are the same on every platform.
     model = model.clone(implementation="plain")
-    rows = _get_module_table(model, depth=1, show_repeated=False, compute_flops=False, compute_vjp_flops=False)(
-        jax.random.key(0), jnp.zeros((1, *input_shape)), False
-    )
+    table = _get_module_table(model, depth=1, show_repeated=False, compute_flops=False, compute_vjp_flops=False)
+    rows = []
+    jax.eval_shape(lambda: rows.extend(table(jax.random.key(0), jnp.zeros((1, *input_shape)), False)))
 
     def count(variables: dict) -> int:
         return sum(leaf.size for leaf in jax.tree.leaves(variables))

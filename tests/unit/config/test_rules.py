@@ -1,5 +1,6 @@
 """Values that are each allowed and do not go together, and what only a network or a source can refuse."""
 
+import subprocess
 import sys
 
 import pytest
@@ -97,6 +98,10 @@ def test_what_does_not_go_with_schedule_free_averaging(changes, message):
         ({"model.args": {"width": 3}}, "config.model.args has width: mini_xception takes block_features, enlarge_to"),
         ({"model.args.stem_features": 0}, "config.model.args.stem_features is 0: expected between 1 and"),
         ({"model.args.block_features": (8, -8)}, "config.model.args.block_features has -8: expected"),
+        (
+            {"model.name": "resnet18", "model.args.stage_features": ()},
+            "config.model.args: resnet18 cannot be built with",
+        ),
         ({"model.name": "vgg", "model.args.dropout": 1.0}, "config.model.args.dropout is 1.0: expected between 0"),
         ({"model.name": "vgg", "model.args.dropout": float("nan")}, "config.model.args.dropout is nan"),
     ],
@@ -147,10 +152,9 @@ def test_a_config_that_is_not_whole_is_refused():
 def test_checking_a_config_starts_no_backend():
     """The processes of a run must meet before any of them touches a device."""
     code = (
-        "from configs import xception; from fer_jax import config; config.validate(xception.get_config());"
+        "from configs import vgg16, xception; from fer_jax import config;"
+        "config.validate(xception.get_config()); config.validate(vgg16.get_config());"
         "from jax._src import xla_bridge; assert not xla_bridge._backends"
     )
-    import subprocess
-
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
