@@ -109,6 +109,12 @@ def _pipelines() -> tuple[str, ...]:
     return (*pipeline.PIPELINES, "auto")
 
 
+def _samplings() -> tuple[str, ...]:
+    from fer_jax.data import sampler
+
+    return sampler.SAMPLINGS
+
+
 def _splits() -> tuple[str, ...]:
     from fer_jax.data import splits
 
@@ -211,6 +217,11 @@ TABLE: dict[str, Field] = {
         "tf streams, device keeps the whole set on the device, auto chooses. All give the same batches.",
         choices=_pipelines,
         free=True,
+    ),
+    "data.sampling": Field(
+        "uniform",
+        "uniform trains on every example once in an epoch; balanced gives every class the same number of positions.",
+        choices=_samplings,
     ),
     "data.split": Field("given", "How the splits are made, see fer_jax/data/splits.py.", choices=_splits),
     "data.train_split": Field("Training", "Name of the training split."),

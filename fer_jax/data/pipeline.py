@@ -14,11 +14,13 @@ PIPELINES = {"tf": TfPipeline, "device": DevicePipeline}
 RESIDENT_SHARE_OF_MEMORY = 0.25  # of a device's memory, that the set may take when "auto" decides
 
 
-def create(name: str, examples: Examples, seed: int, batch_size: int, shard: slice) -> DevicePipeline | TfPipeline:
+def create(
+    name: str, examples: Examples, seed: int, batch_size: int, shard: slice, sampling: str = "uniform"
+) -> DevicePipeline | TfPipeline:
     """The pipeline `name` over `examples`: "tf" streams, "device" is resident, "auto" chooses and says which.
 
     "auto" is resident on an accelerator whose memory holds the set, else tf.data. `shard` is this host's part of the
-    global batch. Both give bit-identical batches. UserError for another name.
+    global batch, `sampling` one of `sampler.SAMPLINGS`. Both give bit-identical batches. UserError for another name.
     """
     if name == "auto":
         device = jax.local_devices()[0]
@@ -34,4 +36,4 @@ def create(name: str, examples: Examples, seed: int, batch_size: int, shard: sli
         )
     if name not in PIPELINES:
         raise UserError(f"config.data.pipeline is {name!r}: expected {', '.join(PIPELINES)} or auto")
-    return PIPELINES[name](examples, seed, batch_size, shard)
+    return PIPELINES[name](examples, seed, batch_size, shard, sampling)

@@ -35,10 +35,10 @@ class TfPipeline:
 
     resident: Mapping[str, np.ndarray] = {}
 
-    def __init__(self, examples: Examples, seed: int, batch_size: int, shard: slice):
-        """`shard` is this host's part of the global batch: only its rows are read."""
+    def __init__(self, examples: Examples, seed: int, batch_size: int, shard: slice, sampling: str = "uniform"):
+        """`shard` is this host's part of the global batch: only its rows are read. See `sampler.SAMPLINGS`."""
         self._images, self._targets = examples.images, examples.targets()
-        self._seed, self._batch_size, self._shard = seed, batch_size, shard
+        self._order, self._batch_size, self._shard = sampler.Order(seed, examples.labels, sampling), batch_size, shard
         # Its two seconds pass while the step is set up and compiled, for which Python's lock is free.
         threading.Thread(target=_import_ahead, name="import of TensorFlow").start()
 
@@ -54,8 +54,7 @@ class TfPipeline:
         pool = futures.ThreadPoolExecutor(threads, "gather")
 
         def rows(chunk: np.ndarray) -> np.ndarray:
-            order = sampler.indices(self._seed, step + int(chunk) * steps, steps, self._batch_size, len(images))
-            return order[:, self._shard]
+            return self._order.indices(step + int(chunk) * steps, steps, self._batch_size)[:, self._shard]
 
         def gather(order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             gathered = np.empty((order.size, *images.shape[1:]), np.uint8)
@@ -71,8 +70,7 @@ class TfPipeline:
 
         prefetched = 1 if images[:1].nbytes * steps * self._batch_size > LARGE_CHUNK else PREFETCHED_CHUNKS
         stream = tf.data.Dataset.range(chunks).map(load, num_parallel_calls=1, deterministic=True)
-        with pool:
-            yield from stream.prefetch(prefetched).as_numpy_iterator()
+        yield from stream.prefetch(prefetched).as_numpy_iterator()
 
     def feed_shapes(self, steps: int) -> dict[str, jax.ShapeDtypeStruct]:
         """Shapes and types of one feed of `steps` steps."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import flax.linen as nn
@@ -15,6 +15,9 @@ from fer_jax.distributed.parallel import AXIS, Parallel
 from fer_jax.preprocess import crop
 
 MAX_BATCHES = 16  # of one dispatch
+MAX_DISPATCH_BYTES = 64 << 20  # of the images of one dispatch that has several batches
+MAX_PLACED_BYTES = 256 << 20  # of the images of a split that stay on the devices
+IN_FLIGHT = 2  # dispatches of images that do not
 Tree = Any
 
 
@@ -26,33 +29,63 @@ class Evaluator:
         devices = jax.devices() if devices is None else devices
         count = len(devices)
         self._batch = -(-min(config.eval.batch_size, max(examples, 1)) // count) * count
-        self._batches = min(MAX_BATCHES, max(1, -(-examples // self._batch)))
+        size = self._batch * config.input.size**2 * config.input.channels
+        self._batches = max(1, min(MAX_BATCHES, MAX_DISPATCH_BYTES // size, -(-examples // self._batch)))
         self._parallel = Parallel(config.parallel.api, self._batch, devices)
         self._predict: Callable = self._parallel.compile(make_predict(model, config), replicated=1)
 
-    def place(self, images: np.ndarray) -> list[jax.Array]:
-        """Uint8 images (N, H, W, C) on the devices, padded with black ones to whole dispatches; N may be 0."""
+    def place(self, images: np.ndarray) -> Collection[jax.Array]:
+        """Uint8 images (N, H, W, C) on the devices, padded with black ones to whole dispatches; N may be 0.
+
+        Those of a large split are only placed when they are evaluated, each time, a few dispatches ahead.
+        """
+        dispatches = Dispatches(lambda: self._placed(images), -(-len(images) // (self._batch * self._batches)))
+        return dispatches if images.nbytes > MAX_PLACED_BYTES else list(dispatches)
+
+    def _placed(self, images: np.ndarray) -> Iterator[jax.Array]:
         size = self._batch * self._batches
-        placed = []
         for start in range(0, len(images), size):
             part = images[start : start + size]
             part = np.concatenate([part, np.zeros((size - len(part), *part.shape[1:]), np.uint8)])
             part = part.reshape(self._batches, self._batch, *part.shape[1:])
-            placed.append(self._parallel.split(part[:, self._parallel.shard], axis=1))
-        return placed
+            yield self._parallel.split(part[:, self._parallel.shard], axis=1)
 
-    def logits(self, variables: Tree, images: np.ndarray | list[jax.Array], examples: int | None = None) -> np.ndarray:
+    def logits(
+        self, variables: Tree, images: np.ndarray | Collection[jax.Array], examples: int | None = None
+    ) -> np.ndarray:
         """float32 (N, classes) logits, in the order of the images.
 
         Args:
           images: uint8 (N, H, W, C), or what `place` made of them, and then `examples` is N.
         """
-        if not isinstance(images, list):
+        if not isinstance(images, list | Dispatches):
             images, examples = self.place(images), len(images)
-        dispatched = [self._predict(variables, part) for part in images]  # all before the first is read
+        in_flight = IN_FLIGHT if isinstance(images, Dispatches) else len(images)
+        dispatched, parts = [], []
+        for part in images:
+            dispatched.append(self._predict(variables, part))
+            if len(dispatched) > in_flight:
+                parts.append(jax.device_get(dispatched.pop(0)))
+        parts += jax.device_get(dispatched)
         # (devices, batches, b, classes): a batch is divided over the devices, so batches come before devices.
-        parts = [x.swapaxes(0, 1).reshape(-1, x.shape[-1]) for x in jax.device_get(dispatched)]
-        return np.concatenate(parts)[:examples]
+        return np.concatenate([x.swapaxes(0, 1).reshape(-1, x.shape[-1]) for x in parts])[:examples]
+
+
+class Dispatches(Collection[jax.Array]):
+    """The images of a split, placed one dispatch after the other, anew at each iteration."""
+
+    def __init__(self, place: Callable[[], Iterator[jax.Array]], count: int):
+        """`place` gives `count` arrays."""
+        self._place, self._count = place, count
+
+    def __iter__(self) -> Iterator[jax.Array]:
+        return self._place()
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __contains__(self, part: object) -> bool:
+        return any(part is placed for placed in self)
 
 
 def make_predict(model: nn.Module, config: ConfigDict) -> Callable:

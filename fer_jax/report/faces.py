@@ -73,7 +73,8 @@ def as_trained(config: ConfigDict, examples: Examples) -> tuple[list[Face], str]
     What is shown is the network's input stretched from the range of its scaling to black and white.
     """
     train_set = examples.of_split(config.data.train_split)
-    batch = sampler.indices(config.seed, 0, 1, config.batch_size, len(train_set))[0][:SHOWN]
+    order = sampler.Order(config.seed, train_set.labels, config.data.sampling)
+    batch = order.indices(0, 1, config.batch_size)[0][:SHOWN]
     first = train_set.take(batch)
     made = jax.jit(lambda *args: training_inputs(config, *args))
     inputs, targets = map(np.asarray, made(np.asarray(first.images), first.targets(), 0, np.arange(len(batch))))

@@ -20,13 +20,17 @@ class NonFiniteLossError(UserError):
 
 
 class ChunkMetrics:
-    """Reads the metrics of a chunk after the next one has been dispatched, and adds them up in the progress."""
+    """Reads the metrics of a chunk after the next one has been dispatched, and adds them up in the progress.
+
+    Attributes:
+      read_any: whether the metrics of a chunk have been read.
+    """
 
     def __init__(self, progresses: Sequence[Progress], batch_size: int, bar: tqdm):
         """`progresses` of the models, in the order of the metrics' second axis."""
         self._progresses, self._batch_size, self._bar = progresses, batch_size, bar
         self._pending: list[tuple[int, dict[str, jax.Array]]] = []
-        self._read_any = False
+        self.read_any = False
 
     def dispatched(self, metrics: dict[str, jax.Array]) -> None:
         """Count a chunk, whose metrics are (steps, models), as done, and read the one before it."""
@@ -38,6 +42,10 @@ class ChunkMetrics:
         while len(self._pending) > 1:
             self._read(*self._pending.pop(0))
 
+    def idle(self) -> bool:
+        """Whether the devices have finished all that was dispatched, and wait."""
+        return all(metrics["loss"].is_ready() for _, metrics in self._pending)
+
     def read_all(self) -> None:
         """Wait for what was dispatched: the sums in the progress are those of its step."""
         while self._pending:
@@ -45,8 +53,8 @@ class ChunkMetrics:
 
     def _read(self, first_step: int, metrics: dict[str, jax.Array]) -> None:
         values = jax.device_get(metrics)
-        if not self._read_any:
-            self._read_any = True
+        if not self.read_any:
+            self.read_any = True
             logging.info(FIRST_STEPS)
         self._require_finite(first_step, values)
         for i, progress in enumerate(self._progresses):

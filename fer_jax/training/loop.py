@@ -6,7 +6,8 @@ import contextlib
 import dataclasses
 import pathlib
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -124,6 +125,7 @@ class _Loop:
         self._rates = jax.device_get(jax.jit(jax.vmap(program.setup.learning_rate))(ends))
         self._policy = Policy(config.checkpoint, plan.steps_per_epoch, first.step)
         self._seconds_before = dict(first.seconds)
+        self._seconds_waited = 0.0  # by the devices for their input, in this process
         program.load([run.state for run in runs])
         self._bar = tqdm(
             total=plan.total_steps * config.batch_size,
@@ -150,12 +152,28 @@ class _Loop:
                 self._timer.enter("train")
                 if first.step == first.epoch * plan.steps_per_epoch:
                     self._begin_epoch()
-                feed = next(feeds)
+                feed = self._next(feeds)
                 cluster.heartbeat()
                 self._metrics.dispatched(self._program.run(feed))
                 improved = first.step == (first.epoch + 1) * plan.steps_per_epoch and self._end_epoch()
                 if improved or first.finished or self._policy.due(first.step):
                     self._save()
+        logging.info("the devices waited for input during at most %.1f %% of the training", 100 * self._wait_share())
+
+    def _next(self, feeds: Iterator[Any]) -> Any:
+        """The next feed; the time until it is there counts as waited where the devices are idle by then.
+
+        That is at most the time they waited. The first feed, for which the pipeline starts, does not count.
+        """
+        started = time.perf_counter()
+        feed = next(feeds)
+        if self._metrics.read_any and self._metrics.idle():
+            self._seconds_waited += time.perf_counter() - started
+        return feed
+
+    def _wait_share(self) -> float:
+        """Of the training in this process: at most this share of the time the devices waited for their input."""
+        return self._seconds_waited / max(self._timer.read()["train"], 1e-9)
 
     def _stop_if_preempted(self) -> None:
         if cluster.preemption_requested():
@@ -196,7 +214,10 @@ class _Loop:
         self._add_up_time()
         seconds = self._first.seconds
         times = {f"seconds_{phase}": round(spent, 3) for phase, spent in seconds.items()}
-        share = {"train_share": round(seconds["train"] / sum(seconds.values()), 4)}
+        share = {
+            "train_share": round(seconds["train"] / sum(seconds.values()), 4),
+            "input_wait_share": round(self._wait_share(), 4),
+        }
         for run, row in zip(self._runs, rows, strict=True):
             run.write(row | times | share)
 

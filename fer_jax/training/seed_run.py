@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
@@ -58,7 +58,7 @@ class SeedRun:
         if "" not in (fingerprint, self.progress.fingerprint) and fingerprint != self.progress.fingerprint:
             raise UserError(f"{workdir} has checkpoints of a run on other data: use another --workdir, or that data")
 
-    def start(self, select_set: Examples, evaluator: Evaluator, placed: list[jax.Array]) -> None:
+    def start(self, select_set: Examples, evaluator: Evaluator, placed: Collection[jax.Array]) -> None:
         """Be ready to be evaluated, on images that `evaluator` has placed, and to write."""
         self.selection = ModelSelection(self._config, self.progress, select_set, evaluator, placed)
         primary = cluster.is_primary()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import jax
@@ -25,7 +26,7 @@ class ModelSelection:
         progress: Progress,
         select_set: Examples,
         evaluator: Evaluator,
-        placed: list[jax.Array],
+        placed: Collection[jax.Array],
     ):
         """`placed` is what `evaluator.place` made of the images of `select_set`."""
         self._config, self._progress, self._set, self._evaluator = config, progress, select_set, evaluator

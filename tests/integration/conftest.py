@@ -135,7 +135,8 @@ def rows(workdir):
     """What a run wrote down, without the times."""
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
     return [
-        {k: v for k, v in json.loads(line).items() if not k.startswith(("seconds", "train_share"))} for line in lines
+        {k: v for k, v in json.loads(line).items() if not k.startswith(("seconds", "train_share", "input_wait_share"))}
+        for line in lines
     ]
 
 

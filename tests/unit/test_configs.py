@@ -17,6 +17,8 @@ from fer_jax.models.network import layers_of
 FOLDER = pathlib.Path(default.__file__).parent
 # (config, variant): classes, parameters with BatchNorm's, the run's name
 CONFIGS = {
+    ("affectnet", ""): (8, 11_182_536, "affectnet_resnet18"),
+    ("affectnet", "vgg"): (8, 4_697_160, "affectnet_vgg"),
     ("ckplus", ""): (7, 30_321_415, "ckplus_model1"),
     ("ckplus", "model1,norm=batch"): (7, 30_322_951, "ckplus_model1_norm-batch"),
     ("ckplus", "model2"): (7, 67_119_623, "ckplus_model2"),

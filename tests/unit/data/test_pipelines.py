@@ -1,3 +1,4 @@
+import dataclasses
 import subprocess
 import sys
 import threading
@@ -23,17 +24,26 @@ def examples():
     )
 
 
-def batches(name, examples, step, chunks, shard=slice(None)):
-    made = pipeline.create(name, examples, seed=3, batch_size=BATCH, shard=shard)
+def batches(name, examples, step, chunks, shard=slice(None), sampling="uniform"):
+    made = pipeline.create(name, examples, seed=3, batch_size=BATCH, shard=shard, sampling=sampling)
     for feed in made.feeds(step, STEPS, chunks):
         for i in range(STEPS):
             images, targets = made.fetch(made.resident, {k: v[i] for k, v in feed.items()})
             yield np.asarray(images), np.asarray(targets)
 
 
+@pytest.mark.parametrize("sampling", ["uniform", "balanced"])
+@pytest.mark.parametrize("kind", ["array", "selection", "mapped"])
 @pytest.mark.parametrize("shard", [slice(None), slice(2, 4)])
-def test_both_pipelines_give_the_same_batches_bit_for_bit(examples, shard):
-    streamed, resident = (list(batches(name, examples, 5, 3, shard)) for name in ("tf", "device"))
+def test_both_pipelines_give_the_same_batches_bit_for_bit(examples, shard, kind, sampling, tmp_path):
+    if kind != "array":
+        chosen = np.random.default_rng(1).permutation(25)[:19]
+        if kind == "mapped":
+            np.save(tmp_path / "images.npy", examples.images)
+            mapped = np.asarray(np.load(tmp_path / "images.npy", mmap_mode="r"))
+            examples = dataclasses.replace(examples, images=mapped)
+        examples = examples.take(chosen)
+    streamed, resident = (list(batches(name, examples, 5, 3, shard, sampling)) for name in ("tf", "device"))
     assert len(streamed) == len(resident) == 3 * STEPS
     for (a, ya), (b, yb) in zip(streamed, resident, strict=True):
         assert a.dtype == b.dtype == np.uint8

@@ -34,6 +34,44 @@ def test_the_order_of_a_seed_never_changes():
     assert sampler.permutation(7, 3, 10).tolist() == [2, 5, 9, 7, 3, 0, 6, 8, 4, 1]
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**31 - 1),
+    labels=st.lists(st.integers(0, 4), min_size=1, max_size=80),
+    batch=st.integers(1, 40),
+    steps=st.integers(1, 8),
+)
+def test_a_balanced_order_does_not_depend_on_how_it_is_cut(seed, labels, batch, steps):
+    labels = np.array(labels, np.int32)
+    whole = sampler.Order(seed, labels, "balanced").indices(0, steps, batch)
+    single = [sampler.Order(seed, labels, "balanced").indices(s, 1, batch) for s in range(steps)]
+    np.testing.assert_array_equal(whole, np.concatenate(single))
+
+
+def test_balanced_epochs_hold_every_class_equally_often_and_every_example_in_turn():
+    labels = np.repeat([0, 2, 3], [70, 9, 41]).astype(np.int32)
+    order = sampler.Order(5, labels, "balanced")
+    epochs = order.indices(0, 9, 120)
+    for epoch in epochs:
+        assert np.bincount(labels[epoch]).tolist() == [40, 0, 40, 40]
+    for label in (0, 2, 3):
+        of_class = epochs.ravel()[labels[epochs.ravel()] == label]
+        counts = np.bincount(of_class, minlength=120)[labels == label]
+        assert counts.max() - counts.min() <= 1
+    assert (np.sort(epochs[0]) != np.sort(epochs[1])).any()
+    assert (epochs[0] != sampler.Order(6, labels, "balanced").indices(0, 1, 120)[0]).any()
+
+
+def test_the_balanced_order_of_a_seed_never_changes():
+    order = sampler.Order(3, np.array([0, 0, 0, 0, 0, 1, 1], np.int32), "balanced")
+    assert order.indices(0, 1, 14).tolist() == [[2, 6, 5, 1, 3, 6, 4, 5, 5, 0, 2, 1, 0, 6]]
+
+
+def test_uniform_order_is_that_of_indices():
+    order = sampler.Order(3, np.zeros(50, np.int32))
+    np.testing.assert_array_equal(order.indices(4, 5, 7), sampler.indices(3, 4, 5, 7, 50))
+
+
 @settings(max_examples=200, deadline=None)
 @given(examples=st.integers(1, 40000), batch=st.integers(1, 2048), most=st.integers(1, 64))
 def test_an_epoch_is_cut_into_equal_chunks_near_its_length(examples, batch, most):

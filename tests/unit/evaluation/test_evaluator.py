@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from configs import default
+from fer_jax.evaluation import evaluator
 from fer_jax.evaluation.evaluator import Evaluator
 from fer_jax.models import registry
 from fer_jax.training import state
@@ -19,10 +20,26 @@ def test_every_example_is_counted_once_in_its_order(network, devices, batch, exp
     model, variables = network
     config = default.get_config()
     config.eval.batch_size = batch
-    evaluator = Evaluator(model, config, expected, jax.devices()[:devices])
+    made = Evaluator(model, config, expected, jax.devices()[:devices])
     images = np.random.default_rng(0).integers(0, 256, (2 * expected + 1, 16, 16, 1), dtype=np.uint8)
     for count in (1, expected, 2 * expected + 1):  # fewer than a batch, what it was made for, more than a dispatch
-        logits = evaluator.logits(variables, images[:count])
+        logits = made.logits(variables, images[:count])
         reference = model.apply(variables, images[:count].astype(np.float32) / 127.5 - 1, False)
         assert logits.shape == (count, 7)
         np.testing.assert_allclose(logits, reference, atol=2e-5)
+
+
+def test_a_large_split_is_placed_when_it_is_evaluated_and_gives_the_same_logits(network, monkeypatch):
+    model, variables = network
+    config = default.get_config()
+    config.eval.batch_size, config.input.size = 4, 16
+    images = np.random.default_rng(0).integers(0, 256, (29, 16, 16, 1), dtype=np.uint8)
+    expected = Evaluator(model, config, 29, jax.devices()[:1]).logits(variables, images)
+    monkeypatch.setattr(evaluator, "MAX_PLACED_BYTES", 0)
+    monkeypatch.setattr(evaluator, "MAX_DISPATCH_BYTES", 2 * 4 * 16 * 16)
+    streaming = Evaluator(model, config, 29, jax.devices()[:1])
+    placed = streaming.place(images)
+    assert isinstance(placed, evaluator.Dispatches) and len(placed) == 4
+    assert next(iter(placed)).shape[1:3] == (2, 4)
+    for _ in range(2):
+        np.testing.assert_allclose(streaming.logits(variables, placed, 29), expected, atol=1e-6)

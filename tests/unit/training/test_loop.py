@@ -51,6 +51,7 @@ def test_nothing_compiles_twice_and_the_second_dispatch_is_traced(config, exampl
     rows = metric_log.read_metrics(tmp_path)
     assert len(rows) == config.epochs
     seconds = {key: value for key, value in rows[-1].items() if key.startswith("seconds_")}
+    assert 0 <= rows[-1]["input_wait_share"] < 1
     assert rows[-1]["train_share"] == pytest.approx(seconds["seconds_train"] / sum(seconds.values()), abs=1e-3)
 
 
