@@ -261,7 +261,8 @@ def _aot() -> Iterator[dict[str, Any]]:
 def _check() -> Iterator[dict[str, Any]]:
     from fer_jax.benchmark import correctness
 
-    yield from correctness.measure()
+    golden = pathlib.Path("tests/unit/training/golden.json")
+    yield from correctness.measure(golden if golden.exists() else None, _flag("small"))
 
 
 def _first_gpu() -> Iterator[dict[str, Any]]:
@@ -319,7 +320,7 @@ SUBCOMMANDS = {
     "time-to-accuracy": Subcommand(_time_to_accuracy, ("config", "runs", "accuracy")),
     "serve": Subcommand(_serve, ("bundle", "source", "detector-model")),
     "aot": Subcommand(_aot, ("config", "target", "batch-per-device", "hlo"), here=False),
-    "check": Subcommand(_check, ()),
+    "check": Subcommand(_check, ("small",)),
     "first-gpu": Subcommand(_first_gpu, ("config", "minutes", "torch", "small"), here=False),
     "page": Subcommand(None, ("kind", "records", "out")),
 }

@@ -51,7 +51,7 @@ def parts(config_flags: Sequence[str], torch: str, small: bool) -> list[Part]:
     """
     if small:
         return [
-            Part("correctness", 600, ("benchmark", "check")),
+            Part("correctness", 600, ("benchmark", "check", "--small")),
             Part("step", 600, ("benchmark", "step", "--config=quickstart", *SMALL, "--runs=1", "--seconds=0.1")),
         ]
     data = tuple(flag for flag in config_flags if flag.startswith("--config."))

@@ -44,13 +44,18 @@ def _convolve_on_cpu(x: jax.Array, kernel: jax.Array, strides: int, padding: str
 
 
 class Conv(nn.Module):
-    """2-D convolution, channels last; parameters "kernel" (h, w, in, out) and "bias" (out,)."""
+    """2-D convolution, channels last; parameters "kernel" (h, w, in, out) and "bias" (out,).
+
+    `before_norm` says that a BatchNorm follows, which subtracts the mean and the bias with it: the gradient of the bias
+    is 0, and GPUs and TPUs do not add up whole images to find that.
+    """
 
     features: int
     kernel_size: Sequence[int] = (3, 3)
     strides: int = 1
     padding: str = "SAME"
     use_bias: bool = True
+    before_norm: bool = False
     dtype: Dtype | None = None
     implementation: str = "auto"
 
@@ -62,8 +67,10 @@ class Conv(nn.Module):
         bias = None
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros_init(), (self.features,), jnp.float32)
-        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
         implementation = platforms.implementation(self.implementation)
+        if bias is not None and self.before_norm and implementation in ("gpu", "tpu"):
+            bias = lax.stop_gradient(bias)
+        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
         if implementation == "cpu":
             y = _convolve_on_cpu(x, kernel, self.strides, self.padding)
         else:

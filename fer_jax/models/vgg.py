@@ -30,9 +30,9 @@ class Vgg(Network):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         for stage, features in enumerate(self.stage_features, 1):
-            x = self.conv(features, name=f"stage{stage}_conv1")(x)
+            x = self.conv(features, before_norm=True, name=f"stage{stage}_conv1")(x)
             x = nn.relu(self.norm(name=f"stage{stage}_norm1", **PYTORCH_NORM)(x, train))
-            x = self.conv(features, name=f"stage{stage}_conv2")(x)
+            x = self.conv(features, before_norm=True, name=f"stage{stage}_conv2")(x)
             if stage < len(self.stage_features):
                 names = f"stage{stage}_norm2", f"stage{stage}_pool"
                 x = self.norm_and_max_pool(x, train, 2, names=names, activation=nn.relu, **PYTORCH_NORM)

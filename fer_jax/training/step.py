@@ -12,7 +12,7 @@ import optax
 import optax.contrib
 from jax import lax
 
-from fer_jax.data.augmentation import step_key, training_inputs, warp_of
+from fer_jax.data.augmentation import crop_of, step_key, training_inputs, warp_of
 from fer_jax.distributed.parallel import AXIS
 from fer_jax.models import freezing
 from fer_jax.training.losses import cross_entropy
@@ -41,6 +41,7 @@ def make_train_step(
       "gradient_norm".
     """
     config, optimizer = setup.config, setup.optimizer
+    crop_at = crop_of(setup.platform)
     resample = warp_of(setup.platform, getattr(setup.model, "dtype", None))
 
     def step(
@@ -51,7 +52,9 @@ def make_train_step(
         positions = lax.axis_index(AXIS) * images.shape[0] + jnp.arange(images.shape[0])
         sharp = state.step >= setup.sharp_from if config.augment.no_warp_fraction else False
         with jax.named_scope("augmentation"):
-            images, targets = training_inputs(config, images, targets, state.step, positions, seed, sharp, resample)
+            images, targets = training_inputs(
+                config, images, targets, state.step, positions, seed, sharp, resample, crop_at
+            )
         dropout_key = jax.random.fold_in(step_key(seed, state.step, "dropout"), lax.axis_index(AXIS))
         loss_of = _loss(setup, state.batch_stats, images, targets, dropout_key, adjustment)
         (loss, (logits, batch_stats)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)

@@ -166,6 +166,20 @@ def gathered(images, matrices, interpolation):
     return result
 
 
+class TestCropsAtPlaces:
+    @pytest.mark.parametrize("size", [12, 9, 1])
+    def test_selection_gives_the_slices_bit_by_bit(self, size):
+        corners = np.random.default_rng(5).integers(0, [SIZE[0] - size + 1, SIZE[1] - size + 1], (8, 2))
+        images = RANDOM_IMAGES.astype(np.float32) / 7
+        np.testing.assert_array_equal(
+            augmentation.selected_at(images, size, corners), augmentation.slices_at(images, size, corners)
+        )
+
+    def test_only_tpus_select(self):
+        chosen = [augmentation.crop_of(platform) for platform in ("cpu", "gpu", "tpu")]
+        assert chosen == [augmentation.slices_at, augmentation.slices_at, augmentation.selected_at]
+
+
 class TestAffineMatrices:
     @either_warp
     @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])

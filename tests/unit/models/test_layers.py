@@ -73,6 +73,17 @@ def test_pooling_before_normalisation_where_scales_are_negative(implementation):
     assert_same(ours, plain)
 
 
+@pytest.mark.parametrize("implementation", ["gpu", "tpu"])
+def test_a_bias_before_batchnorm_has_no_gradient_and_is_added_all_the_same(implementation):
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 9, 8, 5)))
+    layer = layers.Conv(3, before_norm=True)
+    variables = initialised(layer, x)
+    ours = layer.clone(implementation=implementation)
+    _, (gradients, _) = loss_and_gradients(ours, variables, x)
+    np.testing.assert_array_equal(gradients["params"]["bias"], 0)
+    assert_same(ours.apply(variables, x), layer.clone(implementation="plain").apply(variables, x))
+
+
 @pytest.mark.parametrize("platform", ["cpu", "gpu", "tpu"])
 def test_auto_is_that_of_the_platform_and_not_of_this_host(platform):
     config = xception.get_config()
