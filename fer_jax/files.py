@@ -83,7 +83,7 @@ def user_error(error: OSError) -> UserError | None:
     if error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
         return None
     where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
-    return UserError(f"{where}{error.strerror}: {_ADVICE.get(error.errno, 'give another path')}")
+    return UserError(f"{where}{error.strerror}: {_ADVICE.get(error.errno or 0, 'give another path')}")
 
 
 _ADVICE = {

@@ -147,7 +147,7 @@ def _analyser(source: Source) -> Analyser:
     detector = registry.create(
         _DETECTOR.value, _DETECTOR_MODEL.value, align=_ALIGN.value, still=source.still, search_side=_SEARCH_SIDE.value
     )
-    tta = resolved_tta(_TTA.value, source.still)
+    tta = resolved_tta(_TTA.value or "auto", source.still)
     analyser = Analyser(classifier, detector, _SMOOTHING.value, _DETECT_EVERY.value, tta)
     if _EXPLAIN.value and not analyser.has_maps:
         raise UserError(

@@ -1,4 +1,4 @@
-"""What kind of file it is, told by its first bytes, since suffixes are missing or wrong often enough."""
+"""The kind of a file by its first bytes, since suffixes are often missing or wrong."""
 
 from __future__ import annotations
 

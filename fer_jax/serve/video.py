@@ -66,7 +66,7 @@ def bgr_of(frame: Any, reformatter: VideoReformatter, width: int | None = None) 
     """uint8 BGR (H, W, 3) of a decoded frame. The reformatter, one for a stream, keeps swscale's tables."""
     # one thread: swscale's own threads take longer to start than they save
     converted = reformatter.reformat(frame, width=width, format="bgr24", threads=1)
-    plane = converted.planes[0]
+    plane: Any = converted.planes[0]
     rows = np.frombuffer(plane, np.uint8).reshape(converted.height, plane.line_size)
     image = rows[:, : 3 * converted.width].reshape(converted.height, converted.width, 3)
     return np.ascontiguousarray(image)  # no copy, unless rows are padded

@@ -181,3 +181,7 @@ def test_importing_the_package_imports_nothing_heavy():
     assert "analyze" in done.stdout
     with pytest.raises(AttributeError, match="no attribute 'absent'"):
         _ = fer_jax.absent
+
+
+def test_the_name_of_an_address_has_no_credentials():
+    assert analyzer._name("rtsp://me:secret@camera/live") == "rtsp://camera/live"
