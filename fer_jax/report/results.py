@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import pathlib
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jinja2
 import numpy as np
 
+from fer_jax import result as results
 from fer_jax.errors import UserError
+from fer_jax.result import Evaluation, RunResult
 
 MISSING = "not measured yet"
 
@@ -19,14 +21,25 @@ MISSING = "not measured yet"
 def page(records: pathlib.Path) -> str:
     """Markdown, from a folder of records:
 
-    `results/*.json` are result.json files of runs, `ablations/*.json` what `fer_jax.experiments.ablation` wrote,
-    `pending.json` is a list of {"what", "bar", "command"} that nobody has measured.
+    `results/*.json` are result.json files of runs and what `tools.evaluate --json` wrote, `ablations/*.json` what
+    `fer_jax.experiments.ablation` wrote, `pending.json` is a list of {"what", "bar", "command"} that nobody has
+    measured. `networks.json`, where there is one, names the records of the first tables: see `_networks`.
 
     Raises UserError for a folder without results and for a record that is none.
     """
-    runs = [_run(path) for path in sorted((records / "results").glob("*.json"))]
-    if not runs:
+    found = {path.stem: results.load(path) for path in sorted((records / "results").glob("*.json"))}
+    if not found:
         raise UserError(f"{records}: no results/*.json in it: copy the result.json of a run there")
+    if other := [name for name, one in found.items() if not isinstance(one, RunResult | Evaluation)]:
+        raise UserError(f"{records}: {other[0]} is no result of one run, nor an evaluation")
+    networks = _read(records / "networks.json", {})
+    of_reports = {row["run"] for row in networks.get("reports", ()) if "run" in row}
+    shipped = networks.get("shipped", {"run": None, "evaluations": []})
+    runs = [
+        _run(name, one, [found[e] for e in shipped["evaluations"]] if name == shipped["run"] else [])
+        for name, one in found.items()
+        if isinstance(one, RunResult) and name not in of_reports
+    ]
     runs.sort(key=lambda run: (len(run["label_names"]), -run["select"]["accuracy"], run["record"]))
     by_data: dict[str, list[dict[str, Any]]] = {}
     for run in runs:
@@ -37,7 +50,6 @@ def page(records: pathlib.Path) -> str:
         for split, scores in run["splits"].items()
         if "noise_ceiling" in scores
     }
-    pending = records / "pending.json"
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("fer_jax.report", "."), autoescape=False, keep_trailing_newline=True
     )
@@ -45,8 +57,9 @@ def page(records: pathlib.Path) -> str:
     text = environment.get_template("results.md").render(
         by_data=by_data,
         ceilings=ceilings,
-        pending=json.loads(pending.read_text()) if pending.exists() else [],
+        pending=_read(records / "pending.json", []),
         ablations=[_ablation(path) for path in sorted((records / "ablations").glob("*.json"))],
+        **_networks(networks, found),
     )
     return text.rstrip() + "\n"
 
@@ -62,15 +75,52 @@ def scores(records: pathlib.Path) -> dict[str, dict[str, Any]]:
     what `fer-jax recipes` shows.
     """
     found: dict[str, dict[str, Any]] = {}
-    for run in (_run(path) for path in sorted((records / "results").glob("*.json"))):
-        words = [word for word in shlex.split(run["command"]) if word.startswith("--")]
+    for path in sorted((records / "results").glob("*.json")):
+        one = results.load(path)
+        if not isinstance(one, RunResult):
+            continue
+        words = [word for word in shlex.split(one.command) if word.startswith("--")]
         recipe = next((word for word in words if word.startswith("--config=")), "")
         if recipe and all(word.startswith(NEUTRAL) for word in words):
             path, _, variant = recipe.removeprefix("--config=").partition(":")
             name = f"{pathlib.PurePath(path).stem}{f':{variant}' if variant else ''}"
-            numbers = {key: run["select"][key] for key in ("accuracy", "standard_error", "examples")}
-            found.setdefault(name, {"parameters": run["parameters"], "split": run["selected_on"], **numbers})
+            split, of_split = list(one.splits.items())[-1]  # the test split where it was scored
+            numbers = {key: of_split[key] for key in ("accuracy", "standard_error", "examples")}
+            found.setdefault(name, {"parameters": one.parameters, "split": split, **numbers})
     return dict(sorted(found.items()))
+
+
+def _read(path: pathlib.Path, default: Any) -> Any:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else default
+
+
+def _networks(networks: Mapping[str, Any], found: Mapping[str, RunResult | Evaluation]) -> dict[str, Any]:
+    """The rows of the first tables, from networks.json.
+
+    "private_test" rows have {"what", "source"} and an "evaluation", the name of a record, or a published "accuracy";
+    "cross_data" rows have {"what", "evaluations"}; "reports" rows {"recipe", "published"} and, where it is measured,
+    a "run", the name of a record. "reports_note" is what they say together.
+    """
+
+    def one_split(name: str) -> dict[str, Any]:
+        [scores] = found[name].splits.values()
+        return scores | {"record": name}
+
+    try:
+        private = [
+            row | (one_split(row["evaluation"]) if "evaluation" in row else {}) for row in networks["private_test"]
+        ]
+        cross = [row | {"scores": [one_split(name) for name in row["evaluations"]]} for row in networks["cross_data"]]
+        reports = []
+        for row in networks["reports"]:
+            one = found[row["run"]] if "run" in row else None
+            reports.append(row | ({"result": one, "scores": list(one.splits.values())[-1]} if one else {}))
+    except KeyError as error:
+        if networks:
+            raise UserError(f"networks.json: no {error} in it or among the records") from None
+        return {"private_test": [], "cross_data": [], "reports": []}
+    note = networks.get("reports_note", "")
+    return {"private_test": private, "cross_data": cross, "reports": reports, "reports_note": note}
 
 
 def ablation_table(record: Mapping[str, Any]) -> str:
@@ -96,25 +146,21 @@ def ablation_table(record: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _run(path: pathlib.Path) -> dict[str, Any]:
-    result = json.loads(path.read_text())
-    try:
-        select = result["splits"][result["selected_on"]]
-        tests = [scores for name, scores in result["splits"].items() if name != result["selected_on"]]
-        views, disgust = select.get("tta", {}), select["per_class"].get("disgust")
-        return result | {
-            "record": path.stem,
-            "select": select,
-            "device": _device(result["versions"]),
-            "flip": _percent(views["flip"]["accuracy"], 2) if "flip" in views else "",
-            "ten_crop": _percent(views["ten_crop"]["accuracy"], 2) if "ten_crop" in views else "",
-            "disgust": f"{_percent(disgust['recall'])}" if disgust else "",
-            "test": f"{_percent(tests[0]['accuracy'], 2)} ± {_percent(tests[0]['standard_error'], 2)}"
-            if tests
-            else MISSING,
-        }
-    except KeyError as error:
-        raise UserError(f"{path}: no {error} in it: expected the result.json of a run") from None
+def _run(name: str, result: RunResult, evaluations: Sequence[RunResult | Evaluation] = ()) -> dict[str, Any]:
+    """A row of a run; `evaluations` are later ones of the same weights on other splits."""
+    select = result.splits[result.selected_on]
+    splits = result.splits | {split: scores for later in evaluations for split, scores in later.splits.items()}
+    tests = [scores for split, scores in splits.items() if split != result.selected_on]
+    views, disgust = select.get("tta", {}), select["per_class"].get("disgust")
+    return result.to_json() | {
+        "record": name,
+        "select": select,
+        "device": _device(result.versions),
+        "flip": _percent(views["flip"]["accuracy"], 2) if "flip" in views else "",
+        "ten_crop": _percent(views["ten_crop"]["accuracy"], 2) if "ten_crop" in views else "",
+        "disgust": f"{_percent(disgust['recall'])}" if disgust else "",
+        "test": _with_error(tests[0]) if tests else MISSING,
+    }
 
 
 def _ablation(path: pathlib.Path) -> dict[str, Any]:
@@ -124,6 +170,10 @@ def _ablation(path: pathlib.Path) -> dict[str, Any]:
         "device": _device(record["versions"]),
         "note": record.get("note", ""),
     }
+
+
+def _with_error(scores: Mapping[str, Any]) -> str:
+    return f"{_percent(scores['accuracy'], 2)} ± {_percent(scores['standard_error'], 2)}"
 
 
 def _device(versions: Mapping[str, str]) -> str:

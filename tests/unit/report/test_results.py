@@ -11,6 +11,8 @@ from fer_jax.evaluation import metrics
 from fer_jax.experiments import ablation
 from fer_jax.experiments.run import scores_of_views
 from fer_jax.report import results
+from fer_jax.result import Evaluation
+from tests.results import run_result
 
 NAMES = ("happy", "disgust")
 
@@ -21,26 +23,19 @@ def record(folder, name, right, data="FER2013", label_names=NAMES, **splits):
     logits = np.eye(2)[predicted]
     scores = scores_of_views({"": logits, "flip": np.eye(2)[labels]}, labels, NAMES) | {"noise_ceiling": 0.75}
     (folder / "results").mkdir(parents=True, exist_ok=True)
-    (folder / "results" / f"{name}.json").write_text(
-        json.dumps(
-            {
-                "config": name,
-                "data": f"{data}: 10 faces",
-                "label_names": label_names,
-                "seed": 1,
-                "parameters": 58423,
-                "best_epoch": 2,
-                "epochs": 3,
-                "selected_on": "PublicTest",
-                "splits": {"PublicTest": scores, **splits},
-                "train_seconds": 120.0,
-                "train_examples_per_second": 900.4,
-                "calibration": {"expected_calibration_error": {"before": 0.03, "after": 0.0125, "unavoidable": 0.011}},
-                "versions": {"device": "1 x cpu", "cpus": "2"},
-                "command": f"python -m fer_jax.main --config=configs/{name}.py",
-            }
-        )
+    made = run_result(
+        config=name,
+        data=f"{data}: 10 faces",
+        label_names=tuple(label_names),
+        seed=1,
+        epochs=3,
+        splits={"PublicTest": scores, **splits},
+        train_seconds=120.0,
+        train_examples_per_second=900.4,
+        calibration={"expected_calibration_error": {"before": 0.03, "after": 0.0125, "unavoidable": 0.011}},
+        command=f"python -m fer_jax.main --config=configs/{name}.py",
     )
+    (folder / "results" / f"{name}.json").write_text(json.dumps(made.to_json()))
 
 
 def test_the_page_has_a_row_a_record_the_best_first(tmp_path):
@@ -55,6 +50,51 @@ def test_the_page_has_a_row_a_record_the_best_first(tmp_path):
     assert "--config=configs/strong.py\npython -m fer_jax.main --config=configs/weak.py\n" in text
     assert "75.0 % of PublicTest" in text
     assert "| VGG | 73.7 % | `python -m x` |" in text
+
+
+def test_later_evaluations_stand_beside_the_run_they_are_of(tmp_path):
+    record(tmp_path, "ours", 9)
+    record(tmp_path, "of_report", 6)
+    scores = json.loads((tmp_path / "results" / "ours.json").read_text())["splits"]["PublicTest"]
+    scores["tta"]["ten_crop"] = scores["tta"]["flip"]
+    for name, accuracy in (("private", 0.6846), ("peer", 0.6565)):
+        made = Evaluation(
+            data="10 faces",
+            label_names=NAMES,
+            versions={},
+            predictor=name,
+            selected_on="PublicTest",
+            best_epoch=None,
+            splits={"PrivateTest": scores | {"accuracy": accuracy}},
+        )
+        (tmp_path / "results" / f"{name}.json").write_text(json.dumps(made.to_json()))
+    networks = {
+        "shipped": {"run": "ours", "evaluations": ["private"]},
+        "private_test": [
+            {"what": "ours", "evaluation": "private", "source": "measured"},
+            {"what": "another", "accuracy": 0.6878, "source": "as published"},
+        ],
+        "cross_data": [{"what": "other faces", "evaluations": ["private", "peer"]}],
+        "reports": [
+            {"recipe": "small", "run": "of_report", "published": "98.4"},
+            {"recipe": "large", "published": "99.07"},
+        ],
+    }
+    (tmp_path / "networks.json").write_text(json.dumps(networks))
+    text = results.page(tmp_path)
+    link = "[record](records/results/private.json)"
+    assert f"| ours | 68.46 ± 9.49 | 100.00 | 100.00 | 0.899 | 80.0 | measured ({link}) |\n| another" in text
+    assert "| another | 68.78 | | | | | as published |" in text
+    assert "| other faces | 10 | 68.46 ± 9.49 | 100.00 | 65.65 ± 9.49 | 100.00 |" in text
+    assert (
+        "| small | 98.4 | 60.00 ± 15.49 | 10 | 2 of 3 | [of_report](records/results/of_report.json) |\n| large" in text
+    )
+    assert "| large | 99.07 | not measured yet | | | |" in text
+    [row] = [line for line in text.splitlines() if line.startswith("| `ours`, seed 1")]
+    assert "| 68.46 ± 9.49 |" in row
+    (tmp_path / "results" / "peer.json").unlink()
+    with pytest.raises(UserError, match="no 'peer' in it or among the records"):
+        results.page(tmp_path)
 
 
 def test_other_labels_of_the_same_faces_have_a_section_of_their_own(tmp_path):
@@ -100,7 +140,7 @@ def test_a_folder_without_records_and_a_file_that_is_none(tmp_path):
         results.page(tmp_path)
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "a.json").write_text("{}")
-    with pytest.raises(UserError, match="no 'splits' in it"):
+    with pytest.raises(UserError, match="no 'data' in it"):
         results.page(tmp_path)
 
 
@@ -115,8 +155,9 @@ def test_scores_are_of_recipes_as_they_are(tmp_path):
     (tmp_path / "results").mkdir()
     record = json.loads((pathlib.Path(__file__).parents[3] / "docs/records/results/xception_best.json").read_text())
     command = "python -m fer_jax.main --config=configs/xception.py --config.data.path=fer2013.csv --workdir=runs/a"
-    for name, flags in (("whole", ""), ("short", " --config.epochs=1"), ("later", " --config.checkpoint.keep=3")):
+    of_runs = {"whole": (1, ""), "short": (2, " --config.epochs=1"), "later": (3, " --config.checkpoint.keep=3")}
+    for name, (number, flags) in of_runs.items():
         (tmp_path / f"results/{name}.json").write_text(
-            json.dumps(record | {"command": command + flags, "parameters": name})
+            json.dumps(record | {"command": command + flags, "parameters": number})
         )
-    assert {name: score["parameters"] for name, score in results.scores(tmp_path).items()} == {"xception": "later"}
+    assert {name: score["parameters"] for name, score in results.scores(tmp_path).items()} == {"xception": 3}
