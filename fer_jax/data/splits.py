@@ -197,14 +197,16 @@ def _held_out(examples: Examples, indices: np.ndarray, share: float, how: str, s
     # A class with one image has none to hold out.
     several = np.bincount(labels)[labels] > 1
     classes = len(np.unique(labels[several]))
-    if count < classes or several.sum() - count < classes:
+    if not classes:
         raise UserError(
             f"holding out {count} of {len(indices)} examples of {len(np.unique(labels))} classes leaves a "
             "class out: add data, change config.data.holdout and config.data.holdout_test, or take "
             "config.data.split=random"
         )
+    count = min(count, int(several.sum()) - 1)
+    feasible = classes <= count <= several.sum() - classes  # with fewer, one image of each class is held out
     held = model_selection.train_test_split(
-        indices[several], test_size=count, stratify=labels[several], random_state=seed
+        indices[several], test_size=count, stratify=labels[several] if feasible else None, random_state=seed
     )[1]
     return _with_every_class(labels, indices, held, everywhere=True)
 
