@@ -34,6 +34,7 @@ NOT_RUN = {
     "benchmark scaling": "starts many processes; test_benchmark.py runs it",
     "benchmark startup": "starts many processes; test_benchmark.py runs it",
     "benchmark serve": "needs YuNet's weights; test_benchmark.py runs it",
+    "tools.compare_detectors": "needs YuNet's weights and a video of a group",
     "--measure-peak": "minutes of measuring; test_benchmark.py runs it",
     "tools.results": "writes this repository's own page",
     "docs.pictures.make": "needs Chromium",
@@ -91,6 +92,8 @@ def folder(tmp_path_factory):
     for name in ("angry", "happy", "sad"):
         for number in range(6):
             photograph(folder / "photographs" / name / f"{number}.jpg", labels.FER2013.index(name), number)
+    listed = [f"photographs/{name}/{number}.jpg,{name}" for name in ("angry", "happy", "sad") for number in range(6)]
+    (folder / "faces.csv").write_text("\n".join(["file,label", *listed, ""]), encoding="utf-8")
     photograph(folder / "holiday" / "a.jpg", 3)
     photograph(folder / "scans" / "b.png", 4)
     video = cv2.VideoWriter(str(folder / "talk.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 5, (240, 240))
