@@ -79,7 +79,8 @@ def measure(
                     on_box(picture, face.box, face.score, bool(is_face))
     finally:
         cv2.setNumThreads(threads)
-    return Outcome(*map(int, counts), seconds)
+    searched, present, hit, false = (int(count) for count in counts)
+    return Outcome(searched, present, hit, false, seconds)
 
 
 def matches(boxes: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
