@@ -37,10 +37,15 @@ NOT_SOURCE = (
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    """The folder with the wheel and the sdist that were built of a copy of the source."""
-    source = tmp_path_factory.mktemp("source") / "fer_jax"
-    shutil.copytree(REPOSITORY, source, ignore=shutil.ignore_patterns(*NOT_SOURCE))
+def source(tmp_path_factory):
+    """A copy of the source, without what is built or kept beside it."""
+    folder = tmp_path_factory.mktemp("source") / "fer_jax"
+    return shutil.copytree(REPOSITORY, folder, ignore=shutil.ignore_patterns(*NOT_SOURCE))
+
+
+@pytest.fixture(scope="module")
+def built(source, tmp_path_factory):
+    """The folder with the wheel and the sdist that were built of the source."""
     out = tmp_path_factory.mktemp("dist")
     # sdist first, and the wheel of what is in it: what is missing in the sdist is missing in the wheel
     done = subprocess.run(
@@ -56,13 +61,13 @@ def wheel(built):
     return path
 
 
-def _environment(folder, wheel, packages):
-    """Folder of the commands of a new environment with the wheel; `packages(site)` gives it what the wheel needs."""
+def _environment(folder, packages, *install):
+    """Folder of the commands of a new environment; `packages(site)` gives it what the installed needs."""
     venv.create(folder, with_pip=False, symlinks=True)
     (site,) = folder.glob("lib/python*/site-packages")
     packages(site)
     subprocess.run(
-        [sys.executable, "-m", "pip", f"--python={folder}", "install", "--quiet", "--no-deps", "--no-index", wheel],
+        [sys.executable, "-m", "pip", f"--python={folder}", "install", "--quiet", "--no-deps", "--no-index", *install],
         check=True,
     )
     return folder / "bin"
@@ -91,12 +96,12 @@ def _everything(site):
 
 @pytest.fixture(scope="module")
 def light(tmp_path_factory, wheel):
-    return _environment(tmp_path_factory.mktemp("light"), wheel, _base)
+    return _environment(tmp_path_factory.mktemp("light"), _base, wheel)
 
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory, wheel):
-    return _environment(tmp_path_factory.mktemp("full"), wheel, _everything)
+    return _environment(tmp_path_factory.mktemp("full"), _everything, wheel)
 
 
 @pytest.fixture
@@ -158,6 +163,13 @@ def test_a_light_install_serves_and_says_what_training_needs(light, use, tmp_pat
             assert done.stderr.endswith("which is not installed: pip install 'fer_jax[train]'\n")
         else:
             assert done.returncode == 0, done.stderr
+
+
+def test_an_editable_install_finds_tools_and_recipes_from_anywhere(source, use, tmp_path):
+    editable = _environment(tmp_path / "editable", _everything, "--no-build-isolation", "--editable", source)
+    assert str(source / "configs/xception.py") in use(editable, "fer-jax", "recipes", "xception").stdout
+    done = use(editable, "fer-jax", "train", "--config=xception:taught", "--mode=summary")
+    assert "MiniXception" in done.stdout
 
 
 def test_every_command_tells_its_flags(full, use):

@@ -72,7 +72,7 @@ def test_every_key_is_one_of_the_default_config(name, variant):
 
 
 def test_every_file_is_covered():
-    files = {path.stem for path in FOLDER.glob("*.py")} - {"default", "variants"}
+    files = {path.stem for path in FOLDER.glob("*.py")} - {"__init__", "default", "variants"}
     assert {name for name, _ in CONFIGS} == files
 
 
