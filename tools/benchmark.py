@@ -5,7 +5,7 @@ step              training images a second of whole steps with the config's augm
 compare           step and a peer in turns: --peer is a command whose last line is JSON with images_per_s
 scaling           step on 1, 2, 4, ... devices, for a fixed batch a device and for a fixed global batch
 seeds             several seeds in one program (--config.seeds) beside the same one after the other
-input             both input pipelines alone
+input             both input pipelines alone; with --examples what a set larger than memory costs in memory and time
 profile           the time of a step by the operations of its program
 ops               each rewritten operation beside the plain one of lax
 startup           seconds to --help and to a run's first step
@@ -67,6 +67,10 @@ DEFINITIONS: dict[str, Callable[[], Any]] = {
         "runs", 3, "Number of repetitions; the median is reported, with all of them.", lower_bound=1
     ),
     "seconds": lambda: flags.DEFINE_float("seconds", 5.0, "Least duration of one measurement.", lower_bound=0.0),
+    "examples": lambda: flags.DEFINE_integer(
+        "examples", None, "Measure a set of so many images that is made and prepared on the spot.", lower_bound=4000
+    ),
+    "size": lambda: flags.DEFINE_integer("size", 112, "Of these images, in pixels.", lower_bound=16),
     "measure-peak": lambda: flags.DEFINE_bool(
         "measure-peak",
         False,
@@ -202,8 +206,11 @@ def _seeds() -> Iterator[dict[str, Any]]:
 
 
 def _input() -> Iterator[dict[str, Any]]:
-    from fer_jax.benchmark import pipelines
+    from fer_jax.benchmark import large_sets, pipelines
 
+    if _flag("examples"):
+        yield from large_sets.measure(_flag("examples"), _flag("size"), _flag("seconds"), _flag("runs"))
+        return
     config, examples = _config_and_faces()
     for name in ("tf", "device"):
         yield pipelines.measure(name, config, examples, _flag("seconds"), _flag("runs"))
@@ -313,7 +320,7 @@ SUBCOMMANDS = {
     "compare": Subcommand(_compare, (*OF_STEPS, *MEASURED, "peer")),
     "scaling": Subcommand(_scaling, (*OF_STEPS, "seconds")),
     "seeds": Subcommand(_seeds, (*OF_STEPS, *MEASURED)),
-    "input": Subcommand(_input, (*OF_STEPS, *MEASURED)),
+    "input": Subcommand(_input, (*OF_STEPS, *MEASURED, "examples", "size")),
     "profile": Subcommand(_profile, OF_STEPS),
     "ops": Subcommand(_ops, ("config", "batch", "runs")),
     "startup": Subcommand(_startup, ("config", "runs")),

@@ -32,7 +32,7 @@ from types import ModuleType
 from fer_jax.errors import UserError
 
 # each a module of this package, imported when asked for: tfds needs TensorFlow
-SOURCES = ("fer2013", "ferplus", "jaffe", "ckplus", "folder", "list", "tfds", "synthetic")
+SOURCES = ("fer2013", "ferplus", "jaffe", "ckplus", "folder", "list", "huggingface", "tfds", "synthetic")
 
 
 def find(name: str) -> ModuleType:

@@ -1,0 +1,231 @@
+"""Sets larger than memory: what preparing and streaming them costs in anonymous memory and in time.
+
+Sets are made on the spot: a table that lists a few thousand JPEG files again and again. Each of the measurements of
+memory is a process of its own, of which `RssAnon` is read; pages of mapped files are the system's and are not counted.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent import futures
+from typing import Any
+
+import cv2
+import numpy as np
+
+from fer_jax import labels
+from fer_jax.benchmark import records
+
+FILES = 2000  # different images
+SMALL = 2000  # examples of the set that a large one is compared with
+POSITIONS = 1_000_000  # of the epoch whose order is made
+CHUNKS = 4  # of the training whose memory is measured
+BATCH, STEPS = 128, 8
+
+
+def measure(examples: int, size: int, seconds: float, runs: int) -> Iterator[dict[str, Any]]:
+    """A record for each bar: preparing, decoding, training, the second start, streaming, the sampler.
+
+    Args:
+      examples: of the large set, in colour.
+      size: of its images, in pixels.
+      seconds, runs: of one measurement of a speed, and how many.
+    """
+    about = {"examples": examples, "size": size}
+    with tempfile.TemporaryDirectory(prefix="fer_jax-sets-") as folder:
+        root = pathlib.Path(folder)
+        _make_files(root, size)
+        yield {"bar": "decoding", "size": size, **_decoding(root, size, runs)}
+        tables = {count: _make_table(root, count) for count in (SMALL, examples)}
+        prepared = {count: _child("prepare", table, size) for count, table in tables.items()}
+        yield {"bar": "preparing", **about, **prepared[examples]}
+        trained = {count: _child("train", table, size) for count, table in tables.items()}
+        small, large = trained[SMALL], trained[examples]
+        more = round(large["peak_anonymous_mb"] - small["peak_anonymous_mb"], 1)
+        yield {"bar": "training", **about, "more_anonymous_mb": more, "small": small, "large": large}
+        later = round(large["first_step_s"] - small["first_step_s"], 2)
+        yield {"bar": "second start", **about, "later_s": later, "small": small["first_step_s"]}
+    yield {"bar": "streamed over resident", "examples": 28709, "size": 48, **_streamed_over_resident(seconds, runs)}
+    yield {"bar": "epoch turnover", "examples": POSITIONS, **_turnover(runs)}
+
+
+def _make_files(root: pathlib.Path, size: int) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(FILES):
+        small = rng.integers(0, 256, (size // 8, size // 8, 3), np.uint8)
+        image = cv2.resize(small, (size, size), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(root / f"{number}.jpg"), image)
+
+
+def _make_table(root: pathlib.Path, count: int) -> pathlib.Path:
+    path, names = root / f"{count}.csv", labels.FER2013
+    with path.open("w") as file:
+        file.write("file,label,split\n")
+        for number in range(count):
+            # as many held out of either set, since these are evaluated with the same program
+            split = "val" if number < SMALL // 10 else "train"
+            file.write(f"{number % FILES}.jpg,{names[number % len(names)]},{split}\n")
+    return path
+
+
+def _config(table: pathlib.Path, size: int) -> Any:
+    from fer_jax.config import default
+
+    config = default()
+    config.data.source, config.data.path = "list", str(table)
+    config.data.cache_dir = str(table.parent / "cache")
+    config.input.size, config.input.channels = size, 3
+    config.batch_size, config.parallel.steps_per_dispatch = BATCH, STEPS
+    config.data.pipeline = "tf"
+    return config
+
+
+def _child(what: str, table: pathlib.Path, size: int) -> dict[str, Any]:
+    code = "from fer_jax.benchmark import large_sets; large_sets.run_child()"
+    command = [sys.executable, "-c", code, what, str(table), str(size), str(time.time())]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def run_child() -> None:
+    """Measure what the command line says and print it as JSON."""
+    what, table, size, started = sys.argv[1:]
+    with Watch() as watch:
+        found = {"prepare": _prepare, "train": _train}[what](_config(pathlib.Path(table), int(size)), float(started))
+    print(json.dumps({"peak_anonymous_mb": round(watch.peak / 1e6, 1), **found}))
+
+
+class Watch:
+    """The largest anonymous memory of this process while it is open.
+
+    Attributes:
+      peak: in bytes.
+    """
+
+    def __enter__(self) -> Watch:
+        self.peak, self._done = anonymous_bytes(), threading.Event()
+        self._thread = threading.Thread(target=self._look)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._done.wait(0.01):
+            self.peak = max(self.peak, anonymous_bytes())
+
+
+def anonymous_bytes() -> int:
+    """Resident memory of this process that is no page of a file."""
+    lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
+
+
+def _prepare(config: Any, started: float) -> dict[str, Any]:
+    from fer_jax.data import cache
+
+    begin = time.perf_counter()
+    examples = cache.read(config.data, config.input)
+    seconds = time.perf_counter() - begin
+    return {"seconds": round(seconds, 2), "images_per_s": round(len(examples) / seconds, 1)}
+
+
+def _train(config: Any, started: float) -> dict[str, Any]:
+    import jax
+
+    from fer_jax.data import loading
+    from fer_jax.training import setup
+    from fer_jax.training.program import TrainProgram
+
+    examples = loading.load(config)
+    train_set = examples.of_split(config.data.train_split)
+    made = setup.create(config, len(examples.label_names), 1000, 100)
+    program = TrainProgram(made, train_set, (0,), STEPS, "tf")
+    program.load([made.fresh_state()])
+    first = 0.0
+    for feed in program.feeds(0, CHUNKS):
+        jax.block_until_ready(program.run(feed))
+        first = first or time.time() - started
+    return {"first_step_s": round(first, 2)}
+
+
+def _decoding(root: pathlib.Path, size: int, runs: int) -> dict[str, Any]:
+    """Images a second by one thread and by one for each core, in turns."""
+    import os
+
+    from fer_jax.data import lazy
+
+    paths = [root / f"{number}.jpg" for number in range(FILES)]
+    decoded = lazy.of_files(paths, _config(root / "none.csv", size).input)
+    parts = np.array_split(np.arange(FILES), 16)
+    threads = len(os.sched_getaffinity(0))
+    speeds: dict[int, list[float]] = {1: [], threads: []}
+    for _ in range(runs):
+        for count, found in speeds.items():
+            with futures.ThreadPoolExecutor(count) as pool:
+                begin = time.perf_counter()
+                list(pool.map(lambda rows: decoded[rows], parts))
+                found.append(FILES / (time.perf_counter() - begin))
+    one, several = (records.spread("images_per_s", found) for found in speeds.values())
+    return {"threads": threads, **several, "one_thread": one, "gain": several["images_per_s"] / one["images_per_s"]}
+
+
+def _streamed_over_resident(seconds: float, runs: int) -> dict[str, Any]:
+    """The throughput of steps of mini-Xception fed by tf.data over that of steps that gather, in turns."""
+    import jax
+
+    from fer_jax.config import default
+    from fer_jax.data.examples import Examples
+    from fer_jax.training import setup
+    from fer_jax.training.program import TrainProgram
+
+    config = default()
+    config.batch_size, rng, count = BATCH, np.random.default_rng(0), 28709
+    numbers = rng.integers(0, 7, count, np.int32)
+    images = rng.integers(0, 256, (count, 48, 48, 1), np.uint8)
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(pathlib.Path(folder) / "images.npy", images)
+        images = np.asarray(np.load(pathlib.Path(folder) / "images.npy", mmap_mode="r"))
+        examples = Examples(images, numbers, np.full(count, "Training"), labels.FER2013)
+        made = setup.create(config, 7, 10**6, 225)
+        feeds, programs = {}, {}
+        for name in ("tf", "device"):
+            programs[name] = TrainProgram(made, examples, (0,), STEPS, name)
+            programs[name].load([made.fresh_state()])
+            feeds[name] = programs[name].feeds(0, 10**5)
+            jax.block_until_ready(programs[name].run(next(feeds[name])))
+        speeds: dict[str, list[float]] = {"tf": [], "device": []}
+        for _ in range(runs):
+            for name, found in speeds.items():
+                begin, chunks = time.perf_counter(), 0
+                while (spent := time.perf_counter() - begin) < seconds or not chunks:
+                    jax.block_until_ready(programs[name].run(next(feeds[name])))
+                    chunks += 1
+                found.append(chunks * STEPS * BATCH / spent)
+    ratios = [streamed / resident for streamed, resident in zip(speeds["tf"], speeds["device"], strict=True)]
+    return {**records.spread("ratio", ratios), "images_per_s": {name: max(found) for name, found in speeds.items()}}
+
+
+def _turnover(runs: int) -> dict[str, Any]:
+    """Seconds until the first batch of an epoch is known, by the way of sampling."""
+    from fer_jax.data import sampler
+
+    numbers = np.random.default_rng(0).choice(8, POSITIONS, p=np.array([40, 30, 10, 8, 5, 4, 2, 1]) / 100)
+    found: dict[str, Any] = {}
+    for sampling in sampler.SAMPLINGS:
+        order, times = sampler.Order(0, numbers, sampling), []
+        for epoch in range(1, runs + 1):
+            begin = time.perf_counter()
+            order.epoch(epoch)
+            times.append(time.perf_counter() - begin)
+        found[sampling] = records.spread("seconds", times)
+    return found

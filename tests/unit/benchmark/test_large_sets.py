@@ -1,0 +1,66 @@
+"""What sets larger than memory cost, at small size: a test of the bars of memory that holds in seconds."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from fer_jax.benchmark import large_sets
+
+
+def test_the_peak_of_anonymous_memory_is_seen():
+    with large_sets.Watch() as watch:
+        before = watch.peak
+        block = np.ones(40 << 20, np.uint8)
+        while watch.peak < before + 39e6:
+            pass
+        del block
+    assert watch.peak < before + 120e6
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RssAnon is Linux's")
+def test_preparing_and_opening_a_set_takes_a_fraction_of_its_bytes(tmp_path):
+    """A set of 96 MB, prepared and gathered from in a process of its own."""
+    code = """
+import sys, pathlib, numpy as np
+from fer_jax.benchmark.large_sets import Watch, anonymous_bytes
+from fer_jax.data import lazy, mapped, preparation
+from fer_jax.data.examples import Examples
+from fer_jax.recipes import default
+config = default.get_config()
+config.input.size, config.input.channels, count = 200, 3, 800
+images = lazy.Decoded(count, lambda i: np.full((200, 200, 3), i % 256, np.uint8), config.input)
+examples = Examples(images, np.zeros(count, np.int32), np.full(count, 'all'), ('a', 'b'))
+path, before = pathlib.Path(sys.argv[1]) / 'set', anonymous_bytes()
+with Watch() as watch:
+    with preparation.turn(path) as partial:
+        preparation.write(partial, path, examples)
+    opened = mapped.open_folder(path).take(np.arange(0, count, 2))
+    out = np.empty((8, 200, 200, 3), np.uint8)
+    for start in range(0, 400, 8):
+        lazy.gather(opened.images, np.arange(start, start + 8), out)
+        assert out[3, 0, 0, 0] == 2 * (start + 3) % 256
+print((watch.peak - before) / 1e6)
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 60
+
+
+def test_a_table_lists_files_again_and_again(tmp_path):
+    large_sets._make_files(tmp_path, 16)
+    lines = large_sets._make_table(tmp_path, 4001).read_text().splitlines()
+    assert len(lines) == 4002 and lines[1].startswith("0.jpg,angry,val") and lines[-1].startswith("0.jpg")
+    assert sum(line.endswith(",val") for line in lines) == 200
+
+
+def test_decoding_is_measured_by_one_thread_and_by_all(tmp_path):
+    large_sets._make_files(tmp_path, 16)
+    found = large_sets._decoding(tmp_path, 16, 1)
+    assert found["gain"] == pytest.approx(found["images_per_s"] / found["one_thread"]["images_per_s"])
+
+
+def test_the_turn_of_an_epoch_is_measured_for_each_sampling(monkeypatch):
+    monkeypatch.setattr(large_sets, "POSITIONS", 1000)
+    assert set(large_sets._turnover(1)) == {"uniform", "balanced"}
