@@ -1,3 +1,5 @@
+"""Links and pictures of the pages exist."""
+
 import os
 import re
 import subprocess

@@ -1,3 +1,5 @@
+"""Files appear whole or not at all; paths and disk errors become one line."""
+
 import contextlib
 import errno
 import gzip

@@ -1,3 +1,5 @@
+"""Operations are measured forward and with their gradients."""
+
 import functools
 
 from fer_jax.benchmark import layers

@@ -1,3 +1,5 @@
+"""A device's peak rates come from its data sheet or from a measurement."""
+
 import types
 
 import jax

@@ -1,3 +1,5 @@
+"""A data pipeline is measured without a training step."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""Serving speed is measured in one record that can be kept as JSON."""
+
 import json
 
 import pytest

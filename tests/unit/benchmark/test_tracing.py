@@ -1,3 +1,5 @@
+"""The time of a traced step is shared out over its operations."""
+
 import pytest
 
 from fer_jax.benchmark import tracing

@@ -1,3 +1,5 @@
+"""A manifest is written and read whole, or refused with the reason."""
+
 import json
 import subprocess
 import sys

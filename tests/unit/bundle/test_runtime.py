@@ -1,3 +1,5 @@
+"""A graph gives the same logits however a batch is divided over threads."""
+
 import numpy as np
 import pytest
 

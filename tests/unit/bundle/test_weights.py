@@ -1,3 +1,5 @@
+"""A bundle's weights come back bit for bit, under names that any reader of safetensors understands."""
+
 import jax
 import numpy as np
 import pytest

@@ -1,3 +1,5 @@
+"""Every augmentation against its definition, OpenCV, or an independent computation."""
+
 import cv2
 import flax.linen as nn
 import hypothesis.strategies as st

@@ -1,3 +1,5 @@
+"""The streamed and the resident pipeline give the same batches, from any step on."""
+
 import dataclasses
 import subprocess
 import sys

@@ -1,3 +1,5 @@
+"""The order of examples is a pure function of seed and step."""
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -1,3 +1,5 @@
+"""How the global batch is divided over devices and processes."""
+
 import jax
 import numpy as np
 import pytest

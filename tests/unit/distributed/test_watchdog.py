@@ -1,3 +1,5 @@
+"""Processes that hang are told from slow ones by their heartbeats, on an injected clock."""
+
 import threading
 
 import pytest

@@ -1,3 +1,5 @@
+"""Temperature, coverage threshold, and the expected error of perfect calibration."""
+
 import numpy as np
 import pytest
 from scipy.special import softmax

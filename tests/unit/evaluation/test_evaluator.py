@@ -1,3 +1,5 @@
+"""Every example of a split is counted exactly once, in order."""
+
 import jax
 import numpy as np
 import pytest

@@ -1,3 +1,5 @@
+"""Scores against scikit-learn and by hand."""
+
 import json
 
 import numpy as np

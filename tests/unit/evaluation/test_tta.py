@@ -1,3 +1,5 @@
+"""Test-time augmentation: which images are averaged, and how."""
+
 import numpy as np
 
 from fer_jax.evaluation import tta

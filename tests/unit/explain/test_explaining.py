@@ -1,3 +1,5 @@
+"""Class averages and the choice of faces to explain."""
+
 import types
 
 import cv2

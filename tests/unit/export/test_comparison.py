@@ -1,3 +1,5 @@
+"""The comparison of exported formats with the Flax network, and what is remarked about int8."""
+
 import dataclasses
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""An exported bundle is whole, agrees with Flax, and replaces only another bundle."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""BatchNorm folded into weights gives the network's own outputs."""
+
 import flax.linen as nn
 import jax
 import numpy as np

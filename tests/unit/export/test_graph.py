@@ -1,3 +1,5 @@
+"""The exported function takes raw pixels and scales and crops them itself."""
+
 import jax
 import numpy as np
 

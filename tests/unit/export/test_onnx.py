@@ -1,3 +1,5 @@
+"""The ONNX graph gives Flax's logits for any batch, without BatchNorm or layout changes."""
+
 import collections
 
 import jax

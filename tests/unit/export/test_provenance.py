@@ -1,3 +1,5 @@
+"""What a bundle says about its origin, without paths of the machine that wrote it."""
+
 from configs import default
 from fer_jax.export import provenance
 from tests.results import SCORES, run_result

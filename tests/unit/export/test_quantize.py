@@ -1,3 +1,5 @@
+"""Half-precision and 8-bit graphs agree with the float32 one within their precision."""
+
 import numpy as np
 import onnx
 import pytest

@@ -1,3 +1,5 @@
+"""The StableHLO file gives Flax's logits on every platform and compiles rarely."""
+
 import jax
 import numpy as np
 import pytest

@@ -1,3 +1,5 @@
+"""Detectors: boxes on real and synthetic faces, and models that cannot be loaded."""
+
 import shutil
 import types
 

@@ -1,3 +1,5 @@
+"""The calibration of crop policies finds the square that a data set was framed by."""
+
 import cv2
 import numpy as np
 import pytest

@@ -1,3 +1,5 @@
+"""Detectors by name, their defaults, and the choice between them."""
+
 import subprocess
 import sys
 

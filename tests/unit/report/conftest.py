@@ -1,3 +1,5 @@
+"""Fixtures of the reports' tests."""
+
 import pytest
 
 from tests.reports import made_examples, made_run

@@ -1,3 +1,5 @@
+"""From frames to tracked faces with smoothed probabilities."""
+
 import cv2
 import numpy as np
 import pytest

@@ -1,3 +1,5 @@
+"""The classifier prepares crops as training data was, and refuses what is no image."""
+
 import subprocess
 import sys
 

@@ -1,3 +1,5 @@
+"""Events, saved faces and recordings are written whole."""
+
 import csv
 import errno
 import io

@@ -1,3 +1,5 @@
+"""What is drawn on a frame, and where."""
+
 import dataclasses
 
 import cv2

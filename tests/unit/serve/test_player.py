@@ -1,3 +1,5 @@
+"""Playing a source: outputs, limits, signals and keys."""
+
 import json
 import resource
 import signal

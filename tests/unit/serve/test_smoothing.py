@@ -1,3 +1,5 @@
+"""Smoothed probabilities: stable names, quick changes, no stale labels."""
+
 import itertools
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Pipeline stages on threads keep order, bound their queues, and pass errors on."""
+
 import itertools
 import threading
 

@@ -1,3 +1,5 @@
+"""Faces keep their numbers from frame to frame."""
+
 import itertools
 
 import cv2

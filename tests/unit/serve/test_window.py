@@ -1,3 +1,5 @@
+"""The window and its keys, with and without a display."""
+
 import os
 import socket
 import sys

@@ -1,3 +1,5 @@
+"""Checkpoints restore bit for bit, survive damage, and are kept by policy."""
+
 import json
 
 import jax

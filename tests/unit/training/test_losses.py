@@ -1,3 +1,5 @@
+"""The loss against scikit-learn, with label smoothing and logit adjustment."""
+
 import jax.numpy as jnp
 import numpy as np
 from sklearn.metrics import log_loss

@@ -1,3 +1,5 @@
+"""Rows of metrics in JSON lines, csv and TensorBoard events, also after a resume."""
+
 import csv
 
 from fer_jax.training.metric_log import MetricWriter, read_metrics

@@ -1,3 +1,5 @@
+"""Schedules, optimisers, plateau and early stopping."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np

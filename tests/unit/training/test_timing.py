@@ -1,3 +1,5 @@
+"""The phase timer, on an injected clock."""
+
 from fer_jax.training.timing import PHASES, PhaseTimer
 
 

@@ -1,3 +1,5 @@
+"""Messages between the page and the server, well-formed and not."""
+
 import json
 
 import cv2

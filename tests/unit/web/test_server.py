@@ -1,3 +1,5 @@
+"""The server: what it serves, to whom, and its limits."""
+
 import asyncio
 import contextlib
 import json

@@ -1,3 +1,5 @@
+"""One visitor: tracking, settings, pictures and detectors."""
+
 import json
 
 import pytest
