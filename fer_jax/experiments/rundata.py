@@ -227,5 +227,5 @@ def _without_trained(examples: Examples, kept: Sequence[Identity]) -> Examples:
 
 
 def _refusal(workdir: str | os.PathLike, config: ConfigDict, difference: str) -> str:
-    where = f" at {config.data.path}" if config.data.path else ""
-    return f"{workdir} is of a run on other data than the data{where}: {difference}; use another --workdir or that data"
+    where = f"is at {config.data.path} now" if config.data.path else "the config reads now"
+    return f"{workdir} was trained on other data than {where}: {difference}; give the old data, or another --workdir"

@@ -46,7 +46,7 @@ def test_folds_are_runs_whose_predictions_are_pooled(config, tmp_path, monkeypat
     assert crossval.cross_validate(config, tmp_path / "cv").pooled == result.pooled
     # With more images the folds are others.
     datasets.write_folder(rundata.pathlib.Path(config.data.path), counts={"": 14}, size=16)
-    with pytest.raises(UserError, match=r"fold_01 is of a run on other data .* it had 30 images, the data has 42"):
+    with pytest.raises(UserError, match=r"fold_01 was trained on other data .* it had 30 images, the data has 42"):
         crossval.cross_validate(config, tmp_path / "cv")
 
 

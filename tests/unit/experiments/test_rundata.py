@@ -54,8 +54,8 @@ def test_more_images_are_refused_with_both_numbers(config, workdir):
     with pytest.raises(rundata.OtherData) as error:
         rundata.for_training(config, workdir)
     assert str(error.value) == (
-        f"{workdir} is of a run on other data than the data at {config.data.path}: it had 30 images, the data has 42; "
-        "use another --workdir or that data"
+        f"{workdir} was trained on other data than is at {config.data.path} now: it had 30 images, the data has 42; "
+        "give the old data, or another --workdir"
     )
 
 
