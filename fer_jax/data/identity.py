@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from fer_jax import files
-from fer_jax.data import lazy
+from fer_jax.data import lazy, mapped
 from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
 
@@ -91,9 +91,12 @@ def of(examples: Examples, read: np.ndarray, train_split: str, seed: int) -> Ide
 def digests(images: np.ndarray) -> np.ndarray:
     """uint64 (N,), a BLAKE2b hash of each image of uint8 (N, H, W, C), an array or `lazy.Images`.
 
-    Measured on one core: 0.13 s for FER2013, 35,887 images of 48x48. Of images that are larger than `MAX_BYTES`
-    together only the bytes in the middle of each are read.
+    Those of a prepared set were kept with it and are not computed again. Measured on one core: 0.13 s for FER2013,
+    35,887 images of 48x48. Of images that are larger than `MAX_BYTES` together only the bytes in the middle of each are
+    read.
     """
+    if (prepared := mapped.digests_of(images)) is not None:
+        return prepared
     row = int(np.prod(images.shape[1:], dtype=np.int64))
     kept = slice(None)
     if images.nbytes > MAX_BYTES and row > BYTES_OF_LARGE:

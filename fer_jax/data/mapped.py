@@ -3,6 +3,7 @@
     images.npy     uint8 (N, H, W, C)          labels.npy    int32 (N,)
     split.npy      str (N,)                    subjects.npy  str (N,), where people are known
     votes.npy      float32 (N, classes), where there are votes
+    digests.npy    uint64 (N,), a hash of each image, see `fer_jax.data.identity`
     manifest.json  the rest, with the size and the CRC-32 of everything
 
 The images are mapped into memory: the operating system reads the pages that a batch needs and forgets them when it
@@ -26,6 +27,7 @@ from fer_jax.data.examples import Examples
 FORMAT = 1
 MANIFEST, IMAGES = "manifest.json", "images.npy"
 ARRAYS = ("labels", "split", "subjects", "votes")
+DIGESTS = "digests"
 CHECKED_BLOCKS = 32  # of the images, at each opening; all of FER2013
 
 
@@ -43,11 +45,29 @@ def offset_of_images(folder: pathlib.Path) -> int:
     return np.lib.format.open_memmap(folder / IMAGES, "r").offset
 
 
-def write_rest(folder: pathlib.Path, examples: Examples, checksums: list[int]) -> None:
-    """Write everything but images.npy, the manifest last; `checksums` are the CRC-32 of each block of the images."""
+def map_images(folder: pathlib.Path) -> np.ndarray:
+    """The images in a folder, read-only."""
+    return np.asarray(np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False))
+
+
+def digests_of(images: np.ndarray) -> np.ndarray | None:
+    """uint64 (N,), the kept digests of mapped images or of a selection of them; None where none are kept."""
+    source, rows = (images.source, images.rows) if isinstance(images, lazy.Selection) else (images, slice(None))
+    mapping = getattr(source, "base", None)
+    if not isinstance(mapping, np.memmap) or mapping.shape != source.shape or mapping.filename is None:
+        return None
+    path = pathlib.Path(mapping.filename).with_name(f"{DIGESTS}.npy")
+    return np.load(path, allow_pickle=False)[rows] if path.exists() else None
+
+
+def write_rest(folder: pathlib.Path, examples: Examples, checksums: list[int], digests: np.ndarray) -> None:
+    """Write everything but images.npy, the manifest last.
+
+    `checksums` are the CRC-32 of each block of the images, `digests` a hash of each image.
+    """
     arrays = {}
-    for name in ARRAYS:
-        if (value := getattr(examples, name)) is not None:
+    for name in (*ARRAYS, DIGESTS):
+        if (value := digests if name == DIGESTS else getattr(examples, name)) is not None:
             path = folder / f"{name}.npy"
             np.save(path, value, allow_pickle=False)
             arrays[name] = {"bytes": path.stat().st_size, "crc32": zlib.crc32(path.read_bytes())}
@@ -78,12 +98,13 @@ def open_folder(folder: pathlib.Path) -> Examples:
         if manifest["format"] != FORMAT:
             raise DamagedError(f"format {manifest['format']}, expected {FORMAT}")
         _check_images(folder / IMAGES, manifest["images"])
-        images = np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False)
+        arrays = {name: _array(folder / f"{name}.npy", about) for name, about in manifest["arrays"].items()}
+        arrays.pop(DIGESTS, None)  # are looked for when a run's data is identified
         return Examples(
-            images=np.asarray(images),
+            images=map_images(folder),
             label_names=tuple(manifest["label_names"]),
             description=manifest["description"],
-            **{name: _array(folder / f"{name}.npy", about) for name, about in manifest["arrays"].items()},
+            **arrays,
         )
     except DamagedError:
         raise

@@ -24,7 +24,7 @@ import numpy as np
 from absl import logging
 from tqdm import tqdm
 
-from fer_jax.data import lazy, mapped
+from fer_jax.data import identity, lazy, mapped
 from fer_jax.data.examples import Examples
 from fer_jax.data.lazy import Images
 
@@ -70,7 +70,8 @@ def write(folder: pathlib.Path, path: pathlib.Path, examples: Examples) -> None:
     except lazy.UnreadableError:
         shutil.rmtree(folder)
         raise
-    mapped.write_rest(folder, examples, checksums)
+    # While the pages are in memory, so that later runs need not read every image to know them.
+    mapped.write_rest(folder, examples, checksums, identity.digests(mapped.map_images(folder)))
     for name in (JOURNAL, LOCK):
         (folder / name).unlink()
     old = folder.with_suffix(".old")

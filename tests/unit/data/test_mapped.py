@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from fer_jax.data import lazy, mapped, preparation
+from fer_jax.data import identity, lazy, mapped, preparation
 from fer_jax.data.examples import Examples
 
 
@@ -59,6 +59,16 @@ def test_only_some_blocks_of_a_large_set_are_read_and_all_of_a_copy(folder):
 def test_an_empty_folder_is_damaged(tmp_path):
     with pytest.raises(mapped.DamagedError):
         mapped.open_folder(tmp_path)
+
+
+def test_digests_of_images_are_kept_and_follow_selections(folder, examples, monkeypatch):
+    opened = mapped.open_folder(folder)
+    expected = identity.digests(examples.images)
+    monkeypatch.setattr(identity, "hashlib", None)  # nothing is computed again
+    np.testing.assert_array_equal(identity.digests(opened.images), expected)
+    rows = np.array([7, 3, 99])
+    np.testing.assert_array_equal(identity.digests(opened.take(rows).images), expected[rows])
+    assert mapped.digests_of(opened.images[:50]) is None
 
 
 def test_the_digest_is_that_of_the_content(folder, tmp_path, examples):
