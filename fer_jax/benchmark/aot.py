@@ -114,9 +114,16 @@ def _compile(program: TrainProgram, target: targets.Target, per_device: int) -> 
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        used = re.search(r"[Uu]sed ([\d.]+)([KMG]) of", str(error))
-        needed = float(used[1]) * {"K": 2**10, "M": 2**20, "G": 2**30}[used[2]] if used else None
-        raise _does_not_fit(target, per_device, needed) from None
+        raise _does_not_fit(target, per_device, _needed(str(error))) from None
+
+
+def _needed(message: str) -> float | None:
+    """The bytes that a program would need, by the compiler: "Used 20.1G of 15.75G" or "(23.65G) exceeds"."""
+    found = re.search(r"Used ([\d.]+)([KMG]) of|\(([\d.]+)([KMG])\) exceeds", message)
+    if not found:
+        return None
+    amount, unit = (found[1], found[2]) if found[1] else (found[3], found[4])
+    return float(amount) * {"K": 2**10, "M": 2**20, "G": 2**30}[unit]
 
 
 def _does_not_fit(target: targets.Target, per_device: int, needed: float | None) -> UserError:

@@ -75,6 +75,19 @@ def test_a_program_that_needs_more_memory_than_there_is_says_what_would_fit():
         aot._memory(Compiled(), targets.find("v5e:2x4"), 4096)
 
 
+@pytest.mark.parametrize(
+    ("message", "gibibytes"),
+    [
+        ("RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 20.5G of 15.75G hbm.", 20.5),
+        ("Ran out of memory on HBM, the total memory required for HLO temporaries (23.65G) exceeds available", 23.65),
+        ("RESOURCE_EXHAUSTED: something else", None),
+    ],
+)
+def test_the_memory_needed_is_read_from_the_compilers_message(message, gibibytes):
+    found = aot._needed(message)
+    assert found == (None if gibibytes is None else pytest.approx(gibibytes * 2**30))
+
+
 def test_an_error_in_the_thread_is_the_callers():
     assert aot.interruptible(lambda: 3) == 3
     with pytest.raises(KeyError):
