@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import io
 import logging
 import os
 import pathlib
@@ -173,7 +174,7 @@ def run(main: Callable[[list[str]], int | None], positional: bool = False) -> No
         logging.root.handlers[:] = [Lines(inspect.getfile(main))]
         absl_logging.set_verbosity(absl_logging.INFO)
         for stream in (sys.stdout, sys.stderr):
-            if hasattr(stream, "reconfigure"):  # a terminal without UTF-8 shows escapes
+            if isinstance(stream, io.TextIOWrapper):  # a terminal without UTF-8 shows escapes
                 stream.reconfigure(errors="backslashreplace")
         try:
             if len(argv) > 1 and not positional:

@@ -1,3 +1,5 @@
+"""Detectors compared on composites whose faces are known."""
+
 import cv2
 import numpy as np
 import pytest

@@ -1,3 +1,5 @@
+"""Which containers and codecs a recording may have."""
+
 import cv2
 import pytest
 

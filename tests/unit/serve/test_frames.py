@@ -1,3 +1,5 @@
+"""Frames as sources give them, and names as people see them."""
+
 import dataclasses
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Cameras and network streams: waiting, reconnecting, giving up."""
+
 import sys
 
 import cv2

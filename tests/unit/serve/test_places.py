@@ -1,3 +1,5 @@
+"""What a source may be: paths, globs, devices, addresses, pipes."""
+
 import os
 
 import pytest

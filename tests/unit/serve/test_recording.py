@@ -1,3 +1,5 @@
+"""Recordings last as long as their source, play in browsers, and are checked before they get their name."""
+
 import errno
 import os
 import pathlib

@@ -1,3 +1,5 @@
+"""Every visible frame of a video at its own time, whatever the container's header claims."""
+
 import av
 import cv2
 import numpy as np

@@ -1,3 +1,5 @@
+"""Which pages may connect, behind a proxy too."""
+
 import pytest
 
 from fer_jax.errors import UserError
