@@ -40,7 +40,7 @@ def test_a_small_network_for_a_tpu_slice(tmp_path):
     assert record["devices"] == 4 and record["batch_size"] == 64
     assert (record["dtype"], record["implementation"]) == ("bfloat16", "tpu")
     assert record["all_reduces"] > 0 and record["all_reduce_bytes"] > 0
-    assert 0 < record["temporary_bytes"] < record["used_bytes"] < record["memory_bytes"]
+    assert 0 <= record["temporary_bytes"] < record["used_bytes"] < record["memory_bytes"]
     gathers = {row["where"] for row in record["unestimated"] if row["kind"] == "gather"}
     assert gathers <= {"fetch"}  # no single pixels
     assert "HloModule" in hlo.read_text()
