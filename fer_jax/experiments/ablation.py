@@ -15,7 +15,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from fer_jax import config as configs
-from fer_jax import files
+from fer_jax import files, recipes
 from fer_jax.errors import UserError
 from fer_jax.experiments.run import train_and_score
 from fer_jax.result import RunResult
@@ -32,7 +32,7 @@ def read(path: str | os.PathLike, config: ConfigDict) -> dict[str, dict[str, Any
     Raises UserError for a file that is no such thing, for names that are taken or share a folder, for a key that the
     config does not have or that the ablation sets itself, and for a value that the config refuses.
     """
-    path = files.expand(path)
+    path = recipes.ablation(files.expand(path))
     try:
         files.refuse_other_kind(path, "a JSON file of changes", but=("JSON", "an empty file"))
         changes = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_without_repetition)

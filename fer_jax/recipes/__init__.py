@@ -35,6 +35,13 @@ def names() -> list[str]:
     return sorted(path.stem for path in folder().glob("*.py") if path.stem not in (*NOT_RECIPES, "__init__"))
 
 
+def ablation(path: pathlib.Path) -> pathlib.Path:
+    """The file of an ablation's changes: the path, or where there is none, the file of this name in configs/."""
+    kept = folder() / "ablations" / path.with_suffix(".json").name
+    belongs_there = path.parent in (pathlib.Path(), pathlib.Path("configs/ablations"))
+    return kept if belongs_there and not path.exists() and kept.is_file() else path
+
+
 def resolve(spec: str) -> str:
     """What `--config` takes, FILE or FILE:VARIANT, for a recipe's name or a file, with or without a variant.
 

@@ -47,3 +47,14 @@ def test_recipes_import_each_other_from_here():
     assert default.get_config().name == "default"
     with pytest.raises(ImportError):
         from fer_jax.recipes import absent  # noqa: F401
+
+
+def test_changes_of_an_ablation_are_found_by_name_where_there_is_no_such_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    kept = recipes.folder() / "ablations" / "optimisers.json"
+    for name in ("optimisers", "optimisers.json", "configs/ablations/optimisers.json"):
+        assert recipes.ablation(pathlib.Path(name)) == kept
+    for name in ("absent.json", "elsewhere/optimisers.json"):
+        assert recipes.ablation(pathlib.Path(name)) == pathlib.Path(name)
+    pathlib.Path("optimisers.json").write_text("{}")
+    assert recipes.ablation(pathlib.Path("optimisers.json")) == pathlib.Path("optimisers.json")
