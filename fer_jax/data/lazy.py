@@ -64,7 +64,7 @@ class Images(abc.ABC):
                 return self[key[0]][key[1:]]
             return np.asarray(self)[key]
         if isinstance(key, (int, np.integer)):
-            return self.read(np.arange(len(self))[[key]])[0]
+            return self.read(np.arange(len(self))[[int(key)]])[0]
         rows = np.arange(len(self))[key]
         return self.read(rows.ravel()).reshape(*rows.shape, *self.shape[1:])
 

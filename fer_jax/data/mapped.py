@@ -98,7 +98,9 @@ def open_folder(folder: pathlib.Path) -> Examples:
         if manifest["format"] != FORMAT:
             raise DamagedError(f"format {manifest['format']}, expected {FORMAT}")
         _check_images(folder / IMAGES, manifest["images"])
-        arrays = {name: _array(folder / f"{name}.npy", about) for name, about in manifest["arrays"].items()}
+        arrays: dict[str, Any] = {
+            name: _array(folder / f"{name}.npy", about) for name, about in manifest["arrays"].items()
+        }
         arrays.pop(DIGESTS, None)  # are looked for when a run's data is identified
         return Examples(
             images=map_images(folder),

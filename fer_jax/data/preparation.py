@@ -113,8 +113,8 @@ def _write_images(folder: pathlib.Path, images: np.ndarray | Images) -> list[int
 
     def write_block(block: int) -> tuple[int, int]:
         start, stop = bounds[block]
-        pixels = np.ascontiguousarray(images[start:stop])
-        _write_at(file.fileno(), memoryview(pixels).cast("B"), offset + start * row)
+        pixels = np.ascontiguousarray(images[start:stop]).data.cast("B")
+        _write_at(file.fileno(), pixels, offset + start * row)
         return block, zlib.crc32(pixels)
 
     with (

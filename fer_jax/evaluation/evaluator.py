@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -59,7 +59,7 @@ class Evaluator:
           images: uint8 (N, H, W, C), or what `place` made of them, and then `examples` is N.
         """
         if not isinstance(images, list | Dispatches):
-            images, examples = self.place(images), len(images)
+            images, examples = self.place(cast(np.ndarray, images)), len(images)
         in_flight = IN_FLIGHT if isinstance(images, Dispatches) else len(images)
         dispatched, parts = [], []
         for part in images:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from absl import logging
@@ -119,7 +119,8 @@ def _rows(data: ConfigDict) -> tuple[tuple[str, ...], int, list[Row]]:
         if len(given["box"]) not in (0, 4):
             raise UserError(f"config.data.args.box has {len(given['box'])} columns, expected left, top, width, height")
         fields = ("file", "label", "split", "subject", "box", "votes")
-        columns = tables.Columns(**{n: tuple(given[n]) if n in ("box", "votes") else given[n] for n in fields})
+        named: dict[str, Any] = {n: tuple(given[n]) if n in ("box", "votes") else given[n] for n in fields}
+        columns = tables.Columns(**named)
         root = files.expand(given["root"]) if given["root"] else path.parent
         columns, rows = tables.read_table(path, root, columns)
         logging.info("%s: %s", path, columns)
