@@ -1,4 +1,4 @@
-"""Tiny data sets in the layouts of the real ones, made of drawn faces, for the tests that read them."""
+"""Tiny data sets in the layouts of the real ones, made of synthetic faces, for the tests that read them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fer_jax.data.sources import jaffe, synthetic
 
 
 def faces(names: Sequence[str], size: int, seed: int = 0) -> np.ndarray:
-    """Drawn faces uint8 (N, size, size) with the named expressions; contempt looks neutral."""
+    """Synthetic faces uint8 (N, size, size) with the named expressions; contempt looks neutral."""
     canonical = [labels.canonical(name) for name in names]
     return synthetic.draw(
         [labels.FER2013.index("neutral" if name == "contempt" else name) for name in canonical], size, seed=seed

@@ -106,7 +106,7 @@ def write_clip(path: pathlib.Path, greys, size=(64, 48), rate=25.0) -> pathlib.P
 
 
 def drawn_people(expressions, frames=1, size=(640, 480), seed=3) -> list[np.ndarray]:
-    """Frames, uint8 BGR, with one drawn face for each of FER2013's expressions that are named, side by side, swaying.
+    """Frames, uint8 BGR, with a synthetic face for each of the named expressions of FER2013, side by side, swaying.
 
     The last frame leads on to the first one.
     """

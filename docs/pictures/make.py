@@ -1,4 +1,4 @@
-"""Makes the pictures of README.md and docs anew, with drawn faces only:
+"""Makes the pictures of README.md and docs anew, with synthetic faces only:
 
     python -m docs.pictures.make --workdir=runs/quickstart --bundle=quickstart.bundle
 

@@ -10,11 +10,13 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from fer_jax import files, labels
-from fer_jax.data import cache, clean, splits
+from fer_jax.data import cache, clean, sources, splits
 from fer_jax.data.examples import UNSPLIT, Examples
-from fer_jax.data.sources import ckplus, ferplus, folder, jaffe
+from fer_jax.data.sources import ferplus, folder
 from fer_jax.errors import UserError
-from fer_jax.preprocess import images
+
+# Sources whose layout a folder can have, the most particular first.
+FOLDERS = ("ckplus", "folder", "jaffe")
 
 
 def load(config: ConfigDict) -> Examples:
@@ -109,11 +111,7 @@ def _source_of(path: pathlib.Path, source: str) -> str:
     if not path.exists():
         raise UserError(f"{path}: no such file or folder, expected FER2013's csv or a folder of images")
     if path.is_dir():
-        entries = images.visible(path)
-        if any(entry.name == ckplus.FRAMES_FOLDER for entry in entries):
-            return "ckplus"
-        if any(entry.is_dir() for entry in entries):
-            return "folder"
-        if any(entry.suffix.lower() in jaffe.SUFFIXES for entry in entries):
-            return "jaffe"
+        for name in FOLDERS:
+            if sources.data_set(name).recognises(path):
+                return name
     return "ferplus" if source == "ferplus" and path.is_dir() else "fer2013"

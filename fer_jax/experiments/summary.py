@@ -6,19 +6,11 @@ from collections.abc import Mapping
 
 from ml_collections import ConfigDict
 
-from fer_jax import labels
+from fer_jax.data import sources
 from fer_jax.models import freezing, registry
 from fer_jax.models.network import Network, layers_of
 
 WIDTH = 100  # columns
-# Where the data's labels are known before it is read
-LABEL_NAMES = {
-    "fer2013": labels.FER2013,
-    "synthetic": labels.FER2013,
-    "ferplus": labels.FERPLUS,
-    "jaffe": labels.JAFFE,
-    "ckplus": labels.CKPLUS,
-}
 
 
 def of_config(config: ConfigDict) -> str:
@@ -70,8 +62,8 @@ def _line(name: str, shape: str, parameters: str, note: str) -> str:
 
 def _num_classes(config: ConfigDict) -> int:
     data = config.data
-    if data.source in LABEL_NAMES:
-        return len(LABEL_NAMES[data.source]) - ("merge_angry_disgust" in data.clean)
+    if known := sources.data_set(data.source).labels:
+        return len(known) - ("merge_angry_disgust" in data.clean)
     from fer_jax.data import loading
 
     return len(loading.load(config).label_names)

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from fer_jax import environment
 from fer_jax.bundle.manifest import Input
+from fer_jax.data import sources
 from fer_jax.result import RunResult
 
 
@@ -45,7 +46,7 @@ def text(
         licence=licence,
         teachers=config.teacher.runs,
         teacher_weight=config.teacher.weight,
-        fer2013=config.data.source in ("fer2013", "ferplus"),
+        words=sources.data_set(config.data.source).words,
         ceiling=result and any("noise_ceiling" in split for split in result.splits.values()),
     )
 

@@ -11,23 +11,15 @@ from ml_collections import ConfigDict
 
 from fer_jax import config as configs
 from fer_jax import environment
+from fer_jax.data import sources
 from fer_jax.result import RunResult
 
 RESEARCH_FACES = (
     "The code that made this bundle is Apache-2.0. The weights come from faces of real people that were "
-    "published for research: {data}. Use them for research and teaching; anything else needs the "
+    "published for research: {terms}. Use them for research and teaching; anything else needs the "
     "agreement of those who hold rights in the faces."
 )
-# by config.data.source
-LICENCES = {
-    "fer2013": RESEARCH_FACES.format(data="FER2013 was gathered by web search for the ICML 2013 challenges"),
-    "ferplus": RESEARCH_FACES.format(
-        data="FER2013 was gathered by web search for the ICML 2013 challenges, FER+ (MIT) labelled it anew"
-    ),
-    "jaffe": RESEARCH_FACES.format(data="JAFFE is for non-commercial research, by its terms"),
-    "ckplus": RESEARCH_FACES.format(data="CK+ is for non-commercial research, under a signed agreement"),
-    "synthetic": "Apache-2.0, code and weights: trained on synthetic faces, which show no real person.",
-}
+FREE = "Apache-2.0, code and weights: trained on {terms}."
 UNKNOWN_LICENCE = (
     "The code that made this bundle is Apache-2.0. The terms of the weights are not known to it: those "
     "of the training data apply."
@@ -36,7 +28,10 @@ UNKNOWN_LICENCE = (
 
 def licence_note(source: str) -> str:
     """The note on the weights trained on a data source, a key of `config.data.source`."""
-    return LICENCES.get(source, UNKNOWN_LICENCE)
+    known = sources.data_set(source)
+    if not known.terms:
+        return UNKNOWN_LICENCE
+    return (RESEARCH_FACES if known.real_people else FREE).format(terms=known.terms)
 
 
 def training_data_note(config: ConfigDict, result: RunResult | None) -> str:

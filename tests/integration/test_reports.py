@@ -1,4 +1,4 @@
-"""Each report's config trains from the command line, on drawn faces in its data set's own layout."""
+"""Each report's config trains from the command line, on synthetic faces in its data set's own layout."""
 
 import json
 

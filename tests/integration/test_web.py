@@ -1,4 +1,4 @@
-"""The page with a camera in a real browser, whose camera shows drawn faces."""
+"""The page with a camera in a real browser, whose camera shows synthetic faces."""
 
 import base64
 import json

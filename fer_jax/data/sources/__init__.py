@@ -17,6 +17,8 @@ A source module has
         modification times of the files (`fer_jax.files.stamp` gives them) and the keys of `data` that `read`
         looks at. Must be quick. Raises UserError where there is no such path.
 
+A module may have `DATA_SET`, a `fer_jax.data.dataset.DataSet` with what is known of the data set before it is read.
+
 Names of splits: a data set with its own names keeps them (FER2013: Training, PublicTest, PrivateTest). Where folders or
 splits are called train, validation and test, examples get the names the config gives these roles
 (`data.train_split`, `data.select_split`, `data.test_split`). Where there are no splits every example's is
@@ -29,6 +31,7 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
+from fer_jax.data.dataset import DataSet
 from fer_jax.errors import UserError
 
 # each a module of this package, imported when asked for: tfds needs TensorFlow
@@ -40,3 +43,8 @@ def find(name: str) -> ModuleType:
     if name not in SOURCES:
         raise UserError(f"config.data.source is {name!r}: expected one of {', '.join(SOURCES)}")
     return importlib.import_module(f"{__name__}.{name}")
+
+
+def data_set(name: str) -> DataSet:
+    """What is known of the data set that a source reads; nothing where it reads anybody's."""
+    return getattr(find(name), "DATA_SET", DataSet())

@@ -19,11 +19,21 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fer_jax import files, labels
+from fer_jax.data.dataset import DataSet
 from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
 
 VERSION = 1
+# What a model card says about the faces, with the line breaks of the card.
+WEB_SEARCH = """FER2013 was gathered from web searches by emotion words: mostly posed or acted,
+  mostly adults facing the camera, of uneven skin tones and ages, with labels that other people often do not agree
+  with; disgust is rare. Nobody has measured here how much worse it does for groups the set lacks."""
+DATA_SET = DataSet(
+    labels.FER2013,
+    terms="FER2013 was gathered by web search for the ICML 2013 challenges",
+    words=WEB_SEARCH,
+)
 COLUMNS = ("emotion", "pixels", "Usage")
 SPLITS = ("Training", "PublicTest", "PrivateTest")
 FILE_NAMES = ("fer2013.csv", "icml_face_data.csv")

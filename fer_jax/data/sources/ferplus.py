@@ -28,12 +28,18 @@ from ml_collections import ConfigDict
 from fer_jax import files, labels
 from fer_jax.data import arguments
 from fer_jax.data.arguments import Argument
+from fer_jax.data.dataset import DataSet
 from fer_jax.data.examples import Examples
 from fer_jax.data.sources import fer2013
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
 
 VERSION = 1
+DATA_SET = DataSet(
+    labels.FERPLUS,
+    terms="FER2013 was gathered by web search for the ICML 2013 challenges, FER+ (MIT) labelled it anew",
+    words=fer2013.WEB_SEARCH,
+)
 ARGUMENTS = {"votes": Argument(True, "Train against the distribution of votes instead of the majority.")}
 FILE_NAME = "fer2013new.csv"
 WHERE_TO_GET_IT = f"get {FILE_NAME} from github.com/microsoft/FERPlus and put it beside FER2013's csv"

@@ -19,11 +19,13 @@ from ml_collections import ConfigDict
 
 from fer_jax import files, labels
 from fer_jax.data import lazy
+from fer_jax.data.dataset import DataSet
 from fer_jax.data.examples import UNSPLIT, Examples
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
 
 VERSION = 1
+DATA_SET = DataSet(recognises=lambda path: any(entry.is_dir() for entry in images.visible(path)))
 
 # the role in the config (`data.<role>`) of each name a split's folder may have, in lower case
 SPLIT_FOLDERS = {

@@ -20,10 +20,12 @@ from ml_collections import ConfigDict
 from fer_jax import labels
 from fer_jax.data import arguments
 from fer_jax.data.arguments import Argument
+from fer_jax.data.dataset import DataSet
 from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
 
 VERSION = 2
+DATA_SET = DataSet(labels.FER2013, terms="synthetic faces, which show no real person", real_people=False)
 ARGUMENTS = {"examples": Argument(8000, "Number of synthetic faces.", low=70, high=10_000_000)}
 SPLIT_SHARES = (("Training", 0.8), ("PublicTest", 0.1), ("PrivateTest", 0.1))
 

@@ -1,4 +1,4 @@
-"""The audit's table, summary and contact sheets, on drawn faces with known faults."""
+"""The audit's table, summary and contact sheets, on synthetic faces with known faults."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Exact and near duplicates among drawn faces that were changed as photographs on the web are."""
+"""Exact and near duplicates among synthetic faces that were changed as photographs on the web are."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""Drawn faces: the same everywhere, balanced, and telling their expression."""
+"""Synthetic faces: the same everywhere, balanced, and telling their expression."""
 
 import dataclasses
 import hashlib
@@ -13,7 +13,7 @@ from fer_jax import labels
 from fer_jax.data.sources import synthetic
 from fer_jax.errors import UserError
 
-# SHA-256 of ten drawn faces of each emotion
+# SHA-256 of ten synthetic faces of each emotion
 GOLDEN = "2e29be8a928091abc6395b54c87e8474fb9594e4eb64872bb30a75a785cf5aad"
 GEOMETRY = ConfigDict({"size": 48, "channels": 1, "resize": "area"})
 
