@@ -55,7 +55,7 @@ def augment(
     images: jax.Array,
     targets: jax.Array,
     keys: jax.Array,
-    sharp: bool | jax.Array = False,
+    no_warp: bool | jax.Array = False,
     resample: Warp | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """Images and targets as the network is trained on them, before scaling.
@@ -65,42 +65,20 @@ def augment(
       images: uint8 (N, H, W, C) in 0..255.
       targets: float32 (N, classes), every row a distribution.
       keys: typed PRNG keys (N,), one an example.
-      sharp: bool (), True for images without rotation, shift and zoom: nothing is interpolated.
+      no_warp: bool (), True for images without rotation, shift and zoom: nothing is interpolated.
       resample: the platform's, see `warp_of`; None is `warp`.
 
     Returns:
       float32 images (N, H, W, C) in 0..255 and float32 targets (N, classes).
 
     Raises:
-      UserError: an erase_fill there is not.
+      UserError: an unknown erase_fill.
       ValueError: mixup or cutmix with an odd N, since neighbours are mixed with each other.
     """
     height, width = images.shape[1:3]
     keys, noise_keys, mix_keys = jax.vmap(lambda key: jax.random.split(key, 3), out_axes=1)(keys)
     draws = Draws(*jax.vmap(lambda key: jax.random.uniform(key, len(Draws._fields), jnp.float32), out_axes=1)(keys))
-
-    if config.rotation or config.shift or config.zoom or config.crop_padding:
-        # At whole pixels the interpolation gives the pixels themselves, bit by bit.
-        rotation, shift, zoom = (jnp.where(sharp, 0.0, limit) for limit in (config.rotation, config.shift, config.zoom))
-        images = (resample or warp)(
-            images,
-            affine_matrices(
-                (height, width),
-                flip=draws.flip < config.flip,
-                degrees=_symmetric(draws.rotation, rotation),
-                shift_y=height * _symmetric(draws.shift_y, shift) + _offset(draws.crop_y, config.crop_padding),
-                shift_x=width * _symmetric(draws.shift_x, shift) + _offset(draws.crop_x, config.crop_padding),
-                zoom_y=1 + _symmetric(draws.zoom_y, zoom),
-                zoom_x=1 + _symmetric(draws.zoom_x, zoom),
-            ),
-            config.interpolation,
-        )
-        if config.interpolation == "bicubic":
-            images = jnp.clip(images, 0.0, WHITE)
-    else:
-        images = images.astype(jnp.float32)
-        if config.flip:
-            images = jnp.where(_per_image(draws.flip < config.flip), images[:, :, ::-1], images)
+    images = _moved(config, images, draws, no_warp, resample or warp)
     if config.brightness or config.contrast:
         images = adjust(
             images,
@@ -108,19 +86,46 @@ def augment(
             1 + _symmetric(draws.contrast, config.contrast),
         )
     if config.erase:
-        boxes = erase_boxes((height, width), config.erase_area, config.erase_aspect, draws)
-        if config.erase_fill == "noise":
-            noise = jax.vmap(lambda key: jax.random.bits(key, images.shape[1:], jnp.uint8))(noise_keys)
-            fill = noise.astype(jnp.float32)
-        elif config.erase_fill == "mean":
-            fill = images.mean(axis=(1, 2, 3), keepdims=True)
-        else:
-            raise UserError(f"config.augment.erase_fill is {config.erase_fill!r}: expected noise or mean")
-        erased = box_masks(boxes, (height, width)) & _per_image(draws.erase < config.erase)
-        images = jnp.where(erased, fill, images)
+        images = _erased(config, images, draws, noise_keys)
     if config.mixup or config.cutmix:
         images, targets = mix(images, targets, mix_shares(config, (height, width), draws, mix_keys))
     return images, targets
+
+
+def _moved(config: ConfigDict, images: jax.Array, draws: Draws, no_warp: bool | jax.Array, resample: Warp) -> jax.Array:
+    """The geometry: one resampling, or a flip alone where nothing else is asked for."""
+    if not (config.rotation or config.shift or config.zoom or config.crop_padding):
+        images = images.astype(jnp.float32)
+        return jnp.where(_per_image(draws.flip < config.flip), images[:, :, ::-1], images) if config.flip else images
+    height, width = images.shape[1:3]
+    # At whole pixels the interpolation gives the pixels themselves, bit by bit.
+    rotation, shift, zoom = (jnp.where(no_warp, 0.0, limit) for limit in (config.rotation, config.shift, config.zoom))
+    matrices = affine_matrices(
+        (height, width),
+        flip=draws.flip < config.flip,
+        degrees=_symmetric(draws.rotation, rotation),
+        shift_y=height * _symmetric(draws.shift_y, shift) + _offset(draws.crop_y, config.crop_padding),
+        shift_x=width * _symmetric(draws.shift_x, shift) + _offset(draws.crop_x, config.crop_padding),
+        zoom_y=1 + _symmetric(draws.zoom_y, zoom),
+        zoom_x=1 + _symmetric(draws.zoom_x, zoom),
+    )
+    images = resample(images, matrices, config.interpolation)
+    return jnp.clip(images, 0.0, WHITE) if config.interpolation == "bicubic" else images
+
+
+def _erased(config: ConfigDict, images: jax.Array, draws: Draws, noise_keys: jax.Array) -> jax.Array:
+    """Images with a box erased in some of them."""
+    size = images.shape[1:3]
+    boxes = erase_boxes(size, config.erase_area, config.erase_aspect, draws)
+    if config.erase_fill == "noise":
+        noise = jax.vmap(lambda key: jax.random.bits(key, images.shape[1:], jnp.uint8))(noise_keys)
+        fill = noise.astype(jnp.float32)
+    elif config.erase_fill == "mean":
+        fill = images.mean(axis=(1, 2, 3), keepdims=True)
+    else:
+        raise UserError(f"config.augment.erase_fill is {config.erase_fill!r}: expected noise or mean")
+    erased = box_masks(boxes, size) & _per_image(draws.erase < config.erase)
+    return jnp.where(erased, fill, images)
 
 
 def training_inputs(
@@ -130,7 +135,7 @@ def training_inputs(
     step: jax.Array,
     positions: jax.Array,
     seed: int | jax.Array | None = None,
-    sharp: bool | jax.Array = False,
+    no_warp: bool | jax.Array = False,
     resample: Warp | None = None,
     crop_at: Crop | None = None,
 ) -> tuple[jax.Array, jax.Array]:
@@ -144,7 +149,7 @@ def training_inputs(
       positions: int (N,), in the global batch: the keys come from seed, step and position, so that the inputs are the
         same whatever the number of devices.
       seed: int scalar, of one of several models that are trained together; None is `config.seed`.
-      sharp: bool scalar, whether the step is in the `config.augment.no_warp_fraction` at the end, see `augment`.
+      no_warp: bool scalar, whether the step is in the `config.augment.no_warp_fraction` at the end, see `augment`.
       resample: as in `augment`.
       crop_at: the platform's, see `crop_of`; None is `slices_at`.
 
@@ -157,7 +162,7 @@ def training_inputs(
 
     seed = config.seed if seed is None else seed
     images, targets = augment(
-        config.augment, images, targets, keys_of(step_key(seed, step, "augment")), sharp, resample
+        config.augment, images, targets, keys_of(step_key(seed, step, "augment")), no_warp, resample
     )
     if config.input.crop:
         images = random_crop(images, config.input.crop, keys_of(step_key(seed, step, "crop")), crop_at)

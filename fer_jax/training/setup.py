@@ -27,7 +27,7 @@ class Setup:
       groups: {layer: "frozen", "backbone" or "head"}, {} when all layers are trained alike.
       learning_rate: of the step; the head's where the backbone has its own.
       optimizer: from optax.
-      sharp_from: the first step whose images are sharp, see `config.augment.no_warp_fraction`.
+      warp_off_step: the first step whose images are not warped, see `config.augment.no_warp_fraction`.
       platform: of the devices that train, see `fer_jax.ops.platforms`; None is JAX's default backend.
     """
 
@@ -37,7 +37,7 @@ class Setup:
     groups: dict[str, str]
     learning_rate: optax.Schedule
     optimizer: optax.GradientTransformation
-    sharp_from: int
+    warp_off_step: int
     platform: str | None = None
 
     def fresh_state(self, label_names: Sequence[str] = ()) -> TrainState:
@@ -104,6 +104,6 @@ def create(
         groups,
         learning_rate,
         optimizer,
-        sharp_from=total_steps - round(config.augment.no_warp_fraction * total_steps),
+        warp_off_step=total_steps - round(config.augment.no_warp_fraction * total_steps),
         platform=platform,
     )

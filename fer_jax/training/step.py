@@ -50,10 +50,10 @@ def make_train_step(
         with jax.named_scope("fetch"):
             images, targets = fetch(resident, feed)
         positions = lax.axis_index(AXIS) * images.shape[0] + jnp.arange(images.shape[0])
-        sharp = state.step >= setup.sharp_from if config.augment.no_warp_fraction else False
+        no_warp = state.step >= setup.warp_off_step if config.augment.no_warp_fraction else False
         with jax.named_scope("augmentation"):
             images, targets = training_inputs(
-                config, images, targets, state.step, positions, seed, sharp, resample, crop_at
+                config, images, targets, state.step, positions, seed, no_warp, resample, crop_at
             )
         dropout_key = jax.random.fold_in(step_key(seed, state.step, "dropout"), lax.axis_index(AXIS))
         loss_of = _loss(setup, state.batch_stats, images, targets, dropout_key, adjustment)

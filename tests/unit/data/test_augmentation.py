@@ -440,7 +440,7 @@ class Remembers(nn.Module):
         return nn.Dense(3)(x.mean(axis=(1, 2)))
 
 
-def test_sharp_images_are_the_pixels_themselves_moved_by_whole_pixels():
+def test_images_without_warp_are_the_pixels_themselves_moved_by_whole_pixels():
     conf = config(flip=0.5, rotation=30.0, shift=0.2, zoom=0.3, crop_padding=1)
     sharp, _ = jax.jit(lambda *args: augmentation.augment(conf, *args))(RANDOM_IMAGES, TARGETS, keys(8), True)
     padded = np.pad(RANDOM_IMAGES, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
@@ -481,7 +481,7 @@ def test_training_inputs_are_what_the_step_gives_the_network(no_warp_fraction):
     examples = Examples(images, np.arange(8, dtype=np.int32) % 3, np.full(8, "Training"), ("a", "b", "c"))
     model, optimizer = Remembers(), optax.sgd(0.1)
     state = from_variables(model.init(jax.random.key(0), jnp.zeros((8, 8, 8, 3)), False), optimizer, ema=False)
-    setup = Setup(conf, model, model, {}, optax.constant_schedule(0.1), optimizer, sharp_from=1)
+    setup = Setup(conf, model, model, {}, optax.constant_schedule(0.1), optimizer, warp_off_step=1)
     program = TrainProgram(setup, examples, [conf.seed], 2, devices=jax.devices()[:1])
     program.load([state])
     for feed in program.feeds(0, 1):

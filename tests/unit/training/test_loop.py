@@ -56,7 +56,10 @@ def test_nothing_compiles_twice_and_the_second_dispatch_is_traced(config, exampl
 
 
 def test_an_implicit_transfer_is_refused(config, examples, tmp_path, monkeypatch):
-    monkeypatch.setattr(Parallel, "split", lambda self, tree, axis: jax.tree.map(lambda x: x[None], tree))
+    def as_numpy(self, tree, axis):
+        return jax.tree.map(lambda x: np.stack(np.split(x, self.devices, axis)), tree)
+
+    monkeypatch.setattr(Parallel, "split", as_numpy)
     with pytest.raises(jax.errors.JaxRuntimeError, match="Disallowed host-to-device transfer"):
         loop.train(config, tmp_path, examples, PhaseTimer())
 

@@ -67,7 +67,8 @@ class Trainer:
     def run(self, chunks=1):
         for feed in self.program.feeds(int(self.state.step), chunks):
             metrics = self.program.run(feed)
-        return jax.device_get((self.state, {name: values[:, 0] for name, values in metrics.items()}))
+        metrics = jax.device_get(metrics)
+        return jax.device_get(self.state), {name: values[:, 0] for name, values in metrics.items()}
 
 
 def differences(a, b):
@@ -164,8 +165,8 @@ def test_loss_and_correct_are_those_of_the_global_batch(examples):
 
 
 def test_the_end_of_the_training_is_not_warped():
-    assert setup.create(config_of(**{"augment.no_warp_fraction": 0.3}), 7, 10, 5).sharp_from == 7
-    assert setup.create(config_of(), 7, 10, 5).sharp_from == 10
+    assert setup.create(config_of(**{"augment.no_warp_fraction": 0.3}), 7, 10, 5).warp_off_step == 7
+    assert setup.create(config_of(), 7, 10, 5).warp_off_step == 10
 
 
 def test_sharpness_aware_descends_by_the_gradient_uphill(examples, float64):
