@@ -62,7 +62,7 @@ def _line(name: str, shape: str, parameters: str, note: str) -> str:
 
 def _num_classes(config: ConfigDict) -> int:
     data = config.data
-    if known := sources.data_set(data.source).labels:
+    if known := sources.known_labels(data):
         return len(known) - ("merge_angry_disgust" in data.clean)
     from fer_jax.data import loading
 

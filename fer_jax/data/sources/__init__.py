@@ -17,7 +17,8 @@ A source module has
         modification times of the files (`fer_jax.files.stamp` gives them) and the keys of `data` that `read`
         looks at. Must be quick. Raises UserError where there is no such path.
 
-A module may have `DATA_SET`, a `fer_jax.data.dataset.DataSet` with what is known of the data set before it is read.
+A module may have `DATA_SET`, a `fer_jax.data.dataset.DataSet` with what is known of the data set before it is read, and
+`known_labels(data)` where the names of the classes depend on its arguments.
 
 Names of splits: a data set with its own names keeps them (FER2013: Training, PublicTest, PrivateTest). Where folders or
 splits are called train, validation and test, examples get the names the config gives these roles
@@ -30,6 +31,8 @@ from __future__ import annotations
 
 import importlib
 from types import ModuleType
+
+from ml_collections import ConfigDict
 
 from fer_jax.data.dataset import DataSet
 from fer_jax.errors import UserError
@@ -48,3 +51,9 @@ def find(name: str) -> ModuleType:
 def data_set(name: str) -> DataSet:
     """What is known of the data set that a source reads; nothing where it reads anybody's."""
     return getattr(find(name), "DATA_SET", DataSet())
+
+
+def known_labels(data: ConfigDict) -> tuple[str, ...]:
+    """The names of the classes of `config.data` as far as they are known before the data is read, else ()."""
+    source = find(data.source)
+    return source.known_labels(data) if hasattr(source, "known_labels") else data_set(data.source).labels

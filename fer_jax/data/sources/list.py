@@ -45,6 +45,13 @@ ARGUMENTS = {
 }
 
 
+def known_labels(data: ConfigDict) -> tuple[str, ...]:
+    """The classes that the layout or `labels` name, () where the list's own columns do."""
+    if layout := arguments.value(data, ARGUMENTS, "layout"):
+        return tables.LAYOUTS[layout].labels if layout in tables.LAYOUTS else ()
+    return tuple(arguments.value(data, ARGUMENTS, "labels"))
+
+
 def fingerprint(data: ConfigDict) -> list:
     """The list's path, size and time, the arguments, and the names of the splits; not each image, for speed."""
     path = _path(data)
