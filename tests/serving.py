@@ -1,4 +1,4 @@
-"""A bundle and clips to serve, made without JAX: the label of a face is told by how bright its pixels are."""
+"""A bundle and clips to serve, made without JAX: the label of a face is how bright its pixels are."""
 
 import pathlib
 

@@ -68,7 +68,10 @@ DEFINITIONS: dict[str, Callable[[], Any]] = {
     ),
     "seconds": lambda: flags.DEFINE_float("seconds", 5.0, "Least duration of one measurement.", lower_bound=0.0),
     "examples": lambda: flags.DEFINE_integer(
-        "examples", None, "Measure a set of so many images that is made and prepared on the spot.", lower_bound=4000
+        "examples",
+        None,
+        "Number of images of a set that is made and prepared on the spot, to be measured.",
+        lower_bound=4000,
     ),
     "size": lambda: flags.DEFINE_integer("size", 112, "Of these images, in pixels.", lower_bound=16),
     "measure-peak": lambda: flags.DEFINE_bool(

@@ -26,7 +26,7 @@ def startup(flags: Sequence[str], runs: int) -> dict[str, Any]:
 
     Args:
       flags: of `fer_jax.main`, with the config. The run is one of single steps: what is measured is the first.
-      runs: how often help and the warm start are measured; medians are told.
+      runs: repetitions of --help and of the warm start; the medians are reported.
 
     Returns:
       "help_seconds", "first_step_seconds" (warm), "cold_first_step_seconds", and "help_runs" and "runs" of the first

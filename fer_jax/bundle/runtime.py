@@ -74,7 +74,7 @@ def _plugin(role: str, path: str | os.PathLike) -> Callable[[str | os.PathLike],
 def _onnx(path: str | os.PathLike) -> Graph:
     import onnxruntime
 
-    onnxruntime.set_default_logger_severity(3)  # its warnings speak to whoever made the graph
+    onnxruntime.set_default_logger_severity(3)  # its warnings are for the author of the graph
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     try:

@@ -232,7 +232,7 @@ def _count(group: np.ndarray, chosen: np.ndarray) -> int:
 def _leaks(pairs: np.ndarray, exact: np.ndarray, near: np.ndarray, ones: np.ndarray, others: np.ndarray) -> np.ndarray:
     """bool (N,): which of `ones` are a duplicate of one of `others`.
 
-    Where an image has so many duplicates that not all pairs are known, its whole group counts as duplicates.
+    Where an image has too many duplicates for all pairs to be known, its whole group counts as duplicates.
     """
     crowded = np.bincount(pairs[:, 0], minlength=len(ones)) >= duplicates.MAX_PAIRS
     whole = np.isin(near, near[crowded]) & np.isin(near, near[others])

@@ -18,7 +18,7 @@ from fer_jax.preprocess import images
 
 SHOWN = 10  # files that an error names
 
-_BYTES_AT_ONCE = 4 << 20  # of the images that are read together by whoever goes through all of them
+_BYTES_AT_ONCE = 4 << 20  # of images that are read at a time by code that goes through all of them
 
 
 class UnreadableError(UserError):

@@ -133,7 +133,7 @@ def _write_images(folder: pathlib.Path, images: np.ndarray | Images) -> list[int
             journal.flush()
             done[block] = checksum
             bar.update(bounds[block][1] - bounds[block][0])
-        os.fsync(file.fileno())  # before the manifest speaks for it
+        os.fsync(file.fileno())  # before the manifest claims that it is there
     if problems:
         raise lazy.UnreadableError(sorted(problems))
     return [done[block] for block in range(len(bounds))]

@@ -89,7 +89,7 @@ class TfPipeline:
 def _tensorflow() -> ModuleType:
     """TensorFlow without Keras, which brings scikit-learn and Matplotlib along: a third of the seconds it takes.
 
-    It looks for the Keras it was told to use, and does without where there is none; afterwards it is told nothing.
+    It imports the Keras that the variable names, and does without where there is none; the variable is restored.
     """
     name = "TF_USE_LEGACY_KERAS"
     with _import_lock:

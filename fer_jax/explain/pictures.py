@@ -16,7 +16,7 @@ from fer_jax.report import lettering
 
 CELL_INCHES = 1.5
 STYLE = {"text.parse_math": False}  # a class may have $ in its name
-SIGNED = matplotlib.colormaps["RdBu_r"]  # red speaks for the class, blue against it
+SIGNED = matplotlib.colormaps["RdBu_r"]  # red is evidence for the class, blue against it
 
 
 def save_faces(path: str | os.PathLike, explained: Explained, label_names: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from fer_jax.export import quantize
 
 BATCHES = (1, 8, 64)  # images, whose latency is measured
 LATENCY_SECONDS = 0.5  # how long a batch is timed
-TIMED_RUNS = (3, 100)  # but so many times at least, and at most
+TIMED_RUNS = (3, 100)  # at least, and at most
 # what 8-bit integers may cost before it is said aloud
 INT8_LOSS, INT8_SIZE = 0.005, 0.35
 

@@ -1,4 +1,4 @@
-"""Where a bundle's weights come from and on what terms, in words for whoever finds the folder years later."""
+"""Where a bundle's weights come from and on what terms, in words that make sense years later."""
 
 from __future__ import annotations
 

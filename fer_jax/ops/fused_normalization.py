@@ -112,7 +112,7 @@ def _backward(
     dy = cotangents[0].astype(wide)
     dbias, product = _sums(dy, dy * kept.astype(wide), joint_sums)
     dscale = (product - mean * dbias) * inverse
-    # The parameters' gradients are this device's share, summed by whoever averages gradients; x is normalised with
+    # The parameters' gradients are this device's share, summed with the other gradients; x is normalised with
     # everybody's statistics and needs everybody's sums.
     dbias_mean, dscale_mean = _average((dbias, dscale), x.size // x.shape[-1], axis_name)
     spread, factor = dy, scale * inverse

@@ -201,7 +201,7 @@ class Analyzer:
         self._detector = functools.cache(
             lambda still: registry.create(detector, detector_model, align=align, still=still, search_side=search_side)
         )
-        self.detector = self._detector(True).name  # what cannot be had is told at once
+        self.detector = self._detector(True).name  # a missing detector is reported at once
 
     @overload
     def __call__(self, source: Source, *, rgb: bool = False) -> Faces: ...

@@ -141,7 +141,7 @@ class Page:
         return int(self.find("#canvas").get_attribute("data-faces") or 0)
 
     def tinted(self):
-        """Pixels of the picture that are as red as what speaks for a name."""
+        """Pixels of the picture that are as red as evidence for a name."""
         return self.run("""
             const canvas = document.getElementById("canvas");
             const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
@@ -354,7 +354,7 @@ def test_other_addresses_are_served_with_a_warning(start):
 @pytest.mark.slow
 @pytest.mark.parametrize("detector", ["haar", "yunet"])
 def test_as_many_faces_as_the_webcam_tool_finds(browse, start, command, bundle, real_data, tmp_path, detector):
-    """On the group video, whose frames in the page are told by their looks."""
+    """On the group video, whose frames in the page are identified by their looks."""
     video = real_data / "video" / "group_pan.mp4"
     flags = [f"--detector-model={real_data}/models/face_detection_yunet_2023mar.onnx"] if detector == "yunet" else []
     done = command("tools.webcam", f"--bundle={bundle}", f"--source={video}", "--headless", "--events=-", *flags)

@@ -26,6 +26,6 @@ def test_a_bundle_without_weights(tmp_path, manifest_arguments):
         weights.load(manifest.write(tmp_path, **manifest_arguments))
 
 
-def test_whoever_may_read_the_bundle_may_read_its_weights(exported):
+def test_weights_have_the_permissions_of_the_graph(exported):
     graph, weights_file = (exported.bundle.file(role).stat().st_mode for role in ("onnx", "weights"))
     assert weights_file == graph

@@ -1,4 +1,4 @@
-"""Processes that hang are told from slow ones by their heartbeats, on an injected clock."""
+"""Hanging processes differ from slow ones by their heartbeats, on an injected clock."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""What a network takes is the same pixels whoever asks, NumPy or JAX."""
+"""What a network takes is the same pixels in NumPy and in JAX."""
 
 import jax
 import jax.numpy as jnp

@@ -105,7 +105,7 @@ def test_searching_every_so_many_th_frame(classifier, every):
 
 
 def test_what_speaks_for_the_shown_name_and_where(map_bundle, classifier):
-    """A face with a dark strip at its left: darkness speaks for the names of dark faces."""
+    """A face with a dark strip at its left: darkness is evidence for the names of dark faces."""
     analyser = Analyser(Classifier(map_bundle), Boxes(lambda i: [(20, 30, 40, 40), (120, 30, 40, 40)]))
     image = np.full((100, 200, 3), serving.brightness_of(3), np.uint8)
     image[:, 20:30] = serving.brightness_of(0)
