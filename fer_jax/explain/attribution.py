@@ -1,9 +1,9 @@
 """Evidence for an expression in a face, by five methods and one check that needs none of their assumptions.
 
 Each takes scaled inputs float32 (N, H, W, C), as the network gets them, and the classes int (N,) to explain, and gives
-float32 maps: positive is evidence for the class, negative against it. What is explained is the class's score, its logit less
-the mean of all logits, since what raises all alike changes no probability. (On 48 faces of FER2013 and the published
-mini-Xception, class activation maps of the score agree with occlusion by 0.14, those of the logit by 0.09.)
+float32 maps: positive is evidence for the class, negative against it. What is explained is the class's score, its
+logit less the mean of all logits, since what raises all alike changes no probability. (On 48 faces of FER2013 and the
+published mini-Xception, class activation maps of the score agree with occlusion by 0.14, those of the logit by 0.09.)
 """
 
 from __future__ import annotations
