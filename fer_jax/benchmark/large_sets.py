@@ -22,6 +22,7 @@ import numpy as np
 
 from fer_jax import labels
 from fer_jax.benchmark import records
+from fer_jax.preprocess import images as image_files
 
 FILES = 2000  # different images
 SMALL = 2000  # examples of the set that a large one is compared with
@@ -63,7 +64,7 @@ def _make_files(root: pathlib.Path, size: int) -> None:
     for number in range(FILES):
         small = rng.integers(0, 256, (size // 8, size // 8, 3), np.uint8)
         image = cv2.resize(small, (size, size), interpolation=cv2.INTER_CUBIC)
-        cv2.imwrite(str(root / f"{number}.jpg"), image)
+        image_files.write(root / f"{number}.jpg", image)
 
 
 def _make_table(root: pathlib.Path, count: int) -> pathlib.Path:

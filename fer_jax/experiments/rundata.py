@@ -75,6 +75,7 @@ def of_run(config: ConfigDict, workdir: str | os.PathLike, kept: Identity | None
         logging.warning(_NO_RECORD, workdir)
         return of_config(config)
     examples = cache.read(config.data, config.input)
+    logging.info("%s", examples.description)
     if len(examples) != len(kept.read):
         classes = set(kept.label_names) <= set(examples.label_names)  # some may have been merged
         names = kept.label_names if classes else examples.label_names

@@ -5,15 +5,13 @@ import sys
 
 import pytest
 
-SMALL = (
+CONFIG = (
     "--config=configs/quickstart.py",
-    "--batch=16",
-    "--steps=2",
-    "--seconds=0.1",
     "--config.data.args.examples=70",
     "--config.input.size=16",
     "--config.model.args={'block_features': (8,)}",
 )
+SMALL = (CONFIG[0], "--batch=16", "--steps=2", "--seconds=0.1", *CONFIG[1:])
 
 
 def test_training_steps_are_measured_and_kept(command, tmp_path):
@@ -49,7 +47,7 @@ def test_a_peer_is_measured_in_turns(command, tmp_path):
 def test_several_seeds_and_a_profile(command):
     record = json.loads(command("tools.benchmark", "seeds", *SMALL, "--runs=1", "--json", "--config.seeds=2").stdout)
     assert record["gain"] == record["images_per_s"] / record["single_images_per_s"] > 0
-    record = json.loads(command("tools.benchmark", "profile", *SMALL, "--json").stdout)
+    record = json.loads(command("tools.benchmark", "profile", *CONFIG, "--batch=16", "--steps=2", "--json").stdout)
     assert record["step_ms"] > 0
     assert sum(record["shares"].values()) == pytest.approx(1, abs=0.01)
 
@@ -58,7 +56,7 @@ def test_time_to_an_accuracy(command):
     done = command(
         "tools.benchmark",
         "time-to-accuracy",
-        *SMALL,
+        *CONFIG,
         "--runs=1",
         "--json",
         "--target=0.05",

@@ -85,9 +85,9 @@ def test_evaluate_gives_the_numbers_of_the_run(command, finished, tmp_path):
 
 
 def test_evaluate_lists_the_splits(command, finished):
-    done = command("tools.evaluate", f"--workdir={finished}", "--split=Test", check=False)
+    done = command("tools.evaluate", f"--workdir={finished}", "--split=Dev", check=False)
     assert done.returncode == 2
-    assert "no examples of split 'Test': there are Training, PublicTest, PrivateTest" in done.stderr
+    assert "no examples of split 'Dev': there are Training, PublicTest, PrivateTest" in done.stderr
 
 
 def test_a_run_killed_before_its_result_resumes_to_the_same_result(command, finished, tmp_path):
