@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from fer_jax import files
 from fer_jax.errors import UserError
-from fer_jax.faces.registry import YUNET_FILE as NAME
+from fer_jax.faces.yunet import FILE as NAME
 
 # OpenCV's model zoo at the commit whose Git LFS pointer names this checksum and size.
 ADDRESS = (

@@ -15,11 +15,11 @@ from absl import logging
 
 from fer_jax import files
 from fer_jax.errors import UserError, did_you_mean
+from fer_jax.faces import yunet
 
 if TYPE_CHECKING:
     from fer_jax.faces.detection import Detector
 
-YUNET_FILE = "face_detection_yunet_2023mar.onnx"
 YUNET_VARIABLE = "FER_JAX_YUNET"  # environment variable with the path of its file
 # Measured on a group video; docs/webcam.md has the table.
 HINT = (
@@ -111,9 +111,9 @@ def find_model() -> str:
     """
     if named := os.environ.get(YUNET_VARIABLE):
         if not pathlib.Path(named).is_file():
-            raise UserError(f"{YUNET_VARIABLE} is {named}, no file: give the path of {YUNET_FILE}, or unset it")
+            raise UserError(f"{YUNET_VARIABLE} is {named}, no file: give the path of {yunet.FILE}, or unset it")
         return named
-    for path in (pathlib.Path(YUNET_FILE), files.user_cache() / YUNET_FILE):
+    for path in (pathlib.Path(yunet.FILE), files.user_cache() / yunet.FILE):
         with contextlib.suppress(PermissionError):  # of a folder on the way
             if path.is_file():
                 return str(path)

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from fer_jax.errors import UserError
-from fer_jax.faces import download, registry
+from fer_jax.faces import download, registry, yunet
 
 CONTENT = bytes(range(256)) * 1000
 
@@ -75,13 +75,13 @@ def _leftovers(folder):
 def test_it_is_fetched_through_a_redirect_once_and_becomes_the_default(server, tmp_path):
     assert registry.default() == "haar"
     path = download.fetch(server.address("/moved"))
-    assert path == tmp_path / "fer_jax" / registry.YUNET_FILE
+    assert path == tmp_path / "fer_jax" / yunet.FILE
     assert path.read_bytes() == CONTENT
     assert registry.default() == "yunet"
     assert registry.find_model() == str(path)
     assert download.fetch(server.address("/moved")) == path
     assert [asked for asked, _ in server.asked] == ["/moved", "/file"]
-    assert _leftovers(tmp_path) == [registry.YUNET_FILE]
+    assert _leftovers(tmp_path) == [yunet.FILE]
 
 
 @pytest.mark.parametrize("ranges", [True, False])
@@ -93,7 +93,7 @@ def test_a_download_that_breaks_off_goes_on_the_next_time(server, tmp_path, rang
     server.breaks_after = None
     assert download.fetch(server.address()).read_bytes() == CONTENT
     assert server.asked[-1] == ("/file", "bytes=100000-")
-    assert _leftovers(tmp_path) == [registry.YUNET_FILE]
+    assert _leftovers(tmp_path) == [yunet.FILE]
 
 
 @pytest.mark.parametrize(
@@ -139,4 +139,4 @@ def test_a_path_in_the_environment_works_offline(monkeypatch, tmp_path):
 
 
 def test_the_checksum_is_that_of_the_published_file(real_data):
-    assert download.diagnose(real_data / "models" / registry.YUNET_FILE) == ""
+    assert download.diagnose(real_data / "models" / yunet.FILE) == ""

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from fer_jax.errors import UserError
-from fer_jax.faces import cropping, detection, registry
+from fer_jax.faces import cropping, detection, registry, yunet
 
 
 @pytest.fixture(autouse=True)
@@ -27,13 +27,13 @@ def test_every_detector_has_its_name_and_its_crop_policy():
 def test_yunet_is_the_default_where_its_file_is(tmp_path):
     assert registry.default() == "haar"
     assert registry.default("yunet.onnx") == "yunet"
-    cached = tmp_path / "cache" / "fer_jax" / registry.YUNET_FILE
+    cached = tmp_path / "cache" / "fer_jax" / yunet.FILE
     cached.parent.mkdir(parents=True)
     cached.touch()
     assert registry.default() == "yunet"
     assert registry.find_model() == str(cached)
-    (tmp_path / "here" / registry.YUNET_FILE).touch()
-    assert registry.find_model() == registry.YUNET_FILE
+    (tmp_path / "here" / yunet.FILE).touch()
+    assert registry.find_model() == yunet.FILE
 
 
 def test_a_cache_that_may_not_be_looked_into_has_no_file(monkeypatch):
