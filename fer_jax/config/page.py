@@ -52,6 +52,7 @@ def _of_data() -> Iterable[str]:
             yield _table(f"data.args of the source {source}", known, "data.args.", 3)
     for step in clean.STEPS:
         config = table.default()
+        config.data.source = "folder"  # which has none of its own
         config.data.clean = (step,)
         if known := arguments.of_data(config.data):
             yield _table(f"data.args of the cleaning step {step}", known, "data.args.", 3)

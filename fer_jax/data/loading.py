@@ -10,7 +10,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from fer_jax import files, labels
-from fer_jax.data import cache, clean, sources, splits
+from fer_jax.data import cache, clean, ferplus_votes, sources, splits
 from fer_jax.data.examples import UNSPLIT, Examples
 from fer_jax.data.sources import ferplus, folder
 from fer_jax.errors import UserError
@@ -81,7 +81,7 @@ def noise_ceilings(config: ConfigDict) -> dict[str, float]:
 
     {} unless the data is FER2013 with the votes of FER+ beside it; votes of other rows are only warned of.
     """
-    if config.data.source != "fer2013" or not ferplus.has_votes(config.data.path):
+    if config.data.source != "fer2013" or not ferplus_votes.beside(config.data.path).is_file():
         return {}
     try:
         return ferplus.agreement(config.data, cache.read(config.data, config.input))

@@ -19,6 +19,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fer_jax import files, labels
+from fer_jax.data import arguments, ferplus_votes
+from fer_jax.data.arguments import Argument
 from fer_jax.data.dataset import DataSet
 from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
@@ -34,6 +36,11 @@ DATA_SET = DataSet(
     terms="FER2013 was gathered by web search for the ICML 2013 challenges",
     words=WEB_SEARCH,
 )
+ARGUMENTS = {
+    "votes_weight": Argument(
+        0.0, "Share of a training target that the votes of FER+ give; their csv lies beside FER2013's.", 0.0, 1.0
+    )
+}
 COLUMNS = ("emotion", "pixels", "Usage")
 SPLITS = ("Training", "PublicTest", "PrivateTest")
 FILE_NAMES = ("fer2013.csv", "icml_face_data.csv")
@@ -72,24 +79,45 @@ def locate(path: str) -> pathlib.Path:
 
 
 def fingerprint(data: ConfigDict) -> list:
-    """The csv's path, size and modification time."""
-    return files.stamp(locate(data.path))
+    """The csv's path, size and modification time; with votes theirs too, and their weight."""
+    weight = arguments.value(data, ARGUMENTS, "votes_weight")
+    # Without votes as it was before there were any, so that caches stay.
+    return files.stamp(locate(data.path)) + ([files.stamp(ferplus_votes.locate(data.path)), weight] if weight else [])
 
 
 def read(data: ConfigDict, input: ConfigDict) -> Examples:
     """All rows of the csv at `data.path`, in their order, with the splits its Usage column names.
 
-    Raises UserError with the line's number for whatever `parse` refuses.
+    With `data.args.votes_weight` the targets of Training are mixed from the label and the votes of FER+ for the seven
+    expressions: (1 - weight) * label + weight * shares. A face without such votes keeps its label alone.
+
+    Raises UserError with the line's number for whatever `parse` refuses, and for votes that are missing or do not
+    match the csv's rows.
     """
     path = locate(data.path)
     faces, emotions, usage = parse(path)
+    weight = arguments.value(data, ARGUMENTS, "votes_weight")
     return Examples(
         images=images.fit_all(faces, len(faces), input),
         labels=emotions,
         split=usage,
         label_names=labels.FER2013,
-        description=f"FER2013: {len(faces)} faces from {path.name}",
+        votes=_with_votes(ferplus_votes.locate(data.path), path, emotions, usage, weight) if weight else None,
+        description=f"FER2013: {len(faces)} faces from {path.name}"
+        + (f", {weight:g} of each training target from {ferplus_votes.FILE_NAME}" if weight else ""),
     )
+
+
+def _with_votes(
+    votes_path: pathlib.Path, path: pathlib.Path, emotions: np.ndarray, usage: np.ndarray, weight: float
+) -> np.ndarray:
+    """float32 (N, 7): the targets of all rows, those of Training mixed with the votes."""
+    targets = np.eye(len(labels.FER2013), dtype=np.float32)[emotions]
+    for row, (use, counts) in enumerate(ferplus_votes.read(votes_path, usage, path)):
+        shares = ferplus_votes.shares(counts, labels.FER2013)
+        if use == SPLITS[0] and shares:
+            targets[row] = (1 - weight) * targets[row] + weight * np.array(shares, np.float32)
+    return targets
 
 
 def parse(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

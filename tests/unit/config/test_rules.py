@@ -83,11 +83,11 @@ def test_what_does_not_go_with_schedule_free_averaging(changes, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"data.args.examples": 100}, "config.data.args has no 'examples': the source fer2013 takes no arguments"),
-        ({"data.args": {"examples": 100}}, "config.data.args has examples: the source fer2013 takes no arguments"),
+        ({"data.args.examples": 100}, "config.data.args has no 'examples': the source fer2013 takes votes_weight"),
+        ({"data.args": {"examples": 100}}, "config.data.args has examples: the source fer2013 takes votes_weight"),
         (
             {"data.clean": ("drop_flat", "subsample_happy"), "data.args": {"happy": 1}},
-            "config.data.args has happy: the source fer2013 with drop_flat, subsample_happy takes subsample_happy_by",
+            "config.data.args has happy: the source fer2013 with drop_flat, subsample_happy takes subsample_",
         ),
         (
             {"data.clean": ("subsample_happy",), "data.args.subsample_happy_by": -5},

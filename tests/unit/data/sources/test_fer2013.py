@@ -258,3 +258,51 @@ def test_any_file_is_read_or_one_line(content, tmp_path_factory):
         path.write_bytes(start + content)
         with pytest.raises(UserError):
             fer2013.parse(path)
+
+
+HEADER_OF_VOTES = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
+
+
+def with_votes(tmp_path, weight, votes):
+    usages = ("Training", "Training", "PublicTest")
+    csv = write(tmp_path / "fer2013.csv", *(row(seed, emotion=3, usage=usage) for seed, usage in enumerate(usages)))
+    lines = [HEADER_OF_VOTES, *(f"{usage},a.png,{counts}" for usage, counts in zip(usages, votes, strict=False))]
+    (tmp_path / "fer2013new.csv").write_text("\n".join(lines))
+    config = config_of(csv, tmp_path)
+    config.data.args.votes_weight = weight
+    return config
+
+
+VOTES = ("2,6,2,0,0,0,0,0,0,0", "0,0,0,0,0,0,0,0,0,10", "10,0,0,0,0,0,0,0,0,0")  # mixed, not a face, neutral
+
+
+def test_votes_are_their_share_of_the_targets_of_training(tmp_path):
+    config = with_votes(tmp_path, 0.5, VOTES)
+    examples = fer2013.read(config.data, config.input)
+    happy = np.eye(7, dtype=np.float32)[3]
+    mixed = [0, 0, 0, 0.5 + 0.5 * 0.6, 0, 0.5 * 0.2, 0.5 * 0.2]
+    np.testing.assert_allclose(examples.votes, [mixed, happy, happy], atol=1e-6)
+    assert examples.labels.tolist() == [3, 3, 3]
+
+
+def test_without_a_weight_the_votes_are_not_read(tmp_path):
+    config = with_votes(tmp_path, 0.0, ["damaged"])
+    assert fer2013.read(config.data, config.input).votes is None
+
+
+def test_another_weight_and_other_votes_are_other_data(tmp_path):
+    fingerprints = []
+    for weight in (0.0, 0.2, 0.4):
+        config = with_votes(tmp_path, weight, VOTES)
+        fingerprints.append(str(fer2013.fingerprint(config.data)))
+    assert len(set(fingerprints)) == 3
+
+
+def test_votes_that_are_missing_or_of_other_rows_are_refused(tmp_path):
+    config = with_votes(tmp_path, 0.5, VOTES[:2])
+    with pytest.raises(UserError, match="2 rows, expected the 3 of"):
+        fer2013.read(config.data, config.input)
+    (tmp_path / "fer2013new.csv").unlink()
+    for read in (lambda: fer2013.read(config.data, config.input), lambda: fer2013.fingerprint(config.data)):
+        with pytest.raises(UserError, match=r"fer2013new\.csv: no such file: get fer2013new\.csv from"):
+            read()

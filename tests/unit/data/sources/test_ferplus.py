@@ -4,8 +4,6 @@ import csv
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from configs.default import get_config
 from fer_jax import labels
@@ -17,25 +15,6 @@ HEADER = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear
 
 def one_hot(name):
     return [float(name == other) for other in labels.FERPLUS]
-
-
-@pytest.mark.parametrize(
-    ("counts", "expected"),
-    [
-        ([8, 0, 2, 0, 0, 0, 0, 0, 0, 0], one_hot("neutral")),
-        ([6, 0, 1, 1, 0, 0, 0, 0, 2, 0], one_hot("neutral")),  # 6 of the 8 votes that are no outliers
-        ([4, 0, 0, 1, 3, 2, 0, 0, 0, 0], None),  # 4 of 9 are no majority
-        ([5, 0, 0, 5, 0, 0, 0, 0, 0, 0], None),  # half is no majority
-        ([0, 4, 1, 1, 1, 1, 1, 1, 0, 0], one_hot("happiness")),  # single votes do not count
-        ([0, 0, 0, 0, 0, 0, 0, 8, 2, 0], one_hot("contempt")),
-        ([2, 0, 0, 0, 0, 0, 0, 0, 8, 0], None),  # won by unknown
-        ([2, 0, 0, 0, 0, 0, 0, 0, 0, 8], None),  # won by not a face
-        ([1, 1, 1, 1, 1, 1, 1, 1, 1, 1], None),  # all outliers
-        ([0] * 10, None),
-    ],
-)
-def test_majority(counts, expected):
-    assert ferplus.majority(counts) == expected
 
 
 def test_agreement_counts_the_images_with_a_majority_for_one_of_the_labels(tmp_path):
@@ -54,36 +33,6 @@ def test_agreement_counts_the_images_with_a_majority_for_one_of_the_labels(tmp_p
     data.path = str(tmp_path)
     faces = fer2013.read(data, get_config().input)
     assert ferplus.agreement(data, faces) == {"Training": 0.5, "PublicTest": 1.0}
-
-
-@pytest.mark.parametrize(
-    ("counts", "expected"),
-    [
-        ([8, 0, 2, 0, 0, 0, 0, 0, 0, 0], one_hot("neutral")),  # 8 of 10 are three quarters
-        ([4, 0, 0, 1, 3, 2, 0, 0, 0, 0], [4 / 7, 0, 0, 0, 3 / 7, 0, 0, 0]),  # 7 of 9 are, the 2 stay out
-        ([5, 0, 0, 3, 1, 0, 0, 0, 1, 0], [5 / 8, 0, 0, 3 / 8, 0, 0, 0, 0]),
-        ([5, 0, 0, 5, 0, 0, 0, 0, 0, 0], [0.5, 0, 0, 0.5, 0, 0, 0, 0]),  # equal ones enter together
-        ([2, 2, 2, 2, 2, 0, 0, 0, 0, 0], None),  # more than three
-        ([3, 0, 2, 2, 0, 0, 0, 0, 0, 3], None),  # unknown ends it: 3 of 10 are in
-        ([6, 0, 0, 0, 0, 0, 0, 0, 4, 0], one_hot("neutral")),  # 6 of 10 are in before it
-        ([2, 0, 0, 0, 0, 0, 0, 0, 8, 0], None),
-        ([0] * 10, None),
-    ],
-)
-def test_distribution(counts, expected):
-    assert ferplus.distribution(counts) == expected
-
-
-@given(st.lists(st.integers(0, 10), min_size=10, max_size=10))
-def test_targets_are_distributions_that_keep_the_order_of_the_votes(counts):
-    for rule in (ferplus.majority, ferplus.distribution):
-        target = rule(counts)
-        if target is not None:
-            assert sum(target) == pytest.approx(1)
-            assert min(target) >= 0
-            assert counts[int(np.argmax(target))] == max(counts)
-    if ferplus.majority(counts) is not None:
-        assert np.argmax(ferplus.majority(counts)) == np.argmax(ferplus.distribution(counts))
 
 
 def write(folder, votes, usages=("Training", "Training", "PublicTest", "PublicTest")):
