@@ -98,12 +98,12 @@ def _faces_of_source(config: ConfigDict) -> np.ndarray:
     source = sources.open_source(_SOURCE.value)
     cut_already = (files.expand(_SOURCE.value) / extraction.LISTING).is_file()  # by tools.extract_faces
     name = _DETECTOR.value or ("none" if cut_already else None)
-    detector = registry.create(name, _DETECTOR_MODEL.value, still=source.still)
-    policy = cropping.CropPolicy.of(cropping.CROP, detector.name)
+    detectors = registry.Detectors(name, _DETECTOR_MODEL.value)
+    policy = cropping.CropPolicy.of(cropping.CROP, detectors.name)
     found = (
         cv2.cvtColor(cropping.cut(frame.image, face.box, policy, face.roll), cv2.COLOR_BGR2RGB)
         for frame in source
-        for face in detector.detect(frame.image)
+        for face in detectors.of(frame.still).detect(frame.image)
     )
     try:
         crops = list(itertools.islice(found, _FACES.value))

@@ -141,14 +141,14 @@ def _files_of_model() -> list[pathlib.Path]:
 def _analyser(source: Source) -> Analyser:
     from fer_jax.faces import registry
     from fer_jax.serve.analysis import Analyser
-    from fer_jax.serve.classifier import Classifier, resolved_tta
+    from fer_jax.serve.classifier import Classifier
 
     classifier = Classifier(_BUNDLE.value, _RUNTIME.value, _THREADS.value)
-    detector = registry.create(
-        _DETECTOR.value, _DETECTOR_MODEL.value, align=_ALIGN.value, still=source.still, search_side=_SEARCH_SIDE.value
+    detectors = registry.Detectors(
+        _DETECTOR.value, _DETECTOR_MODEL.value, align=_ALIGN.value, search_side=_SEARCH_SIDE.value
     )
-    tta = resolved_tta(_TTA.value or "auto", source.still)
-    analyser = Analyser(classifier, detector, _SMOOTHING.value, _DETECT_EVERY.value, tta)
+    detectors.of(source.still)  # a missing one is reported at once
+    analyser = Analyser(classifier, detectors, _SMOOTHING.value, _DETECT_EVERY.value, _TTA.value or "auto")
     if _EXPLAIN.value and not analyser.has_maps:
         raise UserError(
             f"--explain: {_BUNDLE.value} has no activation map, since its network does not end in an "

@@ -92,6 +92,28 @@ def create(
     return getattr(detection, entry.factory)(model=model, align=align, still=still, search_side=side)
 
 
+class Detectors:
+    """A detector with what suits videos and with what suits pictures, each made when it is first asked for.
+
+    Attributes:
+      name: a key of `DETECTORS`.
+    """
+
+    def __init__(
+        self, name: str | None = None, model: str = "", *, align: bool = False, search_side: int | None = None
+    ):
+        """See `create`; what is missing is reported with the first `of`."""
+        self.name = name or default(model)
+        self._made: dict[bool, Detector] = {}
+        self._model, self._align, self._side = model, align, search_side
+
+    def of(self, still: bool) -> Detector:
+        """The one for pictures, or for the frames of videos."""
+        if still not in self._made:
+            self._made[still] = create(self.name, self._model, align=self._align, still=still, search_side=self._side)
+        return self._made[still]
+
+
 def default(model: str = "") -> str:
     """Name of the detector to use where nobody chose one: YuNet where its file is given or found, else Haar."""
     return "yunet" if model or find_model() else "haar"

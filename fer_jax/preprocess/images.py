@@ -86,10 +86,27 @@ def decode(data: bytes, name: str) -> np.ndarray:
     except cv2.error as error:  # above its limit of pixels it raises
         raise UserError(f"{name}: OpenCV cannot read it ({error.err}): make it smaller or remove it") from None
     if image is None and data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS:
-        raise UserError(f"{name}: a HEIC photo, which OpenCV cannot decode: convert it to JPEG, or let the phone do so")
+        return _decode_heic(data, name)
     if image is None:
         raise UserError(f"{name}: not an image that OpenCV can read ({len(data)} bytes): repair or remove the file")
     return image
+
+
+def _decode_heic(data: bytes, name: str) -> np.ndarray:
+    """`decode` for the photos of phones, which OpenCV does not read.
+
+    FFmpeg does, but PyAV gives the tiles of such a photo one by one, without their places and the photo's rotation.
+    """
+    import pi_heif
+
+    try:
+        photo = pi_heif.open_heif(data, convert_hdr_to_8bit=True)
+        image = np.array(photo)  # a copy: the pixels are freed with the photo
+    except (EOFError, LookupError, MemoryError, OSError, RuntimeError, SyntaxError, ValueError) as error:
+        raise UserError(
+            f"{name}: a HEIC photo that cannot be read ({str(error).strip()}): copy it again or remove it"
+        ) from None
+    return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else np.ascontiguousarray(image[..., :3])
 
 
 def write(path: pathlib.Path, image: np.ndarray, parameters: Sequence[int] = ()) -> None:

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 import cv2
 import numpy as np
 
-from fer_jax.faces import cropping, detection
+from fer_jax.faces import cropping, detection, registry
 from fer_jax.serve import stages
-from fer_jax.serve.classifier import Classifier
+from fer_jax.serve.classifier import Classifier, resolved_tta
 from fer_jax.serve.frames import Frame
 from fer_jax.serve.tracker import Motion, Track, Tracker
 
@@ -95,17 +95,18 @@ class Analyser:
     def __init__(
         self,
         classifier: Classifier,
-        detector: detection.Detector,
+        detector: detection.Detector | registry.Detectors,
         smoothing: str = "average",
         search_every: int = 1,
         tta: str = "none",
     ):
         """Args:
           classifier: of the faces.
-          detector: finds them; its crop policy is the one in the classifier's bundle.
+          detector: finds them; its crop policy is the one in the classifier's bundle. Of `Detectors`, pictures and
+            the frames of videos are searched by the one for them.
           smoothing: see `fer_jax.serve.smoothing.History`.
           search_every: the detector runs every N frames, boxes move with the pixels in between.
-          tta: see `Classifier.classify`.
+          tta: see `Classifier.classify`; "auto" is "flip" for pictures and "none" for videos.
 
         Raises:
           UserError: the bundle has no crop policy for this detector.
@@ -113,7 +114,7 @@ class Analyser:
         self.labels = classifier.labels
         self.has_maps = classifier.has_maps
         self._classifier = classifier
-        self._detector = detector
+        self._detector = detector.of if isinstance(detector, registry.Detectors) else lambda still: detector
         self.detector = detector.name
         self._policy = cropping.CropPolicy.of(classifier.bundle.crop, detector.name)
         self._tracker = Tracker(smoothing)
@@ -130,7 +131,9 @@ class Analyser:
         if not frame.starts and before is not None and before.shape == small.shape:
             motion = Motion(before, small, scale)
         self._since_search = (self._since_search + 1) % self._every if motion else 0
-        return Detections(frame, None if self._since_search else self._detector.detect(frame.image), motion)
+        return Detections(
+            frame, None if self._since_search else self._detector(frame.still).detect(frame.image), motion
+        )
 
     def read(self, searched: Detections) -> FrameResult:
         """Track the faces and classify those that were found, all in one call."""
@@ -143,7 +146,7 @@ class Analyser:
         crops = {
             track.id: cropping.cut(frame.image, track.box, self._policy, track.roll) for track in tracks if track.found
         }
-        probabilities, maps = self._classifier.classify(list(crops.values()), self._tta)
+        probabilities, maps = self._classifier.classify(list(crops.values()), resolved_tta(self._tta, frame.still))
         rows = {track: i for i, track in enumerate(crops)}
         for track in tracks:
             if track.found:  # one that is missed keeps what it last showed

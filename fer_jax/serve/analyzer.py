@@ -21,7 +21,7 @@ from fer_jax.faces import registry
 from fer_jax.preprocess import images
 from fer_jax.serve import sources
 from fer_jax.serve.analysis import Analyser, FrameResult, TrackedFace
-from fer_jax.serve.classifier import Classifier, resolved_tta
+from fer_jax.serve.classifier import Classifier
 from fer_jax.serve.frames import shown
 from fer_jax.serve.overlay import Overlay
 
@@ -198,10 +198,8 @@ class Analyzer:
         self._classifier = Classifier(model, runtime, threads)
         self._tta = tta
         self.labels = self._classifier.labels
-        self._detector = functools.cache(
-            lambda still: registry.create(detector, detector_model, align=align, still=still, search_side=search_side)
-        )
-        self.detector = self._detector(True).name  # a missing detector is reported at once
+        self._detectors = registry.Detectors(detector, detector_model, align=align, search_side=search_side)
+        self.detector = self._detectors.of(True).name  # a missing detector is reported at once
 
     @overload
     def __call__(self, source: Source, *, rgb: bool = False) -> Faces: ...
@@ -238,25 +236,23 @@ class Analyzer:
         if isinstance(source, str | os.PathLike):
             opened = sources.open_source(os.fspath(source))
             try:
-                yield from self._frames(opened, opened.still)
+                yield from self._frames(opened)
             finally:
                 opened.close()
             return
         image = _pixels(source, rgb)
-        yield from self._frames([sources.Frame(image, 0, 0.0, time.perf_counter(), MEMORY, True)], still=True)
+        yield from self._frames([sources.Frame(image, 0, 0.0, time.perf_counter(), MEMORY, True, still=True)])
 
-    def _frames(self, frames: Iterable[sources.Frame], still: bool) -> Iterator[Faces]:
-        tta = resolved_tta(self._tta, still)
-        analyser = Analyser(self._classifier, self._detector(still), tta=tta)
+    def _frames(self, frames: Iterable[sources.Frame]) -> Iterator[Faces]:
+        analyser = Analyser(self._classifier, self._detectors, tta=self._tta)
         for frame in frames:
             scene = analyser.read(analyser.search(frame))
             readings = [reading for reading in scene.readings if not reading.doubtful]
-            faces = (
-                self._face(scene, reading, i if still else reading.track, still) for i, reading in enumerate(readings)
-            )
+            faces = (self._face(scene, reading, i) for i, reading in enumerate(readings))
             yield Faces(faces, self.labels, frame.name, scene)
 
-    def _face(self, scene: FrameResult, reading: TrackedFace, track: int, still: bool) -> Face:
+    def _face(self, scene: FrameResult, reading: TrackedFace, position: int) -> Face:
+        """`position` is that among the faces of the scene."""
         left, top, width, height = map(float, reading.box)
         return Face(
             label=self.labels[reading.label],
@@ -266,8 +262,8 @@ class Analyzer:
             score=float(reading.score),
             source=scene.frame.name,
             frame=scene.frame.index,
-            time=0.0 if still else scene.frame.time,
-            track=track,
+            time=0.0 if scene.frame.still else scene.frame.time,
+            track=position if scene.frame.still else reading.track,
         )
 
 

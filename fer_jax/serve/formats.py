@@ -53,6 +53,7 @@ VIDEO_SUFFIXES = frozenset(
         ".mjpg",
     )
 )
+JPEG_SEQUENCES = frozenset((".mjpeg", ".mjpg"))  # videos that begin like a single JPEG file
 HEAD_BYTES = 4096
 
 Kind = Literal["picture", "animation", "video", ""]
@@ -79,9 +80,9 @@ def kind_of(path: pathlib.Path) -> Kind:
             head = file.read(HEAD_BYTES)
     except OSError:
         head = b""
-    if kind := _by_content(head):
-        return kind
     suffix = path.suffix.lower()
+    if kind := _by_content(head):
+        return "video" if suffix in JPEG_SEQUENCES else kind
     if suffix in PICTURE_SUFFIXES:
         return "picture"
     return "video" if suffix in VIDEO_SUFFIXES else ""

@@ -181,11 +181,10 @@ class VideoFile:
     def _upright(self, frame: Any) -> np.ndarray:
         """uint8 BGR (H, W, 3) of a decoded frame: square pixels, rotated and mirrored as its display matrix says."""
         if frame.key_frame or self._geometry is None:  # neither changes between key frames
-            matrix = frame.side_data.get("DISPLAYMATRIX")
             stretch = self._stream.sample_aspect_ratio or 1
             self._geometry = (
                 float(stretch) if 1 / MAX_STRETCH <= stretch <= MAX_STRETCH else 1.0,
-                None if matrix is None else np.frombuffer(bytes(matrix), np.int32).reshape(3, 3),
+                _display_matrix(frame),
             )
         stretch, matrix = self._geometry
         width = frame.width if stretch == 1 else max(round(frame.width * stretch), 1)
@@ -232,6 +231,20 @@ class Animation:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def _display_matrix(frame: Any) -> np.ndarray | None:
+    """int32 (3, 3) of a decoded frame, None where it is shown as it is stored."""
+    try:
+        matrix = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:
+        # PyAV 18 refuses all side data where FFmpeg knows a kind that it does not, such as EXIF; it still tells the
+        # rotation, without the mirroring
+        if not frame.rotation:
+            return None
+        across, down = {90: (0, -1), -90: (0, 1)}.get(frame.rotation, (-1, 0))
+        return np.array([[across, down, 0], [-down, across, 0], [0, 0, 1]], np.int32)
+    return None if matrix is None else np.frombuffer(bytes(matrix), np.int32).reshape(3, 3)
 
 
 def _displayed(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:

@@ -8,9 +8,8 @@ import scipy.optimize  # noqa: F401 the tracker would import it when two faces f
 
 from fer_jax.errors import UserError
 from fer_jax.faces import cropping, registry
-from fer_jax.faces.detection import Detector
 from fer_jax.serve.analysis import Analyser, FrameResult
-from fer_jax.serve.classifier import Classifier, resolved_tta
+from fer_jax.serve.classifier import Classifier
 from fer_jax.serve.sources import Frame
 from fer_jax.web import protocol
 
@@ -27,7 +26,7 @@ class Session:
         self.settings = settings
         self._classifier = classifier
         self._detector_model = detector_model
-        self._detectors: dict[tuple[str, bool], Detector] = {}
+        self._detectors: dict[str, registry.Detectors] = {}
         self._analyser: Analyser | None = None
         self._analyses: tuple | None = None  # what the present analyser was made for
         self._frames = 0
@@ -40,26 +39,22 @@ class Session:
     def _analyse(self, sent: protocol.ClientFrame, settings: protocol.Settings) -> FrameResult:
         image = protocol.decode(sent.jpeg)
         now = time.perf_counter()
+        detector = self._detectors.setdefault(
+            settings.detector, registry.Detectors(settings.detector, self._detector_model)
+        )
         if sent.still:
-            detector, starts = self._detector(settings, still=True), True
-            analyser = Analyser(self._classifier, detector, tta=resolved_tta("auto", still=True))
+            analyser, starts = Analyser(self._classifier, detector, tta="auto"), True
             self._analyses = None
         else:
             wanted = settings.detector, settings.smoothing, image.shape
             starts = wanted != self._analyses
             if starts or self._analyser is None:
-                self._analyser = Analyser(self._classifier, self._detector(settings, still=False), settings.smoothing)
+                self._analyser = Analyser(self._classifier, detector, settings.smoothing)
                 self._analyses = wanted
             analyser = self._analyser
-        frame = Frame(image, self._frames, now, now, "", starts)
+        frame = Frame(image, self._frames, now, now, "", starts, still=sent.still)
         self._frames += 1
         return analyser.read(analyser.search(frame))
-
-    def _detector(self, settings: protocol.Settings, still: bool) -> Detector:
-        key = settings.detector, still
-        if key not in self._detectors:
-            self._detectors[key] = registry.create(settings.detector, self._detector_model, still=still)
-        return self._detectors[key]
 
 
 def detectors(classifier: Classifier, detector_model: str = "") -> tuple[str, ...]:

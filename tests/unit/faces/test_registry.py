@@ -50,6 +50,20 @@ def test_pictures_are_searched_with_more_pixels_and_more_care():
     assert moving._min_neighbors < still._min_neighbors
 
 
+def test_both_kinds_of_a_detector_are_made_once_and_as_needed(monkeypatch):
+    made = []
+    create = registry.create
+    monkeypatch.setattr(registry, "create", lambda *args, **kwargs: made.append(kwargs) or create(*args, **kwargs))
+    both = registry.Detectors("haar", align=True, search_side=77)
+    assert (both.name, made) == ("haar", [])
+    still = both.of(True)
+    assert both.of(True) is still
+    assert both.of(False) is not still
+    assert made == [{"align": True, "still": still, "search_side": 77} for still in (True, False)]
+    with pytest.raises(UserError, match="unknown detector"):
+        registry.Detectors("yunte").of(False)
+
+
 def test_a_name_that_is_nearly_right():
     with pytest.raises(UserError, match=r"unknown detector 'yunte' \(did you mean 'yunet'.*: expected one of haar"):
         registry.create("yunte")

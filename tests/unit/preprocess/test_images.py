@@ -1,5 +1,7 @@
 """Any image file becomes uint8 of the network's geometry."""
 
+import pathlib
+
 import cv2
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from ml_collections import ConfigDict
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
 
+HEIC = pathlib.Path(__file__).with_name("quads.heic")
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
 COLOUR = np.stack([RAMP, RAMP.T, 255 - RAMP], axis=-1)  # RGB
 
@@ -42,6 +45,22 @@ def test_colour_is_rgb_and_its_grey_is_luma(tmp_path):
 def test_alpha_is_dropped(tmp_path):
     bgra = np.concatenate([COLOUR[..., ::-1], RAMP[..., None]], axis=-1)
     np.testing.assert_array_equal(images.read(save(tmp_path / "face.png", bgra)), COLOUR)
+
+
+def test_a_heic_photo_is_put_together_from_its_tiles_and_upright():
+    # drawn with libheif: 160x96 in tiles of 64, red and green over blue and white, turned by EXIF's orientation 6
+    read = images.read(HEIC)
+    assert (read.shape, read.dtype) == ((160, 96, 3), np.uint8)
+    quarters = [read[40, 24], read[40, 72], read[120, 24], read[120, 72]]
+    np.testing.assert_allclose(quarters, [(0, 0, 255), (255, 0, 0), (255, 255, 255), (0, 255, 0)], atol=8)
+    np.testing.assert_array_equal(images.decode(HEIC.read_bytes(), "bytes"), read)
+
+
+@pytest.mark.parametrize("part", [slice(40), slice(300), None])
+def test_a_damaged_heic_photo_is_named(part):
+    data = b"\0\0\0\x18ftypheic" + bytes(100) if part is None else HEIC.read_bytes()[part]
+    with pytest.raises(UserError, match=r"^me.heic: a HEIC photo that cannot be read \([^\n]+\): copy it again"):
+        images.decode(data, "me.heic")
 
 
 @pytest.mark.parametrize("suffix", ["png", "tiff"])

@@ -38,6 +38,26 @@ def _frames(images, starts_all=False):
     return [Frame(image, i, i / 25, 0.0, f"{i}.png", starts_all or not i) for i, image in enumerate(images)]
 
 
+def test_pictures_among_videos_are_searched_and_classified_as_pictures(classifier, monkeypatch):
+    box = [(20, 20, 50, 50)]
+    made = {}
+
+    def create(name, model, *, still, **kwargs):
+        made[still] = Boxes(lambda i: box)
+        return made[still]
+
+    monkeypatch.setattr(registry, "create", create)
+    asked = []
+    classify = classifier.classify
+    monkeypatch.setattr(classifier, "classify", lambda crops, tta: asked.append(tta) or classify(crops, tta))
+    analyser = Analyser(classifier, registry.Detectors("haar", search_side=100), tta="auto")
+    image = _halves(1, 5)
+    for still in (False, True, False, True, True):
+        analyser.read(analyser.search(Frame(image, 0, 0.0, 0.0, "", starts=True, still=still)))
+    assert {still: len(detector.asked) for still, detector in made.items()} == {False: 2, True: 3}
+    assert asked == ["none", "flip", "none", "flip", "flip"]
+
+
 def _halves(left, right):
     """A frame whose halves show the labels `left` and `right`."""
     image = np.full((100, 200, 3), serving.brightness_of(left), np.uint8)

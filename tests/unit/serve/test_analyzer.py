@@ -92,6 +92,15 @@ def test_a_folder_gives_the_faces_of_all_pictures(whole_pictures, tmp_path):
     ]
 
 
+def test_a_picture_beside_a_video_has_no_time_and_counts_its_own_faces(whole_pictures, tmp_path):
+    serving.write_clip(tmp_path / "a.mp4", [HAPPY] * 3)
+    images.write(tmp_path / "b.png", np.full((20, 20), SAD, np.uint8))
+    faces = whole_pictures(tmp_path)
+    assert [face.label for face in faces] == ["happy"] * 3 + ["sad"]
+    assert [face.time > 0 for face in faces] == [False, True, True, False]
+    assert faces[3].track == 0
+
+
 def test_faces_as_json_rows_and_table(whole_pictures):
     pandas = pytest.importorskip("pandas")
     faces = whole_pictures(np.full((20, 20), SAD, np.uint8))

@@ -23,6 +23,12 @@ def test_videos_are_told_by_their_bytes(tmp_path, suffix):
     assert formats.kind_of(path.rename(tmp_path / "clip.png")) == "video"
 
 
+@pytest.mark.parametrize("name", ["camera.mjpeg", "camera.MJPG"])
+def test_jpeg_files_in_a_row_are_a_video(tmp_path, name):
+    (tmp_path / name).write_bytes(cv2.imencode(".jpg", videos.frames(1)[0])[1].tobytes() * 5)
+    assert formats.kind_of(tmp_path / name) == "video"
+
+
 def test_animations(tmp_path):
     assert formats.kind_of(videos.animated_webp(tmp_path / "moving")) == "animation"
     (tmp_path / "x").write_bytes(b"GIF89a")

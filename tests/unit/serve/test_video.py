@@ -3,9 +3,12 @@
 import av
 import cv2
 import numpy as np
+import PIL.ExifTags
+import PIL.Image
 import pytest
 
 from fer_jax.errors import UserError
+from fer_jax.preprocess import images
 from fer_jax.serve import sources, video
 from tests import videos
 
@@ -144,6 +147,21 @@ def test_a_rotated_video_is_upright(tmp_path, rotation):
     expected = cv2.VideoCapture(str(path)).read()[1]
     assert frames[0].image.shape == expected.shape == ((48, 64, 3) if rotation == 180 else (64, 48, 3))
     np.testing.assert_allclose(frames[0].image.astype(int), expected, atol=3)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_an_animation_with_exif_is_upright(tmp_path, orientation):
+    # a kind of side data that PyAV does not know and would refuse with all others
+    marked = np.zeros((48, 64, 3), np.uint8)
+    marked[:16, :16] = 255
+    exif = PIL.Image.Exif()
+    exif[PIL.ExifTags.Base.Orientation] = orientation
+    first, second = PIL.Image.fromarray(marked), PIL.Image.fromarray(255 - marked)
+    first.save(tmp_path / "moving.png", save_all=True, append_images=[second], duration=100, exif=exif)
+    first.save(tmp_path / "still.png", exif=exif)
+    _, frames, error = read(tmp_path / "moving.png")
+    assert (len(frames), error) == (2, None)
+    np.testing.assert_array_equal(frames[0].image, images.read(tmp_path / "still.png"))
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [(".gif", "gif"), (".png", "apng")])
