@@ -139,6 +139,16 @@ def define_tta() -> flags.FlagHolder[str | None]:
     )
 
 
+def define_prior() -> flags.FlagHolder[str]:
+    """Define --prior of the tools that classify."""
+    return flags.DEFINE_string(
+        "prior",
+        "",
+        "shares of the expressions to be expected in place of the training data's: flat, or of some of them, such as "
+        "happy:0.3,neutral:0.4; the others divide the rest as in training",
+    )
+
+
 def define_detector(searching: bool = False) -> tuple[flags.FlagHolder[str | None], flags.FlagHolder[str]]:
     """Define --detector and --detector-model of the tools that look for faces.
 

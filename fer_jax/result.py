@@ -93,6 +93,8 @@ class RunResult(_Experiment):
       train_examples, train_examples_per_second: images seen in training, and per second of training.
       seconds: wall clock by phase.
       calibration: see `fer_jax.evaluation.calibration.fit`; None where none was fitted.
+      class_counts: {name: examples of the training split}, sums of their targets where these are soft; None in the
+        result of an older version.
     """
 
     kind = "run"
@@ -110,6 +112,7 @@ class RunResult(_Experiment):
     train_examples_per_second: float
     seconds: dict[str, float]
     calibration: dict[str, Any] | None = None
+    class_counts: dict[str, float] | None = None
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -184,7 +187,9 @@ class Evaluation(_Record):
       predictor: what was scored, for people.
       selected_on: the split its epoch was chosen on.
       best_epoch: the epoch, or None where nobody wrote it down.
-      splits: as of `RunResult`.
+      splits: as of `RunResult`; "calibration" holds what `fer_jax.evaluation.calibration.errors` says of it.
+      prior: see `fer_jax.bundle.prior.Prior.to_json`, of each member of an ensemble; None where none was asked for.
+      command: the command line that made it; "" in the record of an older version.
     """
 
     kind = "evaluation"
@@ -194,6 +199,8 @@ class Evaluation(_Record):
     selected_on: str
     best_epoch: int | None
     splits: dict[str, dict[str, Any]]
+    prior: tuple[dict[str, Any], ...] | None = None
+    command: str = ""
 
 
 Result = RunResult | SeedsResult | FoldsResult

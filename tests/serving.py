@@ -29,6 +29,7 @@ def write_bundle(
     uncertain_below=0.0,
     crop=cropping.CROP,
     maps=False,
+    class_counts=None,
 ) -> pathlib.Path:
     """A whole bundle whose network compares an image's mean with each label's grey value.
 
@@ -52,7 +53,8 @@ def write_bundle(
             "config": {},
             "versions": {},
             "created": "2000-01-01T00:00:00+00:00",
-        },
+        }
+        | ({"class_counts": dict(zip(labels, class_counts, strict=True))} if class_counts else {}),
     )
     return folder
 

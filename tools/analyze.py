@@ -30,6 +30,7 @@ _CSV = flags.DEFINE_bool("csv", False, "Print a csv with a row for each face.")
 _OUT = flags.DEFINE_string("out", None, "Folder for annotated copies of the pictures and videos.")
 _DETECTOR, _DETECTOR_MODEL = cli.define_detector()
 _TTA = cli.define_tta()
+_PRIOR = cli.define_prior()
 _ALIGN = flags.DEFINE_bool("align", False, "Level the eyes before classifying.")
 _SEARCH_SIDE = flags.DEFINE_integer(
     "search-side",
@@ -57,6 +58,7 @@ def main(argv: list[str]) -> int:
         tta=_TTA.value,
         align=_ALIGN.value,
         search_side=_SEARCH_SIDE.value,
+        prior=_PRIOR.value,
     )
     show = _Json() if _JSON.value else _Csv(analyzer.labels) if _CSV.value else _Table()
     unread = 0

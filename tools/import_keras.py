@@ -27,13 +27,14 @@ def main(argv: list[str]) -> None:
     from absl import logging
 
     from fer_jax import files
+    from fer_jax.bundle import manifest
     from fer_jax.data import loading
     from fer_jax.export import comparison, exporting, provenance
     from fer_jax.models import pretrained
     from fer_jax.recipes import default
 
     logging.set_verbosity(logging.INFO)
-    exporting.refuse_other_content(_OUT.value)
+    manifest.refuse_other_content(_OUT.value)
     environment.init()
     path = pathlib.Path(_WEIGHTS.value)
     imported, variables = pretrained.import_mini_xception(path)

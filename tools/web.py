@@ -18,6 +18,7 @@ from fer_jax import cli
 from fer_jax.faces import yunet
 
 _BUNDLE = cli.define_bundle()
+_PRIOR = cli.define_prior()
 _DETECTOR_MODEL = cli.define_path(
     "detector-model", "", f"YuNet's ONNX file; {yunet.FILE} is found in the current folder or the user's cache"
 )
@@ -40,7 +41,10 @@ def main(argv: list[str]) -> None:
     from fer_jax.web import origins, server
 
     app = server.application(
-        Classifier(_BUNDLE.value), _DETECTOR_MODEL.value, _HOST.value, public_origins=_PUBLIC_ORIGIN.value
+        Classifier(_BUNDLE.value, prior=_PRIOR.value),
+        _DETECTOR_MODEL.value,
+        _HOST.value,
+        public_origins=_PUBLIC_ORIGIN.value,
     )
     if not origins.is_loopback(_HOST.value):
         logging.warning(

@@ -67,6 +67,7 @@ _SEARCH_SIDE = flags.DEFINE_integer(
     lower_bound=32,
 )
 _TTA = cli.define_tta()
+_PRIOR = cli.define_prior()
 _ALIGN = flags.DEFINE_bool("align", False, "level the eyes before classifying")
 _SMOOTHING = flags.DEFINE_enum(
     "smoothing",
@@ -143,7 +144,7 @@ def _analyser(source: Source) -> Analyser:
     from fer_jax.serve.analysis import Analyser
     from fer_jax.serve.classifier import Classifier
 
-    classifier = Classifier(_BUNDLE.value, _RUNTIME.value, _THREADS.value)
+    classifier = Classifier(_BUNDLE.value, _RUNTIME.value, _THREADS.value, _PRIOR.value)
     detectors = registry.Detectors(
         _DETECTOR.value, _DETECTOR_MODEL.value, align=_ALIGN.value, search_side=_SEARCH_SIDE.value
     )

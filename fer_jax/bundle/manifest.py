@@ -12,6 +12,7 @@ import functools
 import json
 import os
 import pathlib
+import shutil
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -67,7 +68,8 @@ class Bundle:
       temperature: probabilities are softmax(logits / temperature).
       uncertain_below: a largest probability below it is flagged uncertain; 0 flags nothing.
       model: {"name", "args", "parameters"} of the network.
-      provenance: {"licence", "training_data", "result", "config", "versions", "created"}.
+      provenance: {"licence", "training_data", "result", "config", "versions", "created"}, and where they are known
+        "class_counts" and "formats".
       files: absolute path of each file by its role, a key of `FILES`.
     """
 
@@ -142,6 +144,49 @@ def write(
         raise ValueError(problem)
     files.write_json(folder / MANIFEST, manifest)
     return read(folder)
+
+
+def refuse_other_content(out: str | os.PathLike) -> None:
+    """UserError when a bundle at `out` would replace anything but a bundle or an empty folder."""
+    out = pathlib.Path(out)
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise UserError(f"{out} is a file: give --out a folder that is new or holds a bundle")
+    other = sorted({entry.name for entry in out.iterdir()} - {MANIFEST, *FILES.values()})
+    if other:
+        raise UserError(
+            f"{out} holds {other[0]}, which is no part of a bundle and would be lost: give --out a folder "
+            "that is new or holds a bundle alone"
+        )
+
+
+def recalibrated(
+    bundle: Bundle, out: str | os.PathLike, temperature: float, uncertain_below: float, note: str
+) -> Bundle:
+    """Write a copy of a bundle with another calibration, whole or not at all, and read it.
+
+    Args:
+      bundle: the original.
+      out: the folder of the copy: new, or a bundle to be replaced.
+      temperature, uncertain_below: see `Bundle`.
+      note: a line for people, what they were chosen on; it goes to the end of the card.
+
+    Raises:
+      UserError: `out` holds something else.
+    """
+    refuse_other_content(out)
+    with files.atomic_path(out) as tmp:
+        shutil.copytree(bundle.path, tmp)
+        if (card := tmp / FILES["card"]).is_file():
+            card.write_text(f"{card.read_text(encoding='utf-8').rstrip()}\n\n{note}\n", encoding="utf-8")
+        write(
+            tmp,
+            **{key: getattr(bundle, key) for key in ("name", "labels", "input", "crop", "model", "provenance")},
+            temperature=temperature,
+            uncertain_below=uncertain_below,
+        )
+    return read(out)
 
 
 def read(path: str | os.PathLike) -> Bundle:

@@ -60,11 +60,11 @@ def unavoidable_error(probabilities: np.ndarray, draws: int = 100, seed: int = 0
     return float(np.mean([metrics.expected_calibration_error(probabilities, drawn) for drawn in labels]))
 
 
-def fit(logits: np.ndarray, labels: np.ndarray, split: str) -> dict[str, Any]:
+def fit(logits: np.ndarray, labels: np.ndarray, split: str, coverage: float = COVERAGE) -> dict[str, Any]:
     """What a bundle needs to know, and how well it does on faces that were not fitted; ready for JSON.
 
     Returns:
-      {"fitted_on": split, "temperature", "uncertain_below": the probability that `COVERAGE` of the faces reach,
+      {"fitted_on": split, "temperature", "uncertain_below": the probability that `coverage` of the faces reach,
       "coverage", "accuracy_when_certain", "expected_calibration_error": {"before", "after", "unavoidable"}}. What
       comes after the threshold was measured by cross-fitting over `FOLDS` folds; see `unavoidable_error`. Where
       `why_not_fitted` has a reason, "fitted_on" is None, the temperature 1, and no face is uncertain.
@@ -72,7 +72,7 @@ def fit(logits: np.ndarray, labels: np.ndarray, split: str) -> dict[str, Any]:
     if fitted := not why_not_fitted(logits, labels, split):
         probabilities = cross_fitted(logits, labels)
         confidence = probabilities.max(axis=1)
-        threshold = float(np.quantile(confidence, 1 - COVERAGE))
+        threshold = float(np.quantile(confidence, 1 - coverage))
     else:
         probabilities, threshold = softmax(logits, axis=1), 0.0
         confidence = probabilities.max(axis=1)
@@ -88,6 +88,46 @@ def fit(logits: np.ndarray, labels: np.ndarray, split: str) -> dict[str, Any]:
             "after": metrics.expected_calibration_error(probabilities, labels),
             "unavoidable": unavoidable_error(probabilities),
         },
+    }
+
+
+def errors(logits: np.ndarray, labels: np.ndarray, temperature: float) -> dict[str, float]:
+    """How far a model's confidence is from its accuracy on data that its temperature was not fitted on.
+
+    Returns:
+      {"temperature", "mean_confidence": mean probability of the predicted class, "expected_calibration_error",
+      "unavoidable": see `unavoidable_error`}. Confidence above accuracy is overconfidence.
+    """
+    probabilities = softmax(np.asarray(logits, np.float64) / temperature, axis=1)
+    return {
+        "temperature": temperature,
+        "mean_confidence": float(probabilities.max(axis=1).mean()),
+        "expected_calibration_error": metrics.expected_calibration_error(probabilities, labels),
+        "unavoidable": unavoidable_error(probabilities),
+    }
+
+
+def at_coverage(probabilities: np.ndarray, labels: np.ndarray, coverage: float) -> dict[str, float]:
+    """The threshold of "uncertain" that answers a stated share of these faces, and how often the answers are right.
+
+    Args:
+      probabilities: float (N, classes), rows summing to 1, N at least 1.
+      labels: int (N,).
+      coverage: above 0 and at most 1, the share of faces to be answered.
+
+    Returns:
+      {"uncertain_below", "coverage": the share that is answered, "accuracy_when_certain"}. Of faces that are equally
+      probable at the threshold all are answered.
+    """
+    confidence = probabilities.max(axis=1)
+    # the confidence of the last face that has to be answered; 0 flags nothing, whatever is shown later
+    kept = max(round(coverage * len(confidence)), 1)
+    threshold = float(np.sort(confidence)[-kept]) if coverage < 1 else 0.0
+    certain = confidence >= threshold
+    return {
+        "uncertain_below": threshold,
+        "coverage": float(certain.mean()),
+        "accuracy_when_certain": float((probabilities.argmax(axis=1) == labels)[certain].mean()),
     }
 
 

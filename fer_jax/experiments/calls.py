@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from fer_jax import config as configs
 from fer_jax import environment
+from fer_jax.bundle import manifest
 from fer_jax.errors import UserError
 from fer_jax.experiments import run, rundata, scoring
 from fer_jax.export import exporting, provenance
@@ -71,14 +72,14 @@ class TrainedRun:
         Raises:
           UserError: no run there, its data is gone, or `out` holds something else.
         """
-        exporting.refuse_other_content(out)
+        manifest.refuse_other_content(out)
         loaded = run.load_run(self.workdir, self.checkpoint)
         config, result = loaded.config, loaded.result
         if result is None:
             logging.warning(
                 "%s is not finished: what is exported is its %s checkpoint so far", self.workdir, self.checkpoint
             )
-        evaluation, calibration = rundata.to_export(config, self.workdir, loaded.label_names, os.fspath(data), int8)
+        found = rundata.to_export(config, self.workdir, loaded.label_names, os.fspath(data), int8)
         fitted = (result and result.calibration) or {"temperature": 1.0, "uncertain_below": 0.0}
         trained = exporting.Trained(
             config,
@@ -89,9 +90,10 @@ class TrainedRun:
             result,
             fitted["temperature"],
             fitted["uncertain_below"],
+            (result and result.class_counts) or found.class_counts,
         )
         return exporting.export(
-            out, trained, evaluation=evaluation, calibration=calibration, float16=float16, int8=int8
+            out, trained, evaluation=found.evaluation, calibration=found.calibration, float16=float16, int8=int8
         )
 
 

@@ -243,6 +243,7 @@ def _result(
         epochs=progress.epoch,
         splits=splits,
         calibration=fitted,
+        class_counts=rundata.class_counts(examples, config.data.train_split),
         train_examples=progress.examples,
         train_examples_per_second=progress.examples / max(seconds["train"], 1e-9),
         train_seconds=seconds["train"],

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from absl import logging
@@ -23,6 +24,20 @@ _NO_RECORD = "%s keeps no record of its data: whether it is still the same is no
 
 class OtherData(UserError):
     """The data is not that of the run."""
+
+
+class ForExport(NamedTuple):
+    """What of a run's data an export looks at.
+
+    Attributes:
+      evaluation: the selection split.
+      calibration: the training split, if asked for.
+      class_counts: see there.
+    """
+
+    evaluation: Examples | None = None
+    calibration: Examples | None = None
+    class_counts: dict[str, float] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,8 +173,8 @@ def to_score(
 
 def to_export(
     config: ConfigDict, workdir: str | os.PathLike, label_names: Sequence[str], path: str = "", training: bool = False
-) -> tuple[Examples | None, Examples | None]:
-    """A run's selection split, and its training split if asked for, in the order of its logits' `label_names`.
+) -> ForExport:
+    """A run's examples in the order of its logits' `label_names`.
 
     Args:
       config: of the run.
@@ -169,7 +184,7 @@ def to_export(
       training: whether the training split is needed.
 
     Returns:
-      (None, None) where the data cannot be read, nothing depends on it and no `path` was given; a warning says so.
+      nothing of it where the data cannot be read, nothing depends on it and no `path` was given; a warning says so.
 
     Raises:
       OtherData: the data is no longer the same.
@@ -183,11 +198,21 @@ def to_export(
         if path or training:
             raise
         logging.warning("the run's data cannot be read (%s): synthetic faces stand in and nothing is scored", error)
-        return None, None
-    return (
+        return ForExport()
+    return ForExport(
         examples.of_split(config.data.select_split),
         examples.of_split(config.data.train_split) if training else None,
+        class_counts(examples, config.data.train_split),
     )
+
+
+def class_counts(examples: Examples, split: str) -> dict[str, float]:
+    """{name: examples of a split}; where targets are soft, their sums to a tenth of an example."""
+    if examples.votes is None:
+        counts = np.bincount(examples.labels_of(split), minlength=len(examples.label_names)).tolist()
+    else:
+        counts = examples.votes[examples.split == split].sum(axis=0, dtype=np.float64).round(1).tolist()
+    return dict(zip(examples.label_names, counts, strict=True))
 
 
 def refuse_leak(other: Identity | None, workdir: str | os.PathLike, held_out: Examples, own: Identity) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -45,6 +45,7 @@ class Trained:
       result: of the run, or None.
       temperature: probabilities are softmax(logits / temperature).
       uncertain_below: see `bundle.Bundle`.
+      class_counts: of the training split, see `RunResult`; None where they are not known.
     """
 
     config: ConfigDict
@@ -55,6 +56,7 @@ class Trained:
     result: RunResult | None = None
     temperature: float = 1.0
     uncertain_below: float = 0.0
+    class_counts: Mapping[str, float] | None = None
 
     @property
     def input(self) -> manifest.Input:
@@ -105,7 +107,7 @@ def export(
       UserError: `out` holds something else, or `int8` lacks training faces.
       RuntimeError: a float32 format disagrees with Flax, which is a defect of this package.
     """
-    refuse_other_content(out)
+    manifest.refuse_other_content(out)
     if int8 and calibration is None:
         raise UserError("int8 fits its ranges to training faces and there are none: give the run's data by --data")
     images = _synthetic(trained.input) if evaluation is None else evaluation.images
@@ -122,21 +124,6 @@ def export(
         _write_words(tmp, trained, formats)
         remarks = comparison.int8_remarks(formats, tmp / manifest.FILES["int8"]) if int8 else ()
     return Exported(manifest.read(out), tuple(formats), tuple(remarks))
-
-
-def refuse_other_content(out: str | os.PathLike) -> None:
-    """UserError when a bundle at `out` would replace anything but a bundle or an empty folder."""
-    out = pathlib.Path(out)
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise UserError(f"{out} is a file: give --out a folder that is new or holds a bundle")
-    other = sorted({entry.name for entry in out.iterdir()} - {manifest.MANIFEST, *manifest.FILES.values()})
-    if other:
-        raise UserError(
-            f"{out} holds {other[0]}, which is no part of a bundle and would be lost: give --out a folder "
-            "that is new or holds a bundle alone"
-        )
 
 
 def _write_words(folder: pathlib.Path, trained: Trained, formats: Sequence[comparison.Format]) -> None:
@@ -162,7 +149,9 @@ def _write_words(folder: pathlib.Path, trained: Trained, formats: Sequence[compa
         temperature=trained.temperature,
         uncertain_below=trained.uncertain_below,
         model=trained.model,
-        provenance=provenance.of_run(trained.config, trained.result, trained.training_data, trained.licence)
+        provenance=provenance.of_run(
+            trained.config, trained.result, trained.training_data, trained.licence, trained.class_counts
+        )
         | {"formats": comparison.record(formats)},
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -41,10 +42,17 @@ def training_data_note(config: ConfigDict, result: RunResult | None) -> str:
     return f"{result.data}, of which the split {config.data.train_split}"
 
 
-def of_run(config: ConfigDict, result: RunResult | None, training_data: str, licence: str) -> dict[str, Any]:
+def of_run(
+    config: ConfigDict,
+    result: RunResult | None,
+    training_data: str,
+    licence: str,
+    class_counts: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
     """The field "provenance" of bundle.json.
 
-    Of paths in the config the names alone are kept, for a bundle is made to be given away.
+    Of paths in the config the names alone are kept, for a bundle is made to be given away. `class_counts` are those of
+    the training split, see `RunResult`.
     """
     kept = json.loads(configs.without_folders(config).to_json())
     return {
@@ -55,7 +63,7 @@ def of_run(config: ConfigDict, result: RunResult | None, training_data: str, lic
         "versions": environment.versions()
         | {name: importlib.metadata.version(name) for name in ("jax2onnx", "onnx", "onnxruntime", "safetensors")},
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
+    } | ({"class_counts": dict(class_counts)} if class_counts else {})
 
 
 def essentials(result: RunResult | None) -> dict[str, Any] | None:

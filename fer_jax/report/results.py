@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pathlib
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jinja2
@@ -99,7 +99,9 @@ def _networks(networks: Mapping[str, Any], found: Mapping[str, RunResult | Evalu
 
     "private_test" rows have {"what", "source"} and an "evaluation", the name of a record, or a published "accuracy";
     "cross_data" rows have {"what", "evaluations"}; "reports" rows {"recipe", "published"} and, where it is measured,
-    a "run", the name of a record. "reports_note" is what they say together.
+    a "run", the name of a record. "reports_note" is what they say together. "calibration" rows have {"what",
+    "evaluation"}, "priors" rows {"what", "to", "evaluation", "corrected"}, the names of records without and with the
+    correction.
     """
 
     def one_split(name: str) -> dict[str, Any]:
@@ -115,12 +117,37 @@ def _networks(networks: Mapping[str, Any], found: Mapping[str, RunResult | Evalu
         for row in networks["reports"]:
             one = found[row["run"]] if "run" in row else None
             reports.append(row | ({"result": one, "scores": list(one.splits.values())[-1]} if one else {}))
+        calibrated = [row | one_split(row["evaluation"]) for row in networks.get("calibration", ())]
+        priors = [_prior(row, found, one_split) for row in networks.get("priors", ())]
     except KeyError as error:
         if networks:
             raise UserError(f"networks.json: no {error} in it or among the records") from None
-        return {"private_test": [], "cross_data": [], "reports": []}
-    note = networks.get("reports_note", "")
-    return {"private_test": private, "cross_data": cross, "reports": reports, "reports_note": note}
+        return {"private_test": [], "cross_data": [], "reports": [], "calibrated": [], "priors": []}
+    return {
+        "private_test": private,
+        "cross_data": cross,
+        "reports": reports,
+        "reports_note": networks.get("reports_note", ""),
+        "calibrated": calibrated,
+        "priors": priors,
+    }
+
+
+def _prior(
+    row: Mapping[str, Any], found: Mapping[str, RunResult | Evaluation], one_split: Callable[[str], dict[str, Any]]
+) -> dict[str, Any]:
+    """A table of a correction of the prior: a line for each class, before and after."""
+    corrected = found[row["corrected"]]
+    if not isinstance(corrected, Evaluation) or not corrected.prior:
+        raise UserError(f"{row['corrected']}: its prior was not corrected: make the record with --prior")
+    [shares] = corrected.prior
+    before, after = one_split(row["evaluation"]), one_split(row["corrected"])
+    classes = [
+        {"name": name, "trained": shares["trained"][name], "target": shares["target"][name]}
+        | {"before": before["per_class"][name], "after": after["per_class"][name]}
+        for name in corrected.label_names
+    ]
+    return row | {"before": before, "after": after, "classes": classes, "command": corrected.command}
 
 
 def ablation_table(record: Mapping[str, Any]) -> str:

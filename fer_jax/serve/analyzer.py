@@ -178,6 +178,7 @@ class Analyzer:
         search_side: int | None = None,
         runtime: str = "onnx",
         threads: int = 2,
+        prior: str = "",
     ):
         """Load the model; the detector is loaded with the first picture.
 
@@ -191,11 +192,12 @@ class Analyzer:
           search_side: pixels of the picture's longer side when it is searched; None is 960, and 320 for videos.
           runtime: see `fer_jax.serve.Classifier`.
           threads: see there.
+          prior: see there; "flat" takes every expression to be as frequent as the others.
 
         Raises:
-          UserError: no bundle there, or no such detector.
+          UserError: no bundle there, no such detector, or no such prior.
         """
-        self._classifier = Classifier(model, runtime, threads)
+        self._classifier = Classifier(model, runtime, threads, prior)
         self._tta = tta
         self.labels = self._classifier.labels
         self._detectors = registry.Detectors(detector, detector_model, align=align, search_side=search_side)
@@ -268,13 +270,19 @@ class Analyzer:
 
 
 @overload
-def analyze(source: Source, *, rgb: bool = False, tta: Literal["auto", "none", "flip"] = "auto") -> Faces: ...
+def analyze(
+    source: Source, *, rgb: bool = False, tta: Literal["auto", "none", "flip"] = "auto", prior: str = ""
+) -> Faces: ...
 @overload
 def analyze(
-    source: Sequence[Source], *, rgb: bool = False, tta: Literal["auto", "none", "flip"] = "auto"
+    source: Sequence[Source], *, rgb: bool = False, tta: Literal["auto", "none", "flip"] = "auto", prior: str = ""
 ) -> list[Faces]: ...
 def analyze(
-    source: Source | Sequence[Source], *, rgb: bool = False, tta: Literal["auto", "none", "flip"] = "auto"
+    source: Source | Sequence[Source],
+    *,
+    rgb: bool = False,
+    tta: Literal["auto", "none", "flip"] = "auto",
+    prior: str = "",
 ) -> Faces | list[Faces]:
     """The faces in a picture or video, by the model that comes with the package; it is loaded once in a process.
 
@@ -287,13 +295,14 @@ def analyze(
       source: a path, bytes, pixels, a PIL image, or a list of them, which gives a list.
       rgb: whether arrays are RGB rather than OpenCV's BGR.
       tta: test-time augmentation, see `Analyzer`.
+      prior: shares of the expressions to be expected, see `Analyzer`.
     """
-    return _default(tta)(source, rgb=rgb)
+    return _default(tta, prior)(source, rgb=rgb)
 
 
 @functools.cache
-def _default(tta: Literal["auto", "none", "flip"]) -> Analyzer:
-    return Analyzer(tta=tta)
+def _default(tta: Literal["auto", "none", "flip"], prior: str) -> Analyzer:
+    return Analyzer(tta=tta, prior=prior)
 
 
 def _name(source: Any) -> str:

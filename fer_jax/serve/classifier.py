@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from fer_jax.bundle import manifest
+from fer_jax.bundle import prior as priors
 from fer_jax.bundle import runtime as runtimes
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images as image_files
@@ -72,7 +73,9 @@ class Classifier:
       has_maps: whether it also tells where a face shows what, see `classify`.
     """
 
-    def __init__(self, path: str | os.PathLike, runtime: str = "onnx", threads: int = runtimes.THREADS):
+    def __init__(
+        self, path: str | os.PathLike, runtime: str = "onnx", threads: int = runtimes.THREADS, prior: str = ""
+    ):
         """Read and check a bundle and load one of its graphs.
 
         Args:
@@ -80,14 +83,21 @@ class Classifier:
           runtime: "onnx", "int8" or "float16" run that graph in ONNX Runtime on the CPU, "jax" runs the StableHLO on
             JAX's default device.
           threads: maximum number of ONNX Runtime threads among which the faces of one call are divided.
+          prior: shares of the classes among the faces to come, see `fer_jax.bundle.prior.parse`: "flat", or such as
+            "happy:0.3,neutral:0.4". "" leaves those of the training data.
 
         Raises:
-          UserError: no bundle, not a whole one, or none for this runtime.
+          UserError: no bundle, not a whole one, or none for this runtime; `prior` is none, or the bundle does not say
+            what it was trained on.
         """
         if runtime not in RUNTIMES:
             raise UserError(f"unknown runtime {runtime!r}: expected one of {', '.join(RUNTIMES)}")
         self.bundle = manifest.read(path)
         self.labels = self.bundle.labels
+        self._shift = np.zeros(len(self.labels), np.float32)
+        if prior:
+            trained = priors.trained_shares(self.labels, self.bundle.provenance, self.bundle.path)
+            self._shift = priors.parse(prior, self.labels, trained).shift
         role = RUNTIMES[runtime]
         self._run = runtimes.open_graph(self.bundle.file(role), role, threads)
         spec = self.bundle.input
@@ -102,7 +112,7 @@ class Classifier:
         ]
 
     def probabilities(self, crops: Sequence[np.ndarray]) -> np.ndarray:
-        """float32 (N, classes), rows summing to 1: softmax(logits / temperature) of N crops."""
+        """float32 (N, classes), rows summing to 1: softmax(logits / temperature) of N crops, for the given prior."""
         return self.classify(crops)[0]
 
     def classify(self, crops: Sequence[np.ndarray], tta: str = "none") -> tuple[np.ndarray, np.ndarray | None]:
@@ -118,7 +128,7 @@ class Classifier:
           is the logits; None in their place where the network has none or N is 0.
         """
         outputs = self._augmented(self.prepare(crops), tta)
-        scaled = outputs["logits"] / self.bundle.temperature
+        scaled = outputs["logits"] / self.bundle.temperature + self._shift
         scaled -= scaled.max(axis=1, keepdims=True)
         exponentials = np.exp(scaled)
         return exponentials / exponentials.sum(axis=1, keepdims=True), outputs.get("class_maps")

@@ -52,6 +52,17 @@ def test_an_exported_file_is_scored_as_it_runs(command, exported, tmp_path):
     assert scores["accuracy"] == manifest.read(out).provenance["formats"]["int8"]["accuracy"]
 
 
+def test_a_bundle_is_calibrated_again_in_a_copy(command, exported, tmp_path):
+    out, copy = exported[0], tmp_path / "copy"
+    command("tools.evaluate", f"--bundle={out}", "--calibrate", "--coverage=0.5", f"--out={copy}", "--prior=flat")
+    original, calibrated = manifest.read(out), manifest.read(copy)
+    assert sum(original.provenance["class_counts"].values()) == 168
+    assert calibrated.uncertain_below != original.uncertain_below
+    assert calibrated.temperature == original.temperature
+    card = calibrated.file("card").read_text().splitlines()[-1]
+    assert card.startswith("Calibrated again on 21 faces of") and "with the prior flat" in card
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

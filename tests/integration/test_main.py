@@ -84,6 +84,37 @@ def test_evaluate_gives_the_numbers_of_the_run(command, finished, tmp_path):
     assert "accuracy" in done.stdout
 
 
+def test_evaluate_corrects_the_prior_and_chooses_a_threshold(command, finished, tmp_path):
+    out = tmp_path / "scores.json"
+    arguments = f"--workdir={finished}", "--prior=happy:0.5", "--calibrate", "--coverage=0.5", f"--json={out}"
+    done = command("tools.evaluate", *arguments)
+    found = json.loads(out.read_text())
+    assert found["prior"][0]["target"]["happy"] == 0.5
+    assert found["prior"][0]["trained"] == pytest.approx(dict.fromkeys(found["label_names"], 1 / 7), abs=0.01)
+    assert found["command"].startswith("python -m tools.evaluate --workdir=")
+    chosen = found["splits"]["PublicTest"]["calibration"]["chosen"]
+    assert chosen["coverage"] == pytest.approx(0.5, abs=0.02)
+    assert f"uncertain_below {chosen['uncertain_below']:.4f} answers 50.0% of these faces" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--coverage=0.5",), "--coverage says how to calibrate: give --calibrate too"),
+        (("--calibrate", "--coverage=90"), "--coverage=90: expected a share above 0 and at most 1"),
+        (("--calibrate", "--refit-temperature", "--prior=flat"), "--refit-temperature and --prior: the temperature"),
+        (("--calibrate", "--out={tmp}/copy"), "--out writes a copy of a bundle: give --bundle"),
+        (("--prior=bored:0.3",), "--prior has 'bored:0.3': expected flat, or shares of angry"),
+    ],
+)
+def test_evaluate_says_what_does_not_fit_together(command, finished, tmp_path, arguments, message):
+    given = [argument.format(tmp=tmp_path) for argument in arguments]
+    done = command("tools.evaluate", f"--workdir={finished}", *given, check=False)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert not (tmp_path / "copy").exists()
+
+
 def test_evaluate_lists_the_splits(command, finished):
     done = command("tools.evaluate", f"--workdir={finished}", "--split=Dev", check=False)
     assert done.returncode == 2

@@ -117,3 +117,21 @@ manifest.read({str(folder)!r})
 assert not {{"jax", "flax", "tensorflow", "onnx"}} & set(sys.modules), sorted(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_copy_has_another_calibration_and_says_so_on_its_card(folder, tmp_path_factory):
+    (folder / "README.md").write_text("# Tiny\n")
+    arguments = {key: getattr(manifest.read(folder), key) for key in ("name", "labels", "input", "crop", "model")}
+    provenance = manifest.read(folder).provenance | {"class_counts": {"happy": 3, "sad": 0.5}}
+    original = manifest.write(folder, **arguments, provenance=provenance, temperature=1.3, uncertain_below=0.4)
+    out = tmp_path_factory.mktemp("copies") / "copy"
+    for _ in range(2):  # it replaces a bundle
+        copy = manifest.recalibrated(original, out, 2.0, 0.6, "Calibrated again.")
+    assert (copy.temperature, copy.uncertain_below) == (2.0, 0.6)
+    assert copy.provenance == original.provenance
+    assert copy.file("card").read_text() == "# Tiny\n\nCalibrated again.\n"
+    assert copy.file("onnx").read_bytes() == b"graph"
+    assert manifest.read(folder).temperature == 1.3
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"holds notes\.txt, which is no part of a bundle"):
+        manifest.recalibrated(original, out, 2.0, 0.6, "")

@@ -39,6 +39,34 @@ def test_the_threshold_has_the_stated_coverage():
     assert 0.2 < found["uncertain_below"] < 1
 
 
+def test_a_threshold_for_a_stated_coverage():
+    logits, labels = overconfident(1.0)
+    probabilities = softmax(logits, axis=1)
+    accuracies = []
+    for coverage in (0.9, 0.5, 0.1):
+        found = calibration.at_coverage(probabilities, labels, coverage)
+        assert found["coverage"] == pytest.approx(coverage, abs=1e-3)
+        assert found["coverage"] == (probabilities.max(axis=1) >= found["uncertain_below"]).mean()
+        accuracies.append(found["accuracy_when_certain"])
+    assert accuracies == sorted(accuracies)
+    everybody = calibration.at_coverage(probabilities, labels, 1.0)
+    assert (everybody["uncertain_below"], everybody["coverage"]) == (0.0, 1.0)
+    assert everybody["accuracy_when_certain"] == (logits.argmax(1) == labels).mean()
+    one = calibration.at_coverage(probabilities[:3], labels[:3], 0.01)
+    assert one["coverage"] == pytest.approx(1 / 3)
+
+
+def test_overconfidence_shows_as_confidence_above_accuracy():
+    logits, labels = overconfident(3.0)
+    accuracy = (logits.argmax(1) == labels).mean()
+    found = calibration.errors(logits, labels, 1.0)
+    assert found["mean_confidence"] > accuracy + 0.1
+    assert found["expected_calibration_error"] == pytest.approx(found["mean_confidence"] - accuracy, abs=0.02)
+    cured = calibration.errors(logits, labels, 3.0)
+    assert cured["temperature"] == 3.0
+    assert cured["expected_calibration_error"] < 3 * cured["unavoidable"]
+
+
 def test_the_expected_error_of_perfect_calibration_shrinks_with_the_number_of_faces():
     logits, labels = overconfident(1.0, n=16000)
     probabilities = softmax(logits, axis=1)

@@ -1,5 +1,6 @@
 """A run goes on with its own data or not at all, and is never scored on what it was trained on."""
 
+import dataclasses
 import json
 import shutil
 
@@ -8,7 +9,7 @@ import pytest
 
 from configs import default
 from fer_jax.data import identity
-from fer_jax.data.examples import UNSPLIT
+from fer_jax.data.examples import UNSPLIT, Examples
 from fer_jax.errors import UserError
 from fer_jax.experiments import rundata
 from tests import datasets
@@ -128,14 +129,15 @@ class TestToExport:
     NAMES = ("sad", "happy", "angry")
 
     def test_its_splits_in_the_order_of_the_logits(self, config, workdir):
-        evaluation, calibration = rundata.to_export(config, workdir, self.NAMES, training=True)
+        evaluation, calibration, counts = rundata.to_export(config, workdir, self.NAMES, training=True)
         assert (evaluation.split_names, calibration.split_names) == (("PublicTest",), ("Training",))
         assert evaluation.label_names == self.NAMES
+        assert counts == dict(zip(self.NAMES, calibration.class_counts().tolist(), strict=True))
         assert rundata.to_export(config, workdir, self.NAMES)[1] is None
 
     def test_without_the_data_only_where_nothing_depends_on_it(self, config, workdir, tmp_path):
         shutil.rmtree(config.data.path)
-        assert rundata.to_export(config, workdir, self.NAMES) == (None, None)
+        assert rundata.to_export(config, workdir, self.NAMES) == (None, None, None)
         for needed in ({"training": True}, {"path": str(tmp_path / "elsewhere")}):
             with pytest.raises(UserError, match=r"faces|elsewhere"):
                 rundata.to_export(config, workdir, self.NAMES, **needed)
@@ -150,3 +152,12 @@ def test_the_record_is_json_for_people(config, workdir):
     record = json.loads((workdir / "data.json").read_text())
     assert record["label_names"] == ["angry", "happy", "sad"]
     assert sum(split["examples"] for split in record["splits"].values()) == 30
+
+
+def test_class_counts_are_sums_of_targets_where_these_are_soft():
+    images, split = np.zeros((3, 4, 4, 1), np.uint8), np.array(["Training", "Training", "PublicTest"])
+    examples = Examples(images, np.array([1, 1, 0], np.int32), split, ("sad", "happy"))
+    assert rundata.class_counts(examples, "Training") == {"sad": 0, "happy": 2}
+    votes = np.array([[0.25, 0.75], [0.5, 0.5], [1, 0]], np.float32)
+    soft = dataclasses.replace(examples, votes=votes)
+    assert rundata.class_counts(soft, "Training") == {"sad": 0.8, "happy": 1.2}

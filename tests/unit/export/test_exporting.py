@@ -78,8 +78,8 @@ def test_nothing_else_is_overwritten(tiny, tmp_path, content, message):
 
 
 def test_a_bundle_gives_way_to_another(exported, tmp_path):
-    exporting.refuse_other_content(tmp_path / "new")
-    exporting.refuse_other_content(exported.bundle.path)
+    manifest.refuse_other_content(tmp_path / "new")
+    manifest.refuse_other_content(exported.bundle.path)
 
 
 def test_int8_needs_training_faces(tiny, tmp_path):

@@ -22,6 +22,8 @@ def test_of_paths_the_names_alone_are_kept():
     assert (kept["data"]["path"], kept["model"]["pretrained"]) == ("fer2013.csv", "a.bundle")
     assert kept["teacher"]["runs"] == ["teacher", "b"]
     assert config.data.path == "/home/me/fer2013.csv"
+    assert "class_counts" not in written
+    assert provenance.of_run(config, None, "", "", {"happy": 3})["class_counts"] == {"happy": 3}
     assert written["result"] is None and written["config"]["seed"] == config.seed
     assert {"jax", "flax", "onnxruntime", "python"} <= set(written["versions"])
 

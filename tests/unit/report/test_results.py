@@ -68,6 +68,13 @@ def test_later_evaluations_stand_beside_the_run_they_are_of(tmp_path):
             splits={"PrivateTest": scores | {"accuracy": accuracy}},
         )
         (tmp_path / "results" / f"{name}.json").write_text(json.dumps(made.to_json()))
+    confident = {"mean_confidence": 0.912, "expected_calibration_error": 0.2345, "unavoidable": 0.0123}
+    corrected = made.to_json() | {
+        "prior": [{"trained": dict.fromkeys(NAMES, 0.75), "target": dict.fromkeys(NAMES, 0.25)}],
+        "command": "fer-jax evaluate --prior=flat",
+        "splits": {"PublicTest": scores | {"calibration": confident, "loss": 2.0}},
+    }
+    (tmp_path / "results" / "corrected.json").write_text(json.dumps(corrected))
     networks = {
         "shipped": {"run": "ours", "evaluations": ["private"]},
         "private_test": [
@@ -79,6 +86,8 @@ def test_later_evaluations_stand_beside_the_run_they_are_of(tmp_path):
             {"recipe": "small", "run": "of_report", "published": "98.4"},
             {"recipe": "large", "published": "99.07"},
         ],
+        "calibration": [{"what": "old", "evaluation": "private"}, {"what": "new", "evaluation": "corrected"}],
+        "priors": [{"what": "ours", "to": "flat", "evaluation": "private", "corrected": "corrected"}],
     }
     (tmp_path / "networks.json").write_text(json.dumps(networks))
     text = results.page(tmp_path)
@@ -92,6 +101,15 @@ def test_later_evaluations_stand_beside_the_run_they_are_of(tmp_path):
     assert "| large | 99.07 | not measured yet | | | |" in text
     [row] = [line for line in text.splitlines() if line.startswith("| `ours`, seed 1")]
     assert "| 68.46 ± 9.49 |" in row
+    assert "| old | 10 | 68.46 | not kept | not kept |" in text
+    assert f"| new | 10 | {100 * scores['accuracy']:.2f} | 91.2 | 0.234 (0.012) | 2.000 |" in text
+    assert "On new, the model is surer than it is right" in text and "On old, the model" not in text
+    assert f"| {NAMES[0]} | 75.0 | 25.0 | " in text
+    assert "    fer-jax evaluate --prior=flat\n" in text
+    networks["priors"][0]["corrected"] = "private"
+    (tmp_path / "networks.json").write_text(json.dumps(networks))
+    with pytest.raises(UserError, match="private: its prior was not corrected"):
+        results.page(tmp_path)
     (tmp_path / "results" / "peer.json").unlink()
     with pytest.raises(UserError, match="no 'peer' in it or among the records"):
         results.page(tmp_path)

@@ -82,6 +82,26 @@ def test_temperature_softens_and_the_threshold_flags(tmp_path):
     assert soft(crop)[0].uncertain
 
 
+def test_another_prior_shifts_the_logits_after_temperature(tmp_path):
+    counts = (10, 1, 10, 40, 10, 9, 20)
+    folder = serving.write_bundle(tmp_path / "bundle", temperature=50.0, uncertain_below=0.3, class_counts=counts)
+    plain, flat = Classifier(folder), Classifier(folder, prior="flat")
+    crops = list(np.random.default_rng(0).integers(0, 256, (5, 9, 9), np.uint8))
+    logits = plain.logits(plain.prepare(crops)) / 50 - np.log(np.array(counts) / 100)
+    np.testing.assert_allclose(flat.probabilities(crops), [_softmax(row) for row in logits], rtol=1e-4)
+    both, _ = flat.classify(crops, "flip")
+    assert not np.allclose(both, plain.classify(crops, "flip")[0])
+    np.testing.assert_allclose(both, flat.classify([crop[:, ::-1] for crop in crops], "flip")[0], rtol=1e-5)
+    happy = Classifier(folder, prior="happy:0.99")
+    assert happy(crops)[0].label == "happy"
+    assert plain(crops)[0].uncertain and not happy(crops)[0].uncertain
+
+
+def test_a_bundle_that_keeps_no_counts_says_so(brightness_bundle):
+    with pytest.raises(UserError, match="does not say how many training examples each class had"):
+        Classifier(brightness_bundle, prior="flat")
+
+
 def test_what_may_be_no_face_must_be_all_the_surer(tmp_path):
     classifier = Classifier(serving.write_bundle(tmp_path / "bundle", uncertain_below=0.4))
     happy = np.array([0.05, 0.05, 0.05, 0.54, 0.1, 0.1, 0.11], np.float32)

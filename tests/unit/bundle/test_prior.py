@@ -1,0 +1,91 @@
+"""The correction to another prior is Bayes' rule, and what cannot be corrected is one line."""
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from fer_jax.bundle import prior
+from fer_jax.errors import UserError
+
+NAMES = ("angry", "happy", "neutral")
+COUNTS = {"class_counts": {"angry": 10, "happy": 70, "neutral": 20}}
+TRAINED = np.array([0.1, 0.7, 0.2])
+
+
+def test_the_corrected_probabilities_are_those_of_faces_with_the_target_shares():
+    """Gaussian classes, whose posterior under each prior is known."""
+    centres, target = np.array([-1.0, 0.0, 1.5]), np.array([0.2, 0.3, 0.5])
+    x = np.linspace(-3, 3, 50)[:, None]
+    likelihood = -((x - centres) ** 2) / 2
+    logits = 1.7 * (likelihood + np.log(TRAINED))  # of a network whose temperature is 1.7
+    corrected = prior.parse("angry:0.2,happy:0.3,neutral:0.5", NAMES, TRAINED)
+    np.testing.assert_allclose(
+        softmax(logits / 1.7 + corrected.shift, axis=1), softmax(likelihood + np.log(target), axis=1), rtol=1e-5
+    )
+
+
+def test_flat_makes_every_class_as_frequent():
+    flat = prior.parse("flat", NAMES, TRAINED)
+    np.testing.assert_allclose(flat.target, 1 / 3)
+    np.testing.assert_allclose(flat.shift, np.log(1 / 3) - np.log(TRAINED), rtol=1e-6)
+    assert flat.shift.dtype == np.float32
+    assert flat.to_json()["trained"] == pytest.approx({"angry": 0.1, "happy": 0.7, "neutral": 0.2})
+
+
+def test_classes_that_are_not_named_divide_the_rest_as_in_training():
+    found = prior.parse("happiness:0.4", NAMES, TRAINED)
+    np.testing.assert_allclose(found.target, [0.2, 0.4, 0.4])
+
+
+def test_the_training_shares_change_nothing():
+    same = prior.parse("angry:0.1,happy:0.7,neutral:0.2", NAMES, TRAINED)
+    np.testing.assert_allclose(same.shift, 0, atol=1e-6)
+    rounded = prior.parse("angry:0.1,happy:0.7,neutral:0.205", NAMES, TRAINED)
+    assert rounded.target.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("flatt", r"--prior has 'flatt' \(did you mean 'flat'\?\): expected flat, or shares of angry, happy, neutral"),
+        ("bored:0.3", "--prior has 'bored:0.3': expected flat, or shares of"),
+        ("happy", "--prior has 'happy'"),
+        ("happy:x", "--prior has 'happy:x': expected a share above 0"),
+        ("happy:nan", "--prior has 'happy:nan': expected a share above 0"),
+        ("happy:0", "--prior has 'happy:0': expected a share above 0"),
+        ("happy:30", "--prior has 'happy:30': expected a share above 0 and below 1"),
+        ("happy:0.3,happiness:0.2", "names happy twice"),
+        ("happy:0.6,angry:0.5", "sum to 1.1, expected less than 1"),
+        ("happy:0.6,angry:0.1,neutral:0.1", "sum to 0.8, expected 1"),
+        ("", "--prior has ''"),
+    ],
+)
+def test_what_is_no_prior_is_one_line(text, message):
+    with pytest.raises(UserError, match=message):
+        prior.parse(text, NAMES, TRAINED)
+
+
+def test_the_training_shares_come_from_the_counts():
+    np.testing.assert_allclose(prior.trained_shares(NAMES, COUNTS, "x"), TRAINED)
+    without = {"class_counts": {"angry": 0, "happy": 9, "neutral": 10}}
+    np.testing.assert_allclose(prior.trained_shares(NAMES, without, "x"), [0.05, 0.45, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"data": {"sampling": "balanced"}}, [1 / 3, 1 / 3, 1 / 3]),
+        ({"loss": {"logit_adjustment": 1.0}}, [1 / 3, 1 / 3, 1 / 3]),
+        ({"data": {"sampling": "uniform"}, "loss": {"logit_adjustment": 0.0}}, TRAINED),
+        ({"loss": {"logit_adjustment": 0.5}}, np.sqrt(TRAINED) / np.sqrt(TRAINED).sum()),
+    ],
+)
+def test_sampling_and_the_loss_change_what_a_network_expects(config, expected):
+    np.testing.assert_allclose(prior.trained_shares(NAMES, COUNTS | {"config": config}, "x"), expected)
+
+
+def test_a_network_that_does_not_say_what_it_was_trained_on_is_one_line():
+    with pytest.raises(UserError, match="mine does not say how many training examples each class had"):
+        prior.trained_shares(NAMES, {}, "mine")
+    with pytest.raises(UserError, match="lack bored"):
+        prior.trained_shares((*NAMES, "bored"), COUNTS, "mine")
