@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import concurrent.futures
-import importlib.metadata
 import os
 from collections.abc import Callable
 
 import numpy as np
-from tqdm import tqdm
 
 from fer_jax.errors import UserError
 
@@ -57,12 +55,16 @@ def open_graph(path: str | os.PathLike, role: str, threads: int = THREADS) -> Gr
 
 def logits(graph: Graph, images: np.ndarray) -> np.ndarray:
     """float32 (N, classes) for uint8 images (N, size, size, channels), N at least 1, in their order."""
+    from tqdm import tqdm
+
     starts = tqdm(range(0, len(images), BATCH), unit="batch", leave=False, disable=None)
     return np.concatenate([graph(images[start : start + BATCH])["logits"] for start in starts])
 
 
 def _plugin(role: str, path: str | os.PathLike) -> Callable[[str | os.PathLike], Graph]:
     """What loads a format that this room does not know: an entry point of the group `PLUGINS`."""
+    import importlib.metadata
+
     for plugin in importlib.metadata.entry_points(group=PLUGINS, name=role):
         try:
             return plugin.load()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import runpy
 import sys
@@ -23,6 +22,8 @@ def _main() -> None:
         print(usage())
         return
     if words[0] in ("--version", "version"):
+        import importlib.metadata
+
         print(importlib.metadata.version("fer_jax"))
         return
     name = words[0]

@@ -7,14 +7,14 @@ import dataclasses
 import datetime
 import pathlib
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from tqdm import tqdm
 
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
@@ -22,6 +22,9 @@ from fer_jax.serve import overlay
 from fer_jax.serve.analysis import Analyser, FrameResult, Pipeline
 from fer_jax.serve.frames import Frame, Source
 from fer_jax.serve.window import KEYS
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 POLL_SECONDS = 0.05  # a key or a signal waits no longer for an answer
 RATE_WINDOW_SECONDS = 2.0  # frames a second are counted over
@@ -145,11 +148,12 @@ class Player:
             stop = stack.enter_context(_stopping_signals())
             pipeline = Pipeline(self._source, self._analyser, self._source.live)
             stack.callback(pipeline.close)
-            progress = stack.enter_context(self._progress())
+            progress = self._progress(stack)
             try:
                 for scene in self._scenes(pipeline, stop):
                     self._put(scene)
-                    progress.update()
+                    if progress is not None:
+                        progress.update()
                     summary.frames += 1
                     self._tracks.update(reading.track for reading in scene.readings)
                     summary.seconds = time.perf_counter() - self._first_shown
@@ -163,10 +167,13 @@ class Player:
         summary.stopped_by = stop[0] if stop else 0
         return summary
 
-    def _progress(self) -> tqdm:
-        """A bar, where standard error is a terminal and no window shows how far it is."""
-        hidden = True if self._window else None
-        return tqdm(total=self._source.length or None, unit=" frames", leave=False, disable=hidden)
+    def _progress(self, stack: ExitStack) -> tqdm | None:
+        """A bar, where standard error is a terminal and no window shows how far it is; None elsewhere."""
+        if self._window or not sys.stderr.isatty():
+            return None
+        from tqdm import tqdm
+
+        return stack.enter_context(tqdm(total=self._source.length or None, unit=" frames", leave=False))
 
     def _scenes(self, pipeline: Pipeline, stop: list[int]) -> Iterator[FrameResult]:
         """Scenes as they come and are wanted; keys are answered in between."""

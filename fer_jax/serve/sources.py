@@ -9,7 +9,6 @@ import pathlib
 import re
 import stat
 import time
-import urllib.request
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -185,6 +184,8 @@ def _is_endless(container: Any, spec: str) -> bool:
 
 def _local(spec: str) -> pathlib.Path:
     if spec.lower().startswith("file://"):
+        import urllib.request  # with ssl and http.client, which other names need not wait for
+
         return pathlib.Path(urllib.request.url2pathname(spec[len("file://") :]))
     return pathlib.Path(spec).expanduser()
 

@@ -1,8 +1,10 @@
 """Playing a source: outputs, limits, signals and keys."""
 
+import io
 import json
 import resource
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -116,6 +118,25 @@ def test_an_output_that_fails_is_one_error_and_the_others_are_whole(analyser, tm
     assert (tmp_path / "out.mp4").read_bytes() == b"before"
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 10
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "out.mp4"]
+
+
+@pytest.mark.parametrize(("terminal", "window"), [(True, False), (True, True), (False, False)])
+def test_a_bar_is_for_a_terminal_without_a_window(analyser, monkeypatch, terminal, window):
+    errors = io.StringIO()
+    errors.isatty = lambda: terminal
+    monkeypatch.setattr("sys.stderr", errors)
+    Player(Source(7), analyser, window=Window() if window else None).play()
+    assert ("frames/s" in errors.getvalue()) == (terminal and not window)
+
+
+def test_what_the_first_frame_does_not_need_is_not_imported():
+    code = (
+        "import sys, fer_jax.commands.dispatch, fer_jax.bundle.runtime;"
+        "from fer_jax.serve import analysis, outputs, player, sources;"
+        "print({'tqdm', 'urllib.request', 'importlib.metadata', 'scipy.optimize'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_so_many_frames_and_no_more(analyser):
