@@ -14,9 +14,12 @@ import socket
 import tempfile
 import zipfile
 from collections.abc import Collection, Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fer_jax.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MAX_NAME_BYTES = 255  # of one part of a path, in every file system in use
 
@@ -194,6 +197,25 @@ def read_json(path: str | os.PathLike, expected: str, advice: str) -> dict[str, 
     if not isinstance(value, dict):
         raise UserError(f"{path}: JSON of a {type(value).__name__}, expected {expected}: {advice}")
     return value
+
+
+def read_npz(path: str | os.PathLike, expected: str, advice: str) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file, none of which may be a pickle.
+
+    Raises:
+      UserError: another kind of file, or one that is cut off or damaged; `expected` and `advice` complete the message.
+        An `OSError` keeps its path.
+    """
+    import numpy as np  # a tenth of a second, and every command imports this module
+
+    refuse_other_kind(path, expected, but=("NumPy arrays", "a zip archive", "an empty file"))
+    try:
+        with np.load(path) as arrays:
+            return dict(arrays)
+    except OSError:
+        raise
+    except Exception as error:  # damage gives anything from BadZipFile to NotImplementedError
+        raise UserError(f"{path}: {expected} that is damaged ({' '.join(str(error).split())}): {advice}") from None
 
 
 class Kind(NamedTuple):

@@ -1,6 +1,10 @@
 """A bundle and clips to serve, made without JAX: the label of a face is how bright its pixels are."""
 
 import pathlib
+import resource
+import signal
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -134,6 +138,26 @@ def write_motion_jpeg(path: pathlib.Path, frames) -> pathlib.Path:
         for frame in frames:
             file.write(cv2.imencode(".jpg", frame)[1].tobytes())
     return path
+
+
+def run_on_full_disk(script: str, target: pathlib.Path, room: int) -> subprocess.CompletedProcess:
+    """Run Python code with one argument where no file may have more than `room` bytes, which is like a full disk.
+
+    In a process of its own, for such a limit cannot be lifted.
+    """
+
+    def limited():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+
+    return subprocess.run(
+        [sys.executable, "-c", script, target],
+        preexec_fn=limited,
+        cwd=pathlib.Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
 
 
 def frames_of(path: pathlib.Path) -> list[np.ndarray]:

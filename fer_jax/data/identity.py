@@ -135,13 +135,10 @@ def load(workdir: str | os.PathLike) -> Identity | None:
     try:
         if record["format"] != FORMAT:
             raise UserError(f"{workdir / RECORD} has format {record['format']!r}, expected {FORMAT}: {advice}")
-        with np.load(workdir / SPLITS) as arrays:
-            read = arrays["names"][arrays["read"]]
-            trained = arrays["trained"]
-        return Identity(tuple(record["label_names"]), record["splits"], record["seed"], read, trained)
-    except UserError:
-        raise
-    except Exception as error:  # a damaged npz gives anything from BadZipFile to NotImplementedError
+        arrays = files.read_npz(workdir / SPLITS, "the splits of a run's data", advice)
+        read = arrays["names"][arrays["read"]]
+        return Identity(tuple(record["label_names"]), record["splits"], record["seed"], read, arrays["trained"])
+    except (FileNotFoundError, LookupError, TypeError) as error:
         raise UserError(f"{workdir}: {RECORD} or {SPLITS} is damaged ({error}): {advice}") from None
 
 

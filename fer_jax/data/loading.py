@@ -25,10 +25,19 @@ def load(config: ConfigDict) -> Examples:
     The same examples in the same order for the same config and files. Logs what was read and the order of the labels.
     Raises UserError for whatever is wrong with the data or with the keys of `config.data`.
     """
+    return cleaned(config, splits.assign(read(config), config.data, config.seed), config.seed)
+
+
+def read(config: ConfigDict) -> Examples:
+    """Every example that the source reads, neither split nor cleaned; logs what they are."""
     examples = cache.read(config.data, config.input)
     logging.info("%s", examples.description)
-    examples = splits.assign(examples, config.data, config.seed)
-    examples = clean.apply(examples, config.data, config.seed)
+    return examples
+
+
+def cleaned(config: ConfigDict, examples: Examples, seed: int) -> Examples:
+    """What training keeps of examples that have splits; logs the order of the labels, and what the splits lack."""
+    examples = clean.apply(examples, config.data, seed)
     logging.info("labels in order: %s", ", ".join(f"{i} {name}" for i, name in enumerate(examples.label_names)))
     for warning in splits.warnings(examples, config.data):
         logging.warning("%s", warning)

@@ -11,7 +11,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from fer_jax import config as configs
-from fer_jax import environment
+from fer_jax import environment, files
 from fer_jax.data import cache, splits
 from fer_jax.distributed import cluster
 from fer_jax.evaluation import metrics
@@ -64,8 +64,7 @@ def cross_validate(config: ConfigDict, workdir: str | os.PathLike) -> FoldsResul
 
 def _predictions(folder: pathlib.Path, split: str) -> dict[str, np.ndarray]:
     """{"logits", "labels"} that a run left."""
-    with np.load(folder / "predictions" / f"{split}.npz") as predictions:
-        return dict(predictions)
+    return files.read_npz(folder / "predictions" / f"{split}.npz", "a fold's predictions", f"delete {folder}")
 
 
 def _conclude(

@@ -67,9 +67,9 @@ def read_kept(workdir: pathlib.Path, key: str = "") -> np.ndarray | None:
     A file that cannot be read counts as none: it is written again.
     """
     try:
-        with np.load(pathlib.Path(workdir) / KEPT) as kept:
-            return kept["probabilities"] if key in ("", str(kept["key"])) else None
-    except Exception:  # a damaged npz gives anything from BadZipFile to NotImplementedError
+        kept = files.read_npz(pathlib.Path(workdir) / KEPT, "teachers' probabilities", "delete it")
+        return kept["probabilities"] if key in ("", str(kept["key"])) else None
+    except (OSError, KeyError, UserError):
         return None
 
 

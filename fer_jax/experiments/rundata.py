@@ -13,7 +13,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from fer_jax import config as configs
-from fer_jax.data import cache, clean, identity, loading, splits
+from fer_jax.data import identity, loading, splits
 from fer_jax.data.examples import UNSPLIT, Examples
 from fer_jax.data.identity import Identity
 from fer_jax.distributed import cluster
@@ -50,18 +50,13 @@ class RunData:
 
 def assigned(config: ConfigDict) -> Examples:
     """What the source reads, with splits drawn as the config says, not yet cleaned."""
-    examples = cache.read(config.data, config.input)
-    logging.info("%s", examples.description)
-    return splits.assign(examples, config.data, config.seed)
+    return splits.assign(loading.read(config), config.data, config.seed)
 
 
 def of_assigned(config: ConfigDict, examples: Examples, seed: int) -> RunData:
     """The data of a run from examples that have splits; cleaning is drawn by `seed`."""
     read = examples.split
-    examples = clean.apply(examples, config.data, seed)
-    logging.info("labels in order: %s", ", ".join(f"{i} {name}" for i, name in enumerate(examples.label_names)))
-    for warning in splits.warnings(examples, config.data):
-        logging.warning("%s", warning)
+    examples = loading.cleaned(config, examples, seed)
     found = identity.of(examples, read, config.data.train_split, seed)
     return RunData(dataclasses.replace(examples, fingerprint=found.fingerprint), found)
 
@@ -89,8 +84,7 @@ def of_run(config: ConfigDict, workdir: str | os.PathLike, kept: Identity | None
     if kept is None:
         logging.warning(_NO_RECORD, workdir)
         return of_config(config)
-    examples = cache.read(config.data, config.input)
-    logging.info("%s", examples.description)
+    examples = loading.read(config)
     if len(examples) != len(kept.read):
         classes = set(kept.label_names) <= set(examples.label_names)  # some may have been merged
         names = kept.label_names if classes else examples.label_names

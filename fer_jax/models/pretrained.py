@@ -194,14 +194,13 @@ def _read_state_dict(path: pathlib.Path) -> dict[str, np.ndarray]:
         ".npz": ("NumPy arrays (.npz)", ("NumPy", "zip")),
     }.get(path.suffix, ("a state dict of PyTorch", ("PyTorch", "zip", "binary")))
     files.refuse_other_kind(path, expected, kinds)
+    if path.suffix == ".npz":
+        return files.read_npz(path, expected, "copy it again")
     try:
         if path.suffix == ".safetensors":
             import safetensors.numpy
 
             return safetensors.numpy.load_file(path)
-        if path.suffix == ".npz":
-            with np.load(path) as arrays:
-                return dict(arrays)
     except Exception as error:  # each library has its own for a damaged file, and some of them share no base
         raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())}): copy it again") from error
     try:

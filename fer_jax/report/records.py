@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from scipy.special import softmax
 
 from fer_jax import config as configs
+from fer_jax import files
 from fer_jax import result as results
 from fer_jax.errors import UserError
 from fer_jax.result import FoldsResult, Result, RunResult, SeedsResult
@@ -62,8 +63,8 @@ class Records:
         path = self.workdir / "predictions" / f"{split}.npz"
         if not path.exists():
             return None
-        with np.load(path) as arrays:
-            return Predictions(softmax(arrays["logits"].astype(np.float64), axis=1), arrays["labels"])
+        arrays = files.read_npz(path, "a run's predictions", "delete it, and the report goes without")
+        return Predictions(softmax(arrays["logits"].astype(np.float64), axis=1), arrays["labels"])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -40,6 +40,18 @@ def variables_of():
 
 
 @pytest.fixture(scope="session")
+def examples():
+    """Forty images of noise, 16x16 and grey, of seven classes, all to train on."""
+    rng = np.random.default_rng(0)
+    return Examples(
+        images=rng.integers(0, 256, (40, 16, 16, 1), dtype=np.uint8),
+        labels=rng.integers(0, 7, 40, dtype=np.int32),
+        split=np.full(40, "Training"),
+        label_names=tuple("abcdefg"),
+    )
+
+
+@pytest.fixture(scope="session")
 def tiny():
     """config, plain model, variables and faces of a small mini-Xception, and Flax' logits; nobody changes them."""
     config = default.get_config()

@@ -8,6 +8,7 @@ import pathlib
 import tempfile
 import zipfile
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -20,9 +21,9 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     target = tmp_path / "a.json"
     files.write_json(target, {"old": 1})
     with pytest.raises(RuntimeError), files.atomic_path(target) as tmp:
-        tmp.write_text("half")
+        tmp.write_text("half", encoding="utf-8")
         raise RuntimeError
-    assert json.loads(target.read_text()) == {"old": 1}
+    assert json.loads(target.read_text(encoding="utf-8")) == {"old": 1}
     assert list(tmp_path.iterdir()) == [target]
 
 
@@ -31,7 +32,7 @@ def test_a_folder_replaces_a_folder(tmp_path):
     for content in ("one", "two"):
         with files.atomic_path(target) as tmp:
             tmp.mkdir()
-            (tmp / content).write_text(content)
+            (tmp / content).write_text(content, encoding="utf-8")
     assert [p.name for p in target.iterdir()] == ["two"]
     assert list(tmp_path.iterdir()) == [target]
 
@@ -154,7 +155,7 @@ def test_any_bytes_are_a_kind_or_none(tmp_path_factory, content):
 
 
 def test_plain_text_is_not_refused(tmp_path):
-    (tmp_path / "a.csv").write_text("emotion,pixels,Usage\n")
+    (tmp_path / "a.csv").write_text("emotion,pixels,Usage\n", encoding="utf-8")
     files.refuse_other_kind(tmp_path / "a.csv", "a table")
 
 
@@ -170,3 +171,23 @@ def test_damaged_json_is_one_line(tmp_path, content):
 def test_json_with_a_byte_order_mark_is_read(tmp_path):
     (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf{"\xc3\xa9": 1}')
     assert files.read_json(tmp_path / "a.json", "a result", "run it again") == {"é": 1}
+
+
+def test_damaged_npz_is_one_line(tmp_path):
+    path = tmp_path / "splits.npz"
+    np.savez_compressed(path, read=np.arange(1000) % 7, trained=np.arange(50))
+    whole = path.read_bytes()
+    assert files.read_npz(path, "splits", "draw them again")["trained"].tolist() == list(range(50))
+    flipped = bytes(byte ^ 255 if 60 < i < 120 else byte for i, byte in enumerate(whole))
+    for content in (b"", whole[:10], whole[: len(whole) // 2], whole[:-1], flipped):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"splits\.npz: splits that is damaged \(.*\): draw them again"):
+            files.read_npz(path, "splits", "draw them again")
+    path.write_bytes(b"\x1f\x8b" + whole)
+    with pytest.raises(UserError, match="a gzip archive, expected splits: unpack it"):
+        files.read_npz(path, "splits", "draw them again")
+    np.savez(path, np.array([{}], dtype=object))
+    with pytest.raises(UserError, match="damaged"):
+        files.read_npz(path, "splits", "draw them again")
+    with pytest.raises(FileNotFoundError):
+        files.read_npz(tmp_path / "none.npz", "splits", "draw them again")

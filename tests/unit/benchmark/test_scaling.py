@@ -4,25 +4,12 @@ import json
 import textwrap
 
 import jax
-import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
 from configs import default
 from fer_jax.benchmark import scaling
-from fer_jax.data.examples import Examples
 from fer_jax.training.setup import create
-
-
-@pytest.fixture(scope="module")
-def examples():
-    rng = np.random.default_rng(0)
-    return Examples(
-        images=rng.integers(0, 256, (40, 16, 16, 1), dtype=np.uint8),
-        labels=rng.integers(0, 7, 40, dtype=np.int32),
-        split=np.full(40, "Training"),
-        label_names=tuple("abcdefg"),
-    )
 
 
 def config_of(**changes):

@@ -5,10 +5,6 @@ import errno
 import io
 import json
 import os
-import pathlib
-import resource
-import signal
-import subprocess
 import sys
 
 import cv2
@@ -20,6 +16,7 @@ from fer_jax.serve.analysis import FrameResult, TrackedFace
 from fer_jax.serve.frames import Frame
 from fer_jax.serve.outputs import Events, FaceFolder
 from fer_jax.serve.recording import Recording
+from tests import serving
 
 LABELS = ("happy", "sad")
 
@@ -59,11 +56,11 @@ def test_places_that_cannot_be_written(make, tmp_path):
 def test_events_as_json_lines(tmp_path):
     events = Events(str(tmp_path / "new" / "out.jsonl"), LABELS)
     events.write(_scene(0))
-    first = (tmp_path / "new" / "out.jsonl.part").read_text()
+    first = (tmp_path / "new" / "out.jsonl.part").read_text(encoding="utf-8")
     assert first.endswith("\n"), "a reader must not wait for the end"
     events.write(_scene(1, faces=0))
     events.close()
-    lines = [json.loads(line) for line in (tmp_path / "new" / "out.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / "new" / "out.jsonl").read_text(encoding="utf-8").splitlines()]
     assert lines[0] == {
         "frame": 0,
         "time": 0.0,
@@ -96,7 +93,7 @@ def test_events_as_csv(tmp_path):
     events.write(_scene(1, faces=0))
     events.write(_scene(2, faces=1))
     events.close()
-    with (tmp_path / "out.csv").open(newline="") as file:
+    with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [(row["frame"], row["track"]) for row in rows] == [("0", "1"), ("0", "2"), ("2", "1")]
     assert rows[0] == {
@@ -117,56 +114,46 @@ def test_events_as_csv(tmp_path):
 
 
 def test_events_get_their_name_when_they_are_whole_and_keep_what_was_there(tmp_path):
-    (tmp_path / "out.jsonl").write_text("before")
+    (tmp_path / "out.jsonl").write_text("before", encoding="utf-8")
     events = Events(str(tmp_path / "out.jsonl"), LABELS)
     events.write(_scene(0))
-    assert (tmp_path / "out.jsonl").read_text() == "before"
+    assert (tmp_path / "out.jsonl").read_text(encoding="utf-8") == "before"
     events.close()
-    assert json.loads((tmp_path / "out.jsonl").read_text())["frame"] == 0
+    assert json.loads((tmp_path / "out.jsonl").read_text(encoding="utf-8"))["frame"] == 0
     Events(str(tmp_path / "out.jsonl"), LABELS).close()
-    assert json.loads((tmp_path / "out.jsonl").read_text())["frame"] == 0, "without a frame nothing is replaced"
+    assert json.loads((tmp_path / "out.jsonl").read_text(encoding="utf-8"))["frame"] == 0, (
+        "without a frame nothing is replaced"
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
 
 
 def test_what_a_killed_run_left_is_cleared_away(tmp_path):
-    (tmp_path / "out.jsonl.part").write_text('{"frame": 0')
+    (tmp_path / "out.jsonl.part").write_text('{"frame": 0', encoding="utf-8")
     events = Events(str(tmp_path / "out.jsonl"), LABELS)
     events.write(_scene(0, faces=0))
     events.close()
     assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
-    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 1
+    assert len((tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()) == 1
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
 def test_a_full_disk_keeps_the_lines_that_are_whole_and_what_was_there(tmp_path, suffix):
-    """A limit on the size of files in place of a disk that is full; in a process of its own, which has no way back."""
     target = tmp_path / f"out{suffix}"
     target.write_bytes(b"before")
-
-    def limited():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))
-
     script = (
         "import sys\nfrom fer_jax.errors import UserError\nfrom fer_jax.serve.outputs import Events\n"
         "from tests.unit.serve.test_outputs import LABELS, _scene\nevents = Events(sys.argv[1], LABELS)\n"
         "try:\n    for i in range(1000):\n        events.write(_scene(i))\nexcept UserError as error:\n"
         "    events.close()\n    print(error)\n    sys.exit(2)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, target],
-        preexec_fn=limited,
-        cwd=pathlib.Path(__file__).parents[3],
-        capture_output=True,
-        text=True,
-    )
+    done = serving.run_on_full_disk(script, target, 5_000)
     assert done.returncode == 2, done.stderr
     (line,) = done.stdout.splitlines()
     assert line.startswith(f"--events={target} cannot be written ({os.strerror(errno.EFBIG)})")
     assert target.read_bytes() == b"before"
     part = tmp_path / f"out{suffix}.part"
-    assert part.read_text().endswith("\n")
-    assert len(part.read_text().splitlines()) > 5
+    assert part.read_text(encoding="utf-8").endswith("\n")
+    assert len(part.read_text(encoding="utf-8").splitlines()) > 5
     assert str(part) in line
 
 

@@ -2,9 +2,6 @@
 
 import errno
 import os
-import pathlib
-import resource
-import signal
 import subprocess
 import sys
 
@@ -160,32 +157,18 @@ def test_recordings_that_cannot_be(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm", ".avi", ".png"])
 def test_a_full_disk_is_one_error_and_keeps_what_was_there(tmp_path, suffix):
-    """A limit on the size of files in place of a disk that is full; in a process of its own, which has no way back."""
     target = tmp_path / f"out{suffix}"
     target.write_bytes(b"before")
-
-    def limited():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import sys\nimport numpy as np\nfrom fer_jax.errors import UserError\n"
-            "from fer_jax.serve.frames import Frame\nfrom fer_jax.serve.recording import Recording\n"
-            "made = Recording(sys.argv[1], 25.0, False)\nrng = np.random.default_rng(0)\ntry:\n"
-            "    for i in range(60):\n"
-            "        image = rng.integers(0, 256, (240, 320, 3), np.uint8)\n"
-            "        made.write(image, Frame(image, i, i / 25, 0.0, 'x', not i))\n"
-            "    made.close()\nexcept UserError as error:\n    print(error)\n    made.close()\n    sys.exit(2)\n",
-            target,
-        ],
-        preexec_fn=limited,
-        cwd=pathlib.Path(__file__).parents[3],
-        capture_output=True,
-        text=True,
+    script = (
+        "import sys\nimport numpy as np\nfrom fer_jax.errors import UserError\n"
+        "from fer_jax.serve.frames import Frame\nfrom fer_jax.serve.recording import Recording\n"
+        "made = Recording(sys.argv[1], 25.0, False)\nrng = np.random.default_rng(0)\ntry:\n"
+        "    for i in range(60):\n"
+        "        image = rng.integers(0, 256, (240, 320, 3), np.uint8)\n"
+        "        made.write(image, Frame(image, i, i / 25, 0.0, 'x', not i))\n"
+        "    made.close()\nexcept UserError as error:\n    print(error)\n    made.close()\n    sys.exit(2)\n"
     )
+    done = serving.run_on_full_disk(script, target, 20_000)
     assert done.returncode == 2, done.stderr
     (line,) = done.stdout.splitlines()
     assert "cannot be written" in line

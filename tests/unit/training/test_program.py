@@ -1,25 +1,12 @@
 """The program compiles from shapes alone what it then runs, for one model and for several."""
 
 import jax
-import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
 from configs import default
-from fer_jax.data.examples import Examples
 from fer_jax.training import setup
 from fer_jax.training.program import TrainProgram
-
-
-@pytest.fixture(scope="module")
-def examples():
-    rng = np.random.default_rng(0)
-    return Examples(
-        images=rng.integers(0, 256, (40, 16, 16, 1), dtype=np.uint8),
-        labels=rng.integers(0, 7, 40, dtype=np.int32),
-        split=np.full(40, "Training"),
-        label_names=tuple("abcdefg"),
-    )
 
 
 def program_of(examples, seeds, api="pmap", pipeline="device"):

@@ -11,7 +11,6 @@ from ml_collections import ConfigDict
 
 from configs import default
 from fer_jax.data import sampler
-from fer_jax.data.examples import Examples
 from fer_jax.models import registry
 from fer_jax.training import setup
 from fer_jax.training.program import TrainProgram
@@ -23,17 +22,6 @@ BATCH, STEPS, SIZE = 16, 2, 16
 def float64():
     with jax.enable_x64(True):
         yield
-
-
-@pytest.fixture(scope="module")
-def examples():
-    rng = np.random.default_rng(0)
-    return Examples(
-        images=rng.integers(0, 256, (40, SIZE, SIZE, 1), dtype=np.uint8),
-        labels=rng.integers(0, 7, 40, dtype=np.int32),
-        split=np.full(40, "Training"),
-        label_names=tuple("abcdefg"),
-    )
 
 
 def config_of(**changes):
