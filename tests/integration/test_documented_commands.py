@@ -84,7 +84,9 @@ def folder(tmp_path_factory):
     for name in ("tools", "launch", "fer_jax", "docs", "peers"):
         (folder / name).symlink_to(REPOSITORY / name)
     shutil.copytree(REPOSITORY / "configs", folder / "configs")
-    (folder / "configs" / "ablations" / "optimisers.json").write_text('{"sgd": {"optim.name": "sgd"}}')
+    (folder / "configs" / "ablations" / "optimisers.json").write_text(
+        '{"sgd": {"optim.name": "sgd"}}', encoding="utf-8"
+    )
     shutil.copy(REPOSITORY / "configs" / "quickstart.py", folder / "mine.py")
     datasets.write_fer2013(folder, votes=True)
     datasets.write_jaffe(folder / "jaffe", people=10)
@@ -136,6 +138,7 @@ def small(words):
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_every_documented_command_runs_after_the_one_before_it(folder, user_environment):
+    failed = []
     for page, line in documented():
         if why_not_run(line):
             continue
@@ -153,11 +156,12 @@ def test_every_documented_command_runs_after_the_one_before_it(folder, user_envi
             text=True,
             timeout=560,
             check=False,
+            encoding="utf-8",
         )
         print(f"{time.monotonic() - started:6.1f} s  {page}: {line}", flush=True)
-        assert done.returncode == 0, (
-            f"{page}: {line}\n{shlex.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-        )
+        if done.returncode:
+            failed.append(f"{page}: {line}\n{shlex.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+    assert not failed, "\n\n".join(failed)
 
 
 def prepare(folder, line):
