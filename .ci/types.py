@@ -16,7 +16,7 @@ MAX_ERRORS_ELSEWHERE = 164  # may only fall
 def main() -> int:
     """Run pyright over what pyproject.toml names; returns the exit code."""
     command = [sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", sys.executable]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, encoding="utf-8")
     if not done.stdout.startswith("{"):
         print(done.stdout, done.stderr, file=sys.stderr)
         return 2

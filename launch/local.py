@@ -60,7 +60,7 @@ def _start(number: int, coordinator: str, options: argparse.Namespace, ended: qu
         env=os.environ | device,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
         errors="replace",
         start_new_session=True,  # a Ctrl-C of the terminal reaches it through this process only
     )

@@ -41,7 +41,7 @@ def fer2013_csv(tmp_path_factory) -> pathlib.Path:
 def _made_csv(script: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
     """The csv that a script writes into `folder`, which xdist's workers share: the first one makes it."""
     folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("w") as lock:
+    with (folder / "lock").open("w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "done").exists():
             subprocess.run([sys.executable, script, folder], check=True, stdout=subprocess.DEVNULL)

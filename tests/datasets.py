@@ -42,7 +42,7 @@ def write_fer2013(
     images = faces([labels.FER2013[number] for number in numbers], 48)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / ("icml_face_data.csv" if kaggle else "fer2013.csv")
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("emotion", " Usage", " pixels") if kaggle else ("emotion", "pixels", "Usage"))
         for number, split, image in zip(numbers, splits, images, strict=True):
@@ -50,7 +50,7 @@ def write_fer2013(
             writer.writerow((number, split, pixels) if kaggle else (number, pixels, split))
     if votes:
         words = [labels.canonical(name) for name in labels.FERPLUS]
-        with (folder / "fer2013new.csv").open("w", newline="") as file:
+        with (folder / "fer2013new.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(("Usage", "Image name", *labels.FERPLUS, "unknown", "NF"))
             for i, (number, split) in enumerate(zip(numbers, splits, strict=True)):
@@ -85,7 +85,7 @@ def write_jaffe(folder: pathlib.Path, people: int = 5, pictures: int = 1, size: 
             for picture, image in enumerate(faces([name] * pictures, size, seed=number), 1):
                 number += 1
                 cv2.imwrite(str(folder / f"{person}.{code}{picture}.{number}.tiff"), image)
-    (folder / "README").write_text("about the set")
+    (folder / "README").write_text("about the set", encoding="utf-8")
     (folder / ".DS_Store").write_bytes(b"\0")
     return folder
 
@@ -111,7 +111,7 @@ def write_ckplus(
                 emotion = folder / "Emotion" / person / sequence
                 emotion.mkdir(parents=True)
                 if name:
-                    (emotion / f"{names[-1]}_emotion.txt").write_text(f"   {number:.7e}\n")
+                    (emotion / f"{names[-1]}_emotion.txt").write_text(f"   {number:.7e}\n", encoding="utf-8")
             target.mkdir(parents=True, exist_ok=True)
             (target / ".DS_Store").write_bytes(b"\0")
             for stem, image in zip(names[kept], images[kept], strict=True):

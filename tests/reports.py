@@ -49,7 +49,7 @@ def made_run(workdir, examples, *, epochs=3, finished=True, predictions=True, sk
             "seconds_train": 10.25 * epoch,
             "seconds_eval": 1.0 * epoch,
         }
-        with (workdir / metric_log.JSONL).open("a") as file:
+        with (workdir / metric_log.JSONL).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
     if not finished:
         return None
@@ -84,7 +84,7 @@ class Page(html.parser.HTMLParser):
     def __init__(self, path):
         super().__init__()
         self.images, self.addresses, self.words, self.open_tags, self.headings = [], [], [], [], []
-        self.feed(path.read_text())
+        self.feed(path.read_text(encoding="utf-8"))
         self.text = " ".join(" ".join(self.words).split())
         assert not self.open_tags
 

@@ -292,7 +292,7 @@ def _page() -> None:
     folder, out = _flag("records") or f"docs/records/{kind}", _flag("out") or f"docs/{kind}.md"
     text = page.of_records(pathlib.Path(folder), kind)
     with files.atomic_path(out) as tmp:
-        tmp.write_text(text)
+        tmp.write_text(text, encoding="utf-8")
     print(f"written to {out}")
 
 

@@ -13,7 +13,7 @@ _OUT = flags.DEFINE_string("out", "docs/config.md", "The page.")
 def main(argv: list[str]) -> None:
     """Write the page."""
     with files.atomic_path(_OUT.value) as tmp:
-        tmp.write_text(page.text())
+        tmp.write_text(page.text(), encoding="utf-8")
     print(f"written to {_OUT.value}")
 
 

@@ -18,7 +18,7 @@ def main(argv: list[str]) -> None:
 
     text = results.page(pathlib.Path(_RECORDS.value))
     with files.atomic_path(_OUT.value) as tmp:
-        tmp.write_text(text)
+        tmp.write_text(text, encoding="utf-8")
     print(f"written to {_OUT.value}")
     files.write_json(_SCORES.value, results.scores(pathlib.Path(_RECORDS.value)))
     print(f"written to {_SCORES.value}")

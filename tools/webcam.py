@@ -199,7 +199,7 @@ def _occupy_standard_streams() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "r+"))  # noqa: SIM115 PTH123 open until the end
+            setattr(sys, name, open(os.devnull, "r+", encoding="utf-8"))  # noqa: SIM115 PTH123 open until the end
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def main(argv: list[str]) -> None:
 @contextlib.contextmanager
 def _server() -> Iterator[str]:
     command = [sys.executable, "-m", "tools.web", f"--bundle={_BUNDLE.value}", "--port=0"]
-    with subprocess.Popen(command, text=True, stdout=subprocess.PIPE) as tool:
+    with subprocess.Popen(command, text=True, stdout=subprocess.PIPE, encoding="utf-8") as tool:
         yield tool.stdout.readline().partition(" ")[0]
         tool.terminate()
 

@@ -72,7 +72,7 @@ def estimate(
     text = compiled.as_text()
     if hlo:
         with files.atomic_path(hlo) as temporary:
-            temporary.write_text(text)
+            temporary.write_text(text, encoding="utf-8")
     return {
         "config": config.name,
         "optimizer": config.optim.name,

@@ -52,7 +52,7 @@ def measure(golden: pathlib.Path | None = None, small: bool = False) -> Iterator
       "api", "implementation", "losses" of the steps, "difference" (the largest from the plain layers under pmap),
       "golden_difference" (from the pinned losses, None without them) and "agrees".
     """
-    pinned = json.loads(golden.read_text())["losses"] if golden and not small else None
+    pinned = json.loads(golden.read_text(encoding="utf-8"))["losses"] if golden and not small else None
     own = platforms.implementation("auto")
     reference: list[float] | None = None
     for api, implementation in (("pmap", "plain"), ("shard_map", "plain"), ("pmap", own), ("shard_map", own)):

@@ -116,6 +116,7 @@ def _run(part: Part, left: float, keep: pathlib.Path | None, clock: Callable[[],
             text=True,
             timeout=min(part.seconds, left),
             check=False,
+            encoding="utf-8",
         )
     except subprocess.TimeoutExpired:
         return record | {"seconds": round(clock() - begin, 1), "outcome": "out of time"}

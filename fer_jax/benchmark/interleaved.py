@@ -47,7 +47,7 @@ def compare(ours: Sequence[str], peer: str, rounds: int) -> dict[str, Any]:
 def _report_of(command: Sequence[str]) -> dict[str, Any]:
     shown = shlex.join(command)
     try:
-        done = subprocess.run(command, text=True, capture_output=True, check=False)
+        done = subprocess.run(command, text=True, capture_output=True, check=False, encoding="utf-8")
     except OSError as error:
         raise UserError(f"{shown} could not be started: {error.strerror}") from error
     if done.returncode:

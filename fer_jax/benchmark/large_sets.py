@@ -69,7 +69,7 @@ def _make_files(root: pathlib.Path, size: int) -> None:
 
 def _make_table(root: pathlib.Path, count: int) -> pathlib.Path:
     path, names = root / f"{count}.csv", labels.FER2013
-    with path.open("w") as file:
+    with path.open("w", encoding="utf-8") as file:
         file.write("file,label,split\n")
         for number in range(count):
             # as many held out of either set, since these are evaluated with the same program
@@ -93,7 +93,7 @@ def _config(table: pathlib.Path, size: int) -> Any:
 def _child(what: str, table: pathlib.Path, size: int) -> dict[str, Any]:
     code = "from fer_jax.benchmark import large_sets; large_sets.run_child()"
     command = [sys.executable, "-c", code, what, str(table), str(size), str(time.time())]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, encoding="utf-8")
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -129,7 +129,7 @@ class Watch:
 
 def anonymous_bytes() -> int:
     """Resident memory of this process that is no page of a file."""
-    lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+    lines = pathlib.Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
 
 

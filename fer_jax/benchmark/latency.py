@@ -88,7 +88,7 @@ class _Run:
         self._workdir, self._log = pathlib.Path(folder, "run"), pathlib.Path(folder, "log")
         environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": cache}
         self.start = time.perf_counter()
-        with self._log.open("w") as log:
+        with self._log.open("w", encoding="utf-8") as log:
             self.process = subprocess.Popen(
                 [*MAIN, *flags, f"--workdir={self._workdir}"], env=environment, stdout=log, stderr=log
             )
@@ -109,10 +109,10 @@ class _Run:
         return next((row for row in self.rows() if row[f"{split}_accuracy"] >= accuracy), None)
 
     def says(self, text: str) -> bool:
-        return text in self._log.read_text()
+        return text in self._log.read_text(encoding="utf-8")
 
     def last_line(self) -> str:
-        return (self._log.read_text().splitlines() or ["it said nothing"])[-1]
+        return (self._log.read_text(encoding="utf-8").splitlines() or ["it said nothing"])[-1]
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ def of_records(folder: pathlib.Path, kind: str = "performance") -> str:
     """
     newest: dict[tuple[str, ...], dict[str, Any]] = {}
     for path in sorted(folder.glob("*.jsonl")):
-        for number, line in enumerate(path.read_text().splitlines(), 1):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             try:
                 record = json.loads(line)
                 key = (record["command"], record["versions"]["device"], record["processor"], _which(record))
@@ -38,7 +38,7 @@ def of_records(folder: pathlib.Path, kind: str = "performance") -> str:
     for record in kept:
         by_kind.setdefault(record["benchmark"], []).append(record)
     path = folder / "pending.json"
-    pending = json.loads(path.read_text()) if path.exists() else []
+    pending = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("fer_jax.benchmark", "."),
         autoescape=False,

@@ -29,14 +29,14 @@ def stamp() -> dict[str, Any]:
 def keep(path: pathlib.Path, line: str) -> None:
     """Add one line of JSON to a file of records."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
+    with path.open("a", encoding="utf-8") as file:
         file.write(line + "\n")
 
 
 def processor() -> str:
     """The processor's own name, where the system tells it."""
     described = pathlib.Path("/proc/cpuinfo")
-    lines = described.read_text().splitlines() if described.exists() else []
+    lines = described.read_text(encoding="utf-8").splitlines() if described.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 

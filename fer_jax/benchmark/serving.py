@@ -134,6 +134,7 @@ def startup(model: str | os.PathLike, video: str | os.PathLike, flags: Sequence[
                 text=True,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
+                encoding="utf-8",
             )
             line = tool.stdout.readline()
             spent.append(time.perf_counter() - begun)

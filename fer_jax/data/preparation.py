@@ -43,7 +43,7 @@ def turn(path: pathlib.Path) -> Iterator[pathlib.Path]:
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            lock = (folder / LOCK).open("a+")
+            lock = (folder / LOCK).open("a+", encoding="utf-8")
         except FileNotFoundError:  # the process that was preparing has just renamed it
             continue
         with lock:
@@ -119,7 +119,7 @@ def _write_images(folder: pathlib.Path, images: np.ndarray | Images) -> list[int
 
     with (
         (folder / mapped.IMAGES).open("r+b") as file,
-        (folder / JOURNAL).open("a") as journal,
+        (folder / JOURNAL).open("a", encoding="utf-8") as journal,
         _bar(shape[0], sum(bounds[block][1] - bounds[block][0] for block in done)) as bar,
         _pool(1 if isinstance(images, lazy.Streamed) else len(os.sched_getaffinity(0))) as pool,
     ):
@@ -144,7 +144,7 @@ def _resume(folder: pathlib.Path, shape: tuple[int, ...]) -> tuple[dict[int, int
     head = json.dumps(shape)
     journal = folder / JOURNAL
     try:
-        first, *lines = journal.read_text().splitlines()
+        first, *lines = journal.read_text(encoding="utf-8").splitlines()
         if first != head:
             raise ValueError("images of another shape")
         offset = mapped.offset_of_images(folder)
@@ -158,7 +158,9 @@ def _resume(folder: pathlib.Path, shape: tuple[int, ...]) -> tuple[dict[int, int
         logging.info("going on with %s: %d blocks are there", folder, len(done))
     except (OSError, ValueError):
         done, offset = {}, mapped.create_images(folder, shape)
-    journal.write_text("".join([f"{head}\n", *(f"{block} {checksum}\n" for block, checksum in done.items())]))
+    journal.write_text(
+        "".join([f"{head}\n", *(f"{block} {checksum}\n" for block, checksum in done.items())]), encoding="utf-8"
+    )
     return done, offset
 
 
@@ -208,6 +210,6 @@ def _forget_others(folder: pathlib.Path) -> None:
     for other in folder.parent.glob(".*.partial"):
         with contextlib.suppress(OSError):
             if other != folder and time.time() - (other / JOURNAL).stat().st_mtime > FORGOTTEN_AFTER:
-                with (other / LOCK).open("a+") as lock:
+                with (other / LOCK).open("a+", encoding="utf-8") as lock:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     shutil.rmtree(other)

@@ -264,7 +264,7 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
 
         def lock() -> None:
             workdir.mkdir(parents=True, exist_ok=True)
-            holder = stack.enter_context((workdir / "lock").open("a+"))
+            holder = stack.enter_context((workdir / "lock").open("a+", encoding="utf-8"))
             try:
                 fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:

@@ -138,7 +138,8 @@ def _write_words(folder: pathlib.Path, trained: Trained, formats: Sequence[compa
             result=trained.result,
             training_data=trained.training_data,
             licence=trained.licence,
-        )
+        ),
+        encoding="utf-8",
     )
     manifest.write(
         folder,

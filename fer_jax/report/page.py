@@ -273,5 +273,5 @@ def render(template: str, path: pathlib.Path, page: dict[str, Any]) -> pathlib.P
     )
     engine.filters["percent"] = lambda value, digits=1: f"{100 * value:.{digits}f}"
     with files.atomic_path(path) as tmp:
-        tmp.write_text(engine.get_template(template).render(page))
+        tmp.write_text(engine.get_template(template).render(page), encoding="utf-8")
     return path

@@ -191,7 +191,7 @@ def _run(name: str, result: RunResult, evaluations: Sequence[RunResult | Evaluat
 
 
 def _ablation(path: pathlib.Path) -> dict[str, Any]:
-    record = json.loads(path.read_text())
+    record = json.loads(path.read_text(encoding="utf-8"))
     return record | {
         "table": ablation_table(record),
         "device": _device(record["versions"]),

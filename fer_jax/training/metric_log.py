@@ -54,7 +54,7 @@ class MetricWriter:
     def _rewrite(self) -> None:
         self._columns = dict.fromkeys(key for row in self._rows for key in row)
         with files.atomic_path(self._workdir / JSONL) as tmp:
-            tmp.write_text("".join(json.dumps(row) + "\n" for row in self._rows))
+            tmp.write_text("".join(json.dumps(row) + "\n" for row in self._rows), encoding="utf-8")
         with files.atomic_path(self._workdir / CSV) as tmp, tmp.open("w", newline="", encoding="utf-8") as file:
             if self._rows:
                 writer = csv.DictWriter(file, self._columns)

@@ -37,7 +37,7 @@ class Process:
 
     def __init__(self, command, log, env):
         self.log = log
-        with log.open("w") as file:
+        with log.open("w", encoding="utf-8") as file:
             self._popen = subprocess.Popen(
                 command, cwd=REPOSITORY, env=env, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
             )
@@ -45,7 +45,7 @@ class Process:
 
     @property
     def output(self):
-        return self.log.read_text(errors="replace")
+        return self.log.read_text(errors="replace", encoding="utf-8")
 
     def until(self, condition):
         """Wait for a text in the output, or for a function to hold; fails when the process ends before."""
@@ -133,7 +133,7 @@ def free_port():
 
 def rows(workdir):
     """What a run wrote down, without the times."""
-    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    lines = (workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     return [
         {k: v for k, v in json.loads(line).items() if not k.startswith(("seconds", "train_share", "input_wait_share"))}
         for line in lines
@@ -190,6 +190,7 @@ def command(user_environment):
             env=user_environment | (env or {}),
             timeout=560,
             **kwargs,
+            encoding="utf-8",
         )
         assert not check or done.returncode == 0, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done

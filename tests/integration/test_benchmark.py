@@ -18,7 +18,7 @@ def test_training_steps_are_measured_and_kept(command, tmp_path):
     kept = tmp_path / "cpu.jsonl"
     done = command("tools.benchmark", "step", *SMALL, "--json", "--runs=2", f"--keep={kept}", "--measure-peak")
     record = json.loads(done.stdout)
-    assert json.loads(kept.read_text()) == record
+    assert json.loads(kept.read_text(encoding="utf-8")) == record
     assert record["batch"] == 16
     assert len(record["runs"]) == 2
     assert record["images_per_s"] > 0
@@ -33,12 +33,12 @@ def test_training_steps_are_measured_and_kept(command, tmp_path):
 
 def test_a_peer_is_measured_in_turns(command, tmp_path):
     peer = tmp_path / "peer.py"
-    peer.write_text("""print('{"images_per_s": 0.5, "peer": "a slow one"}')""")
+    peer.write_text("""print('{"images_per_s": 0.5, "peer": "a slow one"}')""", encoding="utf-8")
     done = command("tools.benchmark", "compare", *SMALL, "--runs=1", "--json", f"--peer={sys.executable} {peer}")
     record = json.loads(done.stdout)
     assert record["peer"] == "a slow one"
     assert record["ratio"] == record["images_per_s"] / 0.5
-    peer.write_text("raise SystemExit('no such network')")
+    peer.write_text("raise SystemExit('no such network')", encoding="utf-8")
     done = command("tools.benchmark", "compare", *SMALL, f"--peer={sys.executable} {peer}", check=False)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == f"error: {sys.executable} {peer} failed: no such network"

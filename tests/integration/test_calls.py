@@ -31,7 +31,7 @@ def test_a_run_is_exported_and_the_bundle_analyses(run, tmp_path):
     assert analyzer.labels == run.result.label_names
     assert len(analyzer(np.zeros((16, 16), np.uint8))) == 1
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine/notes.txt").write_text("not a bundle")
+    (tmp_path / "mine/notes.txt").write_text("not a bundle", encoding="utf-8")
     with pytest.raises(UserError, match="mine"):
         run.export(tmp_path / "mine")
 
@@ -75,5 +75,5 @@ def test_a_folder_without_a_run(tmp_path):
 
 def test_without_jax_it_says_which_extra_to_install():
     code = "import sys; sys.modules['ml_collections'] = None; import fer_jax; fer_jax.train('quickstart')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8")
     assert done.stderr.splitlines()[-1].endswith("pip install 'fer_jax[train]'")

@@ -14,7 +14,7 @@ def test_audit_of_a_folder_with_a_leak(command, tmp_path):
     cv2.imwrite(str(root / "train" / "sad" / "leak.png"), leak[:, ::-1])
     done = command("tools.audit_data", "--source=folder", f"--path={root}", f"--out={tmp_path / 'audit'}")
     assert "1 images of Training of PrivateTest (exact or near)" in done.stdout
-    summary = json.loads((tmp_path / "audit" / "summary.json").read_text())
+    summary = json.loads((tmp_path / "audit" / "summary.json").read_text(encoding="utf-8"))
     assert summary["exact_and_near_duplicates"]["groups_across_splits"] == 1
     assert cv2.imread(str(tmp_path / "audit" / "near.png")) is not None
 
@@ -24,7 +24,7 @@ def test_audit_of_a_configs_data_as_it_is_split_there(command, tmp_path):
     done = command(
         "tools.audit_data", "--config=configs/ckplus.py", f"--config.data.path={root}", f"--out={tmp_path / 'audit'}"
     )
-    splits = json.loads((tmp_path / "audit" / "summary.json").read_text())["classes"]
+    splits = json.loads((tmp_path / "audit" / "summary.json").read_text(encoding="utf-8"))["classes"]
     assert len(splits) == 3 and sum(map(sum, (counts.values() for counts in splits.values()))) == 105
     assert "exact duplicates: 0 groups" in done.stdout
 

@@ -34,7 +34,7 @@ def test_every_format_has_a_line_and_the_classes_their_recall(exported):
 
 def test_the_bundle_carries_the_run(exported, finished):
     read = manifest.read(exported[0])
-    result = json.loads((finished / "result.json").read_text())
+    result = json.loads((finished / "result.json").read_text(encoding="utf-8"))
     assert read.labels == tuple(result["label_names"])
     assert read.provenance["result"]["splits"]["PublicTest"]["accuracy"] == result["splits"]["PublicTest"]["accuracy"]
     assert read.provenance["training_data"].startswith(result["data"])
@@ -47,7 +47,7 @@ def test_the_bundle_carries_the_run(exported, finished):
 def test_an_exported_file_is_scored_as_it_runs(command, exported, tmp_path):
     out, _ = exported
     command("tools.evaluate", f"--bundle={out}", "--format=int8", f"--json={tmp_path / 'scores.json'}")
-    scores = json.loads((tmp_path / "scores.json").read_text())["splits"]["PublicTest"]
+    scores = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))["splits"]["PublicTest"]
     assert scores["examples"] == 21
     assert scores["accuracy"] == manifest.read(out).provenance["formats"]["int8"]["accuracy"]
 

@@ -17,7 +17,7 @@ def test_published_weights_reach_the_published_score(command, real_data, fer2013
     assert read.model["parameters"] == 58_423
     assert weights.name in read.provenance["training_data"]
     command("tools.evaluate", f"--bundle={out}", "--split=PublicTest", f"--data={fer2013_csv}", f"--json={scores}")
-    split = json.loads(scores.read_text())["splits"]["PublicTest"]
+    split = json.loads(scores.read_text(encoding="utf-8"))["splits"]["PublicTest"]
     assert split["examples"] == 3_589
     assert split["accuracy"] == pytest.approx(0.6503, abs=0.002)  # of Keras itself on the same images
 

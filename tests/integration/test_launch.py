@@ -42,7 +42,7 @@ def test_one_that_dies_ends_the_others_and_is_named(runs):
 
 
 def manifests(name):
-    return list(yaml.safe_load_all((LAUNCH / name).read_text()))
+    return list(yaml.safe_load_all((LAUNCH / name).read_text(encoding="utf-8")))
 
 
 @pytest.mark.parametrize("name", ["jobset.yaml", "jobset_tpu.yaml"])
@@ -77,7 +77,7 @@ def test_the_role_allows_what_peer_discovery_requests():
 def test_the_tpu_script_quotes_what_it_passes_on(tmp_path):
     seen = tmp_path / "seen"
     stand_in = tmp_path / "gcloud"
-    stand_in.write_text(f'#!/bin/bash\nprintf "%s\\n" "$@" > {seen}\n')
+    stand_in.write_text(f'#!/bin/bash\nprintf "%s\\n" "$@" > {seen}\n', encoding="utf-8")
     stand_in.chmod(0o755)
     subprocess.run(
         [
@@ -90,13 +90,14 @@ def test_the_tpu_script_quotes_what_it_passes_on(tmp_path):
         check=True,
         env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
     )
-    *_, command = seen.read_text().splitlines()
+    *_, command = seen.read_text(encoding="utf-8").splitlines()
     assert command.startswith("--command=cd fer_jax && python3 -u -m fer_jax.main ")
     words = subprocess.run(
         ["bash", "-c", command.partition("fer_jax.main ")[2].join(["printf '%s\\n' ", ""])],
         capture_output=True,
         text=True,
         check=True,
+        encoding="utf-8",
     ).stdout.splitlines()
     assert words == ["--workdir=runs/tpu", "--config=configs/xception.py", "--config.model.args={'a': (8,)}"]
 

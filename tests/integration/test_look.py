@@ -46,7 +46,7 @@ class TestReport:
 
     def test_two_runs_compared(self, look, whole, tmp_path):
         look("tools.report", f"--workdir={whole}", f"--workdir={whole}", f"--out={tmp_path}")
-        assert "2 runs compared" in (tmp_path / "index.html").read_text()
+        assert "2 runs compared" in (tmp_path / "index.html").read_text(encoding="utf-8")
 
     @pytest.mark.parametrize(
         ("flags", "message"),
@@ -67,7 +67,7 @@ class TestExplain:
         assert len(done.stdout.splitlines()) == 3
         for name in ("faces.png", "classes.png"):
             assert cv2.imread(str(tmp_path / name)) is not None
-        agreement = json.loads((tmp_path / "agreement.json").read_text())
+        agreement = json.loads((tmp_path / "agreement.json").read_text(encoding="utf-8"))
         assert agreement["faces"] == 3
         assert set(agreement["spearman_with_occlusion"]) == {
             "class_activation",

@@ -26,7 +26,7 @@ def finished(command, tmp_path_factory):
 
 
 def test_a_run_leaves_its_result_metrics_and_report(finished):
-    result = json.loads((finished / "result.json").read_text())
+    result = json.loads((finished / "result.json").read_text(encoding="utf-8"))
     assert result["selected_on"] == "PublicTest"
     assert result["best_epoch"] in (1, 2)
     for split in ("PublicTest", "PrivateTest"):
@@ -43,9 +43,9 @@ def test_a_run_leaves_its_result_metrics_and_report(finished):
     assert result["splits"]["PublicTest"]["tta"]["flip"]["examples"] == 70
     assert result["calibration"]["fitted_on"] == "PublicTest"
     assert result["calibration"]["temperature"] > 0
-    rows = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (finished / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [row["epoch"] for row in rows] == [1, 2]
-    with (finished / "metrics.csv").open() as file:
+    with (finished / "metrics.csv").open(encoding="utf-8") as file:
         assert [int(row["epoch"]) for row in csv.DictReader(file)] == [1, 2]
     best = max(rows, key=lambda row: row["PublicTest_accuracy"])
     assert result["splits"]["PublicTest"]["accuracy"] == pytest.approx(best["PublicTest_accuracy"])
@@ -77,7 +77,10 @@ def test_another_config_is_refused_with_the_differing_keys(command, finished):
 def test_evaluate_gives_the_numbers_of_the_run(command, finished, tmp_path):
     out = tmp_path / "scores.json"
     done = command("tools.evaluate", f"--workdir={finished}", "--split=PrivateTest", f"--json={out}", "--tta=flip")
-    found, result = json.loads(out.read_text()), json.loads((finished / "result.json").read_text())
+    found, result = (
+        json.loads(out.read_text(encoding="utf-8")),
+        json.loads((finished / "result.json").read_text(encoding="utf-8")),
+    )
     for key in ("accuracy", "confusion", "macro_f1", "examples"):
         assert found["splits"]["PrivateTest"][key] == result["splits"]["PrivateTest"][key]
     assert found["splits"]["PrivateTest"]["tta"]["flip"]["examples"] == 70
@@ -129,7 +132,7 @@ def test_a_run_killed_before_its_result_resumes_to_the_same_result(command, fini
     shutil.rmtree(newest)
     done = command("fer_jax.main", "--config=configs/quickstart.py", f"--workdir={workdir}", *SMALL)
     assert "resuming" in done.stderr
-    once, again = (json.loads((d / "result.json").read_text()) for d in (finished, workdir))
+    once, again = (json.loads((d / "result.json").read_text(encoding="utf-8")) for d in (finished, workdir))
     assert again["splits"] == once["splits"]
     assert again["train_examples"] == once["train_examples"]
 
@@ -188,7 +191,7 @@ def test_help_is_quick_and_needs_no_jax(command, tmp_path):
     done = command("fer_jax.main", "--help", check=False)
     assert "--mode" in done.stdout
     blocker = tmp_path / "sitecustomize.py"
-    blocker.write_text("import sys\nsys.modules['jax'] = sys.modules['tensorflow'] = None\n")
+    blocker.write_text("import sys\nsys.modules['jax'] = sys.modules['tensorflow'] = None\n", encoding="utf-8")
     done = command("fer_jax.main", "--help", check=False, env={"PYTHONPATH": str(tmp_path)})
     assert "--mode" in done.stdout
 
@@ -212,11 +215,11 @@ def test_cross_validation_scores_every_example_once(command, tmp_path):
         "--config.data.holdout=0.2",
     )
     command(*args)
-    result = json.loads((tmp_path / "cv" / "result.json").read_text())
+    result = json.loads((tmp_path / "cv" / "result.json").read_text(encoding="utf-8"))
     assert result["folds"] == 2
     assert result["pooled"]["examples"] == 140
     accuracies = [fold["accuracy"] for fold in result["per_fold"]]
     assert result["mean_accuracy"] == pytest.approx(np.mean(accuracies))
-    assert "all 2 folds" in (tmp_path / "cv" / "report" / "index.html").read_text()
+    assert "all 2 folds" in (tmp_path / "cv" / "report" / "index.html").read_text(encoding="utf-8")
     done = command(*args)
     assert done.stderr.count("already finished") == 2

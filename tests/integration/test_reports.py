@@ -54,7 +54,7 @@ def test_a_shortened_training_gives_a_scored_result(command, data, tmp_path, con
         *flags,
         "--config.data.pipeline=device",
     )
-    result = json.loads((tmp_path / "result.json").read_text())
+    result = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
     assert len(result["label_names"]) == classes
     for scores in result["splits"].values():
         confusion = np.array(scores["confusion"])

@@ -93,7 +93,10 @@ def test_fer2013_killed_three_times_reaches_the_accuracy_of_an_uninterrupted_run
     for workdir in (killed, whole):
         process = train(workdir)
         assert process.wait() == 0, process.output
-    public = [json.loads((workdir / "result.json").read_text())["splits"]["PublicTest"] for workdir in (killed, whole)]
+    public = [
+        json.loads((workdir / "result.json").read_text(encoding="utf-8"))["splits"]["PublicTest"]
+        for workdir in (killed, whole)
+    ]
     assert public[0] == public[1]
     assert rows(killed) == rows(whole)
     assert rows(whole)[0]["train_accuracy"] > 0.25

@@ -22,16 +22,16 @@ def slurm(real_data, tmp_path_factory):
     script, folder = real_data / "slurm" / "one_node.sh", tmp_path_factory.mktemp("slurm")
     if not script.exists():
         pytest.skip("no script that starts a Slurm")
-    with (folder / "start.log").open("w") as log:  # a file: the daemons keep it open
+    with (folder / "start.log").open("w", encoding="utf-8") as log:  # a file: the daemons keep it open
         started = subprocess.run([script, "start", folder], stdout=log, stderr=log)
     if started.returncode:
-        pytest.skip(f"Slurm does not start here: {(folder / 'start.log').read_text()[-500:]}")
+        pytest.skip(f"Slurm does not start here: {(folder / 'start.log').read_text(encoding='utf-8')[-500:]}")
     yield
     subprocess.run([script, "stop", folder], check=True)
 
 
 def command(*words):
-    return subprocess.run(list(map(str, words)), capture_output=True, text=True, check=True).stdout
+    return subprocess.run(list(map(str, words)), capture_output=True, text=True, check=True, encoding="utf-8").stdout
 
 
 def state(job):
@@ -65,6 +65,7 @@ def test_two_preempted_tasks_are_requeued_and_finish(runs, slurm):
         capture_output=True,
         text=True,
         check=True,
+        encoding="utf-8",
     ).stdout.strip()
     try:
         # The test's own patience and messages, on the job's log.

@@ -49,6 +49,7 @@ def start(bundle):
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            encoding="utf-8",
         )
         started.append(tool)
         tool.address = tool.stdout.readline().partition(" ")[0]
@@ -194,7 +195,7 @@ def test_pictures_chosen_and_dropped(browse, server, camera, tmp_path):
     pictures = [tmp_path / "two.png", tmp_path / "four.png"]
     for path, people in zip(pictures, (("sad", "happy"), ("sad", "happy", "fear", "neutral")), strict=True):
         cv2.imwrite(str(path), serving.drawn_people(people, size=(1500, 600))[0])
-    (tmp_path / "no.png").write_text("no picture")
+    (tmp_path / "no.png").write_text("no picture", encoding="utf-8")
     page = browse(server, camera)
     page.start_camera()
     page.until(lambda: page.faces() == 3, "three faces")
@@ -258,7 +259,7 @@ def proxy(tmp_path):
         certificate = ["-x509", "-nodes", "-newkey", "rsa:2048", "-subj", f"/CN={PUBLIC_NAME}", "-days", "2"]
         files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "certificate.pem")]
         subprocess.run([openssl, "req", *certificate, *files], check=True, capture_output=True)
-        documented = (REPOSITORY / "docs" / "web.md").read_text().split("```nginx\n")[1].split("```")[0]
+        documented = (REPOSITORY / "docs" / "web.md").read_text(encoding="utf-8").split("```nginx\n")[1].split("```")[0]
         for written, here in {
             "listen 443 ssl": f"listen 127.0.0.1:{listen} ssl",
             "/etc/ssl/faces.example": str(tmp_path),
@@ -270,7 +271,8 @@ def proxy(tmp_path):
         temporary = "".join(f"{name}_temp_path {tmp_path / name};\n" for name in names)
         (tmp_path / "nginx.conf").write_text(
             f"daemon off; pid {tmp_path}/nginx.pid; error_log {tmp_path}/error.log;\nevents {{}}\n"
-            f"http {{ access_log off;\n{temporary}{documented}}}\n"
+            f"http {{ access_log off;\n{temporary}{documented}}}\n",
+            encoding="utf-8",
         )
         started.append(subprocess.Popen([nginx, "-e", f"{tmp_path}/error.log", "-c", str(tmp_path / "nginx.conf")]))
         return listen

@@ -56,7 +56,7 @@ def laptop(tmp_path_factory):
 def _closure(pyproject):
     from packaging.requirements import Requirement
 
-    wanted = tomllib.loads(pyproject.read_text())["project"]["dependencies"]
+    wanted = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]["dependencies"]
     found = {}
     while wanted:
         requirement = Requirement(wanted.pop())
@@ -74,11 +74,12 @@ def _start(*args, python=sys.executable, **kwargs):
         cwd=REPOSITORY,
         text=True,
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | kwargs,
+        encoding="utf-8",
     )
 
 
 def _events(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def test_it_runs_with_the_packages_of_its_requirements_alone(laptop, brightness_bundle, clip, tmp_path):
@@ -125,7 +126,7 @@ def test_the_group_video(real_data, laptop, brightness_bundle, tmp_path, detecto
     )
     _, errors = tool.communicate(timeout=PATIENCE_SECONDS)
     assert tool.returncode == 0, errors
-    with (tmp_path / "out.csv").open(newline="") as file:
+    with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     frames = {int(row["frame"]) for row in rows}
     assert len(frames) == 60
@@ -259,14 +260,14 @@ def test_control_c(brightness_bundle, stream, tmp_path):
 
 
 def _whole_lines(path):
-    return path.read_text().split("\n")[:-1] if path.exists() else []
+    return path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
 
 
 def test_a_killed_run_leaves_nothing_that_looks_like_a_result_and_the_next_one_clears_it_away(
     brightness_bundle, stream, clip, tmp_path
 ):
     for name in ("out.mp4", "out.jsonl"):
-        (tmp_path / name).write_text("before")
+        (tmp_path / name).write_text("before", encoding="utf-8")
     outputs = [f"--events={tmp_path}/out.jsonl", f"--record={tmp_path}/out.mp4", f"--save-faces={tmp_path}"]
     flags = [f"--bundle={brightness_bundle}", "--headless", "--detector=none", *outputs]
     tool = _start(f"--source={stream(0)}", *flags)
@@ -274,7 +275,7 @@ def test_a_killed_run_leaves_nothing_that_looks_like_a_result_and_the_next_one_c
     _wait_for(lambda: len(_whole_lines(tmp_path / "out.jsonl.part")) > 5 and any(tmp_path.glob(".out.*")))
     tool.kill()
     tool.communicate(timeout=PATIENCE_SECONDS)
-    assert [(tmp_path / name).read_text() for name in ("out.mp4", "out.jsonl")] == ["before"] * 2
+    assert [(tmp_path / name).read_text(encoding="utf-8") for name in ("out.mp4", "out.jsonl")] == ["before"] * 2
     left = [path for path in tmp_path.iterdir() if path.name.startswith(".") or path.suffix == ".part"]
     assert len(left) >= 2, "the recording and the events were being written"
     for path in tmp_path.glob("[0-9]*.png"):
@@ -337,7 +338,7 @@ def test_a_browser_plays_the_recordings(chromium, web_server, brightness_bundle,
         tool = _start(f"--bundle={brightness_bundle}", f"--source={clip}", *flags)
         _, errors = tool.communicate(timeout=PATIENCE_SECONDS)
         assert tool.returncode == 0, errors
-    (tmp_path / "page.html").write_text("<!doctype html><title>recordings</title>")
+    (tmp_path / "page.html").write_text("<!doctype html><title>recordings</title>", encoding="utf-8")
     chromium.get(f"{web_server(tmp_path)}/page.html")
     chromium.set_script_timeout(PATIENCE_SECONDS)
     for name in names:
@@ -480,7 +481,7 @@ def display(tmp_path):
         stderr=subprocess.DEVNULL,
     )
     os.close(write)
-    with os.fdopen(read) as answer:
+    with os.fdopen(read, encoding="utf-8") as answer:
         number = answer.readline().strip()
     assert number, "Xvfb did not start"
 
@@ -519,6 +520,7 @@ def test_the_window(display, brightness_bundle, tmp_path):
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        encoding="utf-8",
     )
 
     def press(key):

@@ -49,7 +49,10 @@ def built(source, tmp_path_factory):
     out = tmp_path_factory.mktemp("dist")
     # sdist first, and the wheel of what is in it: what is missing in the sdist is missing in the wheel
     done = subprocess.run(
-        [sys.executable, "-m", "build", "--no-isolation", f"--outdir={out}", source], capture_output=True, text=True
+        [sys.executable, "-m", "build", "--no-isolation", f"--outdir={out}", source],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return out
@@ -75,7 +78,7 @@ def _environment(folder, packages, *install):
 
 def _base(site):
     """Link the dependencies without extras, what they need, and nothing else."""
-    wanted = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["dependencies"]
+    wanted = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
     seen = set()
     while wanted:
         requirement = Requirement(wanted.pop())
@@ -91,7 +94,7 @@ def _base(site):
 
 def _everything(site):
     """See the packages of the environment that runs the tests, after the wheel's own."""
-    (site / "tests.pth").write_text(f"{sysconfig.get_paths()['purelib']}\n")
+    (site / "tests.pth").write_text(f"{sysconfig.get_paths()['purelib']}\n", encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +121,7 @@ def use(tmp_path):
             env=clean | {"XDG_CACHE_HOME": str(tmp_path / "cache")},
             text=True,
             capture_output=True,
+            encoding="utf-8",
         )
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done
@@ -139,7 +143,10 @@ def test_the_wheel_is_small_and_holds_tools_recipes_and_the_model(wheel):
 
 def test_wheel_and_sdist_are_fit_to_be_published(built):
     done = subprocess.run(
-        [sys.executable, "-m", "twine", "check", "--strict", *built.iterdir()], capture_output=True, text=True
+        [sys.executable, "-m", "twine", "check", "--strict", *built.iterdir()],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -182,7 +189,7 @@ def test_every_command_tells_its_flags(full, use):
 def test_from_a_recipe_by_name_to_a_bundle_at_work(full, use, tmp_path):
     small = "--config.epochs=1", "--config.data.args.examples=400", "--workdir=run"
     use(full, "fer-jax", "train", "--config=quickstart", *small)
-    assert json.loads((use.folder / "run/result.json").read_text())["splits"]
+    assert json.loads((use.folder / "run/result.json").read_text(encoding="utf-8"))["splits"]
     use(full, "fer-jax", "export", "--workdir=run", "--out=mine.bundle")
     clip = serving.write_clip(tmp_path / "clip.mp4", np.full(5, 90))
     use(
@@ -200,6 +207,7 @@ def test_from_a_recipe_by_name_to_a_bundle_at_work(full, use, tmp_path):
     assert "did you mean 'quickstart'?" in done.stderr
     (use.folder / "mine.py").write_text(
         "from fer_jax.recipes import quickstart\n\n\ndef get_config():\n    c = quickstart.get_config()\n"
-        "    c.name = 'mine'\n    return c\n"
+        "    c.name = 'mine'\n    return c\n",
+        encoding="utf-8",
     )
     assert "MiniXception" in use(full, "fer-jax", "train", "--config=mine.py", "--mode=summary").stdout

@@ -78,7 +78,7 @@ def room_of(path):
 
 def imports_of(path):
     """Dotted names of everything a module imports, inside functions too."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -118,7 +118,9 @@ def test_few_modules_lie_at_the_top_level():
 
 
 def test_the_table_in_contributing_is_what_the_code_imports(imported):
-    rows = re.findall(r"^\| `fer_jax/(\w+)(?:\.py|/)` \|.*\|([^|]*)\|$", CONTRIBUTING.read_text(), re.MULTILINE)
+    rows = re.findall(
+        r"^\| `fer_jax/(\w+)(?:\.py|/)` \|.*\|([^|]*)\|$", CONTRIBUTING.read_text(encoding="utf-8"), re.MULTILINE
+    )
     documented = {room: set(re.findall(r"`(\w+)`", allowed)) for room, allowed in rows}
     actual = {room: rooms - EVERYBODY_MAY_IMPORT for room, rooms in imported.items() if room != "__init__"}
     assert documented == actual, "bring the table of packages in CONTRIBUTING.md up to date"
@@ -127,10 +129,41 @@ def test_the_table_in_contributing_is_what_the_code_imports(imported):
 def test_every_module_with_logic_has_its_tests():
     folder = PACKAGE.parent / "tests"
     for path in PACKAGE.rglob("*.py"):
-        if any(isinstance(node, ast.FunctionDef | ast.ClassDef) for node in ast.parse(path.read_text()).body):
+        if any(
+            isinstance(node, ast.FunctionDef | ast.ClassDef)
+            for node in ast.parse(path.read_text(encoding="utf-8")).body
+        ):
             inside = path.relative_to(PACKAGE)
             name = f"test_{inside.parent.name if inside.name == '__init__.py' else inside.stem}.py"
             expected = TESTED_IN.get(str(inside), pathlib.Path("unit") / inside.with_name(name))
             assert (folder / expected).is_file(), f"{inside} has no tests at tests/{expected}"
     gone = [module for module in TESTED_IN if not (PACKAGE / module).is_file()]
     assert not gone, gone
+
+
+def test_text_files_and_pipes_name_their_encoding():
+    """Else it is the locale's: cp1252 on Windows, ASCII in a container."""
+    code = [PACKAGE, *(PACKAGE.parent / name for name in ("configs", "docs", "launch", "peers", "tools"))]
+    for path in (path for folder in code for path in folder.rglob("*.py")):
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and opens_text(call):
+                assert "encoding" in {keyword.arg for keyword in call.keywords}, f"{path}:{call.lineno}"
+
+
+def opens_text(call):
+    """Whether a call opens a text file or a pipe of text, by its name and mode."""
+    keywords = {keyword.arg: keyword.value for keyword in call.keywords}
+    match call.func:
+        case ast.Attribute(attr="read_text" | "write_text"):
+            return True
+        case ast.Attribute(value=ast.Name(id="subprocess")):
+            return "text" in keywords or "universal_newlines" in keywords
+        case ast.Attribute(value=ast.Name(id="os"), attr="fdopen") | ast.Name(id="open"):
+            mode = [*call.args[1:2], keywords.get("mode")]
+        case ast.Attribute(value=ast.Name(id="av" | "os" | "gzip" | "Image") | ast.Attribute(), attr="open"):
+            return False
+        case ast.Attribute(attr="open"):
+            mode = [*call.args[:1], keywords.get("mode")]
+        case _:
+            return False
+    return not any("b" in ast.unparse(node) for node in mode if node)

@@ -30,9 +30,15 @@ if __name__ == "__main__":
 def run(tmp_path, work, *arguments, **options):
     """A command of its own process that does `work`."""
     script = tmp_path / "tool.py"
-    script.write_text(TOOL.format(work=work))
+    script.write_text(TOOL.format(work=work), encoding="utf-8")
     return subprocess.run(
-        [sys.executable, script, *arguments], capture_output=True, text=True, cwd=tmp_path, check=False, **options
+        [sys.executable, script, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+        **options,
+        encoding="utf-8",
     )
 
 
@@ -47,13 +53,14 @@ def run(tmp_path, work, *arguments, **options):
 @pytest.mark.parametrize("tool", ["webcam", "extract_faces", "web"])
 def test_a_missing_library_of_the_system(tmp_path, tool, reason):
     """As on servers without a screen: a cv2 that does not load takes the place of the real one."""
-    (tmp_path / "cv2.py").write_text(f"raise ImportError({reason!r}, name='cv2')")
+    (tmp_path / "cv2.py").write_text(f"raise ImportError({reason!r}, name='cv2')", encoding="utf-8")
     flags = ["--source=.", f"--out={tmp_path}/out"] if tool == "extract_faces" else []
     done = subprocess.run(
         [sys.executable, "-m", f"tools.{tool}", *flags],
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONPATH": os.pathsep.join((str(tmp_path), os.environ.get("PYTHONPATH", "")))},
+        encoding="utf-8",
     )
     assert done.returncode == 2
     assert done.stderr.startswith("error: OpenCV cannot be loaded (")
@@ -67,7 +74,7 @@ def test_an_import_error_of_another_kind_is_a_defect():
 
 def test_a_python_that_is_too_old(tmp_path):
     code = "import sys; sys.version_info = (3, 10, 13); sys.version = '3.10.13 (main)'; import fer_jax.cli"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8")
     assert done.returncode == 2
     assert done.stderr.startswith(
         "error: fer_jax needs Python 3.11 or newer, this is 3.10.13: make a virtual environment"
@@ -118,7 +125,7 @@ def test_an_output_is_tried_before_the_work(tmp_path):
 
 def test_a_closed_pipe_ends_quietly(tmp_path):
     script = tmp_path / "tool.py"
-    script.write_text(TOOL.format(work="[print('x' * 1000) for _ in range(1000)]"))
+    script.write_text(TOOL.format(work="[print('x' * 1000) for _ in range(1000)]"), encoding="utf-8")
     with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.readline()
         process.stdout.close()

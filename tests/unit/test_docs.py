@@ -14,7 +14,7 @@ PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_links_and_pictures_of_the_pages_exist(page):
-    targets = re.findall(r"\]\(([^)#]+)", page.read_text())
+    targets = re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8"))
     missing = [target for target in targets if "://" not in target and not (page.parent / target).exists()]
     assert missing == []
 
@@ -26,8 +26,9 @@ def test_the_site_is_built_without_a_warning(tmp_path):
         env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
         capture_output=True,
         text=True,
+        encoding="utf-8",
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    page = (tmp_path / "site/api/index.html").read_text()
+    page = (tmp_path / "site/api/index.html").read_text(encoding="utf-8")
     assert "fer_jax.serve.analyzer.Analyzer" in page
     assert "loaded once, as a function from pictures and videos" in page

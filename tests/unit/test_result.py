@@ -27,7 +27,7 @@ def test_an_evaluation_is_no_result_of_training(tmp_path):
         splits={"PublicTest": SCORES},
     )
     assert results.from_json(json.loads(json.dumps(evaluation.to_json())), "x") == evaluation
-    (tmp_path / "result.json").write_text(json.dumps(evaluation.to_json()))
+    (tmp_path / "result.json").write_text(json.dumps(evaluation.to_json()), encoding="utf-8")
     with pytest.raises(UserError, match="holds an evaluation, not the result of training"):
         results.read(tmp_path)
 
@@ -91,7 +91,7 @@ def test_the_runs_inside_a_folder(tmp_path):
     for name in ("seed_3", "seed_4", "fold_01", "seed_5", "report"):
         (tmp_path / name).mkdir()
     for name in ("seed_3", "seed_4", "fold_01", "report"):
-        (tmp_path / name / "config.json").write_text("{}")
+        (tmp_path / name / "config.json").write_text("{}", encoding="utf-8")
     assert results.runs_inside(tmp_path) == ["fold_01", "seed_3", "seed_4"]
     assert seeds_result().folders == ("seed_3", "seed_4")
     assert folds_result().folders == ("fold_01", "fold_02")

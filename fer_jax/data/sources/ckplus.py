@@ -123,7 +123,7 @@ def _sequences(root: pathlib.Path) -> tuple[list[tuple[pathlib.Path, int, str]],
 
 def _label(path: pathlib.Path) -> int:
     """A label file holds one number such as "   3.0000000e+00", counted from 1."""
-    text = path.read_text(errors="replace").strip()
+    text = path.read_text(encoding="utf-8", errors="replace").strip()
     try:
         number = float(text)
     except ValueError:

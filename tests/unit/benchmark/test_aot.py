@@ -27,7 +27,9 @@ needs_libtpu = pytest.mark.skipif(
 def run(*arguments):
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     command = [sys.executable, "-m", "tools.benchmark", "aot", *arguments]
-    return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False, encoding="utf-8"
+    )
 
 
 @needs_libtpu
@@ -43,7 +45,7 @@ def test_a_small_network_for_a_tpu_slice(tmp_path):
     assert 0 <= record["temporary_bytes"] < record["used_bytes"] < record["memory_bytes"]
     gathers = {row["where"] for row in record["unestimated"] if row["kind"] == "gather"}
     assert gathers <= {"fetch"}  # no single pixels
-    assert "HloModule" in hlo.read_text()
+    assert "HloModule" in hlo.read_text(encoding="utf-8")
 
 
 @needs_libtpu
@@ -102,7 +104,13 @@ def test_an_interrupt_does_not_wait_for_the_compiler():
         "aot.interruptible(lambda: time.sleep(60))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=50, check=False
+        [sys.executable, "-c", program],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+        encoding="utf-8",
     )
     assert done.returncode == aot.INTERRUPTED
     assert done.stderr == "error: interrupted while it was compiling: nothing was written\n"

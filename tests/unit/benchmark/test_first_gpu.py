@@ -12,7 +12,7 @@ def test_at_small_size_every_part_leaves_its_record(tmp_path):
     keep = tmp_path / "gpu.jsonl"
     done = list(first_gpu.measure([], 1200, "python", keep, small=True))
     assert [record["outcome"] for record in done] == ["measured"] * len(done), done
-    kept = [json.loads(line) for line in keep.read_text().splitlines()]
+    kept = [json.loads(line) for line in keep.read_text(encoding="utf-8").splitlines()]
     assert [record["benchmark"] for record in kept] == ["check"] * 4 + ["step"]
 
 

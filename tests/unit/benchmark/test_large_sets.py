@@ -20,7 +20,9 @@ with Watch() as watch:
 print(watch.peak - before)
 """
     # In a process of its own: what other tests give back meanwhile would hide the block.
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60, encoding="utf-8"
+    )
     assert 39e6 <= float(done.stdout) < 120e6
 
 
@@ -48,14 +50,16 @@ with Watch() as watch:
         assert out[3, 0, 0, 0] == 2 * (start + 3) % 256
 print((watch.peak - before) / 1e6)
 """
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False, encoding="utf-8"
+    )
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) < 60
 
 
 def test_a_table_lists_files_again_and_again(tmp_path):
     large_sets._make_files(tmp_path, 16)
-    lines = large_sets._make_table(tmp_path, 4001).read_text().splitlines()
+    lines = large_sets._make_table(tmp_path, 4001).read_text(encoding="utf-8").splitlines()
     assert len(lines) == 4002 and lines[1].startswith("0.jpg,angry,val") and lines[-1].startswith("0.jpg")
     assert sum(line.endswith(",val") for line in lines) == 200
 

@@ -19,9 +19,9 @@ def folder(tmp_path, manifest_arguments):
 
 
 def edit(folder, change):
-    manifest = json.loads((folder / "bundle.json").read_text())
+    manifest = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
     change(manifest)
-    (folder / "bundle.json").write_text(json.dumps(manifest))
+    (folder / "bundle.json").write_text(json.dumps(manifest), encoding="utf-8")
 
 
 def test_what_was_written_is_read(folder, manifest_arguments):
@@ -37,7 +37,7 @@ def test_what_was_written_is_read(folder, manifest_arguments):
 
 
 def test_the_manifest_spells_out_the_scaling(folder):
-    spec = json.loads((folder / "bundle.json").read_text())["input"]
+    spec = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))["input"]
     assert spec == {
         "size": 48,
         "channels": 1,
@@ -86,7 +86,7 @@ def test_a_manifest_that_cannot_be_trusted_is_refused(folder, change, message):
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null"])
 def test_a_truncated_manifest_is_refused(folder, text):
-    (folder / "bundle.json").write_text(text)
+    (folder / "bundle.json").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=r"bundle.json: .*: copy the bundle again"):
         manifest.read(folder)
 

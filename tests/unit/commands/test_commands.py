@@ -63,7 +63,9 @@ def test_a_module_that_no_extra_brings_keeps_its_traceback(monkeypatch):
 def test_completion_scripts_are_valid_and_complete_commands(shell):
     script = completion.script(shell).removeprefix("autoload -U +X bashcompinit && bashcompinit\n")
     words = 'COMP_WORDS=(fer-jax we); COMP_CWORD=1; _fer_jax; echo "${COMPREPLY[@]}"'
-    done = subprocess.run(["bash", "-c", f"{script}\n{words}"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["bash", "-c", f"{script}\n{words}"], capture_output=True, text=True, check=True, encoding="utf-8"
+    )
     assert done.stdout.split() == ["webcam", "web"]
 
 
@@ -78,6 +80,7 @@ def test_flags_of_a_command_are_listed_for_completion():
         capture_output=True,
         text=True,
         check=True,
+        encoding="utf-8",
     ).stdout.split()
     assert {"--source=", "--headless", "--bundle="} <= set(listed)
     assert not any(flag.startswith("--help") for flag in listed)

@@ -19,7 +19,7 @@ def written(tmp_path):
     """A function that writes a config file and returns its path."""
 
     def write(body, name="mine.py"):
-        (path := tmp_path / name).write_text(textwrap.dedent(body))
+        (path := tmp_path / name).write_text(textwrap.dedent(body), encoding="utf-8")
         return str(path)
 
     return write

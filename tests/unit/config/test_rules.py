@@ -156,5 +156,5 @@ def test_checking_a_config_starts_no_backend():
         "config.validate(xception.get_config()); config.validate(vgg16.get_config());"
         "from jax._src import xla_bridge; assert not xla_bridge._backends"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, encoding="utf-8")
     assert done.returncode == 0, done.stderr

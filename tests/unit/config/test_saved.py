@@ -68,16 +68,16 @@ def test_a_folder_without_a_checkpoint_belongs_to_nobody(tmp_path):
 )
 def test_a_folder_without_todays_config(tmp_path, content, message):
     if content is not None:
-        (tmp_path / "config.json").write_text(content)
+        (tmp_path / "config.json").write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match=message) as error:
         configs.load(tmp_path)
     assert "\n" not in str(error.value)
 
 
 def test_a_config_whose_values_were_changed_by_hand(workdir):
-    saved = json.loads((workdir / "config.json").read_text())
+    saved = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
     saved["epochs"] = "many"
-    (workdir / "config.json").write_text(json.dumps(saved))
+    (workdir / "config.json").write_text(json.dumps(saved), encoding="utf-8")
     with pytest.raises(UserError, match="the file was changed; train the run again"):
         configs.load(workdir)
 

@@ -90,7 +90,7 @@ def test_files_hold_a_row_an_image_with_a_finding_and_sheets(result, examples, t
         "blank.png",
         "few_toned.png",
     }
-    with (folder / "findings.csv").open() as file:
+    with (folder / "findings.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [int(row["index"]) for row in rows] == [0, 1, 2, 5, 6, 7, 10, 12, 63]
     assert rows[1] | {"tones": "", "largest_tone": ""} == {
@@ -108,7 +108,7 @@ def test_files_hold_a_row_an_image_with_a_finding_and_sheets(result, examples, t
         "blank": "0",
         "few_toned": "0",
     }
-    assert json.loads((folder / "summary.json").read_text()) == result.summary
+    assert json.loads((folder / "summary.json").read_text(encoding="utf-8")) == result.summary
     tile = cv2.imread(str(folder / "blank.png"), cv2.IMREAD_GRAYSCALE)[:96, :96]
     assert (tile == 80).all()
 

@@ -20,7 +20,7 @@ def config(tmp_path):
     config = get_config()
     pixels = " ".join(str(i % 256) for i in range(48 * 48))
     path = tmp_path / "fer2013.csv"
-    path.write_text(f"emotion,pixels,Usage\n0,{pixels},Training\n6,{pixels},PublicTest\n")
+    path.write_text(f"emotion,pixels,Usage\n0,{pixels},Training\n6,{pixels},PublicTest\n", encoding="utf-8")
     config.data.path = str(path)
     config.data.cache_dir = str(tmp_path / "cache")
     return config
@@ -71,7 +71,7 @@ def touch(config, monkeypatch):
 def lengthen(config, monkeypatch):
     path = pathlib.Path(config.data.path)
     stat = path.stat()
-    path.write_text(path.read_text() + "\n")
+    path.write_text(path.read_text(encoding="utf-8") + "\n", encoding="utf-8")
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
@@ -164,7 +164,10 @@ def test_processes_that_start_together_agree(config):
     )
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", code, config.data.path, config.data.cache_dir], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", code, config.data.path, config.data.cache_dir],
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
         )
         for _ in range(3)
     ]

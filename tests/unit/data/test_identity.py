@@ -97,7 +97,7 @@ def test_a_damaged_record_is_one_line(tmp_path, damage):
     if damage == "missing":
         (tmp_path / "splits.npz").unlink()
     elif damage == "format":
-        (tmp_path / "data.json").write_text('{"format": 99}')
+        (tmp_path / "data.json").write_text('{"format": 99}', encoding="utf-8")
     else:
         path = tmp_path / damage
         path.write_bytes(path.read_bytes()[:50])

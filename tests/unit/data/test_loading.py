@@ -21,7 +21,7 @@ def config(tmp_path):
 
 def csv(path, *rows):
     lines = [f"{emotion},{' '.join([str(value)] * 48 * 48)},{usage}" for value, (usage, emotion) in enumerate(rows)]
-    path.write_text("\n".join(["emotion,pixels,Usage", *lines, ""]))
+    path.write_text("\n".join(["emotion,pixels,Usage", *lines, ""]), encoding="utf-8")
     return path
 
 
@@ -101,7 +101,7 @@ def test_the_noise_ceiling_is_the_share_of_labels_the_votes_agree_with(config, t
     config.data.path = str(datasets.write_fer2013(tmp_path / "voted", {"Training": 14, "PublicTest": 7}, votes=True))
     assert loading.noise_ceilings(config) == {"Training": 1.0, "PublicTest": 1.0}
     votes = tmp_path / "voted" / "fer2013new.csv"
-    votes.write_text("\n".join(votes.read_text().splitlines()[:-1]))
+    votes.write_text("\n".join(votes.read_text(encoding="utf-8").splitlines()[:-1]), encoding="utf-8")
     assert loading.noise_ceilings(config) == {}
     assert "no noise ceiling: " in caplog.text
     votes.unlink()

@@ -112,5 +112,5 @@ made = pipeline.create('device', examples, 0, 2, slice(None))
 feed = next(made.feeds(0, 1, 1))
 print(made.fetch(made.resident, {'indices': feed['indices'][0]})[0].shape)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8")
     assert done.stdout.strip() == "(2, 5, 5, 1)", done.stderr

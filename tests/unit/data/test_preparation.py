@@ -68,7 +68,7 @@ def test_what_was_stopped_goes_on_where_it_stopped(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         prepare(tmp_path / "set", make(decode))
-    done = (tmp_path / ".set.partial" / preparation.JOURNAL).read_text().count("\n") - 1
+    done = (tmp_path / ".set.partial" / preparation.JOURNAL).read_text(encoding="utf-8").count("\n") - 1
     assert done > 0 and not (tmp_path / "set").exists()
     found = prepare(tmp_path / "set", make(lambda number: (seen.append(number), plain(number))[1]))
     assert found.images[:, 0, 0, 0].tolist() == list(range(COUNT))
@@ -83,10 +83,10 @@ def test_blocks_that_are_not_what_the_journal_says_are_made_again(tmp_path, dama
             tmp_path / "set", make(lambda number: plain(number) if number < 30 else exec("raise KeyboardInterrupt"))
         )
     if damage == "journal":
-        (partial / preparation.JOURNAL).write_text("{")
+        (partial / preparation.JOURNAL).write_text("{", encoding="utf-8")
     elif damage == "shape":
-        text = (partial / preparation.JOURNAL).read_text()
-        (partial / preparation.JOURNAL).write_text(text.replace("60", "61", 1))
+        text = (partial / preparation.JOURNAL).read_text(encoding="utf-8")
+        (partial / preparation.JOURNAL).write_text(text.replace("60", "61", 1), encoding="utf-8")
     else:
         content = bytearray((partial / mapped.IMAGES).read_bytes())
         content[-COUNT * 16 : -COUNT * 16 + 64] = b"\1" * 64

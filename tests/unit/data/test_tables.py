@@ -23,7 +23,7 @@ def read(path, layout):
 
 
 def write(folder, text, name):
-    (folder / name).write_text(text)
+    (folder / name).write_text(text, encoding="utf-8")
 
 
 def test_raf_db(tmp_path):

@@ -39,7 +39,7 @@ def test_every_change_is_trained_with_every_seed_in_a_folder_of_its_own(tmp_path
         ("as_it_is_seed6", 6, 0.0),
         ("more_erasing_seed6", 6, 0.5),
     ]
-    assert json.loads((tmp_path / "ablation.json").read_text()) == record
+    assert json.loads((tmp_path / "ablation.json").read_text(encoding="utf-8")) == record
     base, erasing = record["rows"]
     assert (base["name"], base["seeds"], base["accuracy"]) == (ablation.BASE, [5, 6], [0.5, 0.5])
     np.testing.assert_allclose(erasing["accuracy"], [0.55, 0.6])
@@ -75,7 +75,7 @@ def test_the_error_of_one_seed_is_that_of_two_samples_of_faces():
 )
 def test_bad_changes_are_refused_before_anything_is_trained(tmp_path, content, message):
     path = tmp_path / "changes.json"
-    path.write_text(content)
+    path.write_text(content, encoding="utf-8")
     with pytest.raises(UserError) as error:
         ablation.read(path, default.get_config())
     assert str(error.value).startswith("--changes: ")
@@ -88,7 +88,7 @@ def test_a_byte_order_mark_is_no_mistake(tmp_path):
 
 
 def test_an_ablation_of_a_config_of_several_seeds_is_refused(tmp_path):
-    (path := tmp_path / "changes.json").write_text('{"no flip": {"augment.flip": 0}}')
+    (path := tmp_path / "changes.json").write_text('{"no flip": {"augment.flip": 0}}', encoding="utf-8")
     config = default.get_config()
     config.seeds = 2
     with pytest.raises(UserError, match=r"config\.seeds is 2: an ablation trains one model after another; use --seeds"):

@@ -149,7 +149,7 @@ class TestToExport:
 
 
 def test_the_record_is_json_for_people(config, workdir):
-    record = json.loads((workdir / "data.json").read_text())
+    record = json.loads((workdir / "data.json").read_text(encoding="utf-8"))
     assert record["label_names"] == ["angry", "happy", "sad"]
     assert sum(split["examples"] for split in record["splits"].values()) == 30
 

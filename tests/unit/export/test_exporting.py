@@ -68,13 +68,13 @@ def test_nothing_else_is_overwritten(tiny, tmp_path, content, message):
     out = tmp_path / "out"
     if content:
         out.mkdir()
-        (out / content).write_text("mine")
-        (out / manifest.MANIFEST).write_text("{}")
+        (out / content).write_text("mine", encoding="utf-8")
+        (out / manifest.MANIFEST).write_text("{}", encoding="utf-8")
     else:
-        out.write_text("mine")
+        out.write_text("mine", encoding="utf-8")
     with pytest.raises(UserError, match=message):
         exporting.export(out, **arguments(tiny))
-    assert (out / content if content else out).read_text() == "mine"
+    assert (out / content if content else out).read_text(encoding="utf-8") == "mine"
 
 
 def test_a_bundle_gives_way_to_another(exported, tmp_path):

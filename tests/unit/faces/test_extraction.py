@@ -118,9 +118,9 @@ def test_bad_folders_are_refused_and_nothing_is_lost(photographs, tmp_path):
     refused(tmp_path / "nowhere", tmp_path / "out", "nowhere is no folder: expected photographs")
     refused(photographs, photographs / "faces", "is within --source")
     (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "mine.txt").write_text("keep")
+    (tmp_path / "full" / "mine.txt").write_text("keep", encoding="utf-8")
     refused(photographs, tmp_path / "full", "is there already and not empty")
-    assert (tmp_path / "full" / "mine.txt").read_text() == "keep"
+    assert (tmp_path / "full" / "mine.txt").read_text(encoding="utf-8") == "keep"
     (tmp_path / "empty").mkdir()
     refused(tmp_path / "empty", tmp_path / "out", "has no files")
     assert not (tmp_path / "out").exists()
@@ -149,4 +149,4 @@ def test_what_was_found_before_an_error_is_kept(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         extraction.extract(tmp_path / "photos", tmp_path / "faces", None)
     assert (tmp_path / "faces" / "a.png").is_file()
-    assert "a.png,face" in (tmp_path / "faces" / extraction.LISTING).read_text()
+    assert "a.png,face" in (tmp_path / "faces" / extraction.LISTING).read_text(encoding="utf-8")

@@ -50,7 +50,7 @@ def test_no_face_at_all():
 @pytest.mark.parametrize("name", ["haar", "yunet"])
 def test_the_default_policy_is_what_fer2013_s_faces_say(name, fer2013_csv, request):
     images = []
-    with fer2013_csv.open() as file:
+    with fer2013_csv.open(encoding="utf-8") as file:
         next(file)
         for i, line in enumerate(file):
             if i % 30 == 0:

@@ -75,7 +75,7 @@ def test_the_flags_offer_what_is_registered(searching, offered):
 from fer_jax import cli
 cli.define_detector(searching={searching})
 print(*flags.FLAGS["detector"].parser.enum_values)"""
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, encoding="utf-8")
     assert done.stdout.split() == offered
 
 

@@ -24,7 +24,7 @@ def test_a_path_stays_as_it_is(spec):
 
 def test_a_file_in_the_folder_comes_before_a_recipe_of_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    pathlib.Path("xception").write_text("")
+    pathlib.Path("xception").write_text("", encoding="utf-8")
     assert recipes.resolve("xception:taught") == "xception:taught"
 
 
@@ -56,5 +56,5 @@ def test_changes_of_an_ablation_are_found_by_name_where_there_is_no_such_file(tm
         assert recipes.ablation(pathlib.Path(name)) == kept
     for name in ("absent.json", "elsewhere/optimisers.json"):
         assert recipes.ablation(pathlib.Path(name)) == pathlib.Path(name)
-    pathlib.Path("optimisers.json").write_text("{}")
+    pathlib.Path("optimisers.json").write_text("{}", encoding="utf-8")
     assert recipes.ablation(pathlib.Path("optimisers.json")) == pathlib.Path("optimisers.json")

@@ -113,7 +113,7 @@ class TestWrite:
         command = "python -m fer_jax.main --config=/home/me/x.py --workdir=/home/me/w"
         command += " \"--config.teacher.runs=('/home/me/t',)\""
         dataclasses.replace(results.read(tmp_path), command=command).write(tmp_path)
-        text = page.write(tmp_path).read_text()
+        text = page.write(tmp_path).read_text(encoding="utf-8")
         assert "/home/me" not in text and str(tmp_path) not in text
         assert "--config=x.py" in text and "--workdir=w" in text and "a.csv" in text
 

@@ -35,13 +35,15 @@ def record(folder, name, right, data="FER2013", label_names=NAMES, **splits):
         calibration={"expected_calibration_error": {"before": 0.03, "after": 0.0125, "unavoidable": 0.011}},
         command=f"python -m fer_jax.main --config=configs/{name}.py",
     )
-    (folder / "results" / f"{name}.json").write_text(json.dumps(made.to_json()))
+    (folder / "results" / f"{name}.json").write_text(json.dumps(made.to_json()), encoding="utf-8")
 
 
 def test_the_page_has_a_row_a_record_the_best_first(tmp_path):
     record(tmp_path, "weak", 6)
     record(tmp_path, "strong", 9, PrivateTest=metrics.scores(np.eye(2), np.array([0, 1]), NAMES))
-    (tmp_path / "pending.json").write_text(json.dumps([{"what": "VGG", "bar": "73.7 %", "command": "python -m x"}]))
+    (tmp_path / "pending.json").write_text(
+        json.dumps([{"what": "VGG", "bar": "73.7 %", "command": "python -m x"}]), encoding="utf-8"
+    )
     text = results.page(tmp_path)
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     assert [row.split("`")[1] for row in rows] == ["strong", "weak"]
@@ -55,7 +57,7 @@ def test_the_page_has_a_row_a_record_the_best_first(tmp_path):
 def test_later_evaluations_stand_beside_the_run_they_are_of(tmp_path):
     record(tmp_path, "ours", 9)
     record(tmp_path, "of_report", 6)
-    scores = json.loads((tmp_path / "results" / "ours.json").read_text())["splits"]["PublicTest"]
+    scores = json.loads((tmp_path / "results" / "ours.json").read_text(encoding="utf-8"))["splits"]["PublicTest"]
     scores["tta"]["ten_crop"] = scores["tta"]["flip"]
     for name, accuracy in (("private", 0.6846), ("peer", 0.6565)):
         made = Evaluation(
@@ -67,14 +69,14 @@ def test_later_evaluations_stand_beside_the_run_they_are_of(tmp_path):
             best_epoch=None,
             splits={"PrivateTest": scores | {"accuracy": accuracy}},
         )
-        (tmp_path / "results" / f"{name}.json").write_text(json.dumps(made.to_json()))
+        (tmp_path / "results" / f"{name}.json").write_text(json.dumps(made.to_json()), encoding="utf-8")
     confident = {"mean_confidence": 0.912, "expected_calibration_error": 0.2345, "unavoidable": 0.0123}
     corrected = made.to_json() | {
         "prior": [{"trained": dict.fromkeys(NAMES, 0.75), "target": dict.fromkeys(NAMES, 0.25)}],
         "command": "fer-jax evaluate --prior=flat",
         "splits": {"PublicTest": scores | {"calibration": confident, "loss": 2.0}},
     }
-    (tmp_path / "results" / "corrected.json").write_text(json.dumps(corrected))
+    (tmp_path / "results" / "corrected.json").write_text(json.dumps(corrected), encoding="utf-8")
     networks = {
         "shipped": {"run": "ours", "evaluations": ["private"]},
         "private_test": [
@@ -89,7 +91,7 @@ def test_later_evaluations_stand_beside_the_run_they_are_of(tmp_path):
         "calibration": [{"what": "old", "evaluation": "private"}, {"what": "new", "evaluation": "corrected"}],
         "priors": [{"what": "ours", "to": "flat", "evaluation": "private", "corrected": "corrected"}],
     }
-    (tmp_path / "networks.json").write_text(json.dumps(networks))
+    (tmp_path / "networks.json").write_text(json.dumps(networks), encoding="utf-8")
     text = results.page(tmp_path)
     link = "[record](records/results/private.json)"
     assert f"| ours | 68.46 ± 9.49 | 100.00 | 100.00 | 0.899 | 80.0 | measured ({link}) |\n| another" in text
@@ -157,25 +159,29 @@ def test_a_folder_without_records_and_a_file_that_is_none(tmp_path):
     with pytest.raises(UserError, match="no results/"):
         results.page(tmp_path)
     (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "a.json").write_text("{}")
+    (tmp_path / "results" / "a.json").write_text("{}", encoding="utf-8")
     with pytest.raises(UserError, match="no 'data' in it"):
         results.page(tmp_path)
 
 
 def test_the_page_is_what_the_records_make():
     docs = pathlib.Path(__file__).parents[3] / "docs"
-    assert (docs / "results.md").read_text() == results.page(docs / "records"), "run python -m tools.results"
-    kept = json.loads((docs.parent / "configs/scores.json").read_text())
+    assert (docs / "results.md").read_text(encoding="utf-8") == results.page(docs / "records"), (
+        "run python -m tools.results"
+    )
+    kept = json.loads((docs.parent / "configs/scores.json").read_text(encoding="utf-8"))
     assert kept == results.scores(docs / "records"), "run python -m tools.results"
 
 
 def test_scores_are_of_recipes_as_they_are(tmp_path):
     (tmp_path / "results").mkdir()
-    record = json.loads((pathlib.Path(__file__).parents[3] / "docs/records/results/xception_best.json").read_text())
+    record = json.loads(
+        (pathlib.Path(__file__).parents[3] / "docs/records/results/xception_best.json").read_text(encoding="utf-8")
+    )
     command = "python -m fer_jax.main --config=configs/xception.py --config.data.path=fer2013.csv --workdir=runs/a"
     of_runs = {"whole": (1, ""), "short": (2, " --config.epochs=1"), "later": (3, " --config.checkpoint.keep=3")}
     for name, (number, flags) in of_runs.items():
         (tmp_path / f"results/{name}.json").write_text(
-            json.dumps(record | {"command": command + flags, "parameters": number})
+            json.dumps(record | {"command": command + flags, "parameters": number}), encoding="utf-8"
         )
     assert {name: score["parameters"] for name, score in results.scores(tmp_path).items()} == {"xception": 3}

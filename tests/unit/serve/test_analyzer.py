@@ -195,7 +195,7 @@ def test_importing_the_package_imports_nothing_heavy():
         "import sys, time; t = time.perf_counter(); import fer_jax; spent = time.perf_counter() - t;"
         "assert not {'numpy', 'cv2', 'jax', 'absl'} & set(sys.modules); print(dir(fer_jax), fer_jax.Analyzer)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, encoding="utf-8")
     assert "analyze" in done.stdout
     with pytest.raises(AttributeError, match="no attribute 'absent'"):
         _ = fer_jax.absent

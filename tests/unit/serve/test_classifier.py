@@ -169,7 +169,7 @@ with concurrent.futures.ThreadPoolExecutor(8) as pool:
 assert [set(labels) for labels in results[:7]] == [{{name}} for name in {FER2013!r}], results
 """
     for _ in range(3):
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8")
         assert done.returncode == 0, done.stderr
 
 

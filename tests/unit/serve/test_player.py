@@ -81,7 +81,7 @@ def test_everything_is_written_and_closed(analyser, tmp_path):
     assert (summary.frames, summary.faces, summary.stopped_by) == (30, 1, 0)
     assert source.closed
     assert len(serving.frames_of(tmp_path / "out.mp4")) == 30
-    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 30
+    assert len((tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()) == 30
 
 
 def test_the_summary_counts_what_the_events_hold(brightness_bundle, tmp_path):
@@ -98,7 +98,7 @@ def test_the_summary_counts_what_the_events_hold(brightness_bundle, tmp_path):
 
     analyser = Analyser(Classifier(brightness_bundle), Flickering())
     summary = Player(Source(30), analyser, events=Events(str(tmp_path / "out.jsonl"), analyser.labels)).play()
-    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
     assert summary.frames == len(lines)
     assert summary.faces == len({face["track"] for line in lines for face in line["faces"]}) == 1
 
@@ -116,7 +116,7 @@ def test_an_output_that_fails_is_one_error_and_the_others_are_whole(analyser, tm
     with pytest.raises(UserError, match=r"out.mp4 cannot be written \(No space left on device\)"):
         Player(Source(30), analyser, recording=recording, events=events).play()
     assert (tmp_path / "out.mp4").read_bytes() == b"before"
-    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 10
+    assert len((tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()) == 10
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "out.mp4"]
 
 
@@ -154,7 +154,7 @@ def test_what_came_before_a_source_broke_off_is_kept(analyser, tmp_path, error):
     assert source.closed
     assert window.closed
     assert len(serving.frames_of(tmp_path / "out.mp4")) == 20
-    assert len((tmp_path / "out.csv").read_text().splitlines()) == 21
+    assert len((tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()) == 21
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -177,7 +177,9 @@ def test_signals_end_it_with_all_files_closed(analyser, tmp_path, number):
     assert summary.stopped_by == number
     assert 10 < summary.frames < 1000
     assert len(serving.frames_of(tmp_path / "out.mp4")) == summary.frames
-    assert [json.loads(line)["frame"] for line in (tmp_path / "out.jsonl").open()] == list(range(summary.frames))
+    assert [json.loads(line)["frame"] for line in (tmp_path / "out.jsonl").open(encoding="utf-8")] == list(
+        range(summary.frames)
+    )
     assert signal.getsignal(number) == before
 
 

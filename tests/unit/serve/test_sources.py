@@ -36,7 +36,7 @@ def _write_pictures(folder):
     cv2.imwrite(str(folder / "d_deep_alpha.png"), np.dstack([colour, grey]).astype(np.uint16) * 257)
     cv2.imwrite(str(folder / "e_colour.bmp"), colour)
     (folder / ".hidden.png").write_bytes(b"")
-    (folder / "notes.txt").write_text("no picture")
+    (folder / "notes.txt").write_text("no picture", encoding="utf-8")
     return grey, colour
 
 

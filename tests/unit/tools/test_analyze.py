@@ -34,6 +34,7 @@ def analyze(brightness_bundle, tmp_path):
             env=environment,
             capture_output=True,
             text=True,
+            encoding="utf-8",
         )
 
     return run

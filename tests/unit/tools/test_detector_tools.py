@@ -18,7 +18,9 @@ SYNTHETIC = ("--config=default", "--config.data.source=synthetic", "--config.dat
 
 def _run(*arguments, cache):
     environment = os.environ | {"XDG_CACHE_HOME": str(cache), "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run([sys.executable, "-m", *arguments], capture_output=True, text=True, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments], capture_output=True, text=True, env=environment, encoding="utf-8"
+    )
     assert done.returncode == 0, done.stderr
     return done
 

@@ -13,13 +13,16 @@ def run(tmp_path, *arguments):
         capture_output=True,
         text=True,
         env=os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")},
+        encoding="utf-8",
     )
 
 
 def test_counts_and_cache(tmp_path):
     pixels = " ".join(["7"] * 48 * 48)
     path = tmp_path / "fer2013.csv"
-    path.write_text(f"emotion,pixels,Usage\n0,{pixels},Training\n3,{pixels},Training\n3,{pixels},PublicTest\n")
+    path.write_text(
+        f"emotion,pixels,Usage\n0,{pixels},Training\n3,{pixels},Training\n3,{pixels},PublicTest\n", encoding="utf-8"
+    )
     for arguments in ([f"--path={path}"], ["--config=configs/default.py", f"--config.data.path={path}"]):
         done = run(tmp_path, *arguments)
         assert done.returncode == 0, done.stderr

@@ -9,7 +9,11 @@ from tests.conftest import REPOSITORY
 
 def _run(*arguments):
     return subprocess.run(
-        [sys.executable, "-m", "tools.recipes", *arguments], cwd=REPOSITORY, capture_output=True, text=True
+        [sys.executable, "-m", "tools.recipes", *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
     )
 
 

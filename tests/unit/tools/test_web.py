@@ -7,7 +7,7 @@ import pytest
 
 
 def _run(*arguments):
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True)
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, encoding="utf-8")
 
 
 def test_help_comes_quickly_because_it_imports_nothing_heavy():

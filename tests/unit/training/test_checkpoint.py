@@ -127,9 +127,9 @@ def test_a_checkpoint_of_another_network_or_optimiser_is_refused_by_name(checkpo
 def test_a_checkpoint_of_another_format_is_refused(checkpoints, start):
     filled(checkpoints, start, [1], best=1)
     folder = checkpoints.folder / "00000001"
-    host = json.loads((folder / "host.json").read_text())
+    host = json.loads((folder / "host.json").read_text(encoding="utf-8"))
     files.write_json(folder / "host.json", host | {"format": 99})
-    sums = json.loads((folder / "checksums.json").read_text())
+    sums = json.loads((folder / "checksums.json").read_text(encoding="utf-8"))
     files.write_json(folder / "checksums.json", sums | {"host.json": files.sha256(folder / "host.json")})
     with pytest.raises(UserError, match="00000001 has format 99, expected 1: use the version"):
         checkpoints.restore(start)

@@ -14,7 +14,7 @@ def test_it_is_whole_small_and_has_its_card():
     assert shipped.labels == FER2013
     assert shipped.model["parameters"] == 58423
     assert sum(path.stat().st_size for path in zoo.DEFAULT.iterdir()) <= 1_000_000
-    card = shipped.file("card").read_text()
+    card = shipped.file("card").read_text(encoding="utf-8")
     accuracy = shipped.provenance["result"]["splits"]["PublicTest"]["accuracy"]
     assert f"| PublicTest | 3,589 | {100 * accuracy:.1f} ± " in card
     assert "Article 5(1)(f)" in card

@@ -71,7 +71,7 @@ def test_other_words_for_the_expressions_are_understood(tmp_path):
 
 
 def spoil_label(root, text):
-    next((root / "Emotion" / "S010" / "004").glob("*.txt")).write_text(text)
+    next((root / "Emotion" / "S010" / "004").glob("*.txt")).write_text(text, encoding="utf-8")
 
 
 @pytest.mark.parametrize(

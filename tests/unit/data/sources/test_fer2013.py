@@ -22,7 +22,7 @@ def row(seed=0, emotion=0, usage="Training"):
 
 
 def write(path, *rows, header="emotion,pixels,Usage"):
-    path.write_text("".join(f"{line}\n" for line in (header, *rows)))
+    path.write_text("".join(f"{line}\n" for line in (header, *rows)), encoding="utf-8")
     return path
 
 
@@ -126,7 +126,7 @@ def test_a_wrong_row_is_named_by_its_line(tmp_path, wrong, message):
 @pytest.mark.parametrize("left", [100, 5000, len(row()) - 3])
 def test_a_file_cut_off_in_its_last_line(tmp_path, left):
     path = tmp_path / "fer2013.csv"
-    path.write_text("emotion,pixels,Usage\n" + row(1) + "\n" + row()[:left])
+    path.write_text("emotion,pixels,Usage\n" + row(1) + "\n" + row()[:left], encoding="utf-8")
     with pytest.raises(UserError, match=r"line 3: .* the file ends here and may be cut off, download or copy it again"):
         fer2013.parse(path)
 
@@ -239,7 +239,7 @@ def test_a_wrong_last_line_that_is_whole_is_not_cut_off(tmp_path):
     ],
 )
 def test_a_header_of_another_kind(tmp_path, header, message):
-    (tmp_path / "fer2013.csv").write_text(f"{header}\n{row(1)}\n")
+    (tmp_path / "fer2013.csv").write_text(f"{header}\n{row(1)}\n", encoding="utf-8")
     with pytest.raises(UserError, match=message) as caught:
         fer2013.parse(tmp_path / "fer2013.csv")
     assert len(str(caught.value)) < 700
@@ -247,7 +247,7 @@ def test_a_header_of_another_kind(tmp_path, header, message):
 
 def test_letters_case_of_the_header_and_empty_rows_do_not_matter(tmp_path):
     path = tmp_path / "fer2013.csv"
-    path.write_text(f"Emotion,PIXELS,usage\n{row(1)}\n,,\n\n,,\n")
+    path.write_text(f"Emotion,PIXELS,usage\n{row(1)}\n,,\n\n,,\n", encoding="utf-8")
     assert len(fer2013.parse(path)[0]) == 1
 
 

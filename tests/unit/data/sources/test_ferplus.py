@@ -27,8 +27,10 @@ def test_agreement_counts_the_images_with_a_majority_for_one_of_the_labels(tmp_p
         (3, "PublicTest", "0,9,0,0,0,0,0,0,0,0"),
     ]
     faces = ["emotion,pixels,Usage", *[f"{number},{blank},{use}" for number, use, _ in rows]]
-    (tmp_path / "fer2013.csv").write_text("\n".join(faces))
-    (tmp_path / "fer2013new.csv").write_text("\n".join([HEADER, *[f"{use},a.png,{votes}" for _, use, votes in rows]]))
+    (tmp_path / "fer2013.csv").write_text("\n".join(faces), encoding="utf-8")
+    (tmp_path / "fer2013new.csv").write_text(
+        "\n".join([HEADER, *[f"{use},a.png,{votes}" for _, use, votes in rows]]), encoding="utf-8"
+    )
     data = get_config().data
     data.path = str(tmp_path)
     faces = fer2013.read(data, get_config().input)
@@ -38,8 +40,8 @@ def test_agreement_counts_the_images_with_a_majority_for_one_of_the_labels(tmp_p
 def write(folder, votes, usages=("Training", "Training", "PublicTest", "PublicTest")):
     """Rows of faces whose pixels all are the row's number, and the lines of votes beside them."""
     faces = [f"0,{' '.join([str(i)] * 48 * 48)},{usage}" for i, usage in enumerate(usages)]
-    (folder / "fer2013.csv").write_text("\n".join(["emotion,pixels,Usage", *faces, ""]))
-    (folder / "fer2013new.csv").write_text("\n".join([HEADER, *votes, ""]))
+    (folder / "fer2013.csv").write_text("\n".join(["emotion,pixels,Usage", *faces, ""]), encoding="utf-8")
+    (folder / "fer2013new.csv").write_text("\n".join([HEADER, *votes, ""]), encoding="utf-8")
     config = get_config()
     config.data.path = str(folder)
     return config
@@ -98,7 +100,7 @@ def test_votes_that_do_not_match_the_rows(tmp_path, votes, message):
 
 def test_other_columns(tmp_path):
     config = write(tmp_path, VOTES)
-    (tmp_path / "fer2013new.csv").write_text("Usage,neutral\n")
+    (tmp_path / "fer2013new.csv").write_text("Usage,neutral\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"fer2013new.csv: columns Usage, neutral, expected Usage, Image name, neutral"):
         ferplus.read(config.data, config.input)
 
@@ -115,7 +117,7 @@ def test_the_real_votes(fer2013_csv, monkeypatch):
     votes = fer2013_csv.with_name("fer2013new.csv")
     if not votes.exists():
         pytest.skip(f"no votes at {votes}: get fer2013new.csv from github.com/microsoft/FERPlus")
-    with votes.open() as file:
+    with votes.open(encoding="utf-8") as file:
         usage = np.array([line["Usage"] for line in csv.DictReader(file)])
     faces = np.zeros((len(usage), 48, 48), np.uint8)
     monkeypatch.setattr(fer2013, "parse", lambda path: (faces, np.zeros(len(usage), np.int32), usage))

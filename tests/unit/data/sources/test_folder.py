@@ -48,7 +48,7 @@ def test_splits_get_the_names_of_their_roles_in_the_config(tmp_path, train, sele
 def test_hidden_files_and_files_beside_the_classes_are_ignored(tmp_path, caplog):
     draw(tmp_path, "sad/1.png", "happy/2.png")
     for name in (".DS_Store", "sad/.DS_Store", "sad/._1.png", "README.txt"):
-        (tmp_path / name).write_text("no image")
+        (tmp_path / name).write_text("no image", encoding="utf-8")
     (tmp_path / ".git").mkdir()
     assert len(read(tmp_path)) == 2
     assert "1 files in no class folder are ignored (README.txt" in caplog.text
@@ -103,7 +103,7 @@ def test_folders_without_images(tmp_path):
 
 def test_a_file_that_is_no_image_is_named(tmp_path):
     draw(tmp_path, "sad/1.png", "happy/2.png")
-    (tmp_path / "sad" / "notes.txt").write_text("about the faces")
+    (tmp_path / "sad" / "notes.txt").write_text("about the faces", encoding="utf-8")
     with pytest.raises(UserError, match=r"sad/notes.txt: not an image that OpenCV can read"):
         read(tmp_path)
 
@@ -130,7 +130,7 @@ def test_what_systems_leave_in_folders_is_ignored(tmp_path):
 def test_all_unreadable_files_are_named_at_once(tmp_path):
     draw(tmp_path, "sad/1.png", "happy/2.png")
     for name in ("sad/notes.txt", "happy/a.doc", "happy/b.doc"):
-        (tmp_path / name).write_text("no image")
+        (tmp_path / name).write_text("no image", encoding="utf-8")
     with pytest.raises(
         UserError, match=r"happy/a.doc: not an image .*; 2 others cannot be read either: b.doc, notes.t"
     ):
@@ -161,7 +161,7 @@ def test_links(tmp_path, caplog):
 
 def test_files_beside_the_classes_are_said_once(tmp_path, caplog):
     draw(tmp_path, "sad/1.png", "happy/2.png")
-    (tmp_path / "README.txt").write_text("")
+    (tmp_path / "README.txt").write_text("", encoding="utf-8")
     read(tmp_path)
     read(tmp_path)
     assert caplog.text.count("in no class folder are ignored") == 1

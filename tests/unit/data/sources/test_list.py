@@ -39,7 +39,7 @@ def read(path, **args):
 
 
 def write(folder, text, name="faces.csv"):
-    (folder / name).write_text(text)
+    (folder / name).write_text(text, encoding="utf-8")
     return folder / name
 
 

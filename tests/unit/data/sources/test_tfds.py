@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
         f"{emotion},{usage},{' '.join(str((row + i) % 256) for i in range(48 * 48))}"
         for row, (usage, emotion) in enumerate(ROWS)
     ]
-    (manual / "icml_face_data.csv").write_text("\n".join(["emotion, Usage, pixels", *lines, ""]))
+    (manual / "icml_face_data.csv").write_text("\n".join(["emotion, Usage, pixels", *lines, ""]), encoding="utf-8")
     return folder
 
 
