@@ -46,7 +46,7 @@ EXIT_BROKEN_PIPE = 141  # as the shell says of a program that SIGPIPE ended
 EXIT_INTERRUPTED = 130  # and of one that Ctrl-C ended
 MAX_LINE = 500  # characters of an error or a warning
 HELP_COLUMN = 26  # where the flags' descriptions begin
-_RENAMED: dict[str, str] = {}  # old spellings of this tool's flags
+_SYNONYMS: dict[str, str] = {}  # other spellings of this tool's flags
 
 if sys.version_info < (3, 11):  # noqa: UP036 an installer refuses it, a checkout does not
     print(
@@ -116,16 +116,25 @@ def define_output(
     return flag
 
 
+class _BundleParser(_PathParser):
+    """The folder of a bundle, or the name of a model that comes with the package."""
+
+    def parse(self, argument: str) -> str:
+        """The folder's path as text."""
+        return str(zoo.resolve(argument)) if argument else argument
+
+
 def define_bundle(default: str | None = str(zoo.DEFAULT), note: str = "") -> flags.FlagHolder:
-    """Define --bundle of the tools that run one, whose old spelling is --model.
+    """Define --bundle of the tools that run one; --model is the same flag.
 
     Args:
       default: its value where it is not given; None is none.
       note: what to say of it in the help, in place of the default.
     """
-    _RENAMED["model"] = "bundle"
+    _SYNONYMS["model"] = "bundle"
     note = note or "Default: the mini-Xception that comes with the package"
-    return define_path("bundle", default, f"folder of a bundle, as python -m tools.export writes it. {note}")
+    help = f"a model that comes with the package, by its name in fer-jax models, or a bundle's folder. {note}"
+    return flags.DEFINE(_BundleParser(), "bundle", default, help)
 
 
 def define_tta() -> flags.FlagHolder[str | None]:
@@ -246,7 +255,7 @@ def _parse(argv: list[str]) -> list[str]:
         sys.exit(0)
     try:
         given = with_config_set(flags.FLAGS.read_flags_from_files(argv, force_gnu=False))
-        return flags.FLAGS(_with_new_spellings(given))
+        return flags.FLAGS(_with_known_spellings(given))
     except UserError as error:
         sys.exit(_fail(error))
     except ModuleNotFoundError as error:  # of a config file
@@ -274,16 +283,15 @@ def with_config_set(argv: list[str]) -> list[str]:
     return changed
 
 
-def _with_new_spellings(argv: list[str]) -> list[str]:
-    """The arguments with flags by their present names; an old one is accepted, and named in one line."""
+def _with_known_spellings(argv: list[str]) -> list[str]:
+    """The arguments with every flag by the name that it is defined with."""
     renamed = list(argv)
     for i, argument in enumerate(argv[1:], 1):
         if argument == "--":
             break
         flag, equals, value = argument.partition("=")
-        new = _RENAMED.get(flag.lstrip("-")) if flag.startswith("-") else None
+        new = _SYNONYMS.get(flag.lstrip("-")) if flag.startswith("-") else None
         if new:
-            print(f"warning: --{flag.lstrip('-')} is an old spelling, the flag is now --{new}", file=sys.stderr)
             renamed[i] = f"--{new}{equals}{value}"
     return renamed
 

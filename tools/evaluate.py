@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fer_jax.result import Evaluation
 
 _WORKDIR = cli.define_paths("workdir", [], "Folder of a run; several make an ensemble of their probabilities.")
-_BUNDLE = cli.define_path("bundle", None, "An exported bundle, scored as it will run.")
+_BUNDLE = cli.define_bundle(None, "It is scored as it will run.")
 _FORMAT = flags.DEFINE_string("format", "onnx", "Which file of the bundle: onnx, int8, float16, stablehlo.")
 _SPLIT = flags.DEFINE_string("split", None, "Split to score. Default: the one the run was selected on.")
 _DATA = cli.define_path("data", None, "Other data: a FER2013 csv or a folder of images. Default: the run's own.")

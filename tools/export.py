@@ -18,6 +18,12 @@ _CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which c
 _DATA = cli.define_path("data", None, "Where the run's data lies now, if not where it was trained from.")
 _FLOAT16 = flags.DEFINE_bool("float16", False, "Add the graph in half precision.")
 _INT8 = flags.DEFINE_bool("int8", False, "Add the graph in 8-bit integers, its ranges fitted to training faces.")
+_COMPACT = flags.DEFINE_enum(
+    "compact",
+    None,
+    ["float16", "int8"],
+    "Write a small bundle: model.onnx alone, its weights stored so and computed with in float32.",
+)
 _LICENCE = flags.DEFINE_string("licence", None, "Terms of the weights. Default: the note on the run's data source.")
 
 
@@ -35,6 +41,7 @@ def main(argv: list[str]) -> None:
         data=_DATA.value or "",
         float16=_FLOAT16.value,
         int8=_INT8.value,
+        compact=_COMPACT.value or "",
         licence=_LICENCE.value or "",
     )
     print(comparison.table(exported.formats))

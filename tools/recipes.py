@@ -47,7 +47,8 @@ def table() -> str:
                     f"{'':12} measured: {recipe}, {score['parameters']:,} parameters, {score['split']} "
                     f"{score['accuracy']:.1%} ± {score['standard_error']:.1%} of {score['examples']:,}"
                 )
-    return "\n".join([*lines, "", "fer-jax recipes NAME tells what was measured, and of which protocol."])
+    more = "fer-jax recipes NAME tells what was measured, and of which protocol; fer-jax models lists trained models."
+    return "\n".join([*lines, "", more])
 
 
 def _docstring(path: pathlib.Path) -> str:

@@ -67,7 +67,7 @@ class Bundle:
       crop: {"border": "replicate", "detectors": {name: {"enlarge": float, "offset": [x, y]}}}, see the schema.
       temperature: probabilities are softmax(logits / temperature).
       uncertain_below: a largest probability below it is flagged uncertain; 0 flags nothing.
-      model: {"name", "args", "parameters"} of the network.
+      model: {"name", "args", "parameters"} of the network, and "stored" where model.onnx has its weights in fewer bits.
       provenance: {"licence", "training_data", "result", "config", "versions", "created"}, and where they are known
         "class_counts" and "formats".
       files: absolute path of each file by its role, a key of `FILES`.

@@ -23,6 +23,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         "analyze": Command("tools.analyze", "expressions in pictures and videos: a table, JSON, csv, annotated files"),
         "webcam": Command("tools.webcam", "a camera, video or picture, live in a window or headless"),
         "web": Command("tools.web", "a page with a camera"),
+        "models": Command("tools.models", "the trained models that come with the package"),
         "detector": Command("tools.detector", "fetch the better face detector, once"),
     },
     "data": {

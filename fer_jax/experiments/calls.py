@@ -58,6 +58,7 @@ class TrainedRun:
         data: str | os.PathLike = "",
         float16: bool = False,
         int8: bool = False,
+        compact: str = "",
         licence: str = "",
     ) -> exporting.Exported:
         """Write a bundle, after each format was compared with the network over the run's selection split.
@@ -67,6 +68,7 @@ class TrainedRun:
           data: where the run's data lies now, if not where it was trained from.
           float16: add the graph in half precision.
           int8: add the graph in 8-bit integers, its ranges fitted to training faces.
+          compact: "float16" or "int8": write model.onnx alone, its weights stored so and computed with in float32.
           licence: terms of the weights; "" is the note on the run's data source.
 
         Raises:
@@ -93,7 +95,13 @@ class TrainedRun:
             (result and result.class_counts) or found.class_counts,
         )
         return exporting.export(
-            out, trained, evaluation=found.evaluation, calibration=found.calibration, float16=float16, int8=int8
+            out,
+            trained,
+            evaluation=found.evaluation,
+            calibration=found.calibration,
+            float16=float16,
+            int8=int8,
+            compact=compact,
         )
 
 

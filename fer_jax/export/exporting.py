@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -91,6 +91,7 @@ def export(
     calibration: Examples | None = None,
     float16: bool = False,
     int8: bool = False,
+    compact: str = "",
 ) -> Exported:
     """Write a bundle, whole or not at all.
 
@@ -102,38 +103,48 @@ def export(
       calibration: training faces, for `int8`.
       float16: add the graph in half precision.
       int8: add the graph in 8-bit integers.
+      compact: one of `quantize.STORED`: write no graph but model.onnx, its weights stored so, and no archive of them.
 
     Raises:
-      UserError: `out` holds something else, or `int8` lacks training faces.
+      UserError: `out` holds something else, `int8` lacks training faces, or `compact` is asked for beside others.
       RuntimeError: a float32 format disagrees with Flax, which is a defect of this package.
     """
     manifest.refuse_other_content(out)
     if int8 and calibration is None:
         raise UserError("int8 fits its ranges to training faces and there are none: give the run's data by --data")
+    if compact and (float16 or int8):
+        raise UserError("--compact writes model.onnx alone: leave --float16 and --int8 out, or export twice")
     images = _synthetic(trained.input) if evaluation is None else evaluation.images
     formats = [comparison.reference(_flax_logits(trained, images), evaluation)]
     with files.atomic_path(out) as tmp:
         tmp.mkdir()
-        _write_graphs(tmp, trained, float16, _chosen(calibration) if int8 else None)
-        weights.save(tmp / manifest.FILES["weights"], trained.variables)
+        if compact:
+            _write_compact(tmp, trained, compact, images, formats[0])
+        else:
+            _write_graphs(tmp, trained, float16, _chosen(calibration) if int8 else None)
+            weights.save(tmp / manifest.FILES["weights"], trained.variables)
         for role in runtimes.GRAPHS:
             if (path := tmp / manifest.FILES[role]).exists():
                 logging.info("running %s over %d faces", path.name, len(images))
                 formats.append(comparison.measure(path, role, images, evaluation, formats[0]))
-        _refuse_disagreement(formats)
-        _write_words(tmp, trained, formats)
+        if not compact:
+            _refuse_disagreement(formats)
+        _write_words(tmp, trained, formats, compact)
         remarks = comparison.int8_remarks(formats, tmp / manifest.FILES["int8"]) if int8 else ()
+        if compact:
+            remarks = comparison.compact_remarks(formats, compact)
     return Exported(manifest.read(out), tuple(formats), tuple(remarks))
 
 
-def _write_words(folder: pathlib.Path, trained: Trained, formats: Sequence[comparison.Format]) -> None:
+def _write_words(folder: pathlib.Path, trained: Trained, formats: Sequence[comparison.Format], stored: str) -> None:
     """The card and the manifest."""
+    model = trained.model | ({"stored": stored} if stored else {})
     (folder / manifest.FILES["card"]).write_text(
         card.text(
             name=trained.config.name,
             labels=trained.label_names,
             input=trained.input,
-            model=trained.model,
+            model=model,
             config=trained.config,
             result=trained.result,
             training_data=trained.training_data,
@@ -149,7 +160,7 @@ def _write_words(folder: pathlib.Path, trained: Trained, formats: Sequence[compa
         crop=cropping.CROP,
         temperature=trained.temperature,
         uncertain_below=trained.uncertain_below,
-        model=trained.model,
+        model=model,
         provenance=provenance.of_run(
             trained.config, trained.result, trained.training_data, trained.licence, trained.class_counts
         )
@@ -159,26 +170,43 @@ def _write_words(folder: pathlib.Path, trained: Trained, formats: Sequence[compa
 
 def _write_graphs(folder: pathlib.Path, trained: Trained, float16: bool, calibration: np.ndarray | None) -> None:
     path = {role: folder / file for role, file in manifest.FILES.items()}
-    config, spec = trained.config, trained.input
-    model = registry.create(config.model.name, len(trained.label_names), config.model.args, implementation="plain")
-    infer = graph.inference(model, trained.variables, spec)
+    infer = _inference(trained)
     logging.info("writing StableHLO and ONNX")
-    stablehlo.save(path["stablehlo"], infer, spec)
-    onnx.save(
-        path["onnx"],
-        infer,
-        spec,
-        {
-            "labels": json.dumps(list(trained.label_names)),
-            "name": config.name,
-            "input": "uint8 (batch, height, width, channels), raw pixels",
-        },
-    )
+    stablehlo.save(path["stablehlo"], infer, trained.input)
+    onnx.save(path["onnx"], infer, trained.input, _metadata(trained))
     if float16:
         quantize.float16(path["onnx"], path["float16"])
     if calibration is not None:
         logging.info("fitting 8-bit ranges to %d training faces", len(calibration))
         quantize.int8(path["onnx"], path["int8"], calibration)
+
+
+def _write_compact(
+    folder: pathlib.Path, trained: Trained, stored: str, images: np.ndarray, flax: comparison.Format
+) -> None:
+    """Write model.onnx with its weights `stored` in fewer bits, once the graph in float32 was found right."""
+    path, whole = folder / manifest.FILES["onnx"], folder / "whole.onnx"
+    logging.info("writing ONNX with weights in %s", stored)
+    onnx.save(whole, _inference(trained), trained.input, _metadata(trained))
+    logits = runtimes.logits(runtimes.open_graph(whole, "onnx", os.cpu_count() or 1), images)
+    _refuse_other_logits("model.onnx in float32", logits, flax.logits)
+    quantize.compact(whole, path, stored)
+    whole.unlink()
+
+
+def _inference(trained: Trained) -> Callable[[jax.Array], dict]:
+    config = trained.config
+    model = registry.create(config.model.name, len(trained.label_names), config.model.args, implementation="plain")
+    return graph.inference(model, trained.variables, trained.input)
+
+
+def _metadata(trained: Trained) -> dict[str, str]:
+    """What model.onnx says to a reader who has nothing but it."""
+    return {
+        "labels": json.dumps(list(trained.label_names)),
+        "name": trained.config.name,
+        "input": "uint8 (batch, height, width, channels), raw pixels",
+    }
 
 
 @jax.default_matmul_precision("highest")
@@ -202,8 +230,10 @@ def _chosen(calibration: Examples) -> np.ndarray:
 def _refuse_disagreement(formats: Sequence[comparison.Format]) -> None:
     by_role = {f.role: f for f in formats}
     for role in ("onnx", "stablehlo"):
-        if not np.allclose(by_role[role].logits, by_role["flax"].logits, RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE):
-            raise RuntimeError(
-                f"{by_role[role].file} differs from Flax by {by_role[role].largest_difference:.1e} in a "
-                "logit: no bundle was written"
-            )
+        _refuse_other_logits(by_role[role].file, by_role[role].logits, by_role["flax"].logits)
+
+
+def _refuse_other_logits(file: str, logits: np.ndarray, flax: np.ndarray) -> None:
+    if not np.allclose(logits, flax, RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE):
+        difference = np.abs(logits - flax).max()
+        raise RuntimeError(f"{file} differs from Flax by {difference:.1e} in a logit: no bundle was written")

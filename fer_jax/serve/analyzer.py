@@ -183,7 +183,7 @@ class Analyzer:
         """Load the model; the detector is loaded with the first picture.
 
         Args:
-          model: folder of a bundle.
+          model: folder of a bundle, or the name of a model that comes with the package (`fer-jax models`).
           detector: "haar", "yunet", or "none", which takes every picture for a face. None is YuNet where its file is
             found, else Haar.
           detector_model: YuNet's file, where it is not in the user's cache.
@@ -197,7 +197,7 @@ class Analyzer:
         Raises:
           UserError: no bundle there, no such detector, or no such prior.
         """
-        self._classifier = Classifier(model, runtime, threads, prior)
+        self._classifier = Classifier(zoo.resolve(model), runtime, threads, prior)
         self._tta = tta
         self.labels = self._classifier.labels
         self._detectors = registry.Detectors(detector, detector_model, align=align, search_side=search_side)

@@ -1,7 +1,39 @@
-"""Trained bundles that come with the package, each in its folder with its card."""
+"""Trained bundles that come with the package, each in a folder of its own, whose name is the model's.
+
+A folder with what `fer-jax export --compact` writes is all that another model takes.
+"""
 
 from __future__ import annotations
 
+import os
 import pathlib
 
-DEFAULT = pathlib.Path(__file__).parent / "mini_xception"  # what the camera tools use when no --bundle is given
+from fer_jax import files
+from fer_jax.errors import UserError, did_you_mean
+
+HOME = pathlib.Path(__file__).parent
+DEFAULT = HOME / "mini_xception"  # what is used when no bundle is named
+
+
+def names() -> list[str]:
+    """Names of the models, the default one first, the others in alphabetical order."""
+    found = sorted(path.parent.name for path in HOME.glob("*/bundle.json"))
+    return sorted(found, key=lambda name: name != DEFAULT.name)
+
+
+def resolve(given: str | os.PathLike) -> pathlib.Path:
+    """The folder of a bundle: the one at a path or, where there is none, the model of this name.
+
+    Raises:
+      UserError: a single word that is neither.
+    """
+    path = files.expand(given)
+    word = os.fspath(given)
+    if path.exists() or path.name != word or path.is_symlink():
+        return path
+    if word in names():
+        return HOME / word
+    raise UserError(
+        f"no bundle at {word} and no model of that name{did_you_mean(word, names())}: expected a folder with "
+        f"bundle.json, as fer-jax export writes it, or one of {', '.join(names())}"
+    )

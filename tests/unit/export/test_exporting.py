@@ -85,3 +85,18 @@ def test_a_bundle_gives_way_to_another(exported, tmp_path):
 def test_int8_needs_training_faces(tiny, tmp_path):
     with pytest.raises(UserError, match="there are none: give the run's data by --data"):
         exporting.export(tmp_path / "out", **arguments(tiny, int8=True))
+
+
+def test_a_compact_bundle_is_one_graph_and_its_card(tiny, tmp_path):
+    trained = exporting.Trained(tiny.config, tiny.variables, tiny.faces.label_names, "synthetic faces", "none")
+    evaluation = tiny.faces.of_split("PublicTest")
+    made = exporting.export(tmp_path / "small", trained, evaluation=evaluation, compact="int8")
+    assert sorted(made.bundle.files) == ["card", "onnx"]
+    assert sorted(path.name for path in made.bundle.path.iterdir()) == ["README.md", "bundle.json", "model.onnx"]
+    assert made.bundle.model["stored"] == "int8"
+    assert "stores its weights in int8 and computes in float32" in made.bundle.file("card").read_text()
+    assert [one.role for one in made.formats] == ["flax", "onnx"]
+    assert made.remarks[0].startswith("weights in int8: ")
+    assert set(made.bundle.provenance["formats"]) == {"onnx"}
+    with pytest.raises(UserError, match=r"--compact writes model\.onnx alone: leave --float16"):
+        exporting.export(tmp_path / "x", trained, evaluation=evaluation, float16=True, compact="int8")

@@ -51,3 +51,44 @@ def test_ranges_come_from_the_faces_given(exported, tmp_path):
     # a network that only ever saw black cannot tell brighter faces apart
     bright, brighter = (run(np.full((1, 48, 48, 1), value, np.uint8))["logits"] for value in (100, 250))
     np.testing.assert_allclose(bright, brighter, atol=1e-3)
+
+
+@pytest.mark.parametrize(("stored", "tolerance", "share"), [("float16", 0.002, 0.75), ("int8", 0.05, 0.65)])
+def test_a_compact_graph_stores_few_bits_and_computes_in_float32(exported, tiny, tmp_path, stored, tolerance, share):
+    full, path = exported.bundle.file("onnx"), tmp_path / "compact.onnx"
+    quantize.compact(full, path, stored)
+    outputs = runtimes.open_graph(path, "onnx")(tiny.faces.images)
+    difference = np.abs(outputs["logits"] - tiny.logits).max()
+    assert 0 < difference < tolerance * np.abs(tiny.logits).max()
+    assert path.stat().st_size < share * full.stat().st_size
+    assert onnx_export.metadata(onnx.load(path)) == onnx_export.metadata(onnx.load(full))
+    wide = [t for t in onnx.load(path).graph.initializer if t.data_type == onnx.TensorProto.FLOAT]
+    assert max(np.prod(tensor.dims) for tensor in wide) < quantize.MIN_STORED
+
+
+def test_each_output_channel_has_the_step_of_its_largest_weight(tmp_path):
+    rng = np.random.default_rng(0)
+    kernel = (
+        rng.normal(size=(4, 8, 3, 3)).astype(np.float32) * np.array([1, 10, 100, 0.0], np.float32)[:, None, None, None]
+    )
+    product = rng.normal(size=(4, 40)).astype(np.float32) * 10.0 ** rng.integers(-3, 3, 40)
+    x = onnx.helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, ["n", 8, 3, 3])
+    y = onnx.helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["n", 40])
+    nodes = [
+        onnx.helper.make_node("Conv", ["images", "kernel"], ["c"]),
+        onnx.helper.make_node("Flatten", ["c"], ["f"]),
+        onnx.helper.make_node("MatMul", ["f", "product"], ["logits"]),
+    ]
+    constants = [
+        onnx.numpy_helper.from_array(value.astype(np.float32), name)
+        for name, value in (("kernel", kernel), ("product", product))
+    ]
+    graph = onnx.helper.make_graph(nodes, "g", [x], [y], constants)
+    opset = onnx.helper.make_opsetid("", 17)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8), tmp_path / "a.onnx")
+    quantize.compact(tmp_path / "a.onnx", tmp_path / "b.onnx", "int8")
+    images = rng.normal(size=(5, 8, 3, 3)).astype(np.float32)
+    whole, small = (runtimes.open_graph(tmp_path / f"{name}.onnx", "onnx")(images)["logits"] for name in "ab")
+    np.testing.assert_allclose(small, whole, atol=0.02 * np.abs(whole).max(axis=0).max())
+    relative = np.abs(small - whole).max(axis=0) / np.abs(whole).max(axis=0)
+    assert relative.max() < 0.1  # of every output, whatever its size

@@ -1,24 +1,60 @@
-"""The bundle that comes with the package."""
+"""The bundles that come with the package."""
+
+import shutil
 
 import numpy as np
+import pytest
 
 from fer_jax import zoo
 from fer_jax.bundle import manifest
 from fer_jax.data.sources import fer2013
+from fer_jax.errors import UserError
 from fer_jax.labels import FER2013
 from fer_jax.serve import Classifier
 
+MAX_BYTES = 1_500_000  # of a model; tests/integration/test_wheel.py holds the wheel
 
-def test_it_is_whole_small_and_has_its_card():
-    shipped = manifest.read(zoo.DEFAULT)
-    assert shipped.labels == FER2013
-    assert shipped.model["parameters"] == 58423
-    assert sum(path.stat().st_size for path in zoo.DEFAULT.iterdir()) <= 1_000_000
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_each_is_whole_small_and_has_its_card_and_figures(name):
+    shipped = manifest.read(zoo.HOME / name)
+    assert sum(path.stat().st_size for path in shipped.path.iterdir()) <= MAX_BYTES
+    assert {path.name for path in shipped.path.iterdir()} == {"bundle.json", *(p.name for p in shipped.files.values())}
+    assert shipped.file("onnx").is_file()
     card = shipped.file("card").read_text(encoding="utf-8")
-    accuracy = shipped.provenance["result"]["splits"]["PublicTest"]["accuracy"]
-    assert f"| PublicTest | 3,589 | {100 * accuracy:.1f} ± " in card
+    scores = shipped.provenance["result"]["splits"]["PublicTest"]
+    assert f"| PublicTest | {scores['examples']:,} | {100 * scores['accuracy']:.1f} ± " in card
     assert "Article 5(1)(f)" in card
+    assert set(shipped.provenance["class_counts"]) == set(shipped.labels)
     assert shipped.temperature != 1 and shipped.uncertain_below > 0
+
+
+def test_the_default_is_first_and_names_fer2013_s_expressions():
+    assert zoo.names()[0] == zoo.DEFAULT.name == "mini_xception"
+    assert manifest.read(zoo.DEFAULT).labels == FER2013
+
+
+def test_a_folder_comes_before_a_model_s_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert zoo.resolve("mini_xception") == zoo.DEFAULT
+    assert zoo.resolve("./mini_xception") != zoo.DEFAULT
+    assert zoo.resolve(tmp_path / "nothing") == tmp_path / "nothing"  # whoever reads it says what is missing
+    (tmp_path / "mini_xception").mkdir()
+    assert zoo.resolve("mini_xception").absolute() == tmp_path / "mini_xception"
+
+
+def test_a_mistyped_name_has_its_neighbour(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"no bundle at mini_xcepton .*did you mean 'mini_xception'"):
+        zoo.resolve("mini_xcepton")
+
+
+def test_another_model_is_one_more_folder(tmp_path, monkeypatch):
+    for name in ("vgg", "mini_xception", "alpha"):
+        shutil.copytree(zoo.DEFAULT, tmp_path / name)
+    monkeypatch.setattr(zoo, "HOME", tmp_path)
+    assert zoo.names() == ["mini_xception", "alpha", "vgg"]
+    assert zoo.resolve("vgg") == tmp_path / "vgg"
 
 
 def test_it_scores_what_its_card_says(fer2013_csv):

@@ -1,0 +1,49 @@
+"""`fer-jax models` as a user runs it, and models by name."""
+
+import subprocess
+import sys
+
+import numpy as np
+
+import fer_jax
+from fer_jax import zoo
+from tests.conftest import REPOSITORY
+
+
+def _run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "tools.models", *arguments], cwd=REPOSITORY, capture_output=True, encoding="utf-8"
+    )
+
+
+def test_every_model_has_its_figures_size_and_terms():
+    paragraphs = _run().stdout.split("\n\n")[:-1]
+    assert [paragraph.split()[0] for paragraph in paragraphs] == zoo.names()
+    assert "mini_xception (the default)\n  network   mini_xception, 58,423 parameters; 48x48 grey; " in paragraphs[0]
+    for paragraph in paragraphs:
+        for part in ("score     PublicTest ", "data      ", "licence   ", "names     "):
+            assert f"\n  {part}" in paragraph, part
+
+
+def test_a_model_shows_where_it_lies_and_its_card():
+    path, _, heading, *_ = _run("mini_xception").stdout.splitlines()
+    assert path == str(zoo.DEFAULT)
+    assert heading == "# xception_taught"
+    done = _run("mini_exception")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: no model is called 'mini_exception' (did you mean 'mini_xception'?): expected one of "
+        f"{', '.join(zoo.names())}\n",
+    )
+
+
+def test_a_model_is_taken_by_its_name():
+    assert fer_jax.Analyzer("mini_xception", "none")(np.full((20, 20), 128, np.uint8))[0].label
+
+
+def test_bundle_and_model_are_one_flag(tmp_path):
+    for flag in ("bundle", "model"):
+        command = sys.executable, "-m", "tools.analyze", f"--{flag}=mini_xceptoin", "x.png"
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, encoding="utf-8")
+        assert done.returncode == 2
+        assert "no bundle at mini_xceptoin and no model of that name (did you mean 'mini_xception'?)" in done.stderr
