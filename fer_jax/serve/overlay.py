@@ -103,13 +103,15 @@ class Overlay:
             pen.label(text, place[:2], self._colour(reading))
 
     def _bars(self, pen: _Pen, reading: TrackedFace) -> None:
-        """A panel at the left with name, bar and per cent of every class."""
+        """A panel at the left with name, bar and per cent of every class; none where the image has no room for all."""
         name_width = max(pen.extent(name)[0] for name in self._names)
         row = pen.extent("x")[1]
         bar_width, percent_width = round(90 * pen.scale), pen.extent("100%")[0]
         gap = round(6 * pen.scale)
-        width = name_width + bar_width + percent_width + 2 * gap
-        pen.panel(gap, gap, width, row * len(self._names) + gap)
+        width, height = name_width + bar_width + percent_width + 2 * gap, row * len(self._names) + gap
+        if gap + height > pen.image.shape[0] or gap + width > pen.image.shape[1]:
+            return
+        pen.panel(gap, gap, width, height)
         for i, (name, share) in enumerate(zip(self._names, reading.smoothed, strict=True)):
             top = gap + gap // 2 + i * row
             left = 2 * gap

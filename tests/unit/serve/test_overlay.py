@@ -55,6 +55,14 @@ def test_multi_shows_all_faces_and_single_the_largest_with_bars():
     np.testing.assert_array_equal(multi[:50, :200], scene.frame.image[:50, :200])
 
 
+@pytest.mark.parametrize("shape", [(20, 1920), (70, 300), (300, 60), (85, 100), (300, 95)])
+def test_bars_are_shown_for_every_name_or_for_none(shape):
+    scene = _scene([_reading(1, [shape[1] - 20, shape[0] - 20, 18, 18], 3)], shape)
+    multi, single = (overlay.Overlay(FER2013).draw(scene, view) for view in ("multi", "single"))
+    bars = [_shows(single, label) for label in range(7) if label != 3]
+    assert min(bars) > 0 or (multi == single).all()
+
+
 @pytest.mark.parametrize("view", overlay.VIEWS)
 def test_what_is_hardly_a_face_gets_no_name(view):
     named = _reading(1, [300, 100, 90, 90], uncertain=True)
