@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import io
 import logging
+import math
 import os
 import pathlib
 import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from absl import app, flags
 from absl import logging as absl_logging
@@ -46,6 +48,7 @@ EXIT_BROKEN_PIPE = 141  # as the shell says of a program that SIGPIPE ended
 EXIT_INTERRUPTED = 130  # and of one that Ctrl-C ended
 MAX_LINE = 500  # characters of an error or a warning
 HELP_COLUMN = 26  # where the flags' descriptions begin
+HELP_LINES = 30  # of --help, where the flags are not too many
 _SYNONYMS: dict[str, str] = {}  # other spellings of this tool's flags
 
 if sys.version_info < (3, 11):  # noqa: UP036 an installer refuses it, a checkout does not
@@ -176,7 +179,7 @@ def define_detector(searching: bool = False) -> tuple[flags.FlagHolder[str | Non
     return name, define_path("detector-model", "", "YuNet's ONNX file")
 
 
-def run(main: Callable[[list[str]], int | None], positional: bool = False) -> None:
+def run(main: Callable[[list[str]], int | None], positional: bool = False, rare: Sequence[str] = ()) -> None:
     """Parse absl flags, call `main(argv)` and exit with what it returns (None is 0).
 
     A `UserError`, also one raised while a config file is loaded, a wrong flag, a config key that does not exist and a
@@ -187,6 +190,7 @@ def run(main: Callable[[list[str]], int | None], positional: bool = False) -> No
     Args:
       main: takes the arguments that are no flags, after the command's name.
       positional: whether there may be any.
+      rare: flags that --help lists by name alone, so that it fits a screen; --help=all describes all of them.
     """
 
     def guarded(argv: list[str]) -> int | None:
@@ -208,7 +212,7 @@ def run(main: Callable[[list[str]], int | None], positional: bool = False) -> No
             return code
 
     with quiet_pipe():
-        app.run(guarded, flags_parser=_parse)
+        app.run(guarded, flags_parser=functools.partial(_parse, rare=rare))
 
 
 @contextlib.contextmanager
@@ -249,9 +253,9 @@ def missing_library(error: ImportError) -> str | None:
     )
 
 
-def _parse(argv: list[str]) -> list[str]:
-    if any(argument in ("-h", "-help", "--help") for argument in argv[1:]):
-        print(_help(argv[0]))
+def _parse(argv: list[str], rare: Sequence[str] = ()) -> list[str]:
+    if asks_for_help(argv[1:]):
+        print(_help(argv[0], rare, whole="--help=all" in argv))
         sys.exit(0)
     try:
         given = with_config_set(flags.FLAGS.read_flags_from_files(argv, force_gnu=False))
@@ -264,6 +268,11 @@ def _parse(argv: list[str]) -> list[str]:
         raise
     except flags.Error as error:
         sys.exit(_fail(f"{str(error).removesuffix('.')}; see --help"))
+
+
+def asks_for_help(arguments: Sequence[str]) -> bool:
+    """Whether a command line wants to know its flags rather than use them."""
+    return not {"-h", "-help", "--help", "--help=all"}.isdisjoint(arguments)
 
 
 def with_config_set(argv: list[str]) -> list[str]:
@@ -296,24 +305,53 @@ def _with_known_spellings(argv: list[str]) -> list[str]:
     return renamed
 
 
-def _help(main_module: str) -> str:
-    """The tool's docstring, then its flags, each with its default and what it does."""
-    width = min(shutil.get_terminal_size().columns, 120)
-    text = inspect.cleandoc(sys.modules["__main__"].__doc__ or "")
+def _help(main_module: str, rare: Sequence[str], whole: bool) -> str:
+    """The tool's docstring, then its flags: what fits a screen, the rare ones by name, or the `whole` of them."""
+    head = [*inspect.cleandoc(sys.modules["__main__"].__doc__ or "").splitlines(), "", "flags:"]
     found = {flag.name: flag for name in (main_module, __name__) for flag in flags.FLAGS.get_key_flags_for_module(name)}
-    lines = []
-    for flag in sorted(found.values(), key=lambda flag: flag.name):
-        name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
-        shown = isinstance(flag.default, str | int | float) and flag.default not in ("", False)
-        default = f" [{flag.default}]" if shown and flag.name != "bundle" else ""
-        lines += textwrap.wrap(
-            f"{' '.join(flag.help.split())}{default}",
-            width,
-            initial_indent=f"  {name:{HELP_COLUMN - 3}} ",
-            subsequent_indent=" " * HELP_COLUMN,
-            break_on_hyphens=False,
-        )
-    return "\n".join([text, "", "flags:", *lines, "", "--helpfull shows the flags of the libraries too."])
+    named = [f"--{name}" for name in sorted(found) if name in rare and not whole]
+    tail = _wrapped("  also: ", " ".join(named)) if named else []
+    flag_lines = {name: _flag_lines(flag) for name, flag in sorted(found.items()) if whole or name not in rare}
+    rows = sum(max(math.ceil(len(line) / _columns()), 1) for line in head)
+    spare = HELP_LINES - rows - len(flag_lines) - len(tail) - 2
+    cut = bool(named)
+    for name in sorted(flag_lines, key=lambda name: len(flag_lines[name])):  # what needs little room gets it first
+        spare -= len(flag_lines[name]) - 1
+        if spare < 0 and not whole:
+            flag_lines[name] = _flag_lines(found[name], max(len(flag_lines[name]) + spare, 1))
+            spare, cut = 0, True
+    more = "--help=all shows the whole of every flag, --helpfull those" if cut else "--helpfull shows the flags"
+    return "\n".join(
+        [*head, *(line for lines in flag_lines.values() for line in lines), *tail, "", f"{more} of the libraries too."]
+    )
+
+
+def _flag_lines(flag: flags.Flag, max_lines: int | None = None) -> list[str]:
+    """A flag's names, its help, cut where it takes more lines than that, and its default."""
+    name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
+    shown = isinstance(flag.default, str | int | float) and flag.default not in ("", False)
+    default = f" [{flag.default}]" if shown and flag.name != "bundle" else ""
+    lines = _wrapped(f"  {name:{HELP_COLUMN - 3}} ", f"{flag.help}{default}")
+    if max_lines is None or len(lines) <= max_lines:
+        return lines
+    return _wrapped(f"  {name:{HELP_COLUMN - 3}} ", flag.help, max_lines, f" ...{default}")
+
+
+def _columns() -> int:
+    return shutil.get_terminal_size().columns
+
+
+def _wrapped(head: str, text: str, max_lines: int | None = None, end: str = "") -> list[str]:
+    """The text in lines after `head`, as wide as the terminal; `end` stands where it is cut to `max_lines`."""
+    return textwrap.wrap(
+        " ".join(text.split()),
+        min(_columns(), 120),
+        initial_indent=head,
+        subsequent_indent=" " * len(head),
+        break_on_hyphens=False,
+        max_lines=max_lines,
+        placeholder=end,
+    )
 
 
 def _exit_code(error: BaseException) -> int | None:

@@ -1,23 +1,25 @@
-"""Measure this machine, or ask a compiler about another: fer-jax benchmark step --config=xception --batch=128
+"""Measure this machine, or ask a compiler about another: fer-jax benchmark step
 
-step              training images a second of whole steps with the config's augmentation, on synthetic faces;
-                  what a step computes and moves; MFU and share of the memory's bandwidth where the peaks are known
-compare           step and a peer in turns: --peer is a command whose last line is JSON with images_per_s
-scaling           step on 1, 2, 4, ... devices, for a fixed batch a device and for a fixed global batch
-seeds             several seeds in one program (--config.seeds) beside the same one after the other
-input             both input pipelines alone; with --examples what a set larger than memory costs in memory and time
+fer-jax benchmark step --config=xception --batch=128
+fer-jax benchmark serve --bundle=xception.bundle --source=talk.mp4
+
+step              training images a second of whole steps
+compare           step and a peer in turns
+scaling           step on 1, 2, 4, ... devices
+seeds             several seeds in one program beside one after the other
+input             both input pipelines alone, or what a large set costs
 profile           the time of a step by the operations of its program
 ops               each rewritten operation beside the plain one of lax
 startup           seconds to --help and to a run's first step
-time-to-accuracy  seconds from the start of a run to --target on its selection split, with a cold and a warm cache
-serve             the webcam tool: frames a second, milliseconds to classify 8 faces, seconds to the first frame
-aot               the training step compiled for a TPU slice or GPUs that are not there: its compiler's estimate
-check             training steps of every layer implementation and API against each other, on this device
-first-gpu         all that is worth measuring on a new accelerator, the most valuable first; may be cut off anywhere
-page              docs/performance.md or, with --kind=accelerators, docs/accelerators.md, made of their records
+time-to-accuracy  seconds from the start of a run to --target
+serve             frames a second, milliseconds for 8 faces, start of the tool
+aot               a step compiled for devices that are not there: an estimate
+check             steps of every layer implementation against each other
+first-gpu         all that is worth measuring on a new accelerator
+page              docs/performance.md or docs/accelerators.md, of the records
 
-`benchmark WHAT --help` shows its flags. Prints a table for people, or with --json one line of JSON a record, each with
-the command, device, versions and date; --keep=FILE.jsonl adds them to a file of records.
+`benchmark WHAT --help` tells more of it and shows its flags. Records carry the
+command, device, versions and date.
 """
 
 from __future__ import annotations
@@ -50,11 +52,13 @@ class Subcommand:
 
     Attributes:
       run: yields its records; None where it writes a page and none.
+      about: what it does, for its --help.
       flags: names in `DEFINITIONS`, beside those of all.
       here: whether it runs on the devices of this machine.
     """
 
     run: Callable[[], Iterator[dict[str, Any]]] | None
+    about: str
     flags: tuple[str, ...]
     here: bool = True
 
@@ -135,8 +139,8 @@ def main(what: str, argv: list[str]) -> None:
 
 
 def define(what: Iterable[str]) -> None:
-    """Define the flags of these subcommands; a name that two of them have is the first's."""
-    for name in dict.fromkeys(name for word in what for name in (*SUBCOMMANDS[word].flags, *COMMON)):
+    """Define the flags of these subcommands and of all; a name that two of them have is the first's."""
+    for name in dict.fromkeys([*(name for word in what for name in SUBCOMMANDS[word].flags), *COMMON]):
         if name not in flags.FLAGS and not (name == "accuracy" and "target" in flags.FLAGS):
             DEFINITIONS[name]()
 
@@ -319,26 +323,77 @@ def _measuring(argv: list[str]) -> list[str]:
 
 MEASURED = ("runs", "seconds")
 SUBCOMMANDS = {
-    "step": Subcommand(_step, (*OF_STEPS, *MEASURED, "measure-peak")),
-    "compare": Subcommand(_compare, (*OF_STEPS, *MEASURED, "peer")),
-    "scaling": Subcommand(_scaling, (*OF_STEPS, "seconds")),
-    "seeds": Subcommand(_seeds, (*OF_STEPS, *MEASURED)),
-    "input": Subcommand(_input, (*OF_STEPS, *MEASURED, "examples", "size")),
-    "profile": Subcommand(_profile, OF_STEPS),
-    "ops": Subcommand(_ops, ("config", "batch", "runs")),
-    "startup": Subcommand(_startup, ("config", "runs")),
-    "time-to-accuracy": Subcommand(_time_to_accuracy, ("config", "runs", "accuracy")),
-    "serve": Subcommand(_serve, ("bundle", "source", "detector-model")),
-    "aot": Subcommand(_aot, ("config", "target", "batch-per-device", "hlo"), here=False),
-    "check": Subcommand(_check, ("small",)),
-    "first-gpu": Subcommand(_first_gpu, ("config", "minutes", "torch", "small"), here=False),
-    "page": Subcommand(None, ("kind", "records", "out")),
+    "step": Subcommand(
+        _step,
+        "Training images a second of whole steps with the config's augmentation, on synthetic faces; what a step\n"
+        "computes and moves; MFU and share of the memory's bandwidth where the peaks are known.",
+        (*OF_STEPS, *MEASURED, "measure-peak"),
+    ),
+    "compare": Subcommand(
+        _compare,
+        "`step` and a peer in turns: --peer is a command whose last line is JSON with images_per_s.",
+        (*OF_STEPS, *MEASURED, "peer"),
+    ),
+    "scaling": Subcommand(
+        _scaling,
+        "`step` on 1, 2, 4, ... devices, for a fixed batch a device and for a fixed global batch.",
+        (*OF_STEPS, "seconds"),
+    ),
+    "seeds": Subcommand(
+        _seeds,
+        "Several seeds in one program (--config.seeds) beside the same one after the other.",
+        (*OF_STEPS, *MEASURED),
+    ),
+    "input": Subcommand(
+        _input,
+        "Both input pipelines alone; with --examples what a set larger than memory costs in memory and time.",
+        (*OF_STEPS, *MEASURED, "examples", "size"),
+    ),
+    "profile": Subcommand(_profile, "The time of a step by the operations of its program.", OF_STEPS),
+    "ops": Subcommand(_ops, "Each rewritten operation beside the plain one of lax.", ("config", "batch", "runs")),
+    "startup": Subcommand(_startup, "Seconds to --help and to a run's first step.", ("config", "runs")),
+    "time-to-accuracy": Subcommand(
+        _time_to_accuracy,
+        "Seconds from the start of a run to --target on its selection split, with a cold and a warm cache.",
+        ("config", "runs", "accuracy"),
+    ),
+    "serve": Subcommand(
+        _serve,
+        "The webcam tool: frames a second, milliseconds to classify 8 faces, seconds to the first frame.",
+        ("bundle", "source", "detector-model"),
+    ),
+    "aot": Subcommand(
+        _aot,
+        "The training step compiled for a TPU slice or GPUs that are not there: its compiler's estimate.",
+        ("config", "target", "batch-per-device", "hlo"),
+        here=False,
+    ),
+    "check": Subcommand(
+        _check,
+        "Training steps of every layer implementation and API against each other, on this device.",
+        ("small",),
+    ),
+    "first-gpu": Subcommand(
+        _first_gpu,
+        "All that is worth measuring on a new accelerator, the most valuable first; may be cut off anywhere.",
+        ("config", "minutes", "torch", "small"),
+        here=False,
+    ),
+    "page": Subcommand(
+        None,
+        "docs/performance.md or, with --kind=accelerators, docs/accelerators.md, made of their records.",
+        ("kind", "records", "out"),
+    ),
 }
 
 if __name__ == "__main__":
     # What to measure is a word, as in other tools' subcommands; the rest are its flags.
     word = sys.argv.pop(1) if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else ""
-    define([word] if word in SUBCOMMANDS else SUBCOMMANDS)
+    if word in SUBCOMMANDS:
+        __doc__ = f"fer-jax benchmark {word}\n\n{SUBCOMMANDS[word].about}"
+        define([word])
+    else:
+        define([] if cli.asks_for_help(sys.argv[1:]) else SUBCOMMANDS)
     cli.run(lambda argv: main(word, sys.argv[1:]))
 else:
     define(SUBCOMMANDS)

@@ -1,9 +1,9 @@
-"""Expressions of the faces before a camera, or in videos and pictures, by an exported model.
+"""Expressions of the faces before a camera, or in videos and pictures, live.
 
-    python -m tools.webcam --source=0
-    python -m tools.webcam --bundle=BUNDLE --source=talk.mp4 --headless --record=out.mp4 --events=out.jsonl
+fer-jax webcam --source=0 --mirror
+fer-jax webcam --source=talk.mp4 --headless --record=out.mp4 --events=out.jsonl
 
-Needs neither JAX nor TensorFlow. docs/webcam.md tells more.
+docs/webcam.md tells more.
 """
 
 from __future__ import annotations
@@ -203,4 +203,10 @@ def _occupy_standard_streams() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(
+        main,
+        rare=(
+            "align", "detect-every", "max-frames", "prior", "reconnect", "runtime", "search-side", "smoothing",
+            "threads", "tta",
+        ),
+    )  # fmt: skip

@@ -20,7 +20,7 @@ class Command:
 
 GROUPS: dict[str, dict[str, Command]] = {
     "look at faces": {
-        "analyze": Command("tools.analyze", "expressions in pictures and videos: a table, JSON, csv, annotated files"),
+        "analyze": Command("tools.analyze", "expressions in pictures and videos: a table, annotated copies"),
         "webcam": Command("tools.webcam", "a camera, video or picture, live in a window or headless"),
         "web": Command("tools.web", "a page with a camera"),
         "models": Command("tools.models", "the trained models that come with the package"),

@@ -52,11 +52,12 @@ def module_of(name: str) -> str:
 def usage() -> str:
     """What `fer-jax --help` prints."""
     width = max(map(len, COMMANDS))
-    lines = ["Facial expressions: train recognisers, and run them on pictures, videos and cameras.", ""]
+    lines = ["Facial expressions: train recognisers, run them on pictures, videos, cameras."]
     lines += [f"  {example}" for example in EXAMPLES]
+    lines.append("")
     for title, commands in GROUPS.items():
-        lines += ["", f"{title}:", *(f"  {name:{width}}  {command.summary}" for name, command in commands.items())]
-    return "\n".join([*lines, "", "fer-jax COMMAND --help tells a command's flags."])
+        lines += [f"{title}:", *(f"  {name:{width}}  {command.summary}" for name, command in commands.items())]
+    return "\n".join([*lines, "fer-jax COMMAND --help tells a command's flags."])
 
 
 def fail(message: str) -> None:

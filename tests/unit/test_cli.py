@@ -42,6 +42,37 @@ def run(tmp_path, work, *arguments, **options):
     )
 
 
+def test_help_cuts_what_does_not_fit_a_screen_and_shows_the_whole_when_asked(tmp_path):
+    script = tmp_path / "tool.py"
+    script.write_text(
+        "'What it does: tool'\n"
+        "from absl import flags\n"
+        "from fer_jax import cli\n"
+        "for i in range(18):\n"
+        "    flags.DEFINE_integer(f'flag{i:02}', i, 'some words ' * (14 if i % 2 else 3))\n"
+        "cli.run(print, rare=('flag16', 'flag17'))\n"
+    )
+
+    def lines(asked):
+        done = subprocess.run(
+            [sys.executable, script, asked],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "COLUMNS": "80"},
+        )
+        return done.stdout.splitlines()
+
+    short, whole = lines("--help"), lines("--help=all")
+    assert len(short) == cli.HELP_LINES
+    assert short[:3] == ["What it does: tool", "", "flags:"]
+    assert f"  {'--flag02':23} {'some words ' * 3}[2]" in short, "what is short is whole"
+    assert sum(line.endswith(" ... [15]") for line in short) == 1, "the default stands behind what is cut"
+    assert "  also: --flag16 --flag17" in short
+    assert [line for line in whole if line.startswith("  --flag17")]
+    assert not [line for line in whole if "also:" in line or line.endswith("...")]
+
+
 @pytest.mark.parametrize(
     "reason",
     [

@@ -1,6 +1,8 @@
 """`fer-jax`: its subcommands, what it says of words it does not know, and completion."""
 
 import importlib.util
+import os
+import shutil
 import subprocess
 import sys
 
@@ -10,7 +12,7 @@ from fer_jax import commands
 from fer_jax.commands import completion, dispatch
 from fer_jax.errors import UserError
 
-SCREEN = (50, 100)  # lines and columns
+SCREEN = (30, 80)  # lines and columns
 
 
 def test_usage_fits_a_screen_and_names_every_command():
@@ -59,6 +61,19 @@ def test_a_module_that_no_extra_brings_keeps_its_traceback(monkeypatch):
         dispatch.main()
 
 
+@pytest.mark.parametrize("name", commands.COMMANDS)
+def test_help_fits_a_screen_of_80_columns(name):
+    shown = subprocess.run(
+        [sys.executable, "-m", commands.COMMANDS[name].module, "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "COLUMNS": "80"},
+    ).stdout
+    assert sum(max(-(-len(line) // 80), 1) for line in shown.splitlines()) <= SCREEN[0]
+    assert "flags:" in shown
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
 def test_completion_scripts_are_valid_and_complete_commands(shell):
     script = completion.script(shell).removeprefix("autoload -U +X bashcompinit && bashcompinit\n")
@@ -67,6 +82,23 @@ def test_completion_scripts_are_valid_and_complete_commands(shell):
         ["bash", "-c", f"{script}\n{words}"], capture_output=True, text=True, check=True, encoding="utf-8"
     )
     assert done.stdout.split() == ["webcam", "web"]
+
+
+@pytest.mark.skipif(not shutil.which("fish"), reason="fish is not installed")
+def test_fish_completes_commands_and_flags(tmp_path):
+    (tmp_path / "fer-jax").write_text(f'#!/bin/sh\nexec {sys.executable} -m fer_jax.commands "$@"\n')
+    (tmp_path / "fer-jax").chmod(0o755)
+    (tmp_path / "script.fish").write_text(completion.script("fish"))
+    lines = {"fer-jax we": ["web", "webcam"], "fer-jax webcam --rec": ["--reconnect=", "--record="]}
+    asked = "; ".join(f"complete -C '{line}'; echo" for line in lines)
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", f"source {tmp_path}/script.fish; {asked}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path)},
+    )
+    assert [block.split() for block in done.stdout.split("\n\n")[:2]] == list(lines.values())
 
 
 def test_completion_for_an_unknown_shell_is_refused():
