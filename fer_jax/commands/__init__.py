@@ -53,6 +53,5 @@ COMMANDS = {name: command for group in GROUPS.values() for name, command in grou
 EXAMPLES = (
     "fer-jax analyze photo.jpg",
     "fer-jax webcam --source=0",
-    "fer-jax train --config=quickstart",
     "fer-jax train --config=xception:taught --config.data.path=fer2013.csv",
 )
