@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from fer_jax import commands, labels
+from fer_jax.commands import dispatch
 from fer_jax.data.sources import synthetic
 from tests import datasets
 
@@ -20,6 +21,7 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 # results.md before recipes.md: its first run is the teacher of the recipe xception:taught
 PAGES = ["README.md", "docs/results.md", *sorted(f"docs/{page.name}" for page in (REPOSITORY / "docs").glob("*.md"))]
 COMMAND = re.compile(r"^(?: {4})?((?:fer-jax|python3?|\.venv/bin/\S+|pip) .*)$")
+SPAN = re.compile(r"`((?:fer-jax|python -m) [^`]*)`")
 
 # The beginning of a command, or a part of it, and why it is not run.
 NOT_RUN = {
@@ -77,6 +79,39 @@ def test_every_documented_command_is_known():
             assert words[0] == "-m", f"{page}: {command}"
 
 
+def test_commands_that_are_not_run_have_flags_that_exist():
+    """Those of code blocks and those in the running text and in tables."""
+    spans = {span for page in PAGES for span in SPAN.findall((REPOSITORY / page).read_text(encoding="utf-8"))}
+    lines = sorted(spans | {line for _, line in documented() if why_not_run(line)})
+    given = {}
+    for line in lines:
+        program, *words = shlex.split(line, comments=True)
+        if program == "fer-jax" and words and words[0] in commands.COMMANDS:
+            module, words = dispatch.module_of(words[0]), words[1:]
+        elif words[:1] == ["-m"] and words[1].partition(".")[0] in ("fer_jax", "tools"):
+            module, words = words[1], words[2:]
+        else:
+            continue
+        subcommand = words[:1] if module == "tools.benchmark" else []
+        names = {word.removeprefix("--").partition("=")[0].partition(".")[0] for word in words if word.startswith("--")}
+        given.setdefault((module, *subcommand), set()).update(names)
+    assert len(given) > 10
+    code = (
+        "import importlib, sys\nfrom absl import flags\nmodule = importlib.import_module(sys.argv[1])\n"
+        "if sys.argv[2:]:\n    module.define(sys.argv[2:])\nprint(*flags.FLAGS)"
+    )
+    for command, names in given.items():
+        if names:
+            done = subprocess.run(
+                [sys.executable, "-c", code, *command],
+                cwd=REPOSITORY,
+                capture_output=True,
+                encoding="utf-8",
+                check=True,
+            )
+            assert names <= {*done.stdout.split(), "help"}, f"{command} has not {names - {*done.stdout.split()}}"
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A checkout's folder with everything that the commands name: data, photographs, a video, a recipe."""
@@ -124,14 +159,18 @@ def small(words):
             words.append("--config.data.args.examples=140")
         if any("jaffe" in word for word in words):
             words.append("--config.data.folds=2")
+    # The name is that of the file, which is made small here; test_ablation.py finds files by name.
+    words = [word.replace("--changes=optimisers", "--changes=configs/ablations/optimisers.json") for word in words]
     replaced = {"--config.seeds=5": "--config.seeds=2", "--seeds=3": "--seeds=1", "--images=1500": "--images=20"}
     words = [replaced.get(word, word) for word in words]
     if name in ("benchmark", "tools.benchmark"):
         words = [re.sub(r"--(batch|steps)=\d+", r"--\1=2", word) for word in words]
         if words[1] == "profile":
             words += ["--batch=2", "--steps=2"]
-        if words[1] in ("step", "seeds", "input", "ops"):
+        if words[1] in ("step", "seeds", "input"):
             words += ["--seconds=0.05", "--runs=1"]
+        if words[1] == "ops":
+            words += ["--batch=2", "--runs=1"]
     return words
 
 
