@@ -24,6 +24,9 @@ _COMPACT = flags.DEFINE_enum(
     ["float16", "int8"],
     "Write a small bundle: model.onnx alone, its weights stored so and computed with in float32.",
 )
+_HASHES = flags.DEFINE_bool(
+    "hashes", True, "Keep a hash of each training image, three bytes long, so that tools.evaluate can leave these out."
+)
 _LICENCE = flags.DEFINE_string("licence", None, "Terms of the weights. Default: the note on the run's data source.")
 
 
@@ -43,6 +46,7 @@ def main(argv: list[str]) -> None:
         int8=_INT8.value,
         compact=_COMPACT.value or "",
         licence=_LICENCE.value or "",
+        hashes=_HASHES.value,
     )
     print(comparison.table(exported.formats))
     if recall := comparison.recall_table(exported.formats):

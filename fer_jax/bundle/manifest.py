@@ -32,6 +32,7 @@ FILES = {
     "stablehlo": "model.stablehlo",
     "weights": "weights.safetensors",
     "card": "README.md",
+    "trained": "trained.npz",
 }
 
 

@@ -24,7 +24,7 @@ from fer_jax import files
 from fer_jax.data import lazy
 from fer_jax.data.examples import Examples
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST, IMAGES = "manifest.json", "images.npy"
 ARRAYS = ("labels", "split", "subjects", "votes")
 DIGESTS = "digests"

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from fer_jax import config as configs
 from fer_jax import environment
 from fer_jax.bundle import manifest
+from fer_jax.data import identity
 from fer_jax.errors import UserError
 from fer_jax.experiments import run, rundata, scoring
 from fer_jax.export import exporting, provenance
@@ -60,6 +61,7 @@ class TrainedRun:
         int8: bool = False,
         compact: str = "",
         licence: str = "",
+        hashes: bool = True,
     ) -> exporting.Exported:
         """Write a bundle, after each format was compared with the network over the run's selection split.
 
@@ -70,6 +72,7 @@ class TrainedRun:
           int8: add the graph in 8-bit integers, its ranges fitted to training faces.
           compact: "float16" or "int8": write model.onnx alone, its weights stored so and computed with in float32.
           licence: terms of the weights; "" is the note on the run's data source.
+          hashes: keep a hash of each training image, so that an evaluation can leave these out.
 
         Raises:
           UserError: no run there, its data is gone, or `out` holds something else.
@@ -82,6 +85,7 @@ class TrainedRun:
                 "%s is not finished: what is exported is its %s checkpoint so far", self.workdir, self.checkpoint
             )
         found = rundata.to_export(config, self.workdir, loaded.label_names, os.fspath(data), int8)
+        kept = identity.load(self.workdir)
         fitted = (result and result.calibration) or {"temperature": 1.0, "uncertain_below": 0.0}
         trained = exporting.Trained(
             config,
@@ -93,6 +97,7 @@ class TrainedRun:
             fitted["temperature"],
             fitted["uncertain_below"],
             (result and result.class_counts) or found.class_counts,
+            kept.trained if hashes and kept else None,
         )
         return exporting.export(
             out,

@@ -13,12 +13,14 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from fer_jax import config as configs
+from fer_jax.bundle.trained import TrainedImages
 from fer_jax.data import identity, loading, splits
 from fer_jax.data.examples import UNSPLIT, Examples
 from fer_jax.data.identity import Identity
 from fer_jax.distributed import cluster
 from fer_jax.errors import UserError
 
+_NO_HASHES = "%s keeps no hashes of its training images: whether some of those scored are among them is not known"
 _NO_RECORD = "%s keeps no record of its data: whether it is still the same is not known"
 
 
@@ -131,9 +133,16 @@ def for_training(config: ConfigDict, workdir: pathlib.Path, given: RunData | Non
 
 
 def to_score(
-    config: ConfigDict, workdirs: Sequence[str | os.PathLike], split: str, path: str, label_names: tuple[str, ...]
+    config: ConfigDict,
+    workdirs: Sequence[str | os.PathLike],
+    split: str,
+    path: str,
+    label_names: tuple[str, ...],
+    trained: TrainedImages | None = None,
 ) -> Examples:
     """The examples of a split that runs are scored on, none of which they were trained on.
+
+    A warning names what keeps no record of its training images, since nothing is known of it.
 
     Args:
       config: of the first run, or of a bundle.
@@ -143,6 +152,7 @@ def to_score(
         with. So is a `path` where the same data lies. Of other data without splits, images that were trained on are
         left out; of a given split they stay, and are counted in a warning.
       label_names: in the order of the logits.
+      trained: what a bundle was trained on; None of one that does not say.
 
     Raises:
       OtherData: the first run's data is no longer the same.
@@ -159,10 +169,18 @@ def to_score(
         else:
             examples = own.examples.of_split(split)
             for workdir, other in zip(workdirs[1:], kept[1:], strict=True):
+                if other is None:
+                    logging.warning(_NO_HASHES, workdir)
                 refuse_leak(other, workdir, examples, own.identity)
             return examples.renumbered(label_names)
     examples = loading.load_split(config, split, path, label_names)
-    return _without_trained(examples, [one for one in kept if one is not None])
+    if trained is None and not workdirs:
+        logging.warning(_NO_HASHES, "the bundle")
+    for workdir, one in zip(workdirs, kept, strict=True):
+        if one is None:
+            logging.warning(_NO_HASHES, workdir)
+    sets = [TrainedImages.exact(one.trained) for one in kept if one is not None]
+    return _without_trained(examples, [*sets, *([trained] if trained else [])])
 
 
 def to_export(
@@ -231,9 +249,11 @@ def refuse_leak(other: Identity | None, workdir: str | os.PathLike, held_out: Ex
         )
 
 
-def _without_trained(examples: Examples, kept: Sequence[Identity]) -> Examples:
-    hashes = identity.digests(examples.images) if kept else np.zeros(len(examples), np.uint64)
-    trained = np.any([np.isin(hashes, one.trained) for one in kept], axis=0) if kept else np.zeros(len(examples), bool)
+def _without_trained(examples: Examples, sets: Sequence[TrainedImages]) -> Examples:
+    if not sets:
+        return examples
+    hashes = identity.digests(examples.images)
+    trained = np.any([one.holds(hashes) for one in sets], axis=0)
     if not trained.any():
         return examples
     if examples.split_names != (UNSPLIT,):

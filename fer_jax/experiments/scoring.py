@@ -17,6 +17,7 @@ from fer_jax import environment, labels
 from fer_jax.bundle import manifest as bundles
 from fer_jax.bundle import prior as priors
 from fer_jax.bundle import runtime as graphs
+from fer_jax.bundle import trained as trained_images
 from fer_jax.bundle.prior import Prior
 from fer_jax.data import identity
 from fer_jax.errors import UserError
@@ -77,6 +78,7 @@ class Predictor:
       members: functions from uint8 (N, H, W, C) to float32 (N, classes); several are an ensemble.
       temperature: probabilities are softmax(logits / temperature).
       priors: to which each member's logits were corrected, after they were divided by its temperature; () is none.
+      trained: the images that a bundle was trained on, where it says so; None of runs, whose folders say it.
     """
 
     name: str
@@ -88,6 +90,7 @@ class Predictor:
     members: tuple[Member, ...]
     temperature: float = 1.0
     priors: tuple[Prior, ...] = ()
+    trained: trained_images.TrainedImages | None = None
 
     def logits(self, images: np.ndarray, view: str = "") -> np.ndarray:
         """float32 (N, classes): logits, averaged over the images of `view`; of an ensemble, log of mean probability."""
@@ -168,6 +171,7 @@ def of_bundle(path: str | os.PathLike, role: str, prior: str = "") -> Predictor:
         (member,),
         1.0 if prior else bundle.temperature,
         corrections,
+        trained_images.load(bundle.file("trained")) if "trained" in bundle.files else None,
     )
 
 
@@ -206,7 +210,9 @@ def score(
     for view in augmentations:
         if view not in tta.VIEWS:
             raise UserError(f"--tta has {view!r}: expected {' or '.join(tta.VIEWS)}")
-    examples = rundata.to_score(predictor.config, predictor.workdirs, split, path, predictor.label_names)
+    examples = rundata.to_score(
+        predictor.config, predictor.workdirs, split, path, predictor.label_names, predictor.trained
+    )
 
     logits = {view: predictor.logits(examples.images, view) for view in ("", *augmentations)}
     scores = scores_of_views(logits, examples.labels, predictor.label_names)

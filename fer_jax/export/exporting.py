@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from fer_jax import files
 from fer_jax.bundle import manifest, weights
 from fer_jax.bundle import runtime as runtimes
+from fer_jax.bundle.trained import TrainedImages
 from fer_jax.data.examples import Examples
 from fer_jax.data.sources import synthetic
 from fer_jax.errors import UserError
@@ -46,6 +47,7 @@ class Trained:
       temperature: probabilities are softmax(logits / temperature).
       uncertain_below: see `bundle.Bundle`.
       class_counts: of the training split, see `RunResult`; None where they are not known.
+      hashes: uint64 (N,), `identity.digests` of the images trained on; None where they are not known.
     """
 
     config: ConfigDict
@@ -57,6 +59,7 @@ class Trained:
     temperature: float = 1.0
     uncertain_below: float = 0.0
     class_counts: Mapping[str, float] | None = None
+    hashes: np.ndarray | None = None
 
     @property
     def input(self) -> manifest.Input:
@@ -103,7 +106,8 @@ def export(
       calibration: training faces, for `int8`.
       float16: add the graph in half precision.
       int8: add the graph in 8-bit integers.
-      compact: one of `quantize.STORED`: write no graph but model.onnx, its weights stored so, and no archive of them.
+      compact: one of `quantize.STORED`: write no graph but model.onnx, its weights stored so, no archive of them
+        and no hashes.
 
     Raises:
       UserError: `out` holds something else, `int8` lacks training faces, or `compact` is asked for beside others.
@@ -123,6 +127,8 @@ def export(
         else:
             _write_graphs(tmp, trained, float16, _chosen(calibration) if int8 else None)
             weights.save(tmp / manifest.FILES["weights"], trained.variables)
+            if trained.hashes is not None:
+                TrainedImages.of(trained.hashes).save(tmp / manifest.FILES["trained"])
         for role in runtimes.GRAPHS:
             if (path := tmp / manifest.FILES[role]).exists():
                 logging.info("running %s over %d faces", path.name, len(images))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from configs import default
+from fer_jax.bundle.trained import TrainedImages
 from fer_jax.data import identity
 from fer_jax.data.examples import UNSPLIT, Examples
 from fer_jax.errors import UserError
@@ -109,6 +110,21 @@ class TestToScore:
         assert found.split_names == (UNSPLIT,) and len(found) == 36 - trained
         assert not np.isin(identity.digests(found.images), kept.trained).any()
         assert f"left out {trained} that were trained on" in found.description and "trained on" in caplog.text
+
+    def test_what_a_bundle_was_trained_on_is_left_out_or_the_question_is_open(self, config, workdir, caplog):
+        kept = identity.load(workdir)
+        path = str(workdir.parent / "faces")
+        config.data.path = ""
+        found = rundata.to_score(config, [], "PublicTest", path, self.NAMES, TrainedImages.of(kept.trained))
+        assert len(found) == 30 - len(kept.trained)
+        assert not np.isin(identity.digests(found.images), kept.trained).any()
+        assert "is not known" not in caplog.text
+        assert len(rundata.to_score(config, [], "PublicTest", path, self.NAMES)) == 30
+        assert "the bundle keeps no hashes of its training images: whether some of those scored" in caplog.text
+
+    def test_a_member_without_a_record_is_warned_of(self, config, workdir, tmp_path, caplog):
+        rundata.to_score(config, [workdir, tmp_path / "other"], "PublicTest", "", self.NAMES)
+        assert f"{tmp_path / 'other'} keeps no hashes of its training images" in caplog.text
 
     def test_data_that_changed_is_refused(self, config, workdir):
         datasets.write_folder(rundata.pathlib.Path(config.data.path), counts={"": 14}, size=16)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from fer_jax.bundle import manifest
+from fer_jax.bundle import manifest, trained
+from fer_jax.data import identity
 from fer_jax.errors import UserError
 from fer_jax.export import exporting, graph
 from fer_jax.faces import cropping
@@ -16,10 +17,12 @@ def arguments(tiny, **changes):
 
 def test_the_bundle_is_whole_and_says_where_it_comes_from(exported, tiny):
     read = manifest.read(exported.bundle.path)
-    assert set(read.files) == {"onnx", "float16", "int8", "stablehlo", "weights", "card"}
+    assert set(read.files) == {"onnx", "float16", "int8", "stablehlo", "weights", "card", "trained"}
     assert read.labels == tiny.faces.label_names
     assert read.input == manifest.Input(48, 1, "signed", "area")
     assert read.crop == cropping.CROP
+    known = trained.load(read.file("trained")).holds(identity.digests(tiny.faces.images))
+    assert known[:21].all() and not known[21:].any()
     assert (read.temperature, read.uncertain_below) == (1.5, 0.3)
     assert read.model == {"name": "mini_xception", "args": {"block_features": [8, 16]}, "parameters": 3079}
     assert read.provenance["training_data"] == "21 synthetic faces"
