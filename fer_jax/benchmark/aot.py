@@ -22,7 +22,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fer_jax import files, labels
-from fer_jax.benchmark import peaks, programs, targets
+from fer_jax.benchmark import model_flops, peaks, programs, targets
 from fer_jax.data.examples import Examples
 from fer_jax.data.pipeline import RESIDENT_SHARE_OF_MEMORY
 from fer_jax.errors import UserError
@@ -190,8 +190,7 @@ def _work(
     costs = costs[0] if isinstance(costs, list) else costs
     cycles = sum(operation.times * (operation.cycles or 0) for operation in done) / steps
     seconds = cycles / target.chip.clock if cycles else None
-    # XLA counts one turn of a loop, and the steps of a chunk are turns.
-    flops = _plain_flops(config, examples, config.batch_size // target.devices)
+    flops = model_flops.of_step(config, examples, config.batch_size // target.devices)
     peak = peaks.DATA_SHEETS[target.chip.kind].flops
     reduces = [op for op in done if op.kind == "all-reduce"]
     layers = [layer.name for layer in network.layers_of(made.inference_model, registry.input_shape(config))]
@@ -208,15 +207,6 @@ def _work(
         "all_reduces": round(sum(op.times for op in reduces) / steps),
         "all_reduce_bytes": round(sum(op.times * op.bytes for op in reduces) / steps),
     }
-
-
-def _plain_flops(config: ConfigDict, examples: Examples, per_device: int) -> float:
-    """Of one step on one device, as the network's plain operations need them; counted before compilation."""
-    config = config.copy_and_resolve_references()
-    config.batch_size, config.dtype = per_device, "float32"
-    made = setup.create(config, len(examples.label_names), platform="plain")
-    program = _program(made, config, examples, jax.devices("cpu")[:1])
-    return program.lower().cost_analysis()["flops"]
 
 
 def where(name: str, layers: Iterable[str]) -> str:

@@ -87,7 +87,7 @@ def _figure(record: Mapping[str, Any]) -> str:
         "bandwidth_share": "{:.1%} of the bandwidth",
         "seconds": "{:.1f} s",
     }
-    told = [form.format(record[key]) for key, form in words.items() if key in record]
+    told = [form.format(record[key]) for key, form in words.items() if record.get(key) is not None]
     return f"{', '.join(told)} ({record['versions']['device']}, {record['date'][:10]})"
 
 

@@ -17,6 +17,15 @@ from ml_collections import ConfigDict
 from fer_jax.benchmark import scaling
 from fer_jax.data.examples import Examples
 
+# Kernels of NVIDIA's libraries, whose symbols have up to thousands of characters; the first that is found counts.
+LIBRARIES = {
+    "cuDNN convolution, gradient of the input": "dgrad",
+    "cuDNN convolution, gradient of the kernel": "wgrad",
+    "cuDNN convolution": "fprop|convolve_",
+    "cuDNN change of layout": "nchwToNhwc|nhwcToNchw",
+    "cuBLAS matrix product": "^nvjet|^(sm\\d+_)?(xmma|cutlass)\\w*gemm",
+}
+MAX_NAME = 60  # characters
 AROUND = re.compile(r"(while|call|conditional|async)\b")  # operations that only hold others
 
 
@@ -61,6 +70,13 @@ def shares(events: Iterable[Mapping[str, Any]]) -> dict[str, float]:
         thread, end = (event["pid"], event["tid"]), event["ts"] + event["dur"]
         if end > ends.get(thread, 0.0):
             ends[thread] = end
-            spent[re.sub(r"^jit_+|[_.\d]*(\.clone)?[.\d]*$", "", event["name"])] += event["dur"]
+            spent[_name(event["name"])] += event["dur"]
     total = spent.total()
     return {name: round(time / total, 4) for name, time in spent.most_common()}
+
+
+def _name(symbol: str) -> str:
+    for name, pattern in LIBRARIES.items():
+        if re.search(pattern, symbol, re.IGNORECASE):
+            return name
+    return re.sub(r"^jit_+|[_.\d]*(\.clone)?[.\d]*$", "", symbol)[:MAX_NAME].strip()

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from fer_jax.benchmark import peaks, records, scaling
+from fer_jax.benchmark import model_flops, peaks, records, scaling
 from fer_jax.data.examples import Examples
 
 
@@ -26,7 +26,8 @@ def measure(
     Returns:
       "images_per_s" (median) and "runs"; "compile_seconds" (less where the compile cache had it); of one step on one
       device "flops" (of the network in plain operations, the numerator of MFU as in Chowdhery et al., "PaLM", 2022) and
-      "bytes" (that the compiled program reads and writes, by XLA's cost analysis, which knows no caches);
+      "bytes" (that the compiled program reads and writes, by XLA's cost analysis, which knows no caches; None on
+      NVIDIA's GPUs, whose compiler does not say);
       "flops_per_s" and "bytes_per_s" of a device; and where its peaks are known or measured, "mfu" and
       "bandwidth_share" of them, with "peak_flops_per_s", "peak_bytes_per_s" and "peak_source".
     """
@@ -36,7 +37,8 @@ def measure(
     compile_seconds = time.perf_counter() - start
     speed = records.spread("images_per_s", [chunk.images_per_second(seconds) for _ in range(runs)])
     steps_per_s = speed["images_per_s"] / config.batch_size
-    flops, moved = chunk.flops(), chunk.bytes_accessed()
+    flops = model_flops.of_step(config, examples, config.batch_size // len(devices))
+    moved = chunk.bytes_accessed()
     record = {
         "config": config.name,
         "optimizer": config.optim.name,
@@ -49,13 +51,13 @@ def measure(
         "flops": flops,
         "bytes": moved,
         "flops_per_s": flops * steps_per_s,
-        "bytes_per_s": moved * steps_per_s,
+        "bytes_per_s": moved and moved * steps_per_s,
     }
     peak = peaks.measure(devices[0]) if measure_peak else peaks.known(devices[0])
     if peak is not None:
         record |= {
             "mfu": flops * steps_per_s / peak.flops,
-            "bandwidth_share": moved * steps_per_s / peak.bytes,
+            "bandwidth_share": moved and moved * steps_per_s / peak.bytes,
             "peak_flops_per_s": peak.flops,
             "peak_bytes_per_s": peak.bytes,
             "peak_source": peak.source,

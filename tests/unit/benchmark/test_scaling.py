@@ -2,6 +2,7 @@
 
 import json
 import textwrap
+from types import SimpleNamespace
 
 import jax
 import pytest
@@ -61,3 +62,11 @@ def test_speed_is_measured_and_can_be_written_down(examples):
     assert all(record["images_per_second"] > 0 for record in records)
     [fixed] = scaling.measure(config_of(), examples, [2], per_device=False, seconds=0)
     assert fixed["batch_size"] == 8
+
+
+def test_bytes_of_a_step_where_the_compiler_says_none(examples, monkeypatch):
+    chunk = scaling.Chunk(config_of(), examples, jax.devices()[:1])
+    assert chunk.bytes_accessed() > 0
+    for silent in (None, {}):
+        monkeypatch.setattr(chunk, "_compiled", SimpleNamespace(cost_analysis=lambda silent=silent: silent))
+        assert chunk.bytes_accessed() is None

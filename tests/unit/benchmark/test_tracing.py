@@ -20,3 +20,21 @@ def test_the_time_of_operations_is_shared_out():
         {"ph": "M", "pid": 1, "name": "process_name"},
     ]
     assert tracing.shares(events) == pytest.approx({"add_fusion": 0.6, "outer": 0.4})
+
+
+@pytest.mark.parametrize(
+    ("symbol", "name"),
+    [
+        ("sm80_xmma_dgrad_implicit_gemm_bf16bf16_bf16f32_f32_nhwckrsc", "cuDNN convolution, gradient of the input"),
+        ("_ZN17cutlass__5x_cudnn6KernelI27Conv2dWgradOutputGradient", "cuDNN convolution, gradient of the kernel"),
+        ("sm90_xmma_fprop_implicit_gemm_bf16bf16_bf16f32_f32", "cuDNN convolution"),
+        ("void convolve_common_engine_float_NHWC<__nv_bfloat16>", "cuDNN convolution"),
+        ("void cudnn::engines_precompiled::nchwToNhwcKernel<x>", "cuDNN change of layout"),
+        ("nvjet_hsh_128x256_64x4_2x1_v_bz_coopA_NNT", "cuBLAS matrix product"),
+        ("gemm_fusion_dot_general_3", "gemm_fusion_dot_general"),  # XLA's own
+        ("loop_convert_fusion_12", "loop_convert_fusion"),
+        ("x" * 3000, "x" * 60),
+    ],
+)
+def test_kernels_of_a_gpu_have_names_for_people(symbol, name):
+    assert list(tracing.shares([event(symbol, 0, 1, hlo_op="custom-call.1")])) == [name]
