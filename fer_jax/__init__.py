@@ -14,7 +14,16 @@ Importing the package is cheap: what is used is imported when it is first asked 
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
+
+if sys.version_info < (3, 11):  # noqa: UP036 an installer refuses it, a checkout does not
+    print(
+        f"error: fer_jax needs Python 3.11 or newer, this is {sys.version.split()[0]}: make a virtual environment with "
+        "a newer one, such as python3.12 -m venv",
+        file=sys.stderr,
+    )
+    sys.exit(2)  # fer_jax.errors.EXIT_USER_ERROR
 
 if TYPE_CHECKING:
     from fer_jax.errors import UserError

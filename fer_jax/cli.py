@@ -51,14 +51,6 @@ HELP_COLUMN = 26  # where the flags' descriptions begin
 HELP_LINES = 30  # of --help, where the flags are not too many
 _SYNONYMS: dict[str, str] = {}  # other spellings of this tool's flags
 
-if sys.version_info < (3, 11):  # noqa: UP036 an installer refuses it, a checkout does not
-    print(
-        f"error: fer_jax needs Python 3.11 or newer, this is {sys.version.split()[0]}: make a virtual environment with "
-        "a newer one, such as python3.12 -m venv",
-        file=sys.stderr,
-    )
-    sys.exit(EXIT_USER_ERROR)
-
 
 class Lines(logging.Handler):
     """Log records as plain lines on standard error, above a progress bar if one is shown.

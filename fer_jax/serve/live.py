@@ -20,6 +20,7 @@ from fer_jax.serve import video
 from fer_jax.serve.frames import Frame, as_bgr
 
 CAMERAS_TRIED = 10  # by number, where the system does not list them
+MAX_DAMAGED = 250  # packets in a row that cannot be decoded, ten seconds or so, before a stream counts as broken
 RETRY_SECONDS = 1.0  # between two attempts to reconnect
 # DirectShow opens in a second where Media Foundation takes half a minute
 BACKENDS = {"linux": cv2.CAP_V4L2, "win32": cv2.CAP_DSHOW}
@@ -154,7 +155,8 @@ class StreamConnection:
         stream = video.video_stream(container, name)
         stream.thread_type = "SLICE"  # decoding several frames at once would delay each
         self.rate = video.rate_of(stream)
-        self._frames = container.decode(stream)
+        self._stream = stream
+        self._frames = self._decoded()
         self._reformatter = video.VideoReformatter()
 
     def read(self) -> np.ndarray | None:
@@ -164,6 +166,19 @@ class StreamConnection:
         except (video.av.error.FFmpegError, OSError):
             return None
         return None if frame is None else video.bgr_of(frame, self._reformatter)
+
+    def _decoded(self) -> Iterator[Any]:
+        """Frames as they can be decoded. What a network damages is left out, unless nothing else comes."""
+        damaged = 0
+        for packet in self._container.demux(self._stream):
+            try:
+                for frame in packet.decode():
+                    damaged = 0
+                    yield frame
+            except video.av.error.FFmpegError:
+                damaged += 1
+                if damaged > MAX_DAMAGED:
+                    return
 
     def close(self) -> None:
         """Close the connection."""

@@ -22,7 +22,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from fer_jax.errors import UserError
-from fer_jax.serve.frames import Frame, Timeline, shown
+from fer_jax.serve.frames import Frame, Timeline, is_address, shown
 
 DEFAULT_RATE = 30.0  # frames per second, where a source does not say
 MAX_RATE = 1000.0  # some containers answer with their clock's ticks instead
@@ -132,7 +132,10 @@ class VideoFile:
             yield Frame(image, index, seconds, time.perf_counter(), self.name, not index, duration, self.still)
             index += 1
         if not index:
-            raise UserError(f"{self.name}: no frame can be read: the file is empty, damaged or no video")
+            reason = "the file is empty, damaged or no video"
+            if is_address(self.name):
+                reason += ", or its server gives no part of it alone (HTTP range requests): download it first"
+            raise UserError(f"{self.name}: no frame can be read: {reason}")
         self._check_end(index)
 
     def _decoded(self) -> Iterator[Any]:

@@ -103,8 +103,10 @@ def test_an_import_error_of_another_kind_is_a_defect():
     assert cli._exit_code(ImportError("cannot import name 'a' from 'b'", name="b")) is None
 
 
-def test_a_python_that_is_too_old(tmp_path):
-    code = "import sys; sys.version_info = (3, 10, 13); sys.version = '3.10.13 (main)'; import fer_jax.cli"
+@pytest.mark.parametrize("module", ["fer_jax", "fer_jax.main", "tools.webcam"])
+def test_a_python_that_is_too_old_says_so_before_it_misses_a_package(module):
+    old = "sys.version_info = (3, 10, 13); sys.version = '3.10.13 (main)'; sys.modules['absl'] = None"
+    code = f"import sys; {old}; import {module}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8")
     assert done.returncode == 2
     assert done.stderr.startswith(

@@ -1,5 +1,6 @@
 """What --source names; what comes out of a video file is tested in test_video.py, cameras in test_live.py."""
 
+import contextlib
 import http.server
 import os
 import threading
@@ -227,20 +228,27 @@ def test_what_a_source_reads(tmp_path):
 
 @pytest.fixture
 def server(tmp_path):
-    """Serves what is in `tmp_path`, below /unsized/ without its length, and /camera as 25 frames of Motion JPEG."""
+    """Serves what is in `tmp_path`, below /unsized/ without its length, and /camera as 25 frames of Motion JPEG.
+
+    Of /damaged, every fifth is no JPEG; of /garbage, none is.
+    """
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def __init__(self, *args):
             super().__init__(*args, directory=str(tmp_path))
 
         def do_GET(self):
-            if self.path == "/camera":
+            if self.path in ("/camera", "/damaged", "/garbage"):
                 self.send_response(200)
                 self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
                 self.end_headers()
-                data = cv2.imencode(".jpg", videos.frames(1)[0])[1].tobytes()
-                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n".encode()
-                self.wfile.write((head + data + b"\r\n") * 25)
+                good, bad = cv2.imencode(".jpg", videos.frames(1)[0])[1].tobytes(), b"no JPEG" * 100
+                period = {"/camera": 99, "/damaged": 5, "/garbage": 1}[self.path]
+                with contextlib.suppress(ConnectionError):
+                    for i in range(25 if period > 1 else 1000):
+                        data = bad if i and not i % period else good
+                        head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+                        self.wfile.write(head.encode() + data + b"\r\n")
             elif self.path.startswith("/unsized/"):
                 self.send_response(200)
                 self.end_headers()
@@ -274,6 +282,17 @@ def test_a_file_on_a_web_server_is_a_file(tmp_path, server, address):
     np.testing.assert_allclose([frame.time for frame in frames], np.arange(60) / 25, atol=2e-3)
 
 
+def test_a_web_server_that_gives_no_parts_of_a_file_may_be_why_it_cannot_be_read(tmp_path, server):
+    noise = list(np.random.default_rng(0).integers(0, 256, (20, 96, 128, 3), np.uint8))
+    videos.write(
+        tmp_path / "clip.mp4", [i / 25 for i in range(20)], size=(128, 96), images=noise
+    )  # its index is at the end
+    source = sources.open_source(f"{server}/clip.mp4")
+    with pytest.raises(UserError, match=r"clip.mp4: no frame can be read: .* range requests\): download it first"):
+        list(source)
+    source.close()
+
+
 def test_a_network_camera_is_live(server):
     source = sources.open_source(f"{server}/camera")
     assert isinstance(source, live.Live)
@@ -283,6 +302,16 @@ def test_a_network_camera_is_live(server):
         frames.extend(frame for frame in source if frames.append(frame))
     source.close()
     assert len(frames) >= 20
+
+
+@pytest.mark.parametrize(("path", "fewest", "most"), [("damaged", 20, 21), ("garbage", 0, 1)])
+def test_what_a_network_damages_is_left_out_until_nothing_else_comes(server, path, fewest, most):
+    source = sources.open_source(f"{server}/{path}")
+    frames = []
+    with pytest.raises(UserError, match=f"/{path} gave no frame after"):
+        frames.extend(frame for frame in source if frames.append(frame))
+    source.close()
+    assert fewest <= len(frames) <= most
 
 
 def test_a_folder_of_folders_gives_the_pictures_below(tmp_path):
