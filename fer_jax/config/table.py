@@ -212,6 +212,9 @@ TABLE: dict[str, Field] = {
     "data.path": Field("", "The file or folder of the data set.", free=True),
     "data.args": Field({}, "Arguments of the source and of the cleaning steps, see below."),
     "data.cache_dir": Field("", "Folder of the cache; empty is the user's cache folder.", free=True),
+    "data.cache": Field(
+        True, "Decode the set once and keep it; false decodes an image whenever a batch needs it.", free=True
+    ),
     "data.pipeline": Field(
         "tf",
         "tf streams, device keeps the whole set on the device, auto chooses. All give the same batches.",

@@ -6,13 +6,14 @@ import dataclasses
 import hashlib
 import json
 import pathlib
+from typing import Any, cast
 
 import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
 from fer_jax import files
-from fer_jax.data import mapped, preparation, sources
+from fer_jax.data import identity, lazy, mapped, preparation, sources
 from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
 
@@ -43,12 +44,16 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
 
     The images are mapped, see `fer_jax.data.mapped`. A cache that is not what was written is said in one line and made
     anew. Of several processes one prepares it while the others wait. Where nothing can be written, a set of at most
-    `MAX_BYTES_IN_MEMORY` is used all the same.
+    `MAX_BYTES_IN_MEMORY` is used all the same. With `config.data.cache=false` no image is kept: they are decoded
+    whenever a batch needs them.
 
     Raises:
-      UserError: what the source raises, and no room for a larger set.
+      UserError: what the source raises, no room for a larger set, and a source whose images come in one order only and
+        shall not be kept.
     """
     path = path_of(data, input)
+    if not data.cache:
+        return _unkept(data, input, path.with_name(f"{path.name}.digests.npy"))
     if (examples := _open(path)) is not None:
         return examples
     prepared = None
@@ -64,6 +69,37 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
         if prepared is None:
             prepared = sources.find(data.source).read(data, input)
         return _in_memory(prepared, path, error)
+
+
+def _unkept(data: ConfigDict, input: ConfigDict, digests: pathlib.Path) -> Examples:
+    """What the source reads, its images as they are stored; of these the digests alone are kept, in a file."""
+    examples = sources.find(data.source).read(data, input)
+    images = cast(Any, examples.images)
+    if isinstance(images, lazy.Streamed):
+        raise UserError(
+            f"config.data.cache is false, but what {data.source} reads comes in one order only: leave it true, so that "
+            "the images are kept where they can be read in any order"
+        )
+    if isinstance(images, lazy.Decoded):
+        images.digests = _kept_digests(digests, len(images))
+        if images.digests is None:
+            logging.info("reading %s %s once, to know its images again", data.source, data.path)
+            images.digests = identity.digests(cast(np.ndarray, images))
+            try:
+                with files.atomic_path(digests) as tmp:
+                    np.save(tmp, images.digests, allow_pickle=False)
+            except OSError as error:
+                logging.warning("cannot keep %s (%s): the next run reads all images again", digests, error.strerror)
+    return examples
+
+
+def _kept_digests(path: pathlib.Path, count: int) -> np.ndarray | None:
+    """uint64 (count,), or None where the file is not there or not whole."""
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return found if found.shape == (count,) and found.dtype == np.uint64 else None
 
 
 def _open(path: pathlib.Path) -> Examples | None:

@@ -7,6 +7,7 @@ asked for, and `numpy.asarray` gives all of them.
 from __future__ import annotations
 
 import abc
+import dataclasses
 import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any, cast
@@ -110,8 +111,27 @@ class Selection(Images):
         return np.take(self.source, wanted, axis=0)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Geometry:
+    """What images are fitted to: looking a value up in a config takes as long as a tenth of a small JPEG file."""
+
+    size: int
+    channels: int
+    resize: str
+
+    @classmethod
+    def of(cls, input: images.Geometry) -> _Geometry:
+        return cls(input.size, input.channels, input.resize)
+
+
 class Decoded(Images):
-    """Images that are decoded and fitted whenever they are read, such as those of files."""
+    """Images that are decoded and fitted whenever they are read, such as those of files.
+
+    Attributes:
+      digests: uint64 (N,), a hash of each image where somebody keeps them, see `fer_jax.data.identity`; else None.
+    """
+
+    digests: np.ndarray | None = None
 
     def __init__(self, count: int, decode: Callable[[int], np.ndarray], input: images.Geometry):
         """Nothing is read yet.
@@ -123,49 +143,69 @@ class Decoded(Images):
           input: what the images are fitted to.
         """
         self.shape = (count, input.size, input.size, input.channels)
-        self._decode, self._input = decode, input
+        self._decode, self._input = decode, _Geometry.of(input)
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         """See `Images`; UnreadableError for those that cannot be decoded, after all of `rows` were tried."""
-        fitted, problems = np.empty((len(rows), *self.shape[1:]), np.uint8), []
-        for row, number in zip(fitted, rows, strict=True):
-            try:
-                row[...] = images.fit(self._decode(int(number)), self._input)
-            except UnreadableError as error:
-                problems += error.problems
-            except UserError as error:
-                problems.append(str(error))
-        if problems:
-            raise UnreadableError(problems)
-        return fitted
+        return _fitted([int(number) for number in rows], self._decode, self._input)
 
 
 class Streamed(Images):
     """Images that come one after the other, and are read in that order: going back begins anew."""
 
-    def __init__(self, count: int, stream: Callable[[], Iterator[np.ndarray]], input: images.Geometry):
+    def __init__(
+        self,
+        count: int,
+        stream: Callable[[], Iterator[Any]],
+        decode: Callable[[Any], np.ndarray],
+        input: images.Geometry,
+    ):
         """Nothing is read yet.
 
         Args:
           count: how many there are.
-          stream: gives all of them in order, uint8 of any size as `preprocess.images.fit` takes it.
+          stream: gives all of them in order, as they are stored; one thread reads it.
+          decode: makes of one of them uint8 of any size as `preprocess.images.fit` takes it; called by several threads
+            at once. Its UserError begins with the file's name and a colon.
           input: what the images are fitted to.
         """
         self.shape = (count, input.size, input.size, input.channels)
-        self._stream, self._input = stream, input
+        self._stream, self._decode, self._input = stream, decode, _Geometry.of(input)
         self._running, self._next = stream(), 0
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         """See `Images`; one thread at a time."""
-        fitted = np.empty((len(rows), *self.shape[1:]), np.uint8)
-        for row, number in zip(fitted, rows, strict=True):
+        return self.fitted(self.stored(rows))
+
+    def stored(self, rows: np.ndarray) -> list[Any]:
+        """What the stream gives for the places `rows`, not decoded yet; one thread at a time."""
+        found = []
+        for number in rows:
             if number < self._next:
                 self._running, self._next = self._stream(), 0
             for _ in range(int(number) - self._next):
                 next(self._running)
-            row[...] = images.fit(next(self._running), self._input)
+            found.append(next(self._running))
             self._next = int(number) + 1
-        return fitted
+        return found
+
+    def fitted(self, stored: list[Any]) -> np.ndarray:
+        """uint8 (N, H, W, C) of N that `stored` gave, by any number of threads; UnreadableError as of `Decoded`."""
+        return _fitted(stored, self._decode, self._input)
+
+
+def _fitted(stored: list[Any], decode: Callable[[Any], np.ndarray], input: _Geometry) -> np.ndarray:
+    fitted, problems = np.empty((len(stored), input.size, input.size, input.channels), np.uint8), []
+    for row, one in zip(fitted, stored, strict=True):
+        try:
+            row[...] = images.fit(decode(one), input)
+        except UnreadableError as error:
+            problems += error.problems
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        raise UnreadableError(problems)
+    return fitted
 
 
 def of_files(paths: Any, input: images.Geometry) -> np.ndarray:

@@ -53,6 +53,8 @@ def map_images(folder: pathlib.Path) -> np.ndarray:
 def digests_of(images: np.ndarray) -> np.ndarray | None:
     """uint64 (N,), the kept digests of mapped images or of a selection of them; None where none are kept."""
     source, rows = (images.source, images.rows) if isinstance(images, lazy.Selection) else (images, slice(None))
+    if isinstance(source, lazy.Decoded):
+        return None if source.digests is None else source.digests[rows]
     mapping = getattr(source, "base", None)
     if not isinstance(mapping, np.memmap) or mapping.shape != source.shape or mapping.filename is None:
         return None

@@ -17,8 +17,9 @@ import shutil
 import sys
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
+from typing import Any
 
 import numpy as np
 from absl import logging
@@ -111,19 +112,19 @@ def _write_images(folder: pathlib.Path, images: np.ndarray | Images) -> list[int
     _require_room(folder, row * sum(bounds[block][1] - bounds[block][0] for block in missing))
     problems: list[str] = []
 
-    def write_block(block: int) -> tuple[int, int]:
-        start, stop = bounds[block]
-        pixels = np.ascontiguousarray(images[start:stop]).data.cast("B")
-        _write_at(file.fileno(), pixels, offset + start * row)
+    def write_block(block: int, read: Callable[[], np.ndarray]) -> tuple[int, int]:
+        pixels = np.ascontiguousarray(read()).data.cast("B")
+        _write_at(file.fileno(), pixels, offset + bounds[block][0] * row)
         return block, zlib.crc32(pixels)
 
     with (
         (folder / mapped.IMAGES).open("r+b") as file,
         (folder / JOURNAL).open("a", encoding="utf-8") as journal,
         _bar(shape[0], sum(bounds[block][1] - bounds[block][0] for block in done)) as bar,
-        _pool(1 if isinstance(images, lazy.Streamed) else len(os.sched_getaffinity(0))) as pool,
+        _pool(threads := len(os.sched_getaffinity(0))) as pool,
     ):
-        for future in futures.as_completed([pool.submit(write_block, block) for block in missing]):
+        blocks = ((block, _reader(images, *bounds[block])) for block in missing)
+        for future in _in_turn(pool, write_block, blocks, 2 * threads):
             try:
                 block, checksum = future.result()
             except lazy.UnreadableError as error:
@@ -137,6 +138,27 @@ def _write_images(folder: pathlib.Path, images: np.ndarray | Images) -> list[int
     if problems:
         raise lazy.UnreadableError(sorted(problems))
     return [done[block] for block in range(len(bounds))]
+
+
+def _reader(images: np.ndarray | Images, start: int, stop: int) -> Callable[[], np.ndarray]:
+    """What gives the images from `start` to `stop` to another thread: a stream is read here, and decoded there."""
+    if not isinstance(images, lazy.Streamed):
+        return lambda: images[start:stop]
+    stored = images.stored(np.arange(start, stop))
+    return lambda: images.fitted(stored)
+
+
+def _in_turn(
+    pool: futures.ThreadPoolExecutor, work: Callable[..., Any], calls: Iterable[tuple[Any, ...]], most: int
+) -> Iterator[futures.Future]:
+    """The futures of `work` with each of `calls`, as they are done; at most `most` are taken from `calls` ahead."""
+    running: set[futures.Future] = set()
+    for call in calls:
+        running.add(pool.submit(work, *call))
+        if len(running) >= most:
+            done, running = futures.wait(running, return_when=futures.FIRST_COMPLETED)
+            yield from done
+    yield from futures.as_completed(running)
 
 
 def _resume(folder: pathlib.Path, shape: tuple[int, ...]) -> tuple[dict[int, int], int]:

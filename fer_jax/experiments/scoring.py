@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -153,10 +154,8 @@ def of_bundle(path: str | os.PathLike, role: str, prior: str = "") -> Predictor:
     config.input.crop = 0  # the graph takes whole images and crops them itself
     result = bundle.provenance["result"] or {}
 
-    def member(images: np.ndarray) -> np.ndarray:
-        return graphs.logits(graph, images)
-
-    corrections = ()
+    member: Member = functools.partial(graphs.logits, graph)
+    corrections: tuple[Prior, ...] = ()
     if prior:
         trained = priors.trained_shares(bundle.labels, bundle.provenance, bundle.path)
         corrections = (priors.parse(prior, bundle.labels, trained),)
@@ -216,9 +215,10 @@ def score(
 
     logits = {view: predictor.logits(examples.images, view) for view in ("", *augmentations)}
     scores = scores_of_views(logits, examples.labels, predictor.label_names)
-    scores["calibration"] = calibration.errors(logits[""], examples.labels, predictor.temperature)
+    errors: dict[str, Any] = calibration.errors(logits[""], examples.labels, predictor.temperature)
+    scores["calibration"] = errors
     if calibrate:
-        scores["calibration"]["chosen"] = calibrate.on(logits[""], examples.labels, predictor.temperature, split)
+        errors["chosen"] = calibrate.on(logits[""], examples.labels, predictor.temperature, split)
     return Evaluation(
         predictor=predictor.name,
         data=examples.description,

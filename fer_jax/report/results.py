@@ -147,7 +147,7 @@ def _prior(
         | {"before": before["per_class"][name], "after": after["per_class"][name]}
         for name in corrected.label_names
     ]
-    return row | {"before": before, "after": after, "classes": classes, "command": corrected.command}
+    return dict(row) | {"before": before, "after": after, "classes": classes, "command": corrected.command}
 
 
 def ablation_table(record: Mapping[str, Any]) -> str:

@@ -76,7 +76,7 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
         [np.full(len(part), _split(path), object) for path, part in zip(paths, of_file, strict=True)]
     )
     return Examples(
-        images=cast(np.ndarray, lazy.Streamed(len(labels), lambda: _stream(paths, image, labelled), input)),
+        images=cast(np.ndarray, lazy.Streamed(len(labels), lambda: _stream(paths, image, labelled), _decoded, input)),
         labels=np.array(labels, np.int32),
         split=_named(splits[labelled], data),
         label_names=names,
@@ -167,17 +167,19 @@ def _column(path: pathlib.Path, name: str) -> list[Any]:
     return [value for batch in _batches(path, [name]) for value in batch.column(0).to_pylist()]
 
 
-def _stream(paths: list[pathlib.Path], column: str, labelled: np.ndarray) -> Iterator[np.ndarray]:
+def _stream(paths: list[pathlib.Path], column: str, labelled: np.ndarray) -> Iterator[tuple[Any, str]]:
+    """What the column holds for each labelled row, and where that is."""
     number = 0
     for path in paths:
         for batch in _batches(path, [column]):
             for value in batch.column(0).to_pylist():
                 if labelled[number]:
-                    yield _decoded(value, f"{path}, row {number}")
+                    yield value, f"{path}, row {number}"
                 number += 1
 
 
-def _decoded(value: Any, where: str) -> np.ndarray:
+def _decoded(stored: tuple[Any, str]) -> np.ndarray:
+    value, where = stored
     content = value.get("bytes") if isinstance(value, dict) else value
     if content is None:
         raise UserError(f"{where}: the image is not in the file: save the data set with its images embedded")

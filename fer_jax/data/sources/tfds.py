@@ -1,6 +1,7 @@
 """Any image classification data set by its TFDS name: `config.data.path = "mnist"`, "name:1.2.3" or "name/config".
 
-The only source that needs TensorFlow, which is imported when the data is first read; later runs take the cache.
+The only source that needs TensorFlow, which is imported when the data is first read; later runs take the cache. With
+`config.data.cache=false` the images are read from TFDS' own files whenever a batch needs them.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fer_jax import files
-from fer_jax.data import lazy
+from fer_jax.data import lazy, tfrecords
 from fer_jax.data.examples import UNSPLIT, Examples
 from fer_jax.errors import UserError
+from fer_jax.preprocess.images import Geometry
 
 if TYPE_CHECKING:
     from tensorflow_datasets.core import DatasetBuilder
@@ -25,6 +27,7 @@ VERSION = 1
 # Without a network a file is given up after a minute: a wait for an answer, and as many again as there are retries.
 ANSWER_SECONDS = 20
 RETRIES = 2
+ID = "tfds_id"  # key of an example's place: its file, and its number there
 ROLES = {"train": "train_split", "validation": "select_split", "test": "test_split"}
 
 
@@ -43,33 +46,64 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
     `data.cache_dir`/tensorflow_datasets or its own default directory. Raises UserError for a name TFDS does not know,
     a data set that cannot be had (without a network after a minute), and one without a uint8 image and a class label.
     """
-    import tensorflow_datasets
 
     builder = _prepared(data)
     image_key, label_key = _keys(builder)
-    labels, splits = [], []
+    labels, splits, ids = [], [], []
     for name in builder.info.splits:
         split = UNSPLIT if len(builder.info.splits) == 1 else data[ROLES[name]] if name in ROLES else name
-        undecoded = builder.as_dataset(split=name, decoders={image_key: tensorflow_datasets.decode.SkipDecoding()})
-        numbers = [example[label_key] for example in tensorflow_datasets.as_numpy(undecoded)]
-        labels += [number for number in numbers if number >= 0]  # TFDS numbers what has no label -1
-        splits += [split] * sum(number >= 0 for number in numbers)
-
-    def stream() -> Iterator[np.ndarray]:
-        for name in builder.info.splits:
-            for example in tensorflow_datasets.as_numpy(builder.as_dataset(split=name)):
-                if example[label_key] >= 0:
-                    yield example[image_key][..., :3]
-
+        for example in _undecoded(builder, name, image_key):
+            if example[label_key] >= 0:  # TFDS numbers what has no label -1
+                labels.append(example[label_key])
+                splits.append(split)
+                ids.append(example[ID].decode())
     if not labels:
         raise UserError(f"TFDS {builder.info.full_name} has no labelled images: choose another data set")
     return Examples(
-        images=cast(np.ndarray, lazy.Streamed(len(labels), stream, input)),
+        images=cast(np.ndarray, _images(builder, image_key, label_key, ids, cast(Geometry, input))),
         labels=np.array(labels, np.int32),
         split=np.array(splits),
-        label_names=tuple(builder.info.features[label_key].names),
+        label_names=tuple(_features(builder)[label_key].names),
         description=f"TFDS {builder.info.full_name}: {len(labels)} images",
     )
+
+
+def _undecoded(builder: DatasetBuilder, split: str, image_key: str) -> Iterator[dict[str, Any]]:
+    """The examples of a split, their images as they are stored, each with its `ID`."""
+    import tensorflow_datasets
+
+    examples = cast(Any, builder).as_dataset(
+        split=split,
+        decoders={image_key: tensorflow_datasets.decode.SkipDecoding()},
+        read_config=tensorflow_datasets.ReadConfig(add_tfds_id=True),
+    )
+    yield from cast("Iterator[dict[str, Any]]", tensorflow_datasets.as_numpy(examples))
+
+
+def _images(
+    builder: DatasetBuilder, image_key: str, label_key: str, ids: list[str], input: Geometry
+) -> lazy.Decoded | lazy.Streamed:
+    """The images of the examples with these `ID`s: read in any order where TFDS keeps them as TFRecord files."""
+    feature = _features(builder)[image_key]
+
+    def decode(stored: bytes) -> np.ndarray:
+        try:
+            return feature.decode_example(stored).numpy()[..., :3]
+        except Exception as error:  # TensorFlow's own kinds
+            reason = str(error).strip().partition("\n")[0]
+            name = builder.info.full_name
+            raise UserError(f"{name}: an image that TensorFlow cannot decode ({reason}): prepare it again") from error
+
+    def stream() -> Iterator[bytes]:
+        for name in builder.info.splits:
+            for example in _undecoded(builder, name, image_key):
+                if example[label_key] >= 0:
+                    yield example[image_key]
+
+    if builder.info.file_format is None or builder.info.file_format.value != "tfrecord":
+        return lazy.Streamed(len(ids), stream, decode, input)
+    records = tfrecords.Records(builder.data_path, ids)
+    return lazy.Decoded(len(ids), lambda number: decode(records.image(number, image_key)), input)
 
 
 def _prepared(data: ConfigDict) -> DatasetBuilder:
@@ -114,19 +148,24 @@ def _impatient() -> Iterator[None]:
         HTTPAdapter.send, downloader.MAX_RETRIES = send, tries
 
 
+def _features(builder: DatasetBuilder) -> Any:
+    """The features by their keys, of which TFDS' own types know nothing."""
+    return builder.info.features
+
+
 def _keys(builder: DatasetBuilder) -> tuple[str, str]:
     """The keys of the image and of the class label among the data set's features."""
     from tensorflow_datasets import features
 
     def first(kind: type) -> str | None:
         # the pair a data set names for supervised learning comes before whatever else it has
-        keys = [*(builder.info.supervised_keys or ()), *sorted(builder.info.features)]
-        return next((key for key in keys if type(builder.info.features[key]) is kind), None)
+        keys = [*(builder.info.supervised_keys or ()), *sorted(_features(builder))]
+        return next((key for key in keys if type(_features(builder)[key]) is kind), None)
 
     image, label = first(features.Image), first(features.ClassLabel)
-    if image is None or label is None or builder.info.features[image].np_dtype != np.uint8:
+    if image is None or label is None or _features(builder)[image].np_dtype != np.uint8:
         raise UserError(
-            f"TFDS {builder.info.full_name} has the features {', '.join(builder.info.features)}, expected "
+            f"TFDS {builder.info.full_name} has the features {', '.join(_features(builder))}, expected "
             "a uint8 image and a class label: choose another data set"
         )
     return image, label

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from configs.default import get_config
-from fer_jax.data import cache, preparation
+from fer_jax.data import cache, identity, lazy, preparation
 from fer_jax.data.examples import Examples
 from fer_jax.data.sources import fer2013
 from fer_jax.errors import UserError
+from tests import datasets
 
 
 @pytest.fixture
@@ -188,3 +189,21 @@ def test_a_full_disk_is_known_before_anything_is_decoded(config, monkeypatch, ca
     assert len(read(config)) == 2
     assert "are needed and" in caplog.text or "No space" in caplog.text
     assert list(pathlib.Path(config.data.cache_dir).iterdir()) == []
+
+
+def test_without_a_cache_files_are_decoded_when_they_are_asked_for(tmp_path):
+    config = get_config()
+    config.data.update(source="folder", path=str(datasets.write_folder(tmp_path / "faces", counts={"": 6}, size=16)))
+    config.data.cache_dir, config.input.size = str(tmp_path / "cache"), 12
+    kept = read(config)
+    config.data.cache = False
+    found = read(config)
+    assert isinstance(found.images, lazy.Decoded)
+    np.testing.assert_array_equal(found.images, kept.images)
+    np.testing.assert_array_equal(identity.digests(found.images), identity.digests(kept.images))
+    part = found.take(np.arange(len(found)) % 2 == 1)
+    np.testing.assert_array_equal(identity.digests(part.images), identity.digests(kept.images)[1::2])
+    victim = sorted((tmp_path / "faces").rglob("*.png"))[2]
+    victim.write_bytes(b"broken")
+    with pytest.raises(lazy.UnreadableError, match=f"{victim.name}: not an image"):
+        read(config)

@@ -123,14 +123,21 @@ def test_streamed_images_go_on_and_begin_anew():
 
     def stream():
         begun.append(True)
-        return (np.full((4, 4), number, np.uint8) for number in range(20))
+        return iter(range(20))
+
+    def decode(number):
+        if number == 13 and len(begun) > 2:
+            raise UserError("13: broken")
+        return np.full((4, 4), number, np.uint8)
 
     config = default.get_config()
     config.input.size = 4
-    images = Streamed(20, stream, config.input)
+    images = Streamed(20, stream, decode, config.input)
     assert images[2:5][:, 0, 0, 0].tolist() == [2, 3, 4]
     assert images[9, 0, 0, 0] == 9 and len(begun) == 1
     assert np.asarray(images)[:, 0, 0, 0].tolist() == list(range(20)) and len(begun) == 2
+    with pytest.raises(UnreadableError, match=r"^13: broken$"):
+        np.asarray(images)
 
 
 def test_a_selection_of_decoded_images_decodes_only_those():

@@ -1,5 +1,6 @@
 """Sets are prepared in parallel, once, and go on where they stopped."""
 
+import dataclasses
 import errno
 import os
 import threading
@@ -56,6 +57,35 @@ def test_every_image_is_decoded_once_by_several_threads(tmp_path, monkeypatch):
     assert found.images[:, 0, 0, 0].tolist() == list(range(COUNT))
     assert sorted(seen) == list(range(COUNT)) and len(threads) == 3
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+def test_a_stream_is_read_by_one_thread_and_decoded_by_several(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2})
+    taken, done, ahead, readers, threads = [], [], [], set(), set()
+    together = threading.Barrier(3, timeout=30)
+
+    def stream():
+        for number in range(COUNT):
+            readers.add(threading.current_thread().name)
+            taken.append(number)
+            ahead.append(len(taken) - len(done))
+            yield number
+
+    def decode(number):
+        threads.add(threading.current_thread().name)
+        if number in (0, 4, 8):
+            together.wait()
+        done.append(number)
+        return plain(number)
+
+    examples = make(plain)
+    config = default.get_config()
+    config.input.size = 4
+    images = lazy.Streamed(COUNT, stream, decode, config.input)
+    found = prepare(tmp_path / "set", dataclasses.replace(examples, images=images))
+    assert found.images[:, 0, 0, 0].tolist() == list(range(COUNT))
+    assert (len(readers), len(threads)) == (1, 3)
+    assert max(ahead) <= 4 * (2 * 3 + 1)  # four images a block, two blocks a thread
 
 
 def test_what_was_stopped_goes_on_where_it_stopped(tmp_path):

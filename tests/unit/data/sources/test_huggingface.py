@@ -96,3 +96,11 @@ def test_a_damaged_file_and_an_empty_folder(tmp_path):
     (tmp_path / "train.parquet").write_bytes(b"PAR1")
     with pytest.raises(UserError, match="not a readable parquet file"):
         read(tmp_path)
+
+
+def test_a_set_that_is_read_in_one_order_cannot_be_used_without_a_copy(tmp_path):
+    write(tmp_path / "train.parquet", table([10, 20], [1, 2]))
+    config = config_of(tmp_path)
+    config.data.cache = False
+    with pytest.raises(UserError, match="what huggingface reads comes in one order only: leave it true"):
+        cache.read(config.data, config.input)
