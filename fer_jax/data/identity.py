@@ -107,7 +107,7 @@ def digests(images: np.ndarray) -> np.ndarray:
             problems.extend(error.problems)
             return
         rows = np.ascontiguousarray(block).reshape(stop - start, row)
-        hashes = (hashlib.blake2b(one, digest_size=8).digest() for one in rows)
+        hashes = (hashlib.blake2b(one.data, digest_size=8).digest() for one in rows)
         found[start:stop] = np.frombuffer(b"".join(hashes), "<u8")
 
     # images that are decoded when they are read are decoded by all cores

@@ -16,7 +16,7 @@ from fer_jax.data import cache, splits
 from fer_jax.distributed import cluster
 from fer_jax.evaluation import metrics
 from fer_jax.experiments import rundata
-from fer_jax.experiments.run import train_and_score
+from fer_jax.experiments.run import keeping_its_epochs, train_and_score
 from fer_jax.result import FOLD_FOLDER, FoldsResult, RunResult
 
 
@@ -43,7 +43,8 @@ def cross_validate(config: ConfigDict, workdir: str | os.PathLike) -> FoldsResul
         folder = workdir / FOLD_FOLDER.format(number)
         assigned = splits.of_fold(examples, train, test, config.data, config.seed)
         data = rundata.of_assigned(config, assigned, config.seed)
-        results.append(train_and_score(config, folder, data))
+        with keeping_its_epochs(workdir):
+            results.append(train_and_score(config, folder, data))
         predictions = cluster.run_on_primary(lambda folder=folder: _predictions(folder, config.data.test_split))
         logits.append(predictions["logits"])
         labels.append(predictions["labels"])

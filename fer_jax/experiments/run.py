@@ -32,6 +32,7 @@ from fer_jax.evaluation.evaluator import Evaluator
 from fer_jax.experiments import distillation, rundata
 from fer_jax.experiments.rundata import RunData
 from fer_jax.result import RunResult
+from fer_jax.training.chunk_metrics import NonFiniteLossError
 from fer_jax.training.loop import train
 from fer_jax.training.progress import Progress
 from fer_jax.training.restore import restore_best
@@ -114,11 +115,22 @@ def train_and_score(config: ConfigDict, workdir: str | os.PathLike, given: RunDa
         return result
     configs.require_inputs(config, workdir)
     check_batch_size(config)  # before anything is written
-    with locked(workdir):
+    with locked(workdir), keeping_its_epochs(workdir):
         cluster.run_on_primary(lambda: begin(config, workdir, data))
         examples = distillation.with_teacher_targets(config, data, workdir)
         progress = train(config, workdir, examples, timer)
         return score(config, workdir, examples, progress, timer)
+
+
+@contextlib.contextmanager
+def keeping_its_epochs(workdir: pathlib.Path) -> Iterator[None]:
+    """Add to a `NonFiniteLossError` where its advice can be followed: not in `workdir` once that has a checkpoint."""
+    try:
+        yield
+    except NonFiniteLossError as error:
+        if "--workdir" in str(error) or not configs.has_checkpoint(workdir):
+            raise
+        raise NonFiniteLossError(f"{error}; give it another --workdir, {workdir} keeps the epochs before") from None
 
 
 def score(

@@ -14,7 +14,7 @@ from fer_jax import config as configs
 from fer_jax import environment
 from fer_jax.distributed import cluster
 from fer_jax.experiments import distillation, rundata
-from fer_jax.experiments.run import begin, check_batch_size, locked, read_run_result, score
+from fer_jax.experiments.run import begin, check_batch_size, keeping_its_epochs, locked, read_run_result, score
 from fer_jax.result import SEED_FOLDER, RunResult, SeedsResult
 from fer_jax.training.loop import train_seeds
 from fer_jax.training.timing import PhaseTimer
@@ -40,7 +40,7 @@ def train_and_score_seeds(config: ConfigDict, workdir: str | os.PathLike) -> See
     data = rundata.for_training(config, workdir)
     of_seed = {seed: _of_one(config, seed) for seed in range(config.seed, config.seed + config.seeds)}
     folders = {seed: workdir / SEED_FOLDER.format(seed) for seed in of_seed}
-    with locked(workdir), contextlib.ExitStack() as held:
+    with locked(workdir), keeping_its_epochs(workdir), contextlib.ExitStack() as held:
         cluster.run_on_primary(lambda: begin(config, workdir, data))
         for seed, folder in folders.items():
             cluster.run_on_primary(lambda seed=seed, folder=folder: configs.refuse_other(of_seed[seed], folder))

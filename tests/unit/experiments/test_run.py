@@ -5,6 +5,7 @@ import pytest
 from configs import default
 from fer_jax.errors import UserError
 from fer_jax.experiments import run
+from fer_jax.training.chunk_metrics import NonFiniteLossError
 from tests.results import folds_result
 
 
@@ -39,6 +40,28 @@ def test_what_ends_before_the_first_checkpoint_does_not_block_the_folder(tmp_pat
         run.train_and_score(config, tmp_path / "run")
     config.data.args.examples -= 70
     assert run.train_and_score(config, tmp_path / "run") == result
+
+
+def test_advice_on_a_loss_that_explodes_can_be_followed(tmp_path, monkeypatch):
+    def explode(*_):
+        raise NonFiniteLossError("lower config.optim.learning_rate")
+
+    config = default.get_config()
+    config.data.source, config.data.args.examples, config.data.cache_dir = "synthetic", 70, str(tmp_path / "cache")
+    config.batch_size, config.epochs, config.model.args.block_features = 16, 1, (4,)
+    monkeypatch.setattr(run, "train", explode)
+    with pytest.raises(NonFiniteLossError, match=r"lower config\.optim\.learning_rate$"):
+        run.train_and_score(config, tmp_path / "run")
+    config.optim.learning_rate /= 2
+    (tmp_path / "run" / "checkpoints" / "00000001").mkdir(parents=True)
+    with pytest.raises(UserError, match="holds a run of another config"):
+        run.train_and_score(config, tmp_path / "run")
+    config.optim.learning_rate *= 2
+    advice = rf"rate; give it another --workdir, {tmp_path / 'run'} keeps the epochs before$"
+    with pytest.raises(NonFiniteLossError, match=advice):
+        run.train_and_score(config, tmp_path / "run")
+    with pytest.raises(NonFiniteLossError, match=advice), run.keeping_its_epochs(tmp_path):  # as of a fold
+        run.train_and_score(config, tmp_path / "run")
 
 
 def test_several_runs_are_no_run(tmp_path):
