@@ -30,7 +30,7 @@ def main(argv: list[str]) -> None:
     elif model := registry.find_model():
         print(f"yunet, {model}")
     else:
-        print(f"haar. {registry.HINT}")
+        print(f"haar: {registry.HINT}")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ def main(argv: list[str]) -> None:
     if len(argv) == 1:
         print(table())
         return
-    for name in argv[1:]:
+    for name in (argument.partition(":")[0] for argument in argv[1:]):  # a variant stands in its recipe's page
         if name not in (*recipes.names(), "default"):
             raise UserError(
                 f"no recipe is called {name!r}{did_you_mean(name, recipes.names())}: "

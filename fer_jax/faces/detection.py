@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import pathlib
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import cv2
@@ -56,7 +57,7 @@ class Detector(Protocol):
     name: str
 
     def detect(self, frame: np.ndarray) -> list[Face]:
-        """The faces in a uint8 BGR frame (H, W, 3), in no particular order."""
+        """The faces in a uint8 BGR frame (H, W, 3), from left to right."""
         ...
 
 
@@ -106,10 +107,10 @@ class Haar:
             minSize=(MIN_FACE, MIN_FACE),
         )
         boxes = [(np.asarray(box, np.float64) - (rim, rim, 0, 0)) * scale for box in boxes]
-        return [
+        return from_left_to_right(
             Face(box, self._roll(grey, box), haar_score(int(count), self._side))
             for box, count in zip(boxes, np.ravel(windows), strict=True)
-        ]
+        )
 
     def _roll(self, grey: np.ndarray, box: np.ndarray) -> float:
         """Slope of the best pair of eyes in the upper part of a face, 0 where none are looked for."""
@@ -187,14 +188,14 @@ class YuNet:
         if rows is None:
             return []
         # a row: box, then x and y of right eye, left eye, nose, corners of the mouth, then the score
-        return [
+        return from_left_to_right(
             Face(
                 row[:4].astype(np.float64) * scale,
                 _slope(row[4:6], row[6:8]) if self._align else 0.0,
                 yunet_score(float(row[14])),
             )
             for row in plausible(rows, (width, height))
-        ]
+        )
 
 
 def yunet_score(score: float) -> float:
@@ -230,6 +231,11 @@ class WholeImage:
         """See `Detector`."""
         height, width = frame.shape[:2]
         return [Face(np.array([0, 0, width, height], np.float64))]
+
+
+def from_left_to_right(faces: Iterable[Face]) -> list[Face]:
+    """The faces in an order that is the same every time: OpenCV's cascade gives them as its threads finish."""
+    return sorted(faces, key=lambda face: (*face.box.tolist(), face.score))
 
 
 def shrink(image: np.ndarray, side: int) -> tuple[np.ndarray, float]:

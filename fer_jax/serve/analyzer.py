@@ -77,7 +77,7 @@ class Face:
 
 
 class Faces(Sequence[Face]):
-    """The faces that were found, in the order of the frames.
+    """The faces that were found, in the order of the frames; in a picture from left to right.
 
     Attributes:
       labels: names of the expressions in the model's order.

@@ -144,6 +144,24 @@ def test_boxes_that_no_frame_can_have_are_no_faces(yunet_returning):
     np.testing.assert_array_equal(face.box, [20, 10, 30, 40])
 
 
+def test_faces_come_from_left_to_right(yunet_returning, monkeypatch):
+    frame = np.zeros((240, 320, 3), np.uint8)
+    detector, _ = yunet_returning([_row(left, 9, 20, 20) for left in (200, 10, 90)])
+    assert [face.box[0] for face in detector.detect(frame)] == [10, 90, 200]
+    haar = registry.create("haar")
+    rim = round(detection.BEYOND_EDGE * 240)
+    boxes = [(rim + left, rim + top, 30, 30) for left, top in ((200, 0), (50, 90), (50, 10))]
+
+    class Cascade:  # as OpenCV's, whose threads are never ready in the same order
+        def detectMultiScale2(self, image, **kwargs):
+            boxes.reverse()
+            return boxes, [9] * len(boxes)
+
+    monkeypatch.setattr(haar, "_faces", Cascade())
+    for _ in range(2):
+        assert [tuple(face.box[:2]) for face in haar.detect(frame)] == [(50, 10), (50, 90), (200, 0)]
+
+
 def test_more_candidates_than_opencv_keeps(yunet_returning):
     rows = [_row(i % 300, i // 300, 10, 10) for i in range(12_000)]
     detector, _ = yunet_returning(rows)

@@ -31,6 +31,10 @@ def test_a_recipe_shows_its_file_and_what_it_says_of_itself():
     assert first.startswith("Three networks on JAFFE")
 
 
+def test_a_variant_is_explained_by_its_recipe():
+    assert _run("xception:taught").stdout == _run("xception").stdout
+
+
 def test_a_mistyped_name_has_its_neighbour():
     done = _run("jafe")
     assert done.returncode == 2

@@ -24,7 +24,7 @@ def test_help_comes_quickly_because_it_imports_nothing_heavy():
     ["--detect-every=0", "--smoothing=mean", "--search-side=8", "--threads=0", "--detector=dlib", "--runtime=torch"],
 )
 def test_values_out_of_range_are_refused_before_anything_is_opened(argument):
-    done = _run("-m", "tools.webcam", "--bundle=none", argument)
+    done = _run("-m", "tools.webcam", argument)
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert argument.split("=")[0].strip("-") in done.stderr
