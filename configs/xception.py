@@ -28,6 +28,10 @@ Measured on two CPU cores, seed 0, JAX 0.10.2 (docs/results.md):
 - `:taught` with `--config.augment.interpolation=bicubic` and today's teacher (0.682): 0.668 +- 0.008 in 53 minutes, at
   epoch 39. It is one or two points above the bilinear run until the no-warp quarter, which then adds nothing: both runs
   end within the error, this one in half the epochs.
+- `:taught` with three teachers of `configs/vgg.py:wide` (0.711) in the place of one `:small`, half of each target from
+  them and a quarter from FER+'s votes, bicubic, on an H100: 0.664, 0.664 and 0.662 with three seeds after 66 of 80
+  epochs, where they were stopped. These teachers are better and teach less: they know 95 % of the training images by
+  heart, so their probabilities say little more than the labels.
 - `:best`: PublicTest 0.645 +- 0.008, with the mirror image 0.655, by ten crops 0.668, in 23 minutes. It was 0.637
   after 37 epochs, and the first two epochs without warps gave the rest; then it starts to memorise the training set
   (train accuracy 0.77).

@@ -35,8 +35,10 @@ def of_records(folder: pathlib.Path, kind: str = "performance") -> str:
         raise UserError(f"{folder}: no *.jsonl in it: measure with python -m tools.benchmark --keep={folder}/cpu.jsonl")
     kept = list(newest.values())
     by_kind: dict[str, list[dict[str, Any]]] = {}
+    of_gpus: dict[str, list[dict[str, Any]]] = {}
     for record in kept:
-        by_kind.setdefault(record["benchmark"], []).append(record)
+        found = by_kind if kind != "performance" or record["versions"]["device"].endswith("cpu") else of_gpus
+        found.setdefault(record["benchmark"], []).append(record)
     path = folder / "pending.json"
     pending = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     environment = jinja2.Environment(
@@ -56,6 +58,7 @@ def of_records(folder: pathlib.Path, kind: str = "performance") -> str:
     }
     return environment.get_template(f"{kind}.md").render(
         records=by_kind,
+        of_gpus=of_gpus,
         machines=sorted({_machine(record) for record in kept}),
         accelerator=[
             entry | {"measured": [_figure(r) for r in kept if r["command"] == entry["command"]]} for entry in pending

@@ -44,6 +44,7 @@ def page(records: pathlib.Path) -> str:
     by_data: dict[str, list[dict[str, Any]]] = {}
     for run in runs:
         by_data.setdefault(run["data"].partition(":")[0], []).append(run)
+    of_seeds = {data: [_over_seeds(same) for same in _seeds(some)] for data, some in by_data.items()}
     ceilings = {
         split: scores["noise_ceiling"]
         for run in runs
@@ -56,6 +57,7 @@ def page(records: pathlib.Path) -> str:
     environment.filters["percent"] = _percent
     text = environment.get_template("results.md").render(
         by_data=by_data,
+        of_seeds=of_seeds,
         ceilings=ceilings,
         pending=_read(records / "pending.json", []),
         ablations=[_ablation(path) for path in sorted((records / "ablations").glob("*.json"))],
@@ -99,7 +101,8 @@ def _networks(networks: Mapping[str, Any], found: Mapping[str, RunResult | Evalu
 
     "private_test" rows have {"what", "source"} and an "evaluation", the name of a record, or a published "accuracy";
     "cross_data" rows have {"what", "evaluations"}; "reports" rows {"recipe", "published"} and, where it is measured,
-    a "run", the name of a record. "reports_note" is what they say together. "calibration" rows have {"what",
+    a "run", the name of a record, and "classes" where each class's recall is shown. "reports_note" is what they say
+    together, "runs_note" what there is to say about the tables of runs. "calibration" rows have {"what",
     "evaluation"}, "priors" rows {"what", "to", "evaluation", "corrected"}, the names of records without and with the
     correction.
     """
@@ -128,6 +131,7 @@ def _networks(networks: Mapping[str, Any], found: Mapping[str, RunResult | Evalu
         "cross_data": cross,
         "reports": reports,
         "reports_note": networks.get("reports_note", ""),
+        "runs_note": networks.get("runs_note", ""),
         "calibrated": calibrated,
         "priors": priors,
     }
@@ -187,6 +191,28 @@ def _run(name: str, result: RunResult, evaluations: Sequence[RunResult | Evaluat
         "ten_crop": _percent(views["ten_crop"]["accuracy"], 2) if "ten_crop" in views else "",
         "disgust": f"{_percent(disgust['recall'])}" if disgust else "",
         "test": _with_error(tests[0]) if tests else MISSING,
+    }
+
+
+def _seeds(runs: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """The runs whose commands differ in nothing but their seed and folder, where there are several, by seed."""
+    same: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for run in runs:
+        words = shlex.split(run["command"])
+        recipe = tuple(word for word in words if not word.startswith(("--config.seed=", "--workdir=")))
+        same.setdefault(recipe, []).append(run)
+    return [sorted(found, key=lambda run: run["seed"]) for found in same.values() if len(found) > 1]
+
+
+def _over_seeds(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Mean and sample standard deviation of the accuracies that choose the epochs."""
+    accuracies = [run["select"]["accuracy"] for run in runs]
+    return {
+        "records": [run["record"] for run in runs],
+        "seeds": ", ".join(str(run["seed"]) for run in runs),
+        "split": runs[0]["selected_on"],
+        "mean": np.mean(accuracies),
+        "deviation": np.std(accuracies, ddof=1),
     }
 
 

@@ -39,6 +39,7 @@ CONFIGS = {
     ("vgg", "best,head=pooled"): (7, 4_695_495, "vgg_best_head-pooled"),
     ("vgg", "paper"): (7, 29_894_599, "vgg_paper"),
     ("vgg", "small"): (7, 1_177_319, "vgg_small"),
+    ("vgg", "wide"): (7, 4_695_495, "vgg_wide"),
     ("vgg16", ""): (7, 14_718_279, "vgg16_frozen"),
     ("vgg16", "finetune"): (7, 14_718_279, "vgg16_finetune"),
     ("vgg16", "finetune,block=block3"): (7, 14_718_279, "vgg16_finetune_block-block3"),

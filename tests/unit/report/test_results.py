@@ -117,6 +117,31 @@ def test_later_evaluations_stand_beside_the_run_they_are_of(tmp_path):
         results.page(tmp_path)
 
 
+def test_runs_that_differ_in_their_seed_have_a_mean(tmp_path):
+    for seed, right in ((2, 9), (0, 6), (1, 9)):
+        record(tmp_path, f"ours{seed}", right)
+        path = tmp_path / "results" / f"ours{seed}.json"
+        command = f"python -m fer_jax.main --config=xception --config.seed={seed} --workdir=runs/{seed}"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"seed": seed, "command": command}))
+    record(tmp_path, "other", 6)
+    text = results.page(tmp_path)
+    assert (
+        "ours0, ours1, ours2, seeds 0, 1, 2: PublicTest **80.00** on average, with a standard deviation of 17.32"
+        in text
+    )
+    assert text.count("on average") == 1
+
+
+def test_the_recall_of_each_class_of_a_report_is_shown_where_it_is_asked_for(tmp_path):
+    record(tmp_path, "ours", 9)
+    row = {"recipe": "`ours`", "run": "ours", "published": "50", "classes": True}
+    published = {"what": "another", "accuracy": 0.5, "source": "as published"}
+    networks = {"private_test": [published], "cross_data": [], "reports": [row]}
+    (tmp_path / "networks.json").write_text(json.dumps(networks))
+    record(tmp_path, "another", 9)
+    assert "Recall of each class of `ours`: happy 100.0 %, disgust 80.0 %.\n" in results.page(tmp_path)
+
+
 def test_other_labels_of_the_same_faces_have_a_section_of_their_own(tmp_path):
     record(tmp_path, "votes", 10, data="FER+", label_names=[f"expression {i}" for i in range(8)])
     record(tmp_path, "labels", 6)
