@@ -251,7 +251,9 @@ def _parse(argv: list[str], rare: Sequence[str] = ()) -> list[str]:
         sys.exit(0)
     try:
         given = with_config_set(flags.FLAGS.read_flags_from_files(argv, force_gnu=False))
-        return flags.FLAGS(_with_known_spellings(given))
+        rest = flags.FLAGS(_with_known_spellings(given))
+        _refuse_nan()
+        return rest
     except UserError as error:
         sys.exit(_fail(error))
     except ModuleNotFoundError as error:  # of a config file
@@ -259,7 +261,17 @@ def _parse(argv: list[str], rare: Sequence[str] = ()) -> list[str]:
             sys.exit(_fail(remedy))
         raise
     except flags.Error as error:
+        if missing := re.findall(r"Flag (--[\w-]+) must have a value other than None", str(error)):
+            sys.exit(_fail(f"{' and '.join(missing)} must be given; see --help"))
         sys.exit(_fail(f"{str(error).removesuffix('.')}; see --help"))
+
+
+def _refuse_nan() -> None:
+    """UserError for a flag that is no number: absl's bounds let it pass."""
+    for name in flags.FLAGS:
+        value = flags.FLAGS[name].value
+        if isinstance(value, float) and math.isnan(value):
+            raise UserError(f"--{name}=nan: expected a number")
 
 
 def asks_for_help(arguments: Sequence[str]) -> bool:

@@ -61,11 +61,11 @@ def main(argv: list[str]) -> int:
         prior=_PRIOR.value,
     )
     show = _Json() if _JSON.value else _Csv(analyzer.labels) if _CSV.value else _Table()
-    unread = 0
+    unread, taken = 0, set()
     with contextlib.suppress(BrokenPipeError):
         for path in _with_bar(paths):
             try:
-                for faces in _analysed(analyzer, path):
+                for faces in _analysed(analyzer, path, taken):
                     show.add(faces)
             except UserError as error:
                 if len(paths) == 1:
@@ -99,8 +99,11 @@ def _with_bar(paths: list[str]) -> Iterator[str]:
     return iter(tqdm(paths, unit="file", disable=None))
 
 
-def _analysed(analyzer: Analyzer, path: str) -> Iterator[Faces]:
-    """The faces of a file, frame by frame; with --out their annotated copy is written as they pass."""
+def _analysed(analyzer: Analyzer, path: str, taken: set[str]) -> Iterator[Faces]:
+    """The faces of a file, frame by frame; with --out their annotated copy is written as they pass.
+
+    `taken` are the names of copies so far: files of several folders may have one name.
+    """
     from fer_jax.serve import places, recording, sources
     from fer_jax.serve.frames import Frame
 
@@ -109,11 +112,13 @@ def _analysed(analyzer: Analyzer, path: str) -> Iterator[Faces]:
         return
     source = sources.open_source(path)
     source.close()
-    out = pathlib.Path(_OUT.value) / pathlib.Path(path).name
-    if out.suffix.lower() not in (recording.PICTURE_SUFFIXES if source.still else recording.FORMATS):
-        out = out.with_suffix(".png" if source.still else ".mp4")
+    name = pathlib.Path(path)
+    suffix = name.suffix
+    if suffix.lower() not in (recording.PICTURE_SUFFIXES if source.still else recording.FORMATS):
+        suffix = ".png" if source.still else ".mp4"
+    out = pathlib.Path(_OUT.value) / recording.free_name(name.stem, suffix, taken)
     places.refuse_conflicts([pathlib.Path(path)], {"--out": str(out)})
-    annotated = recording.Recording(str(out), source.rate, False)
+    annotated = recording.Recording(str(out), source.rate, False, flag="--out")
     try:
         for faces in analyzer.stream(path):
             image = faces.draw()

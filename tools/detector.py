@@ -25,8 +25,10 @@ def main(argv: list[str]) -> None:
     if argv[1:] == ["yunet"]:
         path = download.fetch(_ADDRESS.value or download.ADDRESS)
         print(f"{path}\nlicence: {download.LICENCE}\nfrom now on it is the default detector")
+    elif argv[1:] == ["haar"]:
+        print("haar comes with OpenCV: there is nothing to fetch")
     elif len(argv) > 1:
-        raise UserError(f"unknown detector {argv[1]!r}: yunet can be fetched, haar comes with OpenCV")
+        raise UserError(f"unknown detector {' '.join(argv[1:])!r}: yunet can be fetched, haar comes with OpenCV")
     elif model := registry.find_model():
         print(f"yunet, {model}")
     else:

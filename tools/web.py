@@ -15,6 +15,7 @@ import signal
 from absl import flags, logging
 
 from fer_jax import cli
+from fer_jax.errors import UserError
 from fer_jax.faces import yunet
 
 _BUNDLE = cli.define_bundle()
@@ -37,6 +38,8 @@ _PORT = flags.DEFINE_integer("port", 8765, "to listen on; 0 takes any that is fr
 def main(argv: list[str]) -> None:
     """Serve until somebody ends it."""
     del argv
+    if not _HOST.value:
+        raise UserError("--host is empty: name an address; 0.0.0.0 is every network that this machine is in")
     from fer_jax.serve.classifier import Classifier
     from fer_jax.web import origins, server
 

@@ -97,7 +97,7 @@ def _play() -> int:
     from fer_jax.serve.player import Player
     from fer_jax.serve.window import Window
 
-    record, event_file, face_folder = (_expanded(flag.value) for flag in (_RECORD, _EVENTS, _SAVE_FACES))
+    record, event_file, face_folder = (_output(flag) for flag in (_RECORD, _EVENTS, _SAVE_FACES))
     outputs = {"--record": record, "--events": event_file, "--save-faces": face_folder}
     places.refuse_conflicts([*sources.inputs_of(_SOURCE.value), *_files_of_model()], outputs)
     source = sources.open_source(
@@ -158,9 +158,13 @@ def _analyser(source: Source) -> Analyser:
     return analyser
 
 
-def _expanded(path: str | None) -> str:
-    """The path of an output with ~ replaced; "" for none."""
-    return os.path.expanduser(path) if path else ""  # noqa: PTH111 a final slash says that it is a folder
+def _output(flag: flags.FlagHolder[str | None]) -> str:
+    """The path of an output with ~ replaced; "" where the flag is not given."""
+    if flag.value is None:
+        return ""
+    if not flag.value:  # such as of a variable of the shell that is not set
+        raise UserError(f"--{flag.name} is empty: name a file or folder, or leave the flag out")
+    return os.path.expanduser(flag.value)  # noqa: PTH111 a final slash says that it is a folder
 
 
 def _recording(path: str, source: Source) -> FrameWriter:

@@ -233,6 +233,10 @@ def _check_file(path: pathlib.Path, entry: Mapping[str, Any]) -> None:
 
 def _schema_problem(manifest: Any) -> str | None:
     """The most telling violation of the schema in one line, or None."""
+    try:  # what a NaN is compared with lets it pass
+        json.dumps({key: value for key, value in manifest.items() if key != "provenance"}, allow_nan=False)
+    except ValueError:
+        return "it holds a number that is infinite or none"
     with _IMPORTING:  # several threads may read their first bundle at once
         from jsonschema import exceptions  # a tenth of a second, which commands that read no bundle need not wait for
 

@@ -98,7 +98,8 @@ def parse(text: str, names: Sequence[str], trained: np.ndarray) -> Prior:
         [column] = labels.columns([name.strip()], names)
         if not colon or column < 0:
             expected = f"expected flat, or shares of {', '.join(names)} such as {names[0]}:0.3"
-            raise UserError(f"--prior has {part!r}{did_you_mean(name, [FLAT, *names])}: {expected}")
+            meant = did_you_mean(name, [FLAT, *names]) if column < 0 else ", which has no share"
+            raise UserError(f"--prior has {part!r}{meant}: {expected}")
         if column in given:
             raise UserError(f"--prior names {names[column]} twice: give each class one share")
         given[column] = _share(share, part)

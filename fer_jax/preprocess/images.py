@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
@@ -73,6 +74,9 @@ def read(path: pathlib.Path) -> np.ndarray:
     Raises UserError, naming the file, for one that is no image or cannot be decoded.
     """
     try:
+        mode = path.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # reading a pipe would wait for a writer
+            raise UserError(f"{path}: a pipe or device, expected an image: move or remove it")
         data = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}, expected an image: move or remove it") from None
@@ -81,6 +85,7 @@ def read(path: pathlib.Path) -> np.ndarray:
 
 def decode(data: bytes, name: str) -> np.ndarray:
     """The bytes of an image file as `read` gives them; UserError, with the `name`, where they are none."""
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the error says it
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data else None
     except cv2.error as error:  # above its limit of pixels it raises

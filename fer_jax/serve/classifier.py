@@ -100,9 +100,27 @@ class Classifier:
             self._shift = priors.parse(prior, self.labels, trained).shift
         role = RUNTIMES[runtime]
         self._run = runtimes.open_graph(self.bundle.file(role), role, threads)
+        self.has_maps = "class_maps" in self._first_outputs(self.bundle.file(role))
+
+    def _first_outputs(self, graph: os.PathLike) -> dict[str, np.ndarray]:
+        """What a black face gives; takes what the first run costs off the first frame.
+
+        UserError where the graph does not fit what bundle.json says of it.
+        """
         spec = self.bundle.input
-        # also takes what the first run costs off the first frame
-        self.has_maps = "class_maps" in self._run(np.zeros((1, spec.size, spec.size, spec.channels), np.uint8))
+        shape = (1, spec.size, spec.size, spec.channels)
+        advice = "copy the bundle again or export it again"
+        try:
+            outputs = self._run(np.zeros(shape, np.uint8))
+            given = outputs["logits"].shape
+        except Exception as error:  # ONNX Runtime's exceptions share no base class but this one
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"{graph}: does not take images of {shape[1:]}, as bundle.json says ({reason}): {advice}"
+            ) from error
+        if given != (1, len(self.labels)):
+            raise UserError(f"{graph}: gives logits of {given}, bundle.json has {len(self.labels)} labels: {advice}")
+        return outputs
 
     def __call__(self, crops: Sequence[np.ndarray]) -> list[Prediction]:
         """What each of N crops shows; see `prepare` for what a crop may be. All go through the network as one batch."""

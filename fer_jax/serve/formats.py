@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import re
 from typing import Literal
@@ -75,11 +76,12 @@ def kind_of(path: pathlib.Path) -> Kind:
 
     GIF is a video here, one picture or many. "" is a file that neither its bytes nor its suffix announce as either.
     """
-    try:
+    head = b""
+    with contextlib.suppress(OSError):
+        if path.exists() and not path.is_file():  # opening a pipe would wait for a writer
+            return ""
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
-    except OSError:
-        head = b""
     suffix = path.suffix.lower()
     if kind := _by_content(head):
         return "video" if suffix in JPEG_SEQUENCES else kind

@@ -88,11 +88,12 @@ class Recording:
     only: an odd one grows by a repeated row or column.
     """
 
-    def __init__(self, path: str | os.PathLike, rate: float, live: bool):
+    def __init__(self, path: str | os.PathLike, rate: float, live: bool, flag: str = "--record"):
         """Args:
           path: file to write; its suffix chooses the format. A link keeps its place, what it leads to is written.
           rate: frames per second, nominal.
           live: whether frames may be missing.
+          flag: that named the path, for errors.
 
         Raises:
           UserError: an unknown suffix, or a place that cannot be written.
@@ -101,14 +102,15 @@ class Recording:
         suffix = self.path.suffix.lower()
         if suffix not in SUFFIXES:
             raise UserError(
-                f"--record={path}: cannot record {suffix or 'a file without suffix'}: expected a name "
+                f"{flag}={path}: cannot record {suffix or 'a file without suffix'}: expected a name "
                 f"ending in {', '.join(SUFFIXES)}"
             )
         self._target = pathlib.Path(os.path.realpath(self.path))
-        places.check_writable("--record", self._target.parent)
+        places.check_writable(flag, self._target.parent)
         if self.path.is_dir():
-            raise UserError(f"--record={path}: is a folder: name a file in it")
+            raise UserError(f"{flag}={path}: is a folder: name a file in it")
         files.remove_stale(self._target.parent, self._target.stem)
+        self._flag = flag
         self._rate = rate
         self._live = live
         self._format = FORMATS.get(suffix)
@@ -155,8 +157,8 @@ class Recording:
             raise _Abandoned
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(
-            f"--record={self.path} cannot be written ({reason}): is there space, and is the size possible? What was "
-            "there before is kept"
+            f"{self._flag}={self.path} cannot be written ({reason}): is there space, and is the size possible? "
+            "What was there before is kept"
         ) from error
 
 
@@ -249,23 +251,24 @@ class RecordingFolder:
             source = pathlib.PurePath(frame.name)
             suffix = source.suffix.lower()
             wanted = (suffix if suffix in PICTURE_SUFFIXES else ".png") if frame.still else ".mp4"
-            self._open = Recording(self._folder / self._free(source.stem, wanted), self._rate, live=False)
+            self._open = Recording(self._folder / free_name(source.stem, wanted, self._taken), self._rate, live=False)
         self._open.write(image, dataclasses.replace(frame, time=frame.time - self._begins))
-
-    def _free(self, stem: str, suffix: str) -> str:
-        """A name that nothing of this source has yet."""
-        name, number = f"{stem}{suffix}", 1
-        while name.lower() in self._taken:
-            number += 1
-            name = f"{stem}-{number}{suffix}"
-        self._taken.add(name.lower())
-        return name
 
     def close(self) -> None:
         """Finish the last one."""
         done, self._open = self._open, None
         if done is not None:
             done.close()
+
+
+def free_name(stem: str, suffix: str, taken: set[str]) -> str:
+    """The name, or one with a number, that is not among those `taken`, to which it is added, in lower case."""
+    name, number = f"{stem}{suffix}", 1
+    while name.lower() in taken:
+        number += 1
+        name = f"{stem}-{number}{suffix}"
+    taken.add(name.lower())
+    return name
 
 
 def fitted(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -112,6 +112,8 @@ def open_source(
 
 
 def _open(spec: str, camera_size: tuple[int, int] | None, patience: float) -> Source:
+    if not spec:
+        raise UserError("the source is empty: expected a camera's number, a file, a folder or an address")
     if spec.isdecimal():
         from fer_jax.serve import live
 
@@ -125,8 +127,8 @@ def _open(spec: str, camera_size: tuple[int, int] | None, patience: float) -> So
         return Pictures(playable(path, spec), spec)
     if not path.exists():
         raise UserError(
-            f"{shown(spec)}: no such file or folder: --source takes a camera's number or device, a video, a picture, "
-            "a folder or glob of them, - for standard input, or an address"
+            f"{shown(spec)}: no such file or folder: expected a camera's number or device, a video, a picture, a "
+            "folder or glob of them, - for standard input, or an address"
         )
     if not path.is_file():
         return _special(path, spec, camera_size, patience)

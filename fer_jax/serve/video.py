@@ -43,6 +43,8 @@ def open_container(address: str, name: str, live: bool = False) -> Any:
     except (av.error.FFmpegError, OSError, ValueError) as error:
         if remote:
             reason = getattr(error, "strerror", None) or "no answer"
+            if isinstance(error, av.error.ExitError):  # of its own accord, when the time is over
+                reason = f"no answer within {TIMEOUT_SECONDS:g} s"
             raise UserError(
                 f"{name}: no video comes from there ({reason}): check the address and that it can be reached"
             ) from None

@@ -75,10 +75,11 @@ def parse(origin: str) -> str:
         or parts.path.strip("/")
         or parts.query
         or parts.fragment
+        or "*" in name
     ):
         raise UserError(
             f"--public-origin={origin}: expected scheme, name and port if it is not the scheme's own, such as "
-            "https://faces.example"
+            "https://faces.example; there are no wildcards"
         )
     name = f"[{name}]" if ":" in name else name
     return f"{scheme}://{name}" + ("" if port in (None, DEFAULT_PORTS[scheme]) else f":{port}")

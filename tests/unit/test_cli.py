@@ -42,6 +42,25 @@ def run(tmp_path, work, *arguments, **options):
     )
 
 
+def test_a_flag_that_is_no_number_and_flags_that_are_missing(tmp_path):
+    script = tmp_path / "tool.py"
+    script.write_text(
+        "from absl import flags\n"
+        "from fer_jax import cli\n"
+        "flags.DEFINE_float('share', 0.5, '', lower_bound=0.0)\n"
+        "flags.DEFINE_string('source', None, '', required=True)\n"
+        "flags.DEFINE_string('out', None, '', required=True)\n"
+        "cli.run(print)\n"
+    )
+    for arguments, line in (
+        (["--source=a", "--out=b", "--share=nan"], "error: --share=nan: expected a number"),
+        ([], "error: --out and --source must be given; see --help"),
+    ):
+        done = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True)
+        assert done.returncode == 2
+        assert sorted(done.stderr.split()) == sorted(line.split())
+
+
 def test_help_cuts_what_does_not_fit_a_screen_and_shows_the_whole_when_asked(tmp_path):
     script = tmp_path / "tool.py"
     script.write_text(

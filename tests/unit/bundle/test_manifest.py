@@ -69,6 +69,8 @@ def test_no_bundle(tmp_path):
         ),
         (lambda m: m.pop("labels"), "'labels' is a required property"),
         (lambda m: m.update(temperature=0), "temperature: 0 is less than or equal to"),
+        (lambda m: m.update(temperature=float("nan")), "holds a number that is infinite or none"),
+        (lambda m: m["input"].update(size=10**7), "input.size: 10000000 is greater than the maximum of 4096"),
         (lambda m: m.update(labels=["happy", "happy"]), "labels: .*non-unique"),
         (lambda m: m["input"].update(dtype="float32"), "input.dtype: 'uint8' was expected"),
         (

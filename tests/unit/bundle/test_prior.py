@@ -49,7 +49,7 @@ def test_the_training_shares_change_nothing():
     [
         ("flatt", r"--prior has 'flatt' \(did you mean 'flat'\?\): expected flat, or shares of angry, happy, neutral"),
         ("bored:0.3", "--prior has 'bored:0.3': expected flat, or shares of"),
-        ("happy", "--prior has 'happy'"),
+        ("happy", "--prior has 'happy', which has no share: expected flat"),
         ("happy:x", "--prior has 'happy:x': expected a share above 0"),
         ("happy:nan", "--prior has 'happy:nan': expected a share above 0"),
         ("happy:0", "--prior has 'happy:0': expected a share above 0"),

@@ -1,5 +1,6 @@
 """Any image file becomes uint8 of the network's geometry."""
 
+import os
 import pathlib
 
 import cv2
@@ -61,6 +62,13 @@ def test_a_damaged_heic_photo_is_named(part):
     data = b"\0\0\0\x18ftypheic" + bytes(100) if part is None else HEIC.read_bytes()[part]
     with pytest.raises(UserError, match=r"^me.heic: a HEIC photo that cannot be read \([^\n]+\): copy it again"):
         images.decode(data, "me.heic")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+def test_a_pipe_among_pictures_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "face.png")
+    with pytest.raises(UserError, match=r"face.png: a pipe or device, expected an image"):
+        images.read(tmp_path / "face.png")
 
 
 @pytest.mark.parametrize("suffix", ["png", "tiff"])

@@ -54,6 +54,20 @@ def test_a_crowd_is_classified_as_each_face_alone(classifier):
     np.testing.assert_allclose(together[150], classifier.probabilities([crops[150]])[0], rtol=1e-5)
 
 
+def test_a_graph_that_is_not_what_the_manifest_says_is_refused_at_once(tmp_path):
+    seven = serving.write_bundle(tmp_path / "seven", spec=Input(12, 1, "unit", "area")) / "model.onnx"
+
+    def copied(path):
+        path.write_bytes(seven.read_bytes())
+
+    labels = serving.write_bundle(tmp_path / "labels", FER2013[:5], Input(12, 1, "unit", "area"), copied)
+    with pytest.raises(UserError, match=r"model.onnx: gives logits of \(1, 7\), bundle.json has 5 labels"):
+        Classifier(labels)
+    colour = serving.write_bundle(tmp_path / "colour", FER2013, Input(12, 3, "unit", "area"), copied)
+    with pytest.raises(UserError, match=r"model.onnx: does not take images of \(12, 12, 3\), as bundle.json says"):
+        Classifier(colour)
+
+
 def test_class_maps_where_the_network_has_them(classifier, map_bundle):
     with_maps = Classifier(map_bundle)
     assert with_maps.has_maps

@@ -1,5 +1,7 @@
 """Which containers and codecs a recording may have."""
 
+import os
+
 import cv2
 import pytest
 
@@ -33,6 +35,12 @@ def test_animations(tmp_path):
     assert formats.kind_of(videos.animated_webp(tmp_path / "moving")) == "animation"
     (tmp_path / "x").write_bytes(b"GIF89a")
     assert formats.kind_of(tmp_path / "x") == "video"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+def test_a_pipe_is_neither_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    assert formats.kind_of(tmp_path / "a.png") == ""
 
 
 def test_what_is_damaged_goes_by_its_suffix_and_the_rest_is_neither(tmp_path):

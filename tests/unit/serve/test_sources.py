@@ -76,7 +76,7 @@ def test_a_picture_that_cannot_be_read_is_skipped_among_others_and_told(tmp_path
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda path: None, r"missing.mp4: no such file or folder: --source takes a camera's number or device"),
+        (lambda path: None, r"missing.mp4: no such file or folder: expected a camera's number or device"),
         (lambda path: path.write_bytes(b""), r"missing.mp4: the file is empty"),
         (lambda path: path.write_bytes(b"text" * 1000), r"missing.mp4: not a video that FFmpeg can open"),
         (
@@ -123,6 +123,11 @@ def test_a_picture_is_one_whatever_its_suffix(tmp_path, name):
 def test_more_pixels_than_opencv_decodes(real_data):
     with pytest.raises(UserError, match=r"40000x40000.png: OpenCV cannot read it"):
         list(sources.open_source(str(real_data / "cases" / "serve" / "huge_png" / "40000x40000.png")))
+
+
+def test_an_empty_name_is_not_the_current_folder():
+    with pytest.raises(UserError, match="the source is empty: expected a camera's number"):
+        sources.open_source("")
 
 
 def test_a_folder_is_played_in_the_order_of_its_numbers_and_says_what_it_leaves_out(tmp_path, caplog):

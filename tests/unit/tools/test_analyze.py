@@ -73,6 +73,16 @@ def test_annotated_copies(analyze, tmp_path):
     assert "a.png would overwrite the input a.png" in done.stderr
 
 
+def test_pictures_of_one_name_have_a_copy_each(analyze, tmp_path):
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / "a.png"), np.full((20, 30), HAPPY, np.uint8))
+    assert analyze("one", "two", "--out=annotated").returncode == 0
+    assert sorted(path.name for path in (tmp_path / "annotated").iterdir()) == ["a-2.png", "a.png"]
+    (tmp_path / "file").touch()
+    assert "error: --out: file cannot be written" in analyze("a.png", "--out=file").stderr.replace(f"{tmp_path}/", "")
+
+
 def test_of_several_what_cannot_be_read_is_skipped_and_told(analyze):
     done = analyze(".")
     assert done.returncode == 1

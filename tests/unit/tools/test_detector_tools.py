@@ -34,6 +34,18 @@ def cache(tmp_path, yunet_model):
     return folder.parent
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "line"),
+    [
+        (("haar",), 0, "haar comes with OpenCV: there is nothing to fetch"),
+        (("yunet", "haar"), 2, "error: unknown detector 'yunet haar': yunet can be fetched, haar comes with OpenCV"),
+    ],
+)
+def test_what_cannot_be_fetched(words, code, line):
+    done = subprocess.run([sys.executable, "-m", "tools.detector", *words], capture_output=True, text=True)
+    assert (done.returncode, (done.stdout + done.stderr).strip()) == (code, line)
+
+
 def test_no_paving_stone_is_extracted_where_a_better_detector_is_at_hand(tmp_path, cache, group_picture):
     (tmp_path / "photographs").mkdir()
     cv2.imwrite(str(tmp_path / "photographs" / "group.png"), group_picture)

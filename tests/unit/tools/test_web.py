@@ -32,6 +32,7 @@ def test_the_server_needs_no_training_framework():
     ("flags", "message"),
     [
         (["--bundle=nowhere"], "no bundle at "),
+        (["--host="], "--host is empty"),
         (["--port=70000"], "--port=70000"),
         (["8765"], "unexpected argument '8765'"),
     ],

@@ -21,7 +21,17 @@ def test_help_comes_quickly_because_it_imports_nothing_heavy():
 
 @pytest.mark.parametrize(
     "argument",
-    ["--detect-every=0", "--smoothing=mean", "--search-side=8", "--threads=0", "--detector=dlib", "--runtime=torch"],
+    [
+        "--record=",
+        "--events=",
+        "--save-faces=",
+        "--detect-every=0",
+        "--smoothing=mean",
+        "--search-side=8",
+        "--threads=0",
+        "--detector=dlib",
+        "--runtime=torch",
+    ],
 )
 def test_values_out_of_range_are_refused_before_anything_is_opened(argument):
     done = _run("-m", "tools.webcam", argument)

@@ -30,6 +30,7 @@ def test_an_origin_is_written_as_browsers_do(written, origin):
         "https://faces.example/page",
         "https://a:b@c",
         "https://a:x",
+        "https://*.example",
     ],
 )
 def test_what_is_no_origin_is_refused(written):
