@@ -374,7 +374,18 @@ def _exit_code(error: BaseException) -> int | None:
             return EXIT_INTERRUPTED
         case OSError() if found := files.user_error(error):
             return _fail(found)
+        case MemoryError() | RuntimeError() if remedy := _out_of_memory(error):
+            return _fail(remedy)
     return None
+
+
+def _out_of_memory(error: MemoryError | RuntimeError) -> str | None:
+    """What to do where the memory of this machine or of a device is too small; None where that is not why."""
+    reason = str(error)
+    if isinstance(error, RuntimeError) and not ("RESOURCE_EXHAUSTED" in reason and "memory" in reason):  # JAX's
+        return None
+    reason = " ".join(reason.removeprefix("RESOURCE_EXHAUSTED: ").split())[:200].rstrip(".")
+    return f"out of memory ({reason or 'of this machine'}): lower config.batch_size, config.eval.batch_size or --batch"
 
 
 def one_line(text: str) -> str:

@@ -144,6 +144,17 @@ def test_a_python_that_is_too_old_says_so_before_it_misses_a_package(module):
         (OSError(errno.ENOSPC, "No space left on device"), 2, "error: No space left on device: free space"),
         (OSError(errno.ELOOP, "Too many levels of symbolic links", "a"), 2, "remove the loop"),
         (OSError(errno.ENAMETOOLONG, "File name too long", "a" * 9000), 2, "give a shorter path"),
+        (
+            MemoryError("Unable to allocate 9 GiB for an array"),
+            2,
+            "(Unable to allocate 9 GiB for an array): lower config",
+        ),
+        (
+            RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes."),
+            2,
+            "(Out of memory allocating 9 bytes):",
+        ),
+        (RuntimeError("RESOURCE_EXHAUSTED: too many requests"), None, ""),
         (Preempted("stopped"), 75, ""),
         (KeyboardInterrupt(), 130, ""),
         (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), None, ""),
