@@ -7,6 +7,7 @@ Every thread copies its own rows of a chunk, so that the order of reading decide
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -39,16 +40,17 @@ class TfPipeline:
         """`shard` is this host's part of the global batch: only its rows are read. See `sampler.SAMPLINGS`."""
         self._images, self._targets = examples.images, examples.targets()
         self._order, self._batch_size, self._shard = sampler.Order(seed, examples.labels, sampling), batch_size, shard
-        # Its two seconds pass while the step is set up and compiled, for which Python's lock is free.
-        threading.Thread(target=_import_ahead, name="import of TensorFlow").start()
+        if importlib.util.find_spec("tensorflow") is None:
+            _tensorflow()  # raises
 
     def feeds(self, step: int, steps: int, chunks: int) -> Iterator[dict[str, np.ndarray]]:
         """One feed a chunk of `steps` steps, from `step` on.
 
         "images" uint8 (steps, host's batch, H, W, C) and "targets" float32 (steps, host's batch, classes).
+
+        TensorFlow takes seconds to import. That begins when the first feed is taken, and until it is there the same
+        threads gather the same chunks without it: the first step does not wait.
         """
-        tf = _tensorflow()
-        tf.config.set_visible_devices([], "GPU")
         images, targets = self._images, self._targets
         threads = min(MAX_THREADS, len(os.sched_getaffinity(0)))
         pool = futures.ThreadPoolExecutor(threads, "gather")
@@ -63,13 +65,26 @@ class TfPipeline:
                 pass
             return gathered.reshape(*order.shape, *images.shape[1:]), targets[order]
 
+        importing = threading.Thread(target=_import_ahead, name="import of TensorFlow", daemon=True)
+        for chunk in range(chunks):
+            if chunk == 1:
+                importing.start()
+            elif chunk > 1 and not importing.is_alive():
+                break
+            x, y = gather(rows(np.int64(chunk)))
+            yield {"images": x, "targets": y}
+        else:
+            return
+        tf = _tensorflow()
+        tf.config.set_visible_devices([], "GPU")
+
         def load(chunk: Any) -> dict[str, Any]:
             order = tf.numpy_function(rows, [chunk], tf.int32)
             x, y = tf.numpy_function(gather, [order], (tf.uint8, tf.float32))
             return {"images": x, "targets": y}
 
         prefetched = 1 if images[:1].nbytes * steps * self._batch_size > LARGE_CHUNK else PREFETCHED_CHUNKS
-        stream = tf.data.Dataset.range(chunks).map(load, num_parallel_calls=1, deterministic=True)
+        stream = tf.data.Dataset.range(chunk, chunks).map(load, num_parallel_calls=1, deterministic=True)
         yield from stream.prefetch(prefetched).as_numpy_iterator()
 
     def feed_shapes(self, steps: int) -> dict[str, jax.ShapeDtypeStruct]:

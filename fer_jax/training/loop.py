@@ -102,7 +102,7 @@ def train_seeds(
             plan.steps_per_epoch // plan.steps,
         )
         if jax.process_count() == 1:  # several compile at their first call, which waits for all of them
-            program.compile()  # while the streamed pipeline's thread imports TensorFlow
+            program.compile()
         if config.profile and cluster.is_primary():
             program.profile(next(iter(workdirs.values())) / "profile")
         _Loop(plan, program, runs, select_set, timer).run()

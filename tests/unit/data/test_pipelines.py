@@ -1,6 +1,7 @@
 """The streamed and the resident pipeline give the same batches, from any step on."""
 
 import dataclasses
+import importlib.util
 import subprocess
 import sys
 import threading
@@ -45,8 +46,8 @@ def test_both_pipelines_give_the_same_batches_bit_for_bit(examples, shard, kind,
             mapped = np.asarray(np.load(tmp_path / "images.npy", mmap_mode="r"))
             examples = dataclasses.replace(examples, images=mapped)
         examples = examples.take(chosen)
-    streamed, resident = (list(batches(name, examples, 5, 3, shard, sampling)) for name in ("tf", "device"))
-    assert len(streamed) == len(resident) == 3 * STEPS
+    streamed, resident = (list(batches(name, examples, 5, 4, shard, sampling)) for name in ("tf", "device"))
+    assert len(streamed) == len(resident) == 4 * STEPS
     for (a, ya), (b, yb) in zip(streamed, resident, strict=True):
         assert a.dtype == b.dtype == np.uint8
         assert a.shape == ((6 if shard == slice(None) else 2), 5, 5, 1)
@@ -70,21 +71,34 @@ def test_auto_streams_on_a_cpu_and_says_so(examples, caplog):
     assert "data pipeline: tf" in caplog.text
 
 
-def test_tensorflow_is_imported_from_the_moment_the_streaming_pipeline_is_made(examples, monkeypatch):
-    importing = threading.Event()
-    monkeypatch.setattr(tf_pipeline, "_tensorflow", importing.set)
-    pipeline.create("tf", examples, 0, BATCH, slice(None))
-    assert importing.wait(60)
+def test_chunks_are_the_same_before_and_after_tensorflow_is_there(examples, monkeypatch):
+    there = threading.Event()
+    monkeypatch.setattr(tf_pipeline, "_import_ahead", there.wait)
+    streamed = []
+    for batch in batches("tf", examples, 5, 6):
+        streamed.append(batch)
+        if len(streamed) == 3 * STEPS:  # reached without TensorFlow
+            there.set()
+    resident = list(batches("device", examples, 5, 6))
+    assert len(streamed) == len(resident) == 6 * STEPS
+    for (a, ya), (b, yb) in zip(streamed, resident, strict=True):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(ya, yb)
 
 
-def test_a_missing_tensorflow_is_missed_where_it_is_needed(examples, monkeypatch):
+def test_one_chunk_needs_no_tensorflow(examples, monkeypatch):
+    monkeypatch.setattr(tf_pipeline, "_tensorflow", lambda: pytest.fail("TensorFlow is imported"))
+    assert len(list(batches("tf", examples, 0, 1))) == STEPS
+
+
+def test_a_missing_tensorflow_is_missed_before_the_first_step(examples, monkeypatch):
     def missing():
         raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
 
     monkeypatch.setattr(tf_pipeline, "_tensorflow", missing)
-    made = pipeline.create("tf", examples, 0, BATCH, slice(None))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError):
-        next(made.feeds(0, 1, 1))
+        pipeline.create("tf", examples, 0, BATCH, slice(None))
 
 
 def test_an_unknown_pipeline_is_refused(examples):
