@@ -14,6 +14,7 @@ import re
 import shutil
 import sys
 import textwrap
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 
 from absl import app, flags
@@ -363,29 +364,54 @@ def _exit_code(error: BaseException) -> int | None:
     match error:
         case UserError():
             return _fail(error)
-        case ModuleNotFoundError() if remedy := missing_extra(error):
-            return _fail(remedy)
-        case ImportError() if remedy := missing_library(error):
-            return _fail(remedy)
         case Preempted():
             absl_logging.info("%s", error)
             return EXIT_PREEMPTED
         case KeyboardInterrupt():
             return EXIT_INTERRUPTED
-        case OSError() if found := files.user_error(error):
-            return _fail(found)
-        case MemoryError() | RuntimeError() if remedy := _out_of_memory(error):
-            return _fail(remedy)
+    remedy = _remedy(error)
+    return None if remedy is None else _fail(remedy)
+
+
+def _remedy(error: BaseException) -> object | None:
+    """What is wrong around this package, and what to do about it; None of what may be a defect."""
+    match error:
+        case ModuleNotFoundError():
+            return missing_extra(error)
+        case ImportError():
+            return missing_library(error)
+        case OSError():
+            return files.user_error(error)
+        case MemoryError() | RuntimeError() | AssertionError():
+            return _out_of_memory(error) or _no_device(error)
     return None
 
 
-def _out_of_memory(error: MemoryError | RuntimeError) -> str | None:
+def _out_of_memory(error: Exception) -> str | None:
     """What to do where the memory of this machine or of a device is too small; None where that is not why."""
     reason = str(error)
-    if isinstance(error, RuntimeError) and not ("RESOURCE_EXHAUSTED" in reason and "memory" in reason):  # JAX's
+    if not isinstance(error, MemoryError) and not ("RESOURCE_EXHAUSTED" in reason and "memory" in reason):  # JAX's
         return None
     reason = " ".join(reason.removeprefix("RESOURCE_EXHAUSTED: ").split())[:200].rstrip(".")
     return f"out of memory ({reason or 'of this machine'}): lower config.batch_size, config.eval.batch_size or --batch"
+
+
+def _no_device(error: Exception) -> str | None:
+    """What to do where JAX_PLATFORMS names what this JAX has no plugin for; None where that is not why.
+
+    Devices that are there and do not start, as while another process holds them, are another matter.
+    """
+    asked = os.environ.get("JAX_PLATFORMS")
+    place = traceback.extract_tb(error.__traceback__)[-1:]
+    missing = (
+        isinstance(error, AssertionError) and place and pathlib.PurePath(place[0].filename).name == "xla_bridge.py"
+    )
+    if not asked or not (missing or "is not in the list of known backends" in str(error)):
+        return None
+    return (
+        f"JAX has no plugin for JAX_PLATFORMS={asked}: unset it, or install one, pip install 'fer_jax[cuda]' or "
+        "'fer_jax[tpu]'"
+    )
 
 
 def one_line(text: str) -> str:

@@ -167,6 +167,21 @@ def test_exit_codes(error, code, words, capsys):
     assert words in line and len(line) <= cli.MAX_LINE + 1
 
 
+def test_a_platform_that_jax_has_no_plugin_for(monkeypatch, capsys):
+    unknown = RuntimeError(
+        "Unable to initialize backend 'x': Backend 'x' is not in the list of known backends: ['cpu']"
+    )
+    with pytest.raises(AssertionError) as of_jax:
+        exec(compile("assert False", "site-packages/jax/_src/xla_bridge.py", "exec"))
+    assert cli._exit_code(of_jax.value) is None, "nobody asked for a platform"
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    for error in (unknown, of_jax.value):
+        assert cli._exit_code(error) == 2
+        assert "JAX has no plugin for JAX_PLATFORMS=cuda: unset it, or install one" in capsys.readouterr().err
+    for error in (AssertionError(), RuntimeError("Unable to initialize backend 'tpu': in use by another process")):
+        assert cli._exit_code(error) is None
+
+
 def test_a_line_is_short_and_shows_nothing_binary():
     line = cli.one_line("error: " + "\0\x1b[31m\n" + "x" * 2000 + "\udcff: give another")
     assert len(line) <= cli.MAX_LINE

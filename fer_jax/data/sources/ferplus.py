@@ -19,6 +19,7 @@ from fer_jax.data.arguments import Argument
 from fer_jax.data.dataset import DataSet
 from fer_jax.data.examples import Examples
 from fer_jax.data.sources import fer2013
+from fer_jax.errors import UserError
 from fer_jax.preprocess import images
 
 VERSION = 1
@@ -54,6 +55,10 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
         if target is not None:
             targets[row] = target
     kept = targets.any(axis=1)
+    if not kept.any():
+        raise UserError(
+            f"{votes_path}: no row's votes name an expression by the authors' rule: download the file again"
+        )
     count, votes = int(kept.sum()), targets[kept]
     return Examples(
         images=images.fit_all(faces[kept], count, input),

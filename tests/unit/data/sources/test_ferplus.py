@@ -65,6 +65,12 @@ def test_only_training_is_taught_with_distributions(tmp_path):
     assert examples.labels.tolist() == [0, 1]
 
 
+def test_votes_that_name_nothing_are_refused(tmp_path):
+    config = write(tmp_path, [f"{line.split(',')[0]},,{','.join('0' * 10)}" for line in VOTES])
+    with pytest.raises(UserError, match=r"fer2013new\.csv: no row's votes name an expression"):
+        ferplus.read(config.data, config.input)
+
+
 def test_without_votes_the_majority_counts_everywhere(tmp_path):
     config = write(tmp_path, VOTES)
     config.data.args.votes = False
