@@ -3,7 +3,8 @@
     fer-jax evaluate --bundle=xception.bundle --data=faces/ --prior=flat
     fer-jax evaluate --bundle=xception.bundle --data=faces/ --calibrate --coverage=0.8 --out=mine.bundle
 
-Every example counts exactly once. --data takes any FER2013 csv or folder of images with the same labels.
+Every example counts exactly once. --data takes FER2013's csv, a folder of images, a csv or tsv that lists images, or
+JAFFE, CK+, RAF-DB, AffectNet and ExpW as they are distributed, with the same labels.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _WORKDIR = cli.define_paths("workdir", [], "Folder of a run; several make an ens
 _BUNDLE = cli.define_bundle(None, "It is scored as it will run.")
 _FORMAT = flags.DEFINE_string("format", "onnx", "Which file of the bundle: onnx, int8, float16, stablehlo.")
 _SPLIT = flags.DEFINE_string("split", None, "Split to score. Default: the one the run was selected on.")
-_DATA = cli.define_path("data", None, "Other data: a FER2013 csv or a folder of images. Default: the run's own.")
+_DATA = cli.define_path("data", None, "Other data: a csv, or a folder of images. Default: the run's own.")
 _CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which checkpoint of a run.")
 _TTA = flags.DEFINE_list("tta", [], "Test-time augmentation to report beside the plain figure: flip, ten_crop.")
 _PRIOR = cli.define_prior()

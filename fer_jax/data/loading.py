@@ -10,13 +10,13 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from fer_jax import files, labels
-from fer_jax.data import cache, clean, ferplus_votes, sources, splits
+from fer_jax.data import cache, clean, ferplus_votes, sources, splits, tables
 from fer_jax.data.examples import UNSPLIT, Examples
 from fer_jax.data.sources import ferplus, folder
 from fer_jax.errors import UserError
 
-# Sources whose layout a folder can have, the most particular first.
-FOLDERS = ("ckplus", "folder", "jaffe")
+# Sources whose layout a folder or a file can have, the most particular first.
+RECOGNISED = ("list", "ckplus", "folder", "jaffe")
 
 
 def load(config: ConfigDict) -> Examples:
@@ -52,8 +52,8 @@ def load_split(config: ConfigDict, split: str, path: str = "", label_names: tupl
       split: the split's name, or what people call the splits of these roles: train, validation, test. Other data
         without splits is taken whole, whatever the name.
       path: FER2013's csv (with FER+'s beside it where the config's source is ferplus), a folder with one subfolder a
-        class, JAFFE's folder or CK+'s as distributed: nothing is cleaned away, but classes are merged as the config
-        says. "" is the config's own data, cleaned as in training.
+        class, a csv or tsv that lists images, JAFFE, CK+, RAF-DB, AffectNet or ExpW as distributed: nothing is cleaned
+        away, but classes are merged as the config says. "" is the config's own data, cleaned as in training.
       label_names: the names and order to number the labels by, those of the trained model; () keeps the data's own.
         The same expression may be called otherwise ("anger" is "angry"). Examples of an expression the model does not
         know, such as contempt, are left out, and counted in the description.
@@ -64,7 +64,12 @@ def load_split(config: ConfigDict, split: str, path: str = "", label_names: tupl
     if path:
         config = config.copy_and_resolve_references()
         config.data.path = path
-        config.data.source = _source_of(files.expand(path), config.data.source)
+        source = _source_of(files.expand(path), config.data.source)
+        if source != "list" or config.data.source != "list":  # another list may have the columns of the run's own
+            config.data.args = ConfigDict()
+        if source == "list" and (layout := tables.layout_of(files.expand(path))):
+            config.data.args = ConfigDict({"layout": layout})
+        config.data.source = source
         examples = cache.read(config.data, config.input)
         if "merge_angry_disgust" in config.data.clean and "disgust" in map(labels.canonical, examples.label_names):
             examples = clean.merge_angry_disgust(examples, config.data, config.seed)
@@ -119,8 +124,7 @@ def _source_of(path: pathlib.Path, source: str) -> str:
     """The source that reads `path`; `source` is the config's own, which tells FER+ from FER2013."""
     if not path.exists():
         raise UserError(f"{path}: no such file or folder, expected FER2013's csv or a folder of images")
-    if path.is_dir():
-        for name in FOLDERS:
-            if sources.data_set(name).recognises(path):
-                return name
+    for name in RECOGNISED:
+        if (path.is_dir() or name == "list") and sources.data_set(name).recognises(path):
+            return name
     return "ferplus" if source == "ferplus" and path.is_dir() else "fer2013"

@@ -25,6 +25,7 @@ NAMES = {
     "subject": ("subject", "subject_id", "person", "person_id", "identity"),
 }
 BOXES = (("x", "y", "w", "h"), ("face_x", "face_y", "face_width", "face_height"), ("left", "top", "width", "height"))
+MAX_HEADER = 1 << 16  # characters
 AFFECTNET = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt")
 
 
@@ -85,12 +86,14 @@ class Layout(NamedTuple):
       labels: the names of the numbers, in their order.
       first_label: the number of the first.
       ignored: labels of images that show no expression and are left out.
+      signs: what lies in its folder and in no other's, one of these.
     """
 
     rows: Callable[[pathlib.Path], Iterator[Row]]
     labels: tuple[str, ...]
     first_label: int = 0
     ignored: tuple[str, ...] = ()
+    signs: tuple[str, ...] = ()
 
 
 def read_table(path: pathlib.Path, root: pathlib.Path, columns: Columns) -> tuple[Columns, list[Row]]:
@@ -117,6 +120,22 @@ def read_table(path: pathlib.Path, root: pathlib.Path, columns: Columns) -> tupl
             box, votes = _numbers(value, columns.box, where), _numbers(value, columns.votes, where)
             rows.append(Row(where, root / text.pop("file"), **text, box=box, votes=votes))
     return columns, rows
+
+
+def lists_images(path: pathlib.Path) -> bool:
+    """Whether a file is a table whose header names a column of files; FER2013's, with pixels in it, is none."""
+    if not path.is_file():
+        return False
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        header = file.readline(MAX_HEADER).lower()
+    separator = next((s for s in ("\t", ",", ";") if s in header), " ")
+    names = {name.strip().strip('"') for name in header.split(separator)}
+    return bool(names & {*NAMES["file"]}) and "pixels" not in names
+
+
+def layout_of(path: pathlib.Path) -> str:
+    """The key of `LAYOUTS` whose lists lie in a folder, "" where none does."""
+    return next((name for name, layout in LAYOUTS.items() if any((path / one).exists() for one in layout.signs)), "")
 
 
 def _numbers(value: dict[str, str], names: Sequence[str], where: str) -> tuple[float, ...] | None:
@@ -199,7 +218,21 @@ def _expw(root: pathlib.Path) -> Iterator[Row]:
 
 # CAER-S comes as folders of splits and classes, which the source `folder` reads.
 LAYOUTS = {
-    "raf-db": Layout(_raf_db, ("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral"), first_label=1),
-    "affectnet": Layout(_affectnet, AFFECTNET, ignored=("8", "9", "10")),  # none, uncertain, no face
-    "expw": Layout(_expw, ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")),
+    "raf-db": Layout(
+        _raf_db,
+        ("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral"),
+        first_label=1,
+        signs=("EmoLabel/list_patition_label.txt", "list_patition_label.txt"),
+    ),
+    "affectnet": Layout(
+        _affectnet,
+        AFFECTNET,
+        ignored=("8", "9", "10"),  # none, uncertain, no face
+        signs=("train_set/annotations", "Manually_Annotated_file_lists", "training.csv"),
+    ),
+    "expw": Layout(
+        _expw,
+        ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"),
+        signs=("label/label.lst", "label.lst"),
+    ),
 }

@@ -43,7 +43,7 @@ class TrainedRun:
 
         Args:
           split: its name; "" is the one that the epoch was chosen on.
-          data: a FER2013 csv or a folder of images with the same labels; "" is the run's own.
+          data: FER2013's csv, a folder or a list of images with the same labels; "" is the run's own.
           tta: test-time augmentation to score beside the plain figure: "flip", "ten_crop".
 
         Raises:

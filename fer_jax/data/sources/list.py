@@ -21,6 +21,7 @@ from ml_collections import ConfigDict
 from fer_jax import files, labels
 from fer_jax.data import arguments, lazy, tables
 from fer_jax.data.arguments import Argument
+from fer_jax.data.dataset import DataSet
 from fer_jax.data.examples import UNSPLIT, Examples
 from fer_jax.data.sources.folder import SPLIT_FOLDERS
 from fer_jax.data.tables import Row
@@ -29,6 +30,7 @@ from fer_jax.faces import cropping
 from fer_jax.preprocess import images
 
 VERSION = 1
+DATA_SET = DataSet(recognises=lambda path: bool(tables.layout_of(path)) or tables.lists_images(path))
 SHOWN = 10  # files that an error names
 ARGUMENTS = {
     "layout": Argument("", f"A data set as it comes: {', '.join(tables.LAYOUTS)}; empty reads a table with a header."),

@@ -97,6 +97,28 @@ def test_jaffe_and_ck_as_distributed_are_recognised(config, tmp_path):
     assert examples.description.endswith("left out 6 of contempt")
 
 
+def test_a_list_is_told_from_fer2013_s_csv_by_its_columns(config, tmp_path):
+    root = draw(tmp_path / "faces", "happy/1.png", "sad/2.png", "joy/3.png")
+    config.data.args.votes_weight = 0.5  # of FER2013, not of the list
+    table = root / "list.tsv"
+    table.write_text("label\tpath\nsadness\tsad/2.png\njoy\tjoy/3.png\n", encoding="utf-8")
+    examples = loading.load_split(config, "PublicTest", str(table), labels.FER2013)
+    assert (examples.labels.tolist(), examples.label_names) == ([4, 3], labels.FER2013)
+    table.write_text("emotion,split,file\nhappy,test,happy/1.png\nsad,train,sad/2.png\n", encoding="utf-8")
+    assert loading.load_split(config, "PrivateTest", str(table), labels.FER2013).labels.tolist() == [3]
+    table.write_text("emotion,file,gesicht\nhappy,happy/1.png,sad/2.png\n", encoding="utf-8")
+    config.data.source, config.data.args = "list", {"file": "gesicht"}
+    assert loading.load_split(config, "", str(table), labels.FER2013).images[0, 0, 0, 0] == 1
+
+
+def test_sets_that_are_listed_as_distributed_are_recognised(config, tmp_path):
+    draw(tmp_path / "raf", "Image/aligned/test_0001_aligned.jpg", "Image/aligned/train_1_aligned.jpg")
+    (tmp_path / "raf/EmoLabel").mkdir()
+    (tmp_path / "raf/EmoLabel/list_patition_label.txt").write_text("test_0001.jpg 4\ntrain_1.jpg 2\n", encoding="utf-8")
+    examples = loading.load_split(config, "test", str(tmp_path / "raf"), labels.FER2013)
+    assert examples.labels.tolist() == [labels.FER2013.index("happy")]
+
+
 def test_the_noise_ceiling_is_the_share_of_labels_the_votes_agree_with(config, tmp_path, caplog):
     config.data.path = str(datasets.write_fer2013(tmp_path / "voted", {"Training": 14, "PublicTest": 7}, votes=True))
     assert loading.noise_ceilings(config) == {"Training": 1.0, "PublicTest": 1.0}

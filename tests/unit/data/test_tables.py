@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from fer_jax.data import tables
 from fer_jax.data.sources import list as source
 from fer_jax.errors import UserError
 from fer_jax.recipes import default
@@ -68,6 +69,33 @@ def test_expw(tmp_path):
     examples = read(tmp_path, layout="expw")
     assert [examples.label_names[i] for i in examples.labels] == ["happy"]
     assert examples.split_names == ("all",)
+
+
+@pytest.mark.parametrize("layout", tables.LAYOUTS)
+def test_a_layout_is_recognised_by_each_of_its_signs(tmp_path, layout):
+    for number, sign in enumerate(tables.LAYOUTS[layout].signs):
+        (tmp_path / str(number) / sign).mkdir(parents=True)
+        assert tables.layout_of(tmp_path / str(number)) == layout
+    assert tables.layout_of(tmp_path) == ""
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("file,label", True),
+        ('"label";"Image_Path"', True),
+        ("\ufefflabel\tpath\n", True),
+        ("filename emotion", True),
+        ("emotion,pixels,Usage", False),
+        ("emotion,pixels,file", False),
+        ("name,age", False),
+        ("", False),
+    ],
+)
+def test_a_list_is_known_by_a_column_of_files(tmp_path, header, expected):
+    (tmp_path / "a.csv").write_text(header, encoding="utf-8")
+    assert tables.lists_images(tmp_path / "a.csv") == expected
+    assert not tables.lists_images(tmp_path)
 
 
 @pytest.mark.parametrize("layout", ["raf-db", "affectnet", "expw"])
