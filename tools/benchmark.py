@@ -78,6 +78,7 @@ DEFINITIONS: dict[str, Callable[[], Any]] = {
         lower_bound=4000,
     ),
     "size": lambda: flags.DEFINE_integer("size", 112, "Of these images, in pixels.", lower_bound=16),
+    "bars": lambda: flags.DEFINE_list("bars", [], "Which of what is measured of it. Default: all."),
     "measure-peak": lambda: flags.DEFINE_bool(
         "measure-peak",
         False,
@@ -216,7 +217,10 @@ def _input() -> Iterator[dict[str, Any]]:
     from fer_jax.benchmark import large_sets, pipelines
 
     if _flag("examples"):
-        yield from large_sets.measure(_flag("examples"), _flag("size"), _flag("seconds"), _flag("runs"))
+        bars = _flag("bars") or large_sets.BARS
+        if unknown := [bar for bar in bars if bar not in large_sets.BARS]:
+            raise UserError(f"--bars has {unknown[0]!r}: expected some of {', '.join(large_sets.BARS)}")
+        yield from large_sets.measure(_flag("examples"), _flag("size"), _flag("seconds"), _flag("runs"), bars)
         return
     config, examples = _config_and_faces()
     for name in ("tf", "device"):
@@ -347,7 +351,7 @@ SUBCOMMANDS = {
     "input": Subcommand(
         _input,
         "Both input pipelines alone; with --examples what a set larger than memory costs in memory and time.",
-        (*OF_STEPS, *MEASURED, "examples", "size"),
+        (*OF_STEPS, *MEASURED, "examples", "size", "bars"),
     ),
     "profile": Subcommand(_profile, "The time of a step by the operations of its program.", OF_STEPS),
     "ops": Subcommand(_ops, "Each rewritten operation beside the plain one of lax.", ("config", "batch", "runs")),

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent import futures
 from typing import Any
 
@@ -29,34 +29,55 @@ SMALL = 2000  # examples of the set that a large one is compared with
 POSITIONS = 1_000_000  # of the epoch whose order is made
 CHUNKS = 4  # of the training whose memory is measured
 BATCH, STEPS = 128, 8
+BUFFERS = (2048, 8192, 32768, 131072)
 
 
-def measure(examples: int, size: int, seconds: float, runs: int) -> Iterator[dict[str, Any]]:
-    """A record for each bar: preparing, decoding, training, the second start, streaming, the sampler.
+BARS = ("decoding", "sets", "streamed", "overlap", "turnover", "buffer")
+
+
+def measure(
+    examples: int, size: int, seconds: float, runs: int, bars: Collection[str] = BARS
+) -> Iterator[dict[str, Any]]:
+    """A record for each bar.
 
     Args:
       examples: of the large set, in colour.
       size: of its images, in pixels.
       seconds, runs: of one measurement of a speed, and how many.
+      bars: which of `BARS`; "sets" are preparing, training and the second start.
     """
-    about = {"examples": examples, "size": size}
     with tempfile.TemporaryDirectory(prefix="fer_jax-sets-") as folder:
         root = pathlib.Path(folder)
-        _make_files(root, size)
-        yield {"bar": "decoding", "size": size, **_decoding(root, size, runs)}
-        tables = {count: _make_table(root, count) for count in (SMALL, examples)}
-        prepared = {count: _child("prepare", table, size) for count, table in tables.items()}
-        yield {"bar": "preparing", **about, **prepared[examples]}
-        trained = {count: _child("train", table, size) for count, table in tables.items()}
-        small, large = trained[SMALL], trained[examples]
-        more = round(large["peak_anonymous_mb"] - small["peak_anonymous_mb"], 1)
-        yield {"bar": "training", **about, "more_anonymous_mb": more, "small": small, "large": large}
-        begun = {count: [_child("start", table, size) for _ in range(runs)] for count, table in tables.items()}
-        fastest = {count: min(found["first_batch_s"] for found in each) for count, each in begun.items()}
-        later = round(fastest[examples] - fastest[SMALL], 2)
-        yield {"bar": "second start", **about, "later_s": later, "small_s": fastest[SMALL]}
-    yield {"bar": "streamed over resident", "examples": 28709, "size": 48, **_streamed_over_resident(seconds, runs)}
-    yield {"bar": "epoch turnover", "examples": POSITIONS, **_turnover(runs)}
+        if {"decoding", "sets"} & {*bars}:
+            _make_files(root, size)
+        if "decoding" in bars:
+            yield {"bar": "decoding", "size": size, **_decoding(root, size, runs)}
+        if "sets" in bars:
+            yield from _sets(root, examples, size, runs)
+    if "streamed" in bars:
+        yield {"bar": "streamed over resident", "examples": 28709, "size": 48, **_streamed_over_resident(seconds, runs)}
+    if "overlap" in bars:
+        yield {"bar": "overlap", "size": size, **_overlap(size, seconds, runs)}
+    if "turnover" in bars:
+        yield {"bar": "epoch turnover", "examples": POSITIONS, **_turnover(runs)}
+    if "buffer" in bars:
+        yield {"bar": "shuffle buffer", "examples": POSITIONS, "size": size, "batch": BATCH, **_buffer(size)}
+
+
+def _sets(root: pathlib.Path, examples: int, size: int, runs: int) -> Iterator[dict[str, Any]]:
+    """What preparing, training on and starting again with a large set take over a small one."""
+    about = {"examples": examples, "size": size}
+    tables = {count: _make_table(root, count) for count in (SMALL, examples)}
+    prepared = {count: _child("prepare", table, size) for count, table in tables.items()}
+    yield {"bar": "preparing", **about, **prepared[examples]}
+    trained = {count: _child("train", table, size) for count, table in tables.items()}
+    small, large = trained[SMALL], trained[examples]
+    more = round(large["peak_anonymous_mb"] - small["peak_anonymous_mb"], 1)
+    yield {"bar": "training", **about, "more_anonymous_mb": more, "small": small, "large": large}
+    begun = {count: [_child("start", table, size) for _ in range(runs)] for count, table in tables.items()}
+    fastest = {count: min(found["first_batch_s"] for found in each) for count, each in begun.items()}
+    later = round(fastest[examples] - fastest[SMALL], 2)
+    yield {"bar": "second start", **about, "later_s": later, "small_s": fastest[SMALL]}
 
 
 def _make_files(root: pathlib.Path, size: int) -> None:
@@ -229,6 +250,81 @@ def _streamed_over_resident(seconds: float, runs: int) -> dict[str, Any]:
                 found.append(chunks * STEPS * BATCH / spent)
     ratios = [streamed / resident for streamed, resident in zip(speeds["tf"], speeds["device"], strict=True)]
     return {**records.spread("ratio", ratios), "images_per_s": {name: max(found) for name, found in speeds.items()}}
+
+
+def _overlap(size: int, seconds: float, runs: int) -> dict[str, Any]:
+    """Whether the input of a chunk comes while the chunk before is computed, as the loop runs them.
+
+    "there_in_time" is the share of chunks whose input had been read and copied to the device when the chunk before was
+    done: those for which the device did not wait. Milliseconds of a chunk: "input" alone, until it is on the device;
+    "asked", what the host spends for the next chunk's while one is computed; "whole", with the steps.
+    """
+    import jax
+
+    from fer_jax.config import default
+    from fer_jax.data.examples import Examples
+    from fer_jax.training import setup
+    from fer_jax.training.program import TrainProgram
+
+    config, rng, count = default(), np.random.default_rng(0), 8 * BATCH * STEPS
+    config.batch_size, config.input.size, config.input.channels = BATCH, size, 3
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "images.npy"
+        images = np.lib.format.open_memmap(path, "w+", np.uint8, (count, size, size, 3))
+        for start in range(0, count, BATCH):
+            images[start : start + BATCH] = rng.integers(0, 256, (BATCH, size, size, 3), np.uint8)
+        mapped = np.asarray(np.load(path, mmap_mode="r"))
+        numbers = rng.integers(0, 7, count, np.int32)
+        examples = Examples(mapped, numbers, np.full(count, "Training"), labels.FER2013)
+        made = setup.create(config, 7, 10**6, count // BATCH)
+        program = TrainProgram(made, examples, (0,), STEPS, "tf")
+        program.load([made.fresh_state()])
+        feeds = program.feeds(0, 10**6)
+        kept = next(feeds)
+        jax.block_until_ready(program.run(kept))
+
+        taken: dict[str, list[float]] = {"input": [], "asked": [], "whole": []}
+        in_time, feed = [], kept
+        for _ in range(runs):
+            begin = time.perf_counter()
+            for _ in range(CHUNKS):
+                jax.block_until_ready(next(feeds))
+            taken["input"].append((time.perf_counter() - begin) / CHUNKS)
+            asked, chunks, begin = 0.0, 0, time.perf_counter()
+            while time.perf_counter() - begin < seconds or not chunks:
+                metrics, before = program.run(feed), time.perf_counter()
+                feed = next(feeds)
+                asked += time.perf_counter() - before
+                jax.block_until_ready(metrics)
+                in_time.append(all(array.is_ready() for array in jax.tree.leaves(feed)))
+                chunks += 1
+            taken["asked"].append(asked / chunks)
+            taken["whole"].append((time.perf_counter() - begin) / chunks)
+    return {
+        "device": jax.devices()[0].device_kind,
+        "there_in_time": float(np.mean(in_time)),
+        "chunks": len(in_time),
+        "milliseconds_a_chunk": {name: [round(1e3 * one, 1) for one in each] for name, each in taken.items()},
+    }
+
+
+def _buffer(size: int) -> dict[str, Any]:
+    """What shuffle buffers cost in randomness on a set that lies sorted by class, and what they save in places read.
+
+    Of each buffer the standard deviation of a class's share in a batch, in points, over one epoch; classes are of equal
+    size. "places" is how many places of the disk an epoch goes to for each image.
+    """
+    from fer_jax.data import pipeline, sampler
+
+    block, classes = pipeline.block_of((POSITIONS, size, size, 3)), np.arange(POSITIONS) * 7 // POSITIONS
+    found: dict[str, Any] = {}
+    for buffer in (0, *BUFFERS):
+        order = sampler.Order(0, classes, buffer=buffer, block=block).epoch(0)
+        batches = classes[order[: POSITIONS // BATCH * BATCH]].reshape(-1, BATCH)
+        shares = np.stack([(batches == label).mean(axis=1) for label in range(7)])
+        places = round(1 / block, 4) if buffer else 1.0
+        found[str(buffer)] = {"share_points": round(100 * float(shares.std(axis=1).mean()), 2), "places": places}
+    return found
 
 
 def _turnover(runs: int) -> dict[str, Any]:

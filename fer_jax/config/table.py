@@ -226,6 +226,10 @@ TABLE: dict[str, Field] = {
         "uniform trains on every example once in an epoch; balanced gives every class the same number of positions.",
         choices=_samplings,
     ),
+    "data.shuffle_buffer": _count(
+        0,
+        "Examples that are read in sorted order and shuffled together, for slow disks; 0 shuffles the whole set.",
+    ),
     "data.split": Field("given", "How the splits are made, see fer_jax/data/splits.py.", choices=_splits),
     "data.train_split": Field("Training", "Name of the training split."),
     "data.select_split": Field("PublicTest", "Name of the split that chooses the epoch."),

@@ -19,10 +19,10 @@ class DevicePipeline:
       resident: arrays to be replicated on every device: "images" uint8 (N, H, W, C), "targets" float32 (N, classes).
     """
 
-    def __init__(self, examples: Examples, seed: int, batch_size: int, shard: slice, sampling: str = "uniform"):
-        """`shard` is this host's part of the global batch, `sampling` one of `sampler.SAMPLINGS`."""
+    def __init__(self, examples: Examples, order: sampler.Order, batch_size: int, shard: slice):
+        """`shard` is this host's part of the global batch."""
         self.resident: dict[str, np.ndarray] = {"images": np.asarray(examples.images), "targets": examples.targets()}
-        self._order, self._batch_size, self._shard = sampler.Order(seed, examples.labels, sampling), batch_size, shard
+        self._order, self._batch_size, self._shard = order, batch_size, shard
 
     def feeds(self, step: int, steps: int, chunks: int) -> Iterator[dict[str, np.ndarray]]:
         """One feed a chunk of `steps` steps, from `step` on: "indices" int32 (steps, host's batch)."""

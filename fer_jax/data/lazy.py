@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import os
 import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any, cast
@@ -18,6 +19,7 @@ from fer_jax.errors import UserError
 from fer_jax.preprocess import images
 
 SHOWN = 10  # files that an error names
+MAX_THREADS = 16
 
 _BYTES_AT_ONCE = 4 << 20  # of images that are read at a time by code that goes through all of them
 
@@ -232,6 +234,11 @@ def gather(source: np.ndarray, rows: np.ndarray, out: np.ndarray) -> None:
         out[...] = source.read(rows)
     else:
         np.take(source, rows, axis=0, out=out, mode="clip")  # other modes copy `out`
+
+
+def reading_threads() -> int:
+    """How many threads read images side by side: one for each core, at most `MAX_THREADS`."""
+    return min(MAX_THREADS, len(os.sched_getaffinity(0)))
 
 
 def equal(first: np.ndarray, second: np.ndarray) -> bool:

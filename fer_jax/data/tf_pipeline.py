@@ -18,12 +18,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from fer_jax.data import lazy, sampler
+from fer_jax.data import buffered, lazy, sampler
 from fer_jax.data.examples import Examples
 
 PREFETCHED_CHUNKS = 2
 LARGE_CHUNK = 64 << 20  # bytes above which only one chunk is prefetched
-MAX_THREADS = 16
 _import_lock = threading.Lock()
 
 
@@ -36,11 +35,11 @@ class TfPipeline:
 
     resident: Mapping[str, np.ndarray] = {}
 
-    def __init__(self, examples: Examples, seed: int, batch_size: int, shard: slice, sampling: str = "uniform"):
-        """`shard` is this host's part of the global batch: only its rows are read. See `sampler.SAMPLINGS`."""
+    def __init__(self, examples: Examples, order: sampler.Order, batch_size: int, shard: slice):
+        """`shard` is this host's part of the global batch: only its rows are read."""
         self._images, self._targets = examples.images, examples.targets()
-        self._order, self._batch_size, self._shard = sampler.Order(seed, examples.labels, sampling), batch_size, shard
-        if importlib.util.find_spec("tensorflow") is None:
+        self._order, self._batch_size, self._shard = order, batch_size, shard
+        if not order.buffer and importlib.util.find_spec("tensorflow") is None:
             _tensorflow()  # raises
 
     def feeds(self, step: int, steps: int, chunks: int) -> Iterator[dict[str, np.ndarray]]:
@@ -51,8 +50,13 @@ class TfPipeline:
         TensorFlow takes seconds to import. That begins when the first feed is taken, and until it is there the same
         threads gather the same chunks without it: the first step does not wait.
         """
+        if self._order.buffer:
+            yield from buffered.feeds(
+                self._images, self._targets, self._order, self._batch_size, self._shard, step, steps, chunks
+            )
+            return
         images, targets = self._images, self._targets
-        threads = min(MAX_THREADS, len(os.sched_getaffinity(0)))
+        threads = lazy.reading_threads()
         pool = futures.ThreadPoolExecutor(threads, "gather")
 
         def rows(chunk: np.ndarray) -> np.ndarray:

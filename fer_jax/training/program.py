@@ -62,7 +62,15 @@ class TrainProgram:
         self.setup, self.seeds, self.steps = setup, tuple(seeds), steps
         self.parallel = Parallel(config.parallel.api, config.batch_size, devices)
         self._sources = [
-            pipelines.create(pipeline, train_set, seed, config.batch_size, self.parallel.shard, config.data.sampling)
+            pipelines.create(
+                pipeline,
+                train_set,
+                seed,
+                config.batch_size,
+                self.parallel.shard,
+                config.data.sampling,
+                config.data.shuffle_buffer,
+            )
             for seed in seeds
         ]
         adjustment = losses.logit_adjustment(train_set.class_counts(), config.loss.logit_adjustment)

@@ -43,6 +43,7 @@ TESTED_IN = {
     "data/device_pipeline.py": "unit/data/test_pipelines.py",
     "data/pipeline.py": "unit/data/test_pipelines.py",
     "data/tf_pipeline.py": "unit/data/test_pipelines.py",
+    "data/buffered.py": "unit/data/test_pipelines.py",
     "data/tfds_builders/fer2013.py": "unit/data/sources/test_tfds.py",
     "explain/guided.py": "unit/explain/test_attribution.py",
     "explain/pictures.py": "integration/test_look.py",

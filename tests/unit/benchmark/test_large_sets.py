@@ -73,3 +73,24 @@ def test_decoding_is_measured_by_one_thread_and_by_all(tmp_path):
 def test_the_turn_of_an_epoch_is_measured_for_each_sampling(monkeypatch):
     monkeypatch.setattr(large_sets, "POSITIONS", 1000)
     assert set(large_sets._turnover(1)) == {"uniform", "balanced"}
+
+
+def test_the_overlap_counts_chunks_whose_input_was_there():
+    found = large_sets._overlap(16, 0.0, 2)
+    times = found["milliseconds_a_chunk"]
+    assert [len(times[name]) for name in ("input", "asked", "whole")] == [2, 2, 2]
+    assert found["chunks"] == 2 and 0 <= found["there_in_time"] <= 1
+
+
+def test_a_buffer_trades_randomness_for_fewer_places(monkeypatch):
+    monkeypatch.setattr(large_sets, "POSITIONS", 50_000)
+    monkeypatch.setattr(large_sets, "BUFFERS", (1024, 8192))
+    found = large_sets._buffer(112)
+    assert found["0"]["share_points"] == pytest.approx(3.09, abs=0.1)  # sqrt(1/7 * 6/7 / 128)
+    assert found["1024"]["share_points"] > found["8192"]["share_points"] > found["0"]["share_points"]
+    assert found["8192"]["places"] == pytest.approx(1 / 27, abs=1e-4)
+
+
+def test_only_the_bars_that_are_asked_for_are_measured(monkeypatch):
+    monkeypatch.setattr(large_sets, "POSITIONS", 1000)
+    assert [one["bar"] for one in large_sets.measure(4000, 16, 0.0, 1, ("turnover",))] == ["epoch turnover"]

@@ -87,3 +87,48 @@ def test_fer2013_is_cut_within_one_step():
     chunks, steps = sampler.cut_epoch(28709, 128, 32)
     assert abs(chunks * steps - 28709 / 128) < 1
     assert steps >= 16
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**31 - 1),
+    examples=SIZES,
+    buffer=st.integers(1, 300),
+    block=st.integers(1, 40),
+    batch=st.integers(1, 64),
+    steps=st.integers(1, 7),
+)
+def test_a_buffered_order_holds_every_example_once_however_it_is_cut(seed, examples, buffer, block, batch, steps):
+    order = sampler.Order(seed, np.zeros(examples, np.int32), buffer=buffer, block=block)
+    np.testing.assert_array_equal(np.sort(order.indices(0, 1, examples)[0]), np.arange(examples))
+    whole = order.indices(2, steps, batch)
+    positions, rows = (np.concatenate(parts) for parts in zip(*order.windows(2, steps, batch), strict=True))
+    np.testing.assert_array_equal(rows, whole.ravel())
+    np.testing.assert_array_equal(positions, 2 * batch + np.arange(whole.size))
+
+
+def test_a_buffer_holds_whole_blocks_of_neighbours_in_an_order_of_its_own():
+    buffer, block, examples = 640, 10, 6400
+    order = sampler.Order(5, np.zeros(examples, np.int32), buffer=buffer, block=block)
+    first, second = (order.indices(epoch, 1, examples)[0].reshape(10, buffer) for epoch in (0, 1))
+    for window in (*first, *second):
+        starts = np.unique(window - window % block)
+        assert len(starts) == buffer // block
+        np.testing.assert_array_equal(np.sort(window), (starts[:, None] + np.arange(block)).ravel())
+        assert 0.4 < np.mean(np.diff(window) > 0) < 0.6  # shuffled within
+    assert np.median(np.diff(np.sort(first[0])[::block])) > block  # from all over the set
+    assert len(np.intersect1d(first[0], second[0])) < 0.3 * buffer
+
+
+def test_the_buffered_order_of_a_seed_never_changes():
+    order = sampler.Order(7, np.zeros(12, np.int32), buffer=4, block=2)
+    assert order.indices(0, 2, 12).tolist() == [
+        [1, 7, 6, 0, 2, 9, 3, 8, 4, 11, 10, 5],
+        [2, 3, 0, 1, 5, 8, 4, 9, 11, 6, 10, 7],
+    ]
+
+
+def test_windows_end_with_their_buffer_and_with_the_epoch():
+    order = sampler.Order(0, np.zeros(10, np.int32), buffer=4)
+    assert [len(rows) for _, rows in order.windows(1, 5, 3)] == [1, 4, 2, 4, 4]
+    assert [positions[0] for positions, _ in order.windows(1, 5, 3)] == [3, 4, 8, 10, 14]

@@ -13,6 +13,8 @@ from fer_jax.data.examples import Examples
 from fer_jax.distributed.parallel import Parallel
 from fer_jax.errors import UserError
 from fer_jax.training import loop, metric_log
+from fer_jax.training.chunk_metrics import ChunkMetrics
+from fer_jax.training.program import TrainProgram
 from fer_jax.training.timing import PhaseTimer
 
 
@@ -53,6 +55,35 @@ def test_nothing_compiles_twice_and_the_second_dispatch_is_traced(config, exampl
     seconds = {key: value for key, value in rows[-1].items() if key.startswith("seconds_")}
     assert 0 <= rows[-1]["input_wait_share"] < 1
     assert rows[-1]["train_share"] == pytest.approx(seconds["seconds_train"] / sum(seconds.values()), abs=1e-3)
+
+
+@pytest.mark.parametrize("pipeline", ["tf", "device"])
+def test_the_next_input_is_sent_and_dispatched_before_a_chunk_is_waited_for(
+    config, examples, tmp_path, monkeypatch, pipeline
+):
+    """What overlaps copies and steps: the host waits for a chunk when the one after it is on its way already."""
+    config.data.pipeline, config.epochs, config.parallel.steps_per_dispatch = pipeline, 1, 1
+    events = []
+    split, run, read = Parallel.split, TrainProgram.run, ChunkMetrics._read
+
+    def record(name, function):
+        def recorded(*arguments, **named):
+            events.append(name)
+            return function(*arguments, **named)
+
+        return recorded
+
+    monkeypatch.setattr(TrainProgram, "run", record("run", run))
+    monkeypatch.setattr(ChunkMetrics, "_read", record("read", read))
+    monkeypatch.setattr(Parallel, "split", record("sent", split))
+    loop.train(config, tmp_path, examples, PhaseTimer())
+    events = events[events.index("run") - 1 :]
+    chunks = events.count("run")
+    assert chunks == 5 and events.count("read") == chunks
+    waited_for = [i for i, event in enumerate(events) if event == "read"]
+    for chunk, place in enumerate(waited_for[:-1], 1):  # the last is waited for at the end of the epoch
+        assert events[:place].count("sent") >= chunk + 1
+        assert events[:place].count("run") >= chunk + 1
 
 
 def test_an_implicit_transfer_is_refused(config, examples, tmp_path, monkeypatch):
