@@ -166,6 +166,8 @@ def warnings(examples: Examples, data: ConfigDict) -> list[str]:
     """A sentence for each of the config's splits that shows no example of a class; for the log, result and report."""
     counts = examples.class_counts()
     found = []
+    if nowhere := [name for name, n in zip(examples.label_names, counts, strict=True) if not n]:
+        found.append(f"the data has no image of {', '.join(nowhere)}: they are not learnt, and scores leave them out")
     for split in (data.train_split, data.select_split, data.test_split):
         if split not in examples.split_names:
             continue

@@ -75,8 +75,8 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
     read are logged.
 
     Raises:
-      UserError: no such list, columns that are missing or ambiguous, labels outside the names, boxes without an area,
-        and files that are not there, which are counted.
+      UserError: no such list, columns that are missing or ambiguous, labels that are empty or outside the names, boxes
+        without an area, faces listed twice with two labels or splits, files that are not there, which are counted.
     """
     names, first_label, rows = _rows(data)
     _require_files(rows)
@@ -141,7 +141,30 @@ def _rows(data: ConfigDict) -> tuple[tuple[str, ...], int, list[Row]]:
     for row in rows:
         if row.box and min(row.box[2:]) <= 0:
             raise UserError(f"{row.where}: the box {row.box} has no area: correct or remove the line")
+    if not given["layout"]:
+        _refuse_unusable(rows)
     return names, first_label, rows
+
+
+def _refuse_unusable(rows: Sequence[Row]) -> None:
+    """UserError for lines without a label, and for faces that are listed twice and could be trained on and scored."""
+    if unlabelled := [row for row in rows if not row.label and row.votes is None]:
+        raise UserError(
+            f"{unlabelled[0].where}: the label is empty; {len(unlabelled)} of {len(rows)} lines are so: add it or "
+            "remove them"
+        )
+    first: dict[tuple, Row] = {}
+    for row in rows:
+        other = first.setdefault((row.file, row.box), row)
+        if other is row:
+            continue
+        if (row.label, row.votes) != (other.label, other.votes):
+            raise UserError(f"{row.where}: {row.file.name} has another label in {other.where}: remove one line")
+        if not row.split or row.split != other.split:
+            raise UserError(
+                f"{row.where}: {row.file.name} is in {other.where} too, and would be trained on and scored: remove one "
+                "line, or give both one split"
+            )
 
 
 def _numbered(rows: Sequence[Row], names: tuple[str, ...], first_label: int) -> tuple[np.ndarray, tuple[str, ...]]:

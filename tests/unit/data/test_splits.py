@@ -237,6 +237,10 @@ def test_a_missing_class_of_given_splits_is_said_for_each_split():
         "Training has no image of b: they are not learnt",
         "PrivateTest has no image of a: its scores say nothing about them",
     ]
+    record = dataclasses.replace(record, label_names=("a", "b", "c"))
+    nowhere = "the data has no image of c: they are not learnt, and scores leave them out"
+    assert splits.warnings(record, data())[0] == nowhere
+    assert len(splits.warnings(record, data())) == 3
 
 
 def test_a_small_set_holds_out_one_image_of_each_class():

@@ -94,6 +94,14 @@ def test_votes_become_distributions_and_their_maximum_the_label(pictures):
         ),
         ("file,label\n1.png,a\n9.png,a\n8.png,b\n", {}, r"2 of 3 listed files are not there: .*9.png, .*8.png: give"),
         ("file,label\n1.png\n", {}, "line 2: 1 fields, expected 2"),
+        ("file,label\n1.png,a\n2.png,\n3.png,\n", {}, "line 3: the label is empty; 2 of 3 lines are so: add it or"),
+        ("file,label\n1.png,a\n2.png,b\n1.png,b\n", {}, "line 4: 1.png has another label in .*line 2: remove one"),
+        (
+            "file,label\n1.png,a\n2.png,b\n1.png,a\n",
+            {},
+            "line 4: 1.png is in .*line 2 too, and would be trained on and",
+        ),
+        ("file,label,split\n1.png,a,train\n1.png,a,test\n", {}, "line 3: 1.png is in .*line 2 too"),
         ("file,label\n", {}, "it lists no images"),
         ("file,label,x,y,w,h\n1.png,a,0,0,0,5\n", {}, "line 2: the box .* has no area"),
         ("file,label,x,y,w,h\n1.png,a,0,0,five,5\n", {}, "line 2: w is 'five', expected a number"),
@@ -108,6 +116,11 @@ def test_what_is_wrong_is_said_in_one_line(pictures, table, args, message):
     with pytest.raises(UserError, match=message) as caught:
         read(write(pictures, table), **args)
     assert "\n" not in str(caught.value)
+
+
+def test_a_face_may_be_listed_twice_within_a_split_and_a_picture_with_two_boxes(pictures):
+    assert len(read(write(pictures, "file,label,split\n1.png,a,train\n1.png,a,train\n2.png,b,train\n"))) == 3
+    assert len(read(write(pictures, "file,label,x,y,w,h\n1.png,a,0,0,9,9\n1.png,b,9,9,9,9\n"))) == 2
 
 
 def test_more_than_ten_missing_files_are_counted(pictures):
