@@ -35,10 +35,12 @@ def open_graph(path: str | os.PathLike, role: str, threads: int = THREADS) -> Gr
       threads: maximum number of ONNX Runtime threads among which a batch is divided.
 
     Raises:
-      UserError: the file cannot be loaded, or needs JAX and there is none.
+      UserError: the file cannot be loaded, or needs JAX and there is none; fewer threads than one.
     """
     if role == "stablehlo":
         return _plugin(role, path)(path)
+    if threads < 1:
+        raise UserError(f"threads is {threads}: expected 1 or more")
     run = _onnx(path)
     if threads == 1:
         return run

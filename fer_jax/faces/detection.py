@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import pathlib
+import threading
 from collections.abc import Iterable
 from typing import Any, Protocol
 
@@ -57,7 +58,7 @@ class Detector(Protocol):
     name: str
 
     def detect(self, frame: np.ndarray) -> list[Face]:
-        """The faces in a uint8 BGR frame (H, W, 3), from left to right."""
+        """The faces in a uint8 BGR frame (H, W, 3), from left to right; from any thread."""
         ...
 
 
@@ -92,6 +93,7 @@ class Haar:
         self._faces = _cascade("haarcascade_frontalface_alt2.xml")
         self._eyes = _cascade("haarcascade_eye_tree_eyeglasses.xml") if align else None
         self._side = search_side
+        self._one_at_a_time = threading.Lock()  # OpenCV's cascade keeps the picture that it searches
         usual = HAAR_MIN_NEIGHBORS_STILL if still else HAAR_MIN_NEIGHBORS_MOVING
         self._min_neighbors = usual if min_neighbors is None else min_neighbors
 
@@ -100,17 +102,18 @@ class Haar:
         grey = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
         small, scale = shrink(grey, self._side)
         rim = round(BEYOND_EDGE * min(small.shape))
-        boxes, windows = self._faces.detectMultiScale2(
-            cv2.copyMakeBorder(small, rim, rim, rim, rim, cv2.BORDER_REPLICATE),
-            scaleFactor=1.15,
-            minNeighbors=self._min_neighbors,
-            minSize=(MIN_FACE, MIN_FACE),
-        )
-        boxes = [(np.asarray(box, np.float64) - (rim, rim, 0, 0)) * scale for box in boxes]
-        return from_left_to_right(
-            Face(box, self._roll(grey, box), haar_score(int(count), self._side))
-            for box, count in zip(boxes, np.ravel(windows), strict=True)
-        )
+        with self._one_at_a_time:
+            boxes, windows = self._faces.detectMultiScale2(
+                cv2.copyMakeBorder(small, rim, rim, rim, rim, cv2.BORDER_REPLICATE),
+                scaleFactor=1.15,
+                minNeighbors=self._min_neighbors,
+                minSize=(MIN_FACE, MIN_FACE),
+            )
+            boxes = [(np.asarray(box, np.float64) - (rim, rim, 0, 0)) * scale for box in boxes]
+            return from_left_to_right(
+                Face(box, self._roll(grey, box), haar_score(int(count), self._side))
+                for box, count in zip(boxes, np.ravel(windows), strict=True)
+            )
 
     def _roll(self, grey: np.ndarray, box: np.ndarray) -> float:
         """Slope of the best pair of eyes in the upper part of a face, 0 where none are looked for."""
@@ -175,6 +178,7 @@ class YuNet:
             raise UserError(f"{model}: not a YuNet model ({download.diagnose(model)}): {remedy}") from error
         self._align = align
         self._side = search_side
+        self._one_at_a_time = threading.Lock()  # a size is set for what is searched next
 
     def detect(self, frame: np.ndarray) -> list[Face]:
         """See `Detector`."""
@@ -183,8 +187,9 @@ class YuNet:
         below, beside = max(YUNET_MIN_SIDE - height, 0), max(YUNET_MIN_SIDE - width, 0)
         if below or beside:
             small = cv2.copyMakeBorder(small, 0, below, 0, beside, cv2.BORDER_REPLICATE)
-        self._net.setInputSize((small.shape[1], small.shape[0]))
-        rows = self._net.detect(small)[1]
+        with self._one_at_a_time:
+            self._net.setInputSize((small.shape[1], small.shape[0]))
+            rows = self._net.detect(small)[1]
         if rows is None:
             return []
         # a row: box, then x and y of right eye, left eye, nose, corners of the mouth, then the score

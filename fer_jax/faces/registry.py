@@ -86,6 +86,8 @@ def create(
             f"unknown detector {name!r}{did_you_mean(name, DETECTORS)}: expected one of {', '.join(DETECTORS)}"
         )
     entry = DETECTORS[name]
+    if search_side is not None and search_side < 1:
+        raise UserError(f"search_side is {search_side}: expected pixels, 1 or more")
     if entry.needs_model:
         model = model or find_model()
     side = search_side or (entry.still_side if still else entry.moving_side)

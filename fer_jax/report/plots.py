@@ -14,7 +14,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter
 
 from fer_jax import files
 from fer_jax.evaluation.metrics import Reliability
@@ -102,6 +102,10 @@ def curves(
         axes.set(title=title, xlabel=xlabel)
         if log:
             axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(
+                FuncFormatter(lambda value, _: f"{value:g}")
+            )  # the usual one writes formulas
+            axes.yaxis.set_minor_formatter(NullFormatter())
         if share:
             axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         if xlabel == "epoch":

@@ -19,9 +19,9 @@ from fer_jax import zoo
 from fer_jax.errors import UserError
 from fer_jax.faces import registry
 from fer_jax.preprocess import images
-from fer_jax.serve import sources
+from fer_jax.serve import places, sources
 from fer_jax.serve.analysis import Analyser, FrameResult, TrackedFace
-from fer_jax.serve.classifier import Classifier
+from fer_jax.serve.classifier import TTA, Classifier
 from fer_jax.serve.frames import shown
 from fer_jax.serve.overlay import Overlay
 
@@ -149,7 +149,9 @@ class Faces(Sequence[Face]):
         return Overlay(self.labels).draw(self._scene, view, explain)
 
     def save(self, path: str | os.PathLike, view: str = "multi", explain: bool = False) -> None:
-        """Write what `draw` gives, in the format of the path's suffix."""
+        """Write what `draw` gives, in the format of the path's suffix; UserError for the path of the picture itself."""
+        if self.source != MEMORY:
+            places.refuse_conflicts([pathlib.Path(self.source)], {"save": str(path)})
         images.write(pathlib.Path(path), self.draw(view, explain))
 
 
@@ -198,6 +200,8 @@ class Analyzer:
           UserError: no bundle there, no such detector, or no such prior.
         """
         self._classifier = Classifier(zoo.resolve(model), runtime, threads, prior)
+        if tta not in ("auto", *TTA):
+            raise UserError(f"unknown test-time augmentation {tta!r}: expected one of auto, {', '.join(TTA)}")
         self._tta = tta
         self.labels = self._classifier.labels
         self._detectors = registry.Detectors(detector, detector_model, align=align, search_side=search_side)
@@ -316,7 +320,13 @@ def _pixels(source: Any, rgb: bool) -> np.ndarray:
     if "PIL.Image" in sys.modules and isinstance(source, sys.modules["PIL.Image"].Image):
         from PIL import ImageOps
 
-        source, rgb = np.asarray(ImageOps.exif_transpose(source).convert("RGB")), True
+        try:
+            upright = ImageOps.exif_transpose(source)
+            # PIL would cut 16 bits off at 255
+            source = np.asarray(upright) if upright.mode.startswith("I;16") else np.asarray(upright.convert("RGB"))
+        except OSError as error:  # it decodes a file when it is asked for pixels
+            raise UserError(f"{MEMORY}: a PIL image that cannot be decoded ({error}): open a whole file") from None
+        source, rgb = (source >> 8).astype(np.uint8) if source.dtype != np.uint8 else source, True
     if not isinstance(source, np.ndarray):
         raise TypeError(f"cannot analyse a {type(source).__name__}: expected a path, bytes, a PIL image or an array")
     if source.dtype != np.uint8 or source.ndim not in (2, 3) or source.shape[2:] not in ((), (1,), (3,), (4,)):

@@ -54,8 +54,11 @@ class Overlay:
     def draw(self, scene: FrameResult, view: str, explain: bool = False) -> np.ndarray:
         """A copy of the frame with its faces: all of them, or the largest one and a bar for every class.
 
-        With `explain`, evidence for a face's name is tinted red and evidence against it blue.
+        With `explain`, evidence for a face's name is tinted red and evidence against it blue. ValueError for a `view`
+        that is none of `VIEWS`.
         """
+        if view not in VIEWS:
+            raise ValueError(f"unknown view {view!r}: expected one of {', '.join(VIEWS)}")
         image = scene.frame.image.copy()
         pen = _Pen(image)
         readings = scene.readings

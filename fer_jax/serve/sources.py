@@ -104,7 +104,13 @@ def open_source(
       UserError: nothing there, or nothing that can be read; for a camera, which ones can be opened.
     """
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    source = _open(spec, camera_size, patience)
+    try:
+        source = _open(spec, camera_size, patience)
+    except OSError as error:
+        name = shown(str(error.filename or spec))
+        raise UserError(
+            f"{name}: cannot be read ({error.strerror}): give another name, or this account the permission"
+        ) from error
     if camera_size and not source.name.startswith("camera "):
         source.close()
         raise UserError(f"--camera-size is for cameras, and {source.name} is none: leave the flag out")

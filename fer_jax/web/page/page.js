@@ -188,7 +188,7 @@ function offerChoices() {
   fill(settings.detector, model.detectors, words.none);
   fill(settings.smoothing, model.smoothing, "none");
   if (doubtBelow === null) settings.threshold.value = 100 * model.uncertain_below;
-  byId("percent").textContent = `${settings.threshold.value} %`;
+  byId("percent").textContent = `${settings.threshold.value}\u00a0%`;
   settings.explain.disabled = !model.has_maps;
   byId("no-maps").hidden = model.has_maps;
 }
@@ -201,7 +201,7 @@ function sendSettings() {
 settings.addEventListener("input", ({ target }) => {
   if (target.name === "threshold") {
     doubtBelow = target.valueAsNumber / 100;
-    byId("percent").textContent = `${target.value} %`;
+    byId("percent").textContent = `${target.value}\u00a0%`;
   }
   if (["view", "threshold"].includes(target.name)) {
     if (target.name === "view") cards.clear();

@@ -75,6 +75,17 @@ def test_the_expected_error_of_perfect_calibration_shrinks_with_the_number_of_fa
     assert metrics.expected_calibration_error(probabilities, labels) == pytest.approx(many, rel=0.5)
 
 
+def test_a_network_that_is_nearly_always_right_flags_no_name_that_is_nearly_certain():
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 4, 400)
+    logits = 12 * np.eye(4)[labels] + generator.normal(size=(400, 4))
+    labels[:3] = (labels[:3] + 1) % 4
+    found = calibration.fit(logits, labels, "PublicTest")
+    assert found["fitted_on"] == "PublicTest"
+    assert found["uncertain_below"] == calibration.SURE
+    assert found["coverage"] > calibration.COVERAGE
+
+
 @pytest.mark.parametrize("n", [1, 2, calibration.MIN_FACES - 1])
 def test_few_faces_leave_the_temperature_at_1(n):
     logits, labels = (rows[:n] for rows in overconfident(3.0))

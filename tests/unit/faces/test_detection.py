@@ -1,5 +1,6 @@
 """Detectors: boxes on real and synthetic faces, and models that cannot be loaded."""
 
+import concurrent.futures
 import shutil
 import types
 
@@ -174,6 +175,17 @@ def test_what_yunet_searches_has_two_strides_at_least(yunet_returning, shape):
     (face,) = detector.detect(np.zeros(shape, np.uint8))
     np.testing.assert_array_equal(face.box, [0.25, 0.25, 1, 1])
     assert min(net.shapes[-1][:2]) >= 64
+
+
+@pytest.mark.parametrize("name", ["haar", "yunet"])
+def test_threads_that_share_a_detector_find_what_each_alone_finds(name, request, group_picture):
+    pictures = [np.ascontiguousarray(group_picture[:, ::step][:480]) for step in (1, 2, -1, -2)]
+    shared = _detector(name, request)
+    alone = [[tuple(face.box) for face in shared.detect(picture)] for picture in pictures]
+    with concurrent.futures.ThreadPoolExecutor(4) as threads:
+        for _ in range(3):
+            together = threads.map(shared.detect, pictures)
+            assert [[tuple(face.box) for face in faces] for faces in together] == alone
 
 
 @pytest.mark.parametrize("name", ["haar", "yunet"])

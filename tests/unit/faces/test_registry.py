@@ -64,6 +64,12 @@ def test_both_kinds_of_a_detector_are_made_once_and_as_needed(monkeypatch):
         registry.Detectors("yunte").of(False)
 
 
+@pytest.mark.parametrize("side", [0, -5])
+def test_a_side_without_pixels_is_refused(side):
+    with pytest.raises(UserError, match=f"search_side is {side}: expected pixels, 1 or more"):
+        registry.create("haar", search_side=side)
+
+
 def test_a_name_that_is_nearly_right():
     with pytest.raises(UserError, match=r"unknown detector 'yunte' \(did you mean 'yunet'.*: expected one of haar"):
         registry.create("yunte")

@@ -43,6 +43,12 @@ def test_curves_mark_the_chosen_epoch_and_the_ceiling():
     assert axes.lines[1].get_xdata() == [2, 2] and axes.lines[2].get_ydata() == [0.7, 0.7]
 
 
+def test_numbers_of_a_logarithmic_axis_are_no_formulas():
+    drawn = plots.svg(plots.curves("Learning rate", {"lr": ([1, 2, 3], [2.8e-3, 1e-4, 2e-7])}, log=True))
+    assert "$" not in drawn
+    assert ">0.001<" in drawn and ">1e-06<" in drawn
+
+
 def test_bars_stand_beside_each_other_and_end_at_one():
     axes = drawn(plots.bars("Recall", ["happy", "sad"], {"a": [0.5, 1.0], "b": [0.25, 0.0]}))
     assert [bar.get_height() for bar in axes.patches] == [0.5, 1.0, 0.25, 0.0]

@@ -69,6 +69,44 @@ def test_a_pil_image_is_turned_upright(whole_pictures):
     assert whole_pictures(Image.open(file))[0].box == whole_pictures(file.getvalue())[0].box == (0, 0, 30, 40)
 
 
+def test_a_pil_image_of_16_bits_keeps_its_grey(whole_pictures, tmp_path):
+    from PIL import Image
+
+    cv2.imwrite(str(tmp_path / "deep.png"), np.full((30, 40), HAPPY * 257, np.uint16))
+    deep = Image.open(tmp_path / "deep.png")
+    assert deep.mode.startswith("I;16")
+    assert whole_pictures(deep)[0].probabilities == whole_pictures(tmp_path / "deep.png")[0].probabilities
+
+
+def test_a_pil_image_of_half_a_file_is_refused(whole_pictures, tmp_path):
+    from PIL import Image
+
+    noise = np.random.default_rng(0).integers(0, 256, (60, 60, 3), np.uint8)
+    data = _png(noise)
+    (tmp_path / "half.png").write_bytes(data[: len(data) // 2])
+    with pytest.raises(UserError, match="<memory>: a PIL image that cannot be decoded"):
+        whole_pictures(Image.open(tmp_path / "half.png"))
+
+
+def test_a_picture_is_not_saved_onto_itself(whole_pictures, tmp_path):
+    images.write(tmp_path / "a.png", np.full((20, 20), HAPPY, np.uint8))
+    before = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "link.png").symlink_to("a.png")
+    for path in (tmp_path / "a.png", tmp_path / "link.png"):
+        with pytest.raises(UserError, match=r"would overwrite the input .*a.png: name another place"):
+            whole_pictures(tmp_path / "a.png").save(path)
+    assert (tmp_path / "a.png").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [({"tta": "x"}, "unknown test-time augmentation 'x': expected one of auto"), ({"threads": 0}, "threads is 0")],
+)
+def test_a_choice_that_is_none_is_refused_at_once(brightness_bundle, choice, message):
+    with pytest.raises(UserError, match=message):
+        fer_jax.Analyzer(brightness_bundle, "none", **choice)
+
+
 def test_a_video_gives_the_faces_of_all_frames(whole_pictures, tmp_path):
     clip = serving.write_clip(tmp_path / "clip.mp4", [HAPPY] * 10 + [SAD] * 30)
     faces = whole_pictures(clip)

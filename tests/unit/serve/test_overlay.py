@@ -63,6 +63,11 @@ def test_bars_are_shown_for_every_name_or_for_none(shape):
     assert min(bars) > 0 or (multi == single).all()
 
 
+def test_an_unknown_view_is_refused():
+    with pytest.raises(ValueError, match="unknown view 'both': expected one of multi, single"):
+        overlay.Overlay(FER2013).draw(_scene([]), "both")
+
+
 @pytest.mark.parametrize("view", overlay.VIEWS)
 def test_what_is_hardly_a_face_gets_no_name(view):
     named = _reading(1, [300, 100, 90, 90], uncertain=True)

@@ -125,6 +125,11 @@ def test_more_pixels_than_opencv_decodes(real_data):
         list(sources.open_source(str(real_data / "cases" / "serve" / "huge_png" / "40000x40000.png")))
 
 
+def test_a_name_that_no_file_can_have():
+    with pytest.raises(UserError, match=r"x: cannot be read \(File name too long\)"):
+        sources.open_source("x" * 5000)
+
+
 def test_an_empty_name_is_not_the_current_folder():
     with pytest.raises(UserError, match="the source is empty: expected a camera's number"):
         sources.open_source("")
