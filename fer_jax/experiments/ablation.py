@@ -29,7 +29,7 @@ SET_HERE = {"seed": "; --config.seed and --seeds set it", "seeds": "; --seeds se
 def read(path: str | os.PathLike, config: ConfigDict) -> dict[str, dict[str, Any]]:
     """The changes in a JSON file, {name: {dotted key: value}}, checked against the config before anything is trained.
 
-    Raises UserError for a file that is no such thing, for names that are taken or share a folder, for a key that the
+    Raises UserError for a file that is no such thing, for names that are taken, share a folder or have no letter, for a key that the
     config does not have or that the ablation sets itself, and for a value that the config refuses.
     """
     path = recipes.ablation(files.expand(path))
@@ -72,6 +72,8 @@ def _check_names(path: pathlib.Path, changes: Mapping[str, Any]) -> None:
             raise UserError(
                 f"--changes: {path}: the name {name[:40]!r}... has {len(name)} characters: use at most {MAX_NAME}"
             )
+        if not re.search(r"\w", name):
+            raise UserError(f"--changes: {path}: the name {name!r} has no letter or digit: rename the change")
         if (other := folders.setdefault(_folder(name), name)) != name:
             raise UserError(
                 f"--changes: {path}: {name!r} and {other!r} would share the folder {_folder(name)}: rename one"
@@ -79,6 +81,8 @@ def _check_names(path: pathlib.Path, changes: Mapping[str, Any]) -> None:
 
 
 def _check(change: Mapping[str, Any]) -> None:
+    if not change:
+        raise UserError("it changes nothing: give keys and values, or leave it out")
     for key in SET_HERE:
         if key in change:
             raise UserError(f"config.{key} is the same for all changes: leave it out{SET_HERE[key]}")
