@@ -29,8 +29,9 @@ SET_HERE = {"seed": "; --config.seed and --seeds set it", "seeds": "; --seeds se
 def read(path: str | os.PathLike, config: ConfigDict) -> dict[str, dict[str, Any]]:
     """The changes in a JSON file, {name: {dotted key: value}}, checked against the config before anything is trained.
 
-    Raises UserError for a file that is no such thing, for names that are taken, share a folder or have no letter, for a key that the
-    config does not have or that the ablation sets itself, and for a value that the config refuses.
+    Raises UserError for a file that is no such thing, for names that are taken, share a folder or have no letter, for a
+    change of nothing, for a key that the config does not have or that the ablation sets itself, and for a value that
+    the config refuses.
     """
     path = recipes.ablation(files.expand(path))
     try:

@@ -71,6 +71,7 @@ def _environment(folder, packages, *install):
     packages(site)
     subprocess.run(
         [sys.executable, "-m", "pip", f"--python={folder}", "install", "--quiet", "--no-deps", "--no-index", *install],
+        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},  # a checkout there counts as installed
         check=True,
     )
     return folder / "bin"
