@@ -15,11 +15,12 @@ import os
 import pathlib
 import shutil
 import sys
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from absl import logging
@@ -112,8 +113,14 @@ def _write_images(folder: pathlib.Path, images: np.ndarray | Images) -> list[int
     _require_room(folder, row * sum(bounds[block][1] - bounds[block][0] for block in missing))
     problems: list[str] = []
 
-    def write_block(block: int, read: Callable[[], np.ndarray]) -> tuple[int, int]:
-        pixels = np.ascontiguousarray(read()).data.cast("B")
+    buffers = threading.local()
+
+    def write_block(block: int, read: Callable[[np.ndarray], None]) -> tuple[int, int]:
+        if not hasattr(buffers, "block"):
+            buffers.block = np.empty((lazy.rows_of_block(shape), *shape[1:]), np.uint8)
+        filled = buffers.block[: bounds[block][1] - bounds[block][0]]
+        read(filled)
+        pixels = filled.data.cast("B")
         _write_at(file.fileno(), pixels, offset + bounds[block][0] * row)
         return block, zlib.crc32(pixels)
 
@@ -140,12 +147,13 @@ def _write_images(folder: pathlib.Path, images: np.ndarray | Images) -> list[int
     return [done[block] for block in range(len(bounds))]
 
 
-def _reader(images: np.ndarray | Images, start: int, stop: int) -> Callable[[], np.ndarray]:
-    """What gives the images from `start` to `stop` to another thread: a stream is read here, and decoded there."""
+def _reader(images: np.ndarray | Images, start: int, stop: int) -> Callable[[np.ndarray], None]:
+    """What writes the images from `start` to `stop` into an array, elsewhere: a stream is read here, decoded there."""
+    rows = np.arange(start, stop)
     if not isinstance(images, lazy.Streamed):
-        return lambda: images[start:stop]
-    stored = images.stored(np.arange(start, stop))
-    return lambda: images.fitted(stored)
+        return lambda out: lazy.gather(cast(np.ndarray, images), rows, out)
+    stored = images.stored(rows)
+    return lambda out: images.fit_into(stored, out)
 
 
 def _in_turn(

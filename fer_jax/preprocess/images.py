@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pathlib
 import stat
@@ -85,7 +86,7 @@ def read(path: pathlib.Path) -> np.ndarray:
 
 def decode(data: bytes, name: str) -> np.ndarray:
     """The bytes of an image file as `read` gives them; UserError, with the `name`, where they are none."""
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the error says it
+    _silence_opencv()
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data else None
     except cv2.error as error:  # above its limit of pixels it raises
@@ -95,6 +96,12 @@ def decode(data: bytes, name: str) -> np.ndarray:
     if image is None:
         raise UserError(f"{name}: not an image that OpenCV can read ({len(data)} bytes): repair or remove the file")
     return image
+
+
+@functools.cache
+def _silence_opencv() -> None:
+    """Let errors alone say what is wrong. Once: each call of OpenCV gives up Python's lock and waits for it again."""
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def _decode_heic(data: bytes, name: str) -> np.ndarray:

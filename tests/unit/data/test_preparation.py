@@ -59,6 +59,23 @@ def test_every_image_is_decoded_once_by_several_threads(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
+def test_each_thread_decodes_into_memory_of_its_own_again_and_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2})
+    places = set()
+
+    class Watched(lazy.Decoded):
+        def read_into(self, rows, out):
+            places.add((threading.current_thread().name, out.ctypes.data))
+            super().read_into(rows, out)
+
+    config = default.get_config()
+    config.input.size = 4
+    images = Watched(COUNT - 1, plain, config.input)
+    made = dataclasses.replace(make(plain).take(np.arange(COUNT - 1)), images=images)
+    assert prepare(tmp_path / "set", made).images[:, 0, 0, 0].tolist() == list(range(COUNT - 1))
+    assert len(places) == len({thread for thread, _ in places}) <= 3
+
+
 def test_a_stream_is_read_by_one_thread_and_decoded_by_several(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2})
     taken, done, ahead, readers, threads = [], [], [], set(), set()

@@ -64,6 +64,23 @@ def test_a_damaged_heic_photo_is_named(part):
         images.decode(data, "me.heic")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="names there are characters")
+def test_a_name_that_is_no_text_is_read(tmp_path):
+    path = save(tmp_path / "face.png", RAMP)
+    path = path.rename(path.with_name("f\udce9\n.png"))
+    np.testing.assert_array_equal(images.read(path)[..., 0], RAMP)
+
+
+def test_opencv_is_silenced_once_since_each_call_gives_up_python_s_lock(monkeypatch):
+    calls = []
+    monkeypatch.setattr(images.cv2.utils.logging, "setLogLevel", calls.append)
+    images._silence_opencv.cache_clear()
+    for _ in range(3):
+        images.decode(cv2.imencode(".png", RAMP)[1].tobytes(), "face.png")
+    assert calls == [cv2.utils.logging.LOG_LEVEL_SILENT]
+    images._silence_opencv.cache_clear()
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
 def test_a_pipe_among_pictures_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "face.png")
