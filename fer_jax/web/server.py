@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import mimetypes
 import os
 import pathlib
 from collections.abc import AsyncIterator, Iterable
 
 from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from fer_jax.errors import UserError
 from fer_jax.serve.classifier import Classifier
@@ -28,6 +30,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",
 }
+MAX_PATH = 100  # characters; the page's own are shorter
 CONNECTIONS = web.AppKey("connections", Connections)
 
 mimetypes.add_type("text/javascript", ".js")  # some Windows registries differ, and browsers refuse the script then
@@ -70,6 +73,7 @@ def application(
 @contextlib.asynccontextmanager
 async def listening(app: web.Application, host: str, port: int) -> AsyncIterator[str]:
     """Serve while the block runs; gives the address of the page. UserError where nobody can listen there."""
+    logging.getLogger("aiohttp.server").addFilter(_is_no_strangers_mistake)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
@@ -106,6 +110,8 @@ class _Server:
             raise web.HTTPForbidden(
                 text=f"{request.host}: this server is not known by that name; a proxy's goes into --public-origin\n"
             )
+        if len(request.path) > MAX_PATH:  # the file system would raise an error of its own
+            raise web.HTTPNotFound
         return await handler(request)
 
     async def page(self, request: web.Request) -> web.StreamResponse:
@@ -188,6 +194,11 @@ class _Client:
                 except UserError as error:
                     answer = protocol.refused(error, sent)
             await self._socket.send_str(answer)
+
+
+def _is_no_strangers_mistake(record: logging.LogRecord) -> bool:
+    """Whether a log record is worth a line: what others send that is not HTTP has its answer, and could fill a log."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:

@@ -287,6 +287,21 @@ def test_twenty_clients_share_the_model_fairly_whatever_one_of_them_does(classif
     _run(test())
 
 
+def test_what_is_not_http_is_answered_and_leaves_no_line(classifier, caplog):
+    async def test():
+        async with server.listening(server.application(classifier), "127.0.0.1", 0) as address:
+            port = int(address.rstrip("/").rpartition(":")[2])
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"FOO\x01 / HTTP/1.1\r\n\r\n")
+            assert b" 400 " in await reader.readline()
+            writer.close()
+            async with ClientSession() as session, session.get(f"{address}{'a/' * 3000}") as response:
+                assert response.status == 404
+
+    _run(test())
+    assert not [record for record in caplog.records if record.name.startswith("aiohttp")]
+
+
 def test_clients_that_go_away_leave_their_turn(classifier, monkeypatch):
     gate = Gate(monkeypatch)
 
