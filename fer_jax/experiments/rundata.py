@@ -13,6 +13,9 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from fer_jax import config as configs
+from fer_jax import files
+from fer_jax.bundle import manifest
+from fer_jax.bundle import trained as trained_images
 from fer_jax.bundle.trained import TrainedImages
 from fer_jax.data import identity, loading, splits
 from fer_jax.data.examples import UNSPLIT, Examples
@@ -238,14 +241,31 @@ def refuse_leak(other: Identity | None, workdir: str | os.PathLike, held_out: Ex
       held_out: examples of splits that this run is not trained on.
       own: what this run keeps of its data.
     """
-    if other is None:
+    if other is not None:
+        _refuse_leak(TrainedImages.exact(other.trained), workdir, held_out, own, "give a run of the same splits")
+
+
+def refuse_leak_of_pretraining(config: ConfigDict, data: RunData) -> None:
+    """UserError when the bundle of `config.model.pretrained` says that it was trained on held-out examples of a run."""
+    path = config.model.pretrained
+    if not path or not manifest.is_bundle(files.expand(path)):
         return
+    bundle = manifest.read(path)
+    if "trained" in bundle.files:
+        held_out = data.examples.take(data.examples.split != config.data.train_split)
+        advice = "give a bundle of the same splits, or one of other data"
+        _refuse_leak(trained_images.load(bundle.file("trained")), path, held_out, data.identity, advice)
+
+
+def _refuse_leak(
+    trained: TrainedImages, name: str | os.PathLike, held_out: Examples, own: Identity, advice: str
+) -> None:
     hashes = identity.digests(held_out.images)
-    leaked = np.isin(hashes, other.trained) & ~np.isin(hashes, own.trained)
+    leaked = trained.holds(hashes) & ~np.isin(hashes, own.trained)
     if leaked.any():
         raise UserError(
-            f"{workdir} was trained on {leaked.sum():,} of {len(held_out):,} images of "
-            f"{', '.join(held_out.split_names)} that are held out here: give a run of the same splits"
+            f"{name} was trained on {leaked.sum():,} of {len(held_out):,} images of "
+            f"{', '.join(held_out.split_names)} that are held out here: {advice}"
         )
 
 

@@ -141,6 +141,20 @@ class TestToScore:
         assert len(rundata.to_score(config, [workdir, workdir], "PublicTest", "", self.NAMES))
 
 
+def test_pretraining_on_what_is_held_out_is_refused(tiny, exported, config):
+    config.model.pretrained = str(exported.bundle.path)
+
+    def data_of(split):
+        examples = dataclasses.replace(tiny.faces, split=split)
+        return rundata.RunData(examples, identity.of(examples, split, "Training", 0))
+
+    rundata.refuse_leak_of_pretraining(config, data_of(tiny.faces.split))
+    with pytest.raises(UserError, match=r"bundle was trained on 21 of 21 images of PublicTest that are held out here"):
+        rundata.refuse_leak_of_pretraining(config, data_of(tiny.faces.split[::-1]))
+    config.model.pretrained = ""
+    rundata.refuse_leak_of_pretraining(config, data_of(tiny.faces.split[::-1]))
+
+
 class TestToExport:
     NAMES = ("sad", "happy", "angry")
 
