@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import os
+import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -108,8 +109,11 @@ def of_runs(workdirs: Sequence[str | os.PathLike], checkpoint: str = "best", pri
       prior: shares of the classes to correct every member to, see `fer_jax.bundle.prior.parse`; "" is none.
 
     Raises:
-      UserError: the runs differ, `prior` is none, or a run does not say what it needs.
+      UserError: the runs differ or are one, `prior` is none, or a run does not say what it needs.
     """
+    folders = [pathlib.Path(workdir).resolve() for workdir in workdirs]
+    if again := [workdir for workdir, folder in zip(workdirs, folders, strict=True) if folders.count(folder) > 1]:
+        raise UserError(f"--workdir={again[0]} is given {len(again)} times: an ensemble is of different runs")
     runs = [load_run(workdir, checkpoint) for workdir in workdirs]
     first = runs[0]
     columns = {run.workdir: labels.columns(first.label_names, run.label_names) for run in runs}

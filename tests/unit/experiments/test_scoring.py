@@ -42,8 +42,14 @@ def runs(monkeypatch):
 def test_members_of_another_order_are_brought_into_the_first_ones(runs):
     images = np.zeros((1, 48, 48, 1), np.uint8)
     together = scoring.of_runs(["a", "b"]).logits(images)
-    np.testing.assert_allclose(together, scoring.of_runs(["a", "a"]).logits(images))
+    alone = softmax(scoring.of_runs(["a"]).logits(images), axis=1)
+    np.testing.assert_allclose(together, np.log(alone))
     assert scoring.of_runs(["b", "a"]).label_names == ("z", "x", "y")
+
+
+def test_a_run_is_a_member_once(runs):
+    with pytest.raises(UserError, match=r"--workdir=\./a is given 2 times: an ensemble is of different runs"):
+        scoring.of_runs(["./a", "b", "a"])
 
 
 @pytest.mark.parametrize("other", ["c", "d"])
