@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from fer_jax.benchmark import large_sets
+from fer_jax.data import sources
 
 
 def test_the_peak_of_anonymous_memory_is_seen():
@@ -60,8 +61,12 @@ print((watch.peak - before) / 1e6)
 def test_a_table_lists_files_again_and_again(tmp_path):
     large_sets._make_files(tmp_path, 16)
     lines = large_sets._make_table(tmp_path, 4001).read_text(encoding="utf-8").splitlines()
-    assert len(lines) == 4002 and lines[1].startswith("0.jpg,angry,val") and lines[-1].startswith("0.jpg")
-    assert sum(line.endswith(",val") for line in lines) == 200
+    assert len(lines) == 4002 and lines[1].startswith("0.jpg,angry,val") and lines[2001].startswith("200.jpg,")
+    held_out = {line.partition(",")[0] for line in lines if line.endswith(",val")}
+    assert len(held_out) == 200 == sum(line.partition(",")[0] in held_out for line in lines)
+    assert len({line.rpartition(",")[0] for line in lines[1:]}) == 2000  # a file has one label
+    config = large_sets._config(tmp_path / "4001.csv", 16)
+    assert len(sources.find("list").read(config.data, config.input)) == 4001
 
 
 def test_decoding_is_measured_by_one_thread_and_by_all(tmp_path):
