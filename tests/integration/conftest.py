@@ -172,9 +172,13 @@ def same_end(a, b):
 
 @pytest.fixture(scope="session")
 def user_environment(tmp_path_factory):
-    """Environment of a user whose caches are new; compiled programs are shared by all tests of the session."""
+    """Environment of a user whose caches are new; compiled programs are shared by all tests of the session.
+
+    Programs are compiled with few optimisations, for they run a few steps: a quarter of a small run's time.
+    """
     cache = tmp_path_factory.getbasetemp().parent / "cache"
-    return {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "XLA_"))} | {"XDG_CACHE_HOME": str(cache)}
+    plain = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "XLA_"))}
+    return plain | {"XDG_CACHE_HOME": str(cache), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
 
 @pytest.fixture(scope="session")

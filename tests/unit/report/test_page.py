@@ -10,7 +10,7 @@ from configs import default
 from fer_jax import config as configs
 from fer_jax import result as results
 from fer_jax.errors import UserError
-from fer_jax.report import faces, page, records
+from fer_jax.report import faces, page, plots, records
 from fer_jax.training import metric_log
 from tests.reports import NAMES, Page, made_examples, made_run
 from tests.results import folds_result, seeds_result
@@ -21,6 +21,14 @@ PICTURES = {"learning_curves.png", "confusion.png", "reliability.png", "faces.pn
 @pytest.fixture(scope="module")
 def written(finished):
     return Page(page.write(finished, made_examples()))
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Pages whose plots are left out: drawing them takes most of the time."""
+    monkeypatch.setattr(plots, "svg", lambda *_: "<svg></svg>")
+    for name in ("png", "sheet"):
+        monkeypatch.setattr(plots, name, lambda *_, **__: None)
 
 
 class TestWrite:
@@ -60,7 +68,7 @@ class TestWrite:
         assert "ceiling" not in written.text
         assert "None" not in written.text and "Undefined" not in written.text
 
-    def test_noise_ceiling_and_command_where_recorded(self, tmp_path):
+    def test_noise_ceiling_and_command_where_recorded(self, tmp_path, undrawn):
         made_run(tmp_path, made_examples())
         result = results.read(tmp_path)
         result.splits["PublicTest"]["noise_ceiling"] = 0.8642
@@ -69,7 +77,7 @@ class TestWrite:
         assert "noise ceiling" in text and "86.4" in text
         assert "--config=configs/<made>.py" in text
 
-    def test_calibration_where_recorded(self, tmp_path):
+    def test_calibration_where_recorded(self, tmp_path, undrawn):
         made_run(tmp_path, made_examples())
         fitted = {
             "temperature": 1.437,
@@ -84,7 +92,7 @@ class TestWrite:
         assert "A temperature of 1.44, fitted on PublicTest, brings it from 14.3 % to 2.1 % there" in text
         assert "of the 90.0 % of faces whose probability is then at least 41.0 %, 77.7 % are right" in text
 
-    def test_warnings_and_a_temperature_that_was_not_fitted(self, tmp_path):
+    def test_warnings_and_a_temperature_that_was_not_fitted(self, tmp_path, undrawn):
         made_run(tmp_path, made_examples())
         dataclasses.replace(
             results.read(tmp_path),
@@ -108,7 +116,7 @@ class TestWrite:
         assert written.headings == ["To repeat it"]
         assert not (tmp_path / "report").exists()
 
-    def test_no_folder_is_named(self, tmp_path):
+    def test_no_folder_is_named(self, tmp_path, undrawn):
         made_run(tmp_path, made_examples(), **{"data.path": "/home/me/a.csv", "teacher.runs": ("/home/me/t",)})
         command = "python -m fer_jax.main --config=/home/me/x.py --workdir=/home/me/w"
         command += " \"--config.teacher.runs=('/home/me/t',)\""
