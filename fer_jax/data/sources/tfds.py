@@ -27,6 +27,7 @@ VERSION = 1
 # Without a network a file is given up after a minute: a wait for an answer, and as many again as there are retries.
 ANSWER_SECONDS = 20
 RETRIES = 2
+LABELS_AT_ONCE = 4096
 ID = "tfds_id"  # key of an example's place: its file, and its number there
 ROLES = {"train": "train_split", "validation": "select_split", "test": "test_split"}
 
@@ -52,11 +53,11 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
     labels, splits, ids = [], [], []
     for name in builder.info.splits:
         split = UNSPLIT if len(builder.info.splits) == 1 else data[ROLES[name]] if name in ROLES else name
-        for example in _undecoded(builder, name, image_key):
-            if example[label_key] >= 0:  # TFDS numbers what has no label -1
-                labels.append(example[label_key])
-                splits.append(split)
-                ids.append(example[ID].decode())
+        for numbers, places in _labels(builder, name, image_key, label_key):
+            labelled = numbers >= 0  # TFDS numbers what has no label -1
+            labels += numbers[labelled].tolist()
+            splits += [split] * int(labelled.sum())
+            ids += [place.decode() for place in places[labelled]]
     if not labels:
         raise UserError(f"TFDS {builder.info.full_name} has no labelled images: choose another data set")
     return Examples(
@@ -68,16 +69,23 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
     )
 
 
-def _undecoded(builder: DatasetBuilder, split: str, image_key: str) -> Iterator[dict[str, Any]]:
-    """The examples of a split, their images as they are stored, each with its `ID`."""
+def _labels(
+    builder: DatasetBuilder, split: str, image_key: str, label_key: str
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Labels int64 (n,) and `ID`s, an array (n,) of bytes, of a split's examples in their order, many at a time."""
+    examples = _undecoded(builder, split, image_key)
+    yield from examples.map(lambda one: (one[label_key], one[ID])).batch(LABELS_AT_ONCE).as_numpy_iterator()
+
+
+def _undecoded(builder: DatasetBuilder, split: str, image_key: str) -> Any:
+    """The examples of a split as a tf.data set, their images as they are stored, each with its `ID`."""
     import tensorflow_datasets
 
-    examples = cast(Any, builder).as_dataset(
+    return cast(Any, builder).as_dataset(
         split=split,
         decoders={image_key: tensorflow_datasets.decode.SkipDecoding()},
         read_config=tensorflow_datasets.ReadConfig(add_tfds_id=True),
     )
-    yield from cast("Iterator[dict[str, Any]]", tensorflow_datasets.as_numpy(examples))
 
 
 def _images(
@@ -96,7 +104,7 @@ def _images(
 
     def stream() -> Iterator[bytes]:
         for name in builder.info.splits:
-            for example in _undecoded(builder, name, image_key):
+            for example in _undecoded(builder, name, image_key).as_numpy_iterator():
                 if example[label_key] >= 0:
                     yield example[image_key]
 
