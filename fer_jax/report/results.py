@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -151,7 +152,12 @@ def _prior(
         | {"before": before["per_class"][name], "after": after["per_class"][name]}
         for name in corrected.label_names
     ]
-    return dict(row) | {"before": before, "after": after, "classes": classes, "command": corrected.command}
+    return dict(row) | {
+        "before": before,
+        "after": after,
+        "classes": classes,
+        "command": re.sub(r" --json=\S+", "", corrected.command),
+    }
 
 
 def ablation_table(record: Mapping[str, Any]) -> str:
