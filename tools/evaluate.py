@@ -92,14 +92,16 @@ def _write_copy(result: Evaluation) -> None:
 
     [(split, scores)] = result.splits.items()
     chosen = scores["calibration"]["chosen"]
+    original = manifest.read(_BUNDLE.value)
+    # with a prior the logits were divided by the bundle's own temperature before they were corrected
+    temperature = original.temperature if _PRIOR.value else chosen["temperature"]
     prior = f", with the prior {_PRIOR.value}, by which it is to be served" if _PRIOR.value else ""
     note = (
-        f"Calibrated again on {scores['examples']:,} faces of {result.data} ({split}){prior}: probabilities are "
-        f"softmax(logits / {chosen['temperature']:.3f}), a face below {chosen['uncertain_below']:.3f} is uncertain; "
+        f"Calibrated again on {scores['examples']:,} faces of {result.data} ({split}){prior}: the temperature is "
+        f"{temperature:.3f}, a face below {chosen['uncertain_below']:.3f} is uncertain; "
         f"{chosen['coverage']:.1%} are answered, {chosen['accuracy_when_certain']:.1%} of these rightly."
     )
-    temperature = manifest.read(_BUNDLE.value).temperature if _PRIOR.value else chosen["temperature"]
-    manifest.recalibrated(manifest.read(_BUNDLE.value), _OUT.value, temperature, chosen["uncertain_below"], note)
+    manifest.recalibrated(original, _OUT.value, temperature, chosen["uncertain_below"], note)
     print(f"written to {_OUT.value}{f'; serve it with --prior={_PRIOR.value}' if _PRIOR.value else ''}")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from fer_jax import files
-from fer_jax.config import arguments
+from fer_jax.config import arguments, names
 from fer_jax.config.table import ARGUMENTS, TABLE, default, flatten, get
 from fer_jax.errors import UserError
 
@@ -26,11 +26,18 @@ def save(config: ConfigDict, workdir: pathlib.Path) -> None:
 
 
 def load(workdir: pathlib.Path) -> ConfigDict:
-    """The config of a run; UserError when the folder is none, or one of a version with other keys."""
+    """The config of a run; UserError when the folder is none, or one of a version with other keys.
+
+    Keys that were added since (`names.ADDED`) have their defaults.
+    """
     path = files.expand(workdir) / FILE
     if not path.is_file():
         raise UserError(f"{workdir} is no run's folder: it has no {FILE}; give the --workdir of a training run")
     saved = files.read_json(path, "the config that a run wrote there", "train it again")
+    for key in names.ADDED:
+        group, _, name = key.rpartition(".")
+        if isinstance(saved.get(group), dict):
+            saved[group].setdefault(name, TABLE[key].default)
     _refuse_other_version(saved, path)
     try:
         return _config(saved)
@@ -77,6 +84,10 @@ def of_bundle(provenance: Mapping[str, Any]) -> ConfigDict:
             args[new] = data.pop(old)
     steps = ["subsample_happy" if step == "thin_happy" else step for step in data.get("clean", ())]
     data["clean"] = tuple(steps) + (("drop_leaks",) if data.pop("drop_leaks", False) else ())
+    for key, field in TABLE.items():
+        group, _, name = key.rpartition(".")
+        if group in ("data", "input"):
+            config[group].setdefault(name, field.default)
     return ConfigDict(config)
 
 

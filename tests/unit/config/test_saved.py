@@ -6,6 +6,9 @@ import pytest
 
 from configs import default, xception
 from fer_jax import config as configs
+from fer_jax import zoo
+from fer_jax.bundle import manifest
+from fer_jax.config import names
 from fer_jax.errors import UserError
 
 
@@ -82,6 +85,22 @@ def test_a_config_whose_values_were_changed_by_hand(workdir):
         configs.load(workdir)
 
 
+def test_a_run_from_before_a_key_was_added_has_its_default(workdir):
+    saved = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
+    expected = configs.load(workdir)
+    for key in names.ADDED:
+        group, _, name = key.rpartition(".")
+        del saved[group][name]
+    (workdir / "config.json").write_text(json.dumps(saved), encoding="utf-8")
+    assert configs.load(workdir) == expected
+    configs.refuse_other(expected, workdir)
+
+
+def test_the_config_of_the_bundle_in_the_package_has_what_reading_data_asks_for():
+    config = configs.of_bundle(manifest.read(zoo.DEFAULT).provenance)
+    assert set(config.data) == set(default.get_config().data) and set(config.input) == set(default.get_config().input)
+
+
 def test_the_config_of_an_older_bundle_is_read():
     data = {"source": "ferplus", "clean": ["thin_happy"], "drop_leaks": True, "examples": 8000, "votes": False}
     old = {"config": {"data": data | {"thin_happy_by": 7}, "input": {"size": 48}, "optim": {"schedule": "free"}}}
@@ -89,6 +108,7 @@ def test_the_config_of_an_older_bundle_is_read():
     assert config.data.clean == ("subsample_happy", "drop_leaks")
     assert config.data.args.to_dict() == {"examples": 8000, "votes": False, "subsample_happy_by": 7}
     assert config.input.size == 48 and "votes" not in config.data
+    assert config.data.cache and config.data.test_split == "PrivateTest" and config.input.resize == "area"
     assert old["config"]["data"]["clean"] == ["thin_happy"]
     assert configs.of_bundle({"config": config.to_dict()}) == config
 
