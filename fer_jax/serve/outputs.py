@@ -52,8 +52,7 @@ class Events:
             return sys.stdout
         target = pathlib.Path(os.path.realpath(path))
         places.check_writable("--events", target.parent)
-        if target.is_dir():
-            raise UserError(f"--events={path}: is a folder: name a file in it")
+        places.check_target("--events", pathlib.Path(path))
         if not target.exists() or target.is_file():  # what is no file, such as a pipe, cannot be renamed to
             self._target, self._part = target, target.with_name(target.name + PART)
         try:

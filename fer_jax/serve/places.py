@@ -53,6 +53,14 @@ def check_writable(flag: str, folder: pathlib.Path) -> None:
         raise unwritable(flag, folder, error) from error
 
 
+def check_target(flag: str, path: pathlib.Path) -> None:
+    """Refuse a folder, and a file that is write-protected: renaming another over it would not ask."""
+    if path.is_dir():
+        raise UserError(f"{flag}={path}: is a folder: name a file in it")
+    if path.is_file() and not os.access(path, os.W_OK):
+        raise UserError(f"{flag}={path}: is write-protected: name another place, or remove the protection")
+
+
 def unwritable(flag: str, path: str | os.PathLike, error: OSError) -> UserError:
     """The error of a place where files cannot be made."""
     return UserError(f"{flag}: {path} cannot be written ({error.strerror}): name a place where you may write")

@@ -107,8 +107,9 @@ class Recording:
             )
         self._target = pathlib.Path(os.path.realpath(self.path))
         places.check_writable(flag, self._target.parent)
-        if self.path.is_dir():
-            raise UserError(f"{flag}={path}: is a folder: name a file in it")
+        places.check_target(flag, self.path)
+        if self.path.exists() and not self.path.is_file():
+            raise UserError(f"{flag}={path}: is a pipe or device, where no recording can be checked: name a file")
         files.remove_stale(self._target.parent, self._target.stem)
         self._flag = flag
         self._rate = rate

@@ -22,7 +22,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from fer_jax.errors import UserError
-from fer_jax.serve.frames import Frame, Timeline, is_address, shown
+from fer_jax.serve.frames import Frame, Timeline, shown
 
 DEFAULT_RATE = 30.0  # frames per second, where a source does not say
 MAX_RATE = 1000.0  # some containers answer with their clock's ticks instead
@@ -95,7 +95,7 @@ class VideoFile:
         self._reformatter = VideoReformatter()
         self._geometry: tuple[float, np.ndarray | None] | None = None  # shape of the pixels, display matrix
         self._reading = threading.Lock()
-        self._closed = False
+        self._closed = self._on_disk = False
         self._duration = (self._container.duration or 0) / av.time_base
         average = self._stream.average_rate
         self.length = round(self._duration * average) if average and average <= MAX_RATE else 0
@@ -111,7 +111,9 @@ class VideoFile:
         """The video in a file, whatever characters its name has."""
         if path.is_file() and not path.stat().st_size:
             raise UserError(f"{shown(str(path))}: the file is empty: copy or record it again")
-        return cls(f"file:{path}", shown(str(path)))
+        opened = cls(f"file:{path}", shown(str(path)))
+        opened._on_disk = True
+        return opened
 
     def __iter__(self) -> Iterator[Frame]:
         """The frames. UserError, after the last one that can be read, where there should have been more."""
@@ -135,8 +137,9 @@ class VideoFile:
             index += 1
         if not index:
             reason = "the file is empty, damaged or no video"
-            if is_address(self.name):
-                reason += ", or its server gives no part of it alone (HTTP range requests): download it first"
+            if not self._on_disk:
+                reason += ", or its index is at its end, where no pipe and no server without range requests can begin: "
+                reason += "give the file itself"
             raise UserError(f"{self.name}: no frame can be read: {reason}")
         self._check_end(index)
 

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from fer_jax.errors import UserError
-from fer_jax.serve import places
+from fer_jax.serve import outputs, places, recording
 
 
 @pytest.fixture
@@ -56,3 +56,18 @@ def test_a_place_that_cannot_be_written(folder):
         places.check_writable("--record", folder / "talk.mp4")
     places.check_writable("--record", folder / "new" / "folder")
     assert not list((folder / "new" / "folder").iterdir())
+
+
+def test_a_write_protected_file_is_not_renamed_over(tmp_path, monkeypatch):
+    protected = tmp_path / "out.mp4"
+    protected.write_bytes(b"before")
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # which an administrator's tests cannot show otherwise
+    labels = ("happy", "sad")
+    for make, flag in (
+        (lambda: recording.Recording(protected, 25.0, live=False), "--record"),
+        (lambda: outputs.Events(str(protected), labels), "--events"),
+    ):
+        with pytest.raises(UserError, match=f"{flag}=.*out.mp4: is write-protected: name another place"):
+            make()
+    assert protected.read_bytes() == b"before"
+    places.check_target("--record", tmp_path / "new.mp4")

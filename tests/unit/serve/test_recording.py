@@ -153,6 +153,10 @@ def test_recordings_that_cannot_be(tmp_path):
     (tmp_path / "folder.mp4").mkdir()
     with pytest.raises(UserError, match=r"folder\.mp4: is a folder"):
         Recording(tmp_path / "folder.mp4", 25.0, live=False)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.mp4")
+        with pytest.raises(UserError, match=r"pipe\.mp4: is a pipe or device"):
+            Recording(tmp_path / "pipe.mp4", 25.0, live=False)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm", ".avi", ".png"])
