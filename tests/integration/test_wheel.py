@@ -16,7 +16,7 @@ import pytest
 from packaging.requirements import Requirement
 
 import fer_jax
-from fer_jax import commands, recipes
+from fer_jax import commands, recipes, zoo
 from fer_jax.labels import FER2013
 from tests import serving
 from tests.integration.conftest import REPOSITORY
@@ -160,6 +160,10 @@ def test_a_light_install_serves_and_says_what_training_needs(light, use, tmp_pat
     assert len(serving.frames_of(use.folder / "out.mp4")) == 10
     listed = use(light, "fer-jax", "recipes").stdout
     assert all(name in listed for name in recipes.names())
+    models = use(light, "fer-jax", "models").stdout
+    assert all(f"{name}\n" in models or f"{name} (the default)\n" in models for name in zoo.names())
+    assert "# " in use(light, "fer-jax", "models", zoo.DEFAULT.name).stdout
+    use(light, "fer-jax", "webcam", "--bundle=mini_xception", "--prior=flat", f"--source={clip}", "--headless")
     assert use(light, "fer-jax", "--version").stdout.strip() == fer_jax.__version__
     for command in ("train", "export", "evaluate"):
         done = use(
