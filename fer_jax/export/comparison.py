@@ -161,9 +161,9 @@ def compact_remarks(formats: Sequence[Format], stored: str) -> list[str]:
     if not flax.scores or not onnx.scores:
         return []
     changed = np.mean(flax.logits.argmax(1) != onnx.logits.argmax(1))
-    loss = flax.scores["accuracy"] - onnx.scores["accuracy"]
+    gain = onnx.scores["accuracy"] - flax.scores["accuracy"]
     return [
-        f"weights in {stored}: {onnx.bytes:,} bytes, accuracy {-100 * loss:+.2f} points, {100 * changed:.1f} % of the "
+        f"weights in {stored}: {onnx.bytes:,} bytes, accuracy {100 * gain:+.2f} points, {100 * changed:.1f} % of the "
         "answers change"
     ]
 

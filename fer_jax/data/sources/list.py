@@ -176,7 +176,7 @@ def _numbered(rows: Sequence[Row], names: tuple[str, ...], first_label: int) -> 
             found = sorted({int(row.label) for row in rows})
             raise UserError(
                 f"{rows[0].where}: labels are the numbers {found[0]} to {found[-1]}: give their names in that order as "
-                "config.data.args.labels, and config.data.args.first_label"
+                "config.data.args.labels, and config.data.args.first_label, or write names into the list"
             )
         names = tuple(sorted({row.label for row in rows}))
     known = {labels.canonical(name): number for number, name in enumerate(names)}

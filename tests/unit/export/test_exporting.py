@@ -99,7 +99,11 @@ def test_a_compact_bundle_is_one_graph_and_its_card(tiny, tmp_path):
     assert made.bundle.model["stored"] == "int8"
     assert "stores its weights in int8 and computes in float32" in made.bundle.file("card").read_text()
     assert [one.role for one in made.formats] == ["flax", "onnx"]
-    assert made.remarks[0].startswith("weights in int8: ")
+    assert (
+        made.remarks[0].startswith("weights in int8: ")
+        and "points" in made.remarks[0]
+        and "-0.00" not in made.remarks[0]
+    )
     assert set(made.bundle.provenance["formats"]) == {"onnx"}
     with pytest.raises(UserError, match=r"--compact writes model\.onnx alone: leave --float16"):
         exporting.export(tmp_path / "x", trained, evaluation=evaluation, float16=True, compact="int8")
