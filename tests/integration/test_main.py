@@ -151,7 +151,7 @@ def test_a_run_killed_before_its_result_resumes_to_the_same_result(command, fini
             ["--config=configs/quickstart.py", "--config.batch_size=57", "--config.data.pipeline=device"],
             "batch size 57 does not divide over 2 devices: use 56 or 58",
         ),
-        ([], "--config must have a value"),
+        ([], "--config must be given"),
     ],
 )
 def test_bad_input_is_one_line_exit_2_and_leaves_nothing(command, tmp_path, args, message):
