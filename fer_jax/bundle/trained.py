@@ -1,9 +1,9 @@
-"""The images that a bundle was trained on, as a compact set of hashes: whoever scores the bundle can leave them out.
+"""The images that a bundle was trained on, as a compact set of hashes, so that an evaluation can leave them out.
 
 A set of N hashes of 64 bits is kept by their leading bits, 20 more than it takes to number N, as the differences of
 the sorted values: 3.3 bytes an image after compression, 95 kB for FER2013. An image that was not trained on is taken
-for one that was with a probability of at most 2**-20. The images cannot be made of the hashes; whoever has an image
-can find out whether it was among them.
+for one that was with a probability of at most 2**-20. The images cannot be made from the hashes; anyone who has an
+image can find out whether it was among them.
 """
 
 from __future__ import annotations

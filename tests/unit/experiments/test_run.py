@@ -9,6 +9,13 @@ from fer_jax.training.chunk_metrics import NonFiniteLossError
 from tests.results import folds_result
 
 
+def small_config(tmp_path):
+    config = default.get_config()
+    config.data.source, config.data.args.examples, config.data.cache_dir = "synthetic", 70, str(tmp_path / "cache")
+    config.batch_size, config.epochs, config.model.args.block_features = 16, 1, (4,)
+    return config
+
+
 def test_neighbours_that_are_mixed_must_be_on_one_device(tmp_path):
     config = default.get_config()
     config.data.source, config.data.args.examples = "synthetic", 70
@@ -23,9 +30,7 @@ def test_what_ends_before_the_first_checkpoint_does_not_block_the_folder(tmp_pat
     def refuse(*_):
         raise UserError("too much")
 
-    config = default.get_config()
-    config.data.source, config.data.args.examples, config.data.cache_dir = "synthetic", 70, str(tmp_path / "cache")
-    config.batch_size, config.epochs, config.model.args.block_features = 16, 1, (4,)
+    config = small_config(tmp_path)
     with monkeypatch.context() as patched, pytest.raises(UserError, match="too much"):
         patched.setattr(run, "train", refuse)
         run.train_and_score(config, tmp_path / "run")
@@ -46,9 +51,7 @@ def test_advice_on_a_loss_that_explodes_can_be_followed(tmp_path, monkeypatch):
     def explode(*_):
         raise NonFiniteLossError("lower config.optim.learning_rate")
 
-    config = default.get_config()
-    config.data.source, config.data.args.examples, config.data.cache_dir = "synthetic", 70, str(tmp_path / "cache")
-    config.batch_size, config.epochs, config.model.args.block_features = 16, 1, (4,)
+    config = small_config(tmp_path)
     monkeypatch.setattr(run, "train", explode)
     with pytest.raises(NonFiniteLossError, match=r"lower config\.optim\.learning_rate$"):
         run.train_and_score(config, tmp_path / "run")

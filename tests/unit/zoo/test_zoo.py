@@ -38,7 +38,7 @@ def test_a_folder_comes_before_a_model_s_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert zoo.resolve("mini_xception") == zoo.DEFAULT
     assert zoo.resolve("./mini_xception") != zoo.DEFAULT
-    assert zoo.resolve(tmp_path / "nothing") == tmp_path / "nothing"  # whoever reads it says what is missing
+    assert zoo.resolve(tmp_path / "nothing") == tmp_path / "nothing"  # its reader says what is missing
     (tmp_path / "mini_xception").mkdir()
     assert zoo.resolve("mini_xception").absolute() == tmp_path / "mini_xception"
 
