@@ -27,6 +27,13 @@ _MODE = flags.DEFINE_enum(
     "train: train, score and report. crossval: the same for every fold, and the pooled scores. "
     "summary: print the network, layer by layer.",
 )
+_FOLD = flags.DEFINE_integer(
+    "fold",
+    0,
+    "crossval: the only fold to train, from 1, so that several processes share the folds; 0 trains what is left of all "
+    "and pools their scores.",
+    lower_bound=0,
+)
 _COORDINATOR = flags.DEFINE_string(
     "coordinator", None, "host:port of process 0, when no launcher says it: see docs/scaling.md."
 )
@@ -61,12 +68,14 @@ def main(argv: list[str]) -> int | None:
         raise UserError(
             f"config.seeds is {config.seeds} with --mode=crossval: the folds are the repetitions there; set it to 1"
         )
+    if _FOLD.value and _MODE.value != "crossval":
+        raise UserError(f"--fold={_FOLD.value} with --mode={_MODE.value}: only --mode=crossval has folds; leave it out")
     with cluster.cluster(found, _HEARTBEAT_SECONDS.value, _HANG_SECONDS.value):
         cluster.run_on_primary(lambda: files.check_output(workdir, folder=True))
         if _MODE.value == "crossval":
             from fer_jax.experiments import crossval
 
-            crossval.cross_validate(config, workdir)
+            crossval.cross_validate(config, workdir, _FOLD.value)
         elif config.seeds > 1:
             from fer_jax.experiments import seeds
 

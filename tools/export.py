@@ -27,6 +27,7 @@ _COMPACT = flags.DEFINE_enum(
 _HASHES = flags.DEFINE_bool(
     "hashes", True, "Keep a hash of each training image, three bytes long, so that tools.evaluate can leave these out."
 )
+_NAME = flags.DEFINE_string("name", None, "Name of the model, on its card and in its files. Default: the config's.")
 _LICENCE = flags.DEFINE_string("licence", None, "Terms of the weights. Default: the note on the run's data source.")
 
 
@@ -47,6 +48,7 @@ def main(argv: list[str]) -> None:
         compact=_COMPACT.value or "",
         licence=_LICENCE.value or "",
         hashes=_HASHES.value,
+        name=_NAME.value or "",
     )
     print(comparison.table(exported.formats))
     if recall := comparison.recall_table(exported.formats):

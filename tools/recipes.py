@@ -8,10 +8,7 @@
 
 from __future__ import annotations
 
-import ast
 import json
-import pathlib
-import re
 
 from fer_jax import cli, recipes
 from fer_jax.errors import UserError, did_you_mean
@@ -28,19 +25,16 @@ def main(argv: list[str]) -> None:
                 f"no recipe is called {name!r}{did_you_mean(name, recipes.names())}: "
                 f"expected one of {', '.join(recipes.names())}"
             )
-        path = recipes.folder() / f"{name}.py"
-        print(f"{path}\n\n{_docstring(path)}")
+        print(f"{recipes.folder() / f'{name}.py'}\n\n{recipes.docstring(name)}")
 
 
 def table() -> str:
     """A line for each recipe: its name and the first line of its docstring, then its variants and what was measured."""
     lines, measured = [], json.loads((recipes.folder() / "scores.json").read_text(encoding="utf-8"))
     for name in recipes.names():
-        text = _docstring(recipes.folder() / f"{name}.py")
-        variants = sorted(set(re.findall(rf"configs/{name}\.py:([\w,=-]+)", text)))
-        lines.append(f"{name:12} {text.splitlines()[0]}")
-        if variants:
-            lines.append(f"{'':12} variants: {', '.join(f'{name}:{variant}' for variant in variants)}")
+        lines.append(f"{name:12} {recipes.docstring(name).splitlines()[0]}")
+        if variants := recipes.variants_of(name):
+            lines.append(f"{'':12} variants: {', '.join(variants)}")
         for recipe, score in measured.items():
             if recipe.partition(":")[0] == name:
                 lines.append(
@@ -49,10 +43,6 @@ def table() -> str:
                 )
     more = "fer-jax recipes NAME tells what was measured, and of which protocol; fer-jax models lists trained models."
     return "\n".join([*lines, "", more])
-
-
-def _docstring(path: pathlib.Path) -> str:
-    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
 
 
 if __name__ == "__main__":

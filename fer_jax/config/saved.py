@@ -10,6 +10,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from fer_jax import files
+from fer_jax import result as results
 from fer_jax.config import arguments, names
 from fer_jax.config.table import ARGUMENTS, TABLE, default, flatten, get
 from fer_jax.errors import UserError
@@ -102,11 +103,13 @@ def require_inputs(config: ConfigDict, workdir: pathlib.Path) -> None:
         pretrained.refuse_missing(config.model.pretrained, config.model.name)
     for run in config.teacher.runs:
         folder = files.expand(run)
-        if not (folder / FILE).is_file() or not any(folder.glob(CHECKPOINTS)):
-            raise UserError(
-                f"config.teacher.runs has {run!r}, which holds no trained run: expected the folder of one model with "
-                f"its {FILE} and checkpoints; train the teacher first"
-            )
+        for member in [folder / name for name in results.runs_inside(folder)] or [folder]:
+            if not (member / FILE).is_file() or not any(member.glob(CHECKPOINTS)):
+                where = run if member == folder else f"{run}/{member.name}"
+                raise UserError(
+                    f"config.teacher.runs has {run!r}, but {where} holds no trained run: expected the folder of one "
+                    f"model with its {FILE} and checkpoints, or that of folds or seeds; train the teacher first"
+                )
 
 
 def has_checkpoint(workdir: pathlib.Path) -> bool:

@@ -247,6 +247,11 @@ TABLE: dict[str, Field] = {
     "data.fold_by": Field(
         "auto", "How folds are made; auto is subject where people are known, else stratified.", choices=_folds
     ),
+    "data.fold_split": Field(
+        "",
+        "The only split that --mode=crossval deals into folds; the epoch is then chosen on data.select_split. Empty "
+        "deals all examples.",
+    ),
     "data.clean": Field((), "Cleaning steps of fer_jax/data/clean.py, in order.", choices=_cleaning_steps),
     "input.size": Field(48, "Height and width of an image, in pixels.", low=8, high=MAX_SIDE),
     "input.channels": Field(1, "1 is grey, 3 is RGB, for which grey is repeated.", choices=(1, 3)),
@@ -289,7 +294,11 @@ TABLE: dict[str, Field] = {
     "model.pretrained": Field("", "File or bundle of weights to start from, see fer_jax/models/pretrained.py."),
     "loss.label_smoothing": _fraction(0.0, "Probability taken from the label and spread over all classes.", high=0.99),
     "loss.logit_adjustment": _amount(0.0, "1 trains for balanced accuracy: rare classes are predicted more often."),
-    "teacher.runs": Field((), "Folders of finished runs with the same labels and input; () is no teacher."),
+    "teacher.runs": Field(
+        (),
+        "Folders of finished runs with the same labels and input, or of folds: then each image is taught by the fold "
+        "that held it out. () is no teacher.",
+    ),
     "teacher.weight": _fraction(0.7, "Weight of the teachers' probabilities in the target; the label has the rest."),
     "teacher.tta": Field("flip", "Views of a face over which a teacher's logits are averaged.", choices=_tta),
     "teacher.temperature": Field(

@@ -19,6 +19,8 @@ from fer_jax.errors import UserError
 SPLITS = ("given", "holdout", "random", "subject")
 FOLDS = ("auto", "subject", "leave_one_subject_out", "stratified", "random")
 
+UNUSED = "unused"  # the split of examples that a cross-validation leaves out
+
 SUBJECT_DRAWS = 64  # choices of held-out people, of which the one nearest to the wanted share of every class is taken
 
 
@@ -73,15 +75,25 @@ def assign(examples: Examples, data: ConfigDict, seed: int) -> Examples:
 
 
 def folds(examples: Examples, data: ConfigDict, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The folds of a cross-validation over all examples, whatever their split: (train indices, test indices) each.
+    """The folds of a cross-validation: (train indices, test indices) each, int arrays.
+
+    They deal all examples, whatever their split, or those of `data.fold_split`.
 
     `data.fold_by`: "subject" keeps a person in one fold, `data.folds` of them, classes as even as that allows;
     "leave_one_subject_out" makes a fold of every person; "stratified" gives every fold the same share of each class;
     "random" deals uniformly; "auto" is "subject" where people are known, else "stratified".
 
-    Raises UserError for fewer people or examples than folds, and for a class that is missing from a fold's training
-    part, or from its test part unless that is one person alone.
+    Raises UserError for a `data.fold_split` that is not there, for fewer people or examples than folds, and for a class
+    that is missing from a fold's training part, or from its test part unless that is one person alone.
     """
+    if data.fold_split:
+        names = examples.split_names
+        if data.fold_split not in names:
+            raise UserError(f"config.data.fold_split is {data.fold_split!r}: expected one of {', '.join(names)}")
+        dealt = np.flatnonzero(examples.split == data.fold_split)
+        everything = data.copy_and_resolve_references()
+        everything.fold_split = ""
+        return [(dealt[train], dealt[test]) for train, test in folds(examples.take(dealt), everything, seed)]
     by = data.fold_by
     if by not in FOLDS:
         raise UserError(f"config.data.fold_by is {by!r}: expected one of {', '.join(FOLDS)}")
@@ -132,10 +144,14 @@ def _splitter(examples: Examples, data: ConfigDict, by: str, seed: int) -> Any:
 def of_fold(examples: Examples, train: np.ndarray, test: np.ndarray, data: ConfigDict, seed: int) -> Examples:
     """One fold as splits: `test` is the test split, `data.holdout` of `train` the select split, the rest trains.
 
-    The select split is made as the folds are: by people, stratified, or at random.
+    The select split is made as the folds are: by people, stratified, or at random. Where `data.fold_split` alone is
+    dealt and the data has a select split, that chooses and all of `train` trains. Examples of no fold are `UNUSED`.
     """
-    split = np.full(len(examples), data.train_split, object)
-    split[test] = data.test_split
+    split = np.full(len(examples), UNUSED, object)
+    split[train], split[test] = data.train_split, data.test_split
+    if data.fold_split and data.select_split in examples.split_names:
+        split[examples.split == data.select_split] = data.select_split
+        return dataclasses.replace(examples, split=split.astype(str))
     by = data.fold_by
     how = {"random": "random", "stratified": "holdout"}.get(by, "holdout" if examples.subjects is None else "subject")
     split[_held_out(examples, train, data.holdout, how, seed)] = data.select_split

@@ -62,6 +62,7 @@ class TrainedRun:
         compact: str = "",
         licence: str = "",
         hashes: bool = True,
+        name: str = "",
     ) -> exporting.Exported:
         """Write a bundle, after each format was compared with the network over the run's selection split.
 
@@ -73,6 +74,7 @@ class TrainedRun:
           compact: "float16" or "int8": write model.onnx alone, its weights stored so and computed with in float32.
           licence: terms of the weights; "" is the note on the run's data source.
           hashes: keep a hash of each training image, so that an evaluation can leave these out.
+          name: of the model, on its card and in its files; "" is the config's.
 
         Raises:
           UserError: no run there, its data is gone, or `out` holds something else.
@@ -98,6 +100,7 @@ class TrainedRun:
             fitted["uncertain_below"],
             (result and result.class_counts) or found.class_counts,
             kept.trained if hashes and kept else None,
+            name,
         )
         return exporting.export(
             out,

@@ -14,20 +14,31 @@ from fer_jax import config as configs
 from fer_jax import environment, files
 from fer_jax.data import cache, splits
 from fer_jax.distributed import cluster
+from fer_jax.errors import UserError
 from fer_jax.evaluation import metrics
 from fer_jax.experiments import rundata
 from fer_jax.experiments.run import keeping_its_epochs, train_and_score
 from fer_jax.result import FOLD_FOLDER, FoldsResult, RunResult
 
 
-def cross_validate(config: ConfigDict, workdir: str | os.PathLike) -> FoldsResult:
+def cross_validate(config: ConfigDict, workdir: str | os.PathLike, only: int = 0) -> FoldsResult | None:
     """Train and score every fold of `config.data.folds` in `workdir`/fold_NN, and return their result, also written.
 
-    In each fold the epoch is chosen on a part of the training folds, never on the fold that is scored. Run again it
-    resumes at the fold it had reached.
+    In each fold the epoch is chosen on a part of the training folds (with `config.data.fold_split` on the data's select
+    split), never on the fold that is scored. Run again it resumes at the fold it had reached.
+
+    Args:
+      config: of all folds.
+      workdir: the folder of all folds.
+      only: the number of the one fold to train, from 1, so that several processes or machines share the folds; a call
+        without it then finds them finished and pools their scores. 0 trains all.
+
+    Returns:
+      the result of all folds; None with `only`.
 
     Raises:
-      UserError: see `fer_jax.experiments.run.train_and_score` and `fer_jax.data.splits.folds`.
+      UserError: there is no fold `only`; see also `fer_jax.experiments.run.train_and_score` and
+        `fer_jax.data.splits.folds`.
     """
     workdir = pathlib.Path(workdir)
     configs.validate(config)
@@ -36,9 +47,13 @@ def cross_validate(config: ConfigDict, workdir: str | os.PathLike) -> FoldsResul
     # Not yet split and cleaned: that is done anew in every fold.
     examples = cache.read(config.data, config.input)
     folds = splits.folds(examples, config.data, config.seed)
+    if only > len(folds):
+        raise UserError(f"--fold={only}: expected 1 to {len(folds)}, one of the folds; 0 trains all")
     cluster.run_on_primary(lambda: configs.save(config, workdir))
     results, logits, labels = [], [], []
     for number, (train, test) in enumerate(folds, 1):
+        if only not in (0, number):
+            continue
         logging.info("fold %d of %d: %d examples train, %d test", number, len(folds), len(train), len(test))
         folder = workdir / FOLD_FOLDER.format(number)
         assigned = splits.of_fold(examples, train, test, config.data, config.seed)
@@ -48,6 +63,8 @@ def cross_validate(config: ConfigDict, workdir: str | os.PathLike) -> FoldsResul
         predictions = cluster.run_on_primary(lambda folder=folder: _predictions(folder, config.data.test_split))
         logits.append(predictions["logits"])
         labels.append(predictions["labels"])
+    if only:
+        return None
     pooled = metrics.scores(np.concatenate(logits), np.concatenate(labels), data.examples.label_names)
     note = splits.note(config.data, data.examples, crossval=True)
     result = cluster.run_on_primary(lambda: _conclude(config, workdir, examples.description, results, pooled, note))

@@ -3,6 +3,10 @@
 The teachers' probabilities are computed once, before training, on the training images under `config.teacher.tta`, so
 that a training step costs no more with them. (Computing them on every augmented image is the stronger form, Beyer et
 al. 2022, and adds the teachers' forward pass to each step: on a CPU as much as the student's whole step.)
+
+A large teacher knows the labels of its training images by heart, and its probabilities of them say little more than the
+labels. So a teacher may be a cross-validation of the training split (`--mode=crossval` with `config.data.fold_split`):
+then each image is taught by the fold that has not seen it, the idea of Wolpert, "Stacked generalization" (1992).
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from scipy.special import softmax
 
 from fer_jax import config as configs
 from fer_jax import files, labels
+from fer_jax import result as results
 from fer_jax.data import identity
 from fer_jax.data.examples import Examples
 from fer_jax.distributed import cluster
@@ -36,7 +41,8 @@ def with_teacher_targets(config: ConfigDict, data: RunData, workdir: pathlib.Pat
     """The examples with targets mixed from labels (or votes) and the probabilities of `config.teacher.runs`.
 
     The targets of the training split become (1 - weight) * target + weight * mean over teachers of
-    softmax(logits / temperature). Other splits keep theirs. Labels do not change. The probabilities are computed once
+    softmax(logits / temperature). Of a folder of several runs (folds, seeds) those teach an image that were not trained
+    on it, or all where all were. Other splits keep theirs. Labels do not change. The probabilities are computed once
     and kept in `workdir`/teachers.npz, for the same teachers and data. All processes must call.
 
     Raises:
@@ -81,33 +87,53 @@ def _keep(workdir: pathlib.Path, key: str, probabilities: np.ndarray) -> None:
 def _key(config: ConfigDict, data: RunData) -> str:
     """What the probabilities depend on, as JSON; all processes must call."""
     teacher = config.teacher
-    hosts = [Checkpoints(pathlib.Path(run), 1).newest() for run in teacher.runs]
+    hosts = [Checkpoints(member, 1).newest() for run in teacher.runs for member in _members(run)]
     return json.dumps([hosts, teacher.temperature, teacher.tta, data.identity.fingerprint], sort_keys=True)
 
 
+def _members(run: str) -> list[pathlib.Path]:
+    """The folders of the runs of one teacher: those inside of a cross-validation or of several seeds, else its own."""
+    folder = files.expand(run)
+    return [folder / name for name in cluster.run_on_primary(lambda: results.runs_inside(folder))] or [folder]
+
+
 def _probabilities(config: ConfigDict, data: RunData) -> np.ndarray:
-    """float64 (N, classes), the mean over teachers of softmax(logits / temperature) of the training split."""
-    teacher, examples = config.teacher, data.examples
-    held_out = examples.take(examples.split != config.data.train_split)
-    for run in teacher.runs:
-        kept = cluster.run_on_primary(lambda run=run: identity.load(run))
-        rundata.refuse_leak(kept, run, held_out, data.identity)
-    train_set = examples.of_split(config.data.train_split)
-    of_each = [
-        softmax(_logits(run, config, examples.label_names, train_set.images) / teacher.temperature, axis=1)
-        for run in teacher.runs
-    ]
-    probabilities = np.mean(of_each, axis=0)
+    """float64 (N, classes), the mean over teachers of their probabilities of the training split."""
+    train_set = data.examples.of_split(config.data.train_split)
+    probabilities = np.mean([_of_teacher(run, config, data, train_set) for run in config.teacher.runs], axis=0)
     logging.info(
         "teachers: %s, accuracy on the training images %.4f",
-        ", ".join(map(str, teacher.runs)),
+        ", ".join(map(str, config.teacher.runs)),
         np.mean(probabilities.argmax(axis=1) == train_set.labels),
     )
     return probabilities
 
 
-def _logits(workdir: str, config: ConfigDict, label_names: tuple[str, ...], images: np.ndarray) -> np.ndarray:
-    workdir = str(pathlib.Path(workdir).expanduser())
+def _of_teacher(run: str, config: ConfigDict, data: RunData, train_set: Examples) -> np.ndarray:
+    """float64 (N, classes): softmax(logits / temperature), the mean over those members that teach an image."""
+    members, held_out = _members(run), data.examples.take(data.examples.split != config.data.train_split)
+    kept = [cluster.run_on_primary(lambda member=member: identity.load(member)) for member in members]
+    for member, one in zip(members, kept, strict=True):
+        rundata.refuse_leak(one, member, held_out, data.identity)
+    hashes = identity.digests(train_set.images)
+    seen = np.array([np.isin(hashes, one.trained) if one else np.ones(len(hashes), bool) for one in kept])
+    teaches = ~seen | seen.all(axis=0)  # an image that is there twice may be in several folds, and all have seen it
+    if len(members) > 1:
+        logging.info(
+            "%s: %d of %d images are taught by runs that were not trained on them",
+            run,
+            np.count_nonzero(~seen.all(axis=0)),
+            len(hashes),
+        )
+    total = np.zeros((len(train_set), len(train_set.label_names)))
+    for member, own in zip(members, teaches, strict=True):
+        if own.any():
+            logits = _logits(member, config, train_set.label_names, train_set.take(own).images)
+            total[own] += softmax(logits / config.teacher.temperature, axis=1)
+    return total / teaches.sum(axis=0)[:, None]
+
+
+def _logits(workdir: pathlib.Path, config: ConfigDict, label_names: tuple[str, ...], images: np.ndarray) -> np.ndarray:
     theirs = configs.load(workdir)
     model, state, progress = restore_best(theirs, workdir, "best")
     columns = labels.columns(label_names, progress.label_names)

@@ -48,6 +48,7 @@ class Trained:
       uncertain_below: see `bundle.Bundle`.
       class_counts: of the training split, see `RunResult`; None where they are not known.
       hashes: uint64 (N,), `identity.digests` of the images trained on; None where they are not known.
+      name: of the model, for people; "" is the config's.
     """
 
     config: ConfigDict
@@ -60,6 +61,12 @@ class Trained:
     uncertain_below: float = 0.0
     class_counts: Mapping[str, float] | None = None
     hashes: np.ndarray | None = None
+    name: str = ""
+
+    @property
+    def title(self) -> str:
+        """The model's name."""
+        return self.name or self.config.name
 
     @property
     def input(self) -> manifest.Input:
@@ -147,7 +154,7 @@ def _write_words(folder: pathlib.Path, trained: Trained, formats: Sequence[compa
     model = trained.model | ({"stored": stored} if stored else {})
     (folder / manifest.FILES["card"]).write_text(
         card.text(
-            name=trained.config.name,
+            name=trained.title,
             labels=trained.label_names,
             input=trained.input,
             model=model,
@@ -160,7 +167,7 @@ def _write_words(folder: pathlib.Path, trained: Trained, formats: Sequence[compa
     )
     manifest.write(
         folder,
-        name=trained.config.name,
+        name=trained.title,
         labels=trained.label_names,
         input=trained.input,
         crop=cropping.CROP,
@@ -210,7 +217,7 @@ def _metadata(trained: Trained) -> dict[str, str]:
     """What model.onnx says to a reader who has nothing but it."""
     return {
         "labels": json.dumps(list(trained.label_names)),
-        "name": trained.config.name,
+        "name": trained.title,
         "input": "uint8 (batch, height, width, channels), raw pixels",
     }
 

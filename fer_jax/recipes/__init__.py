@@ -6,9 +6,11 @@ configs/ and in a file of yours.
 
 from __future__ import annotations
 
+import ast
 import functools
 import importlib
 import pathlib
+import re
 from types import ModuleType
 
 from fer_jax import errors
@@ -33,6 +35,16 @@ def folder() -> pathlib.Path:
 def names() -> list[str]:
     """Names of the recipes, in alphabetical order."""
     return sorted(path.stem for path in folder().glob("*.py") if path.stem not in (*NOT_RECIPES, "__init__"))
+
+
+def docstring(name: str) -> str:
+    """What a recipe says of itself."""
+    return ast.get_docstring(ast.parse((folder() / f"{name}.py").read_text(encoding="utf-8"))) or ""
+
+
+def variants_of(name: str) -> list[str]:
+    """The variants that a recipe's docstring shows, such as xception:taught, in alphabetical order."""
+    return [f"{name}:{one}" for one in sorted(set(re.findall(rf"configs/{name}\.py:([\w,=-]+)", docstring(name))))]
 
 
 def ablation(path: pathlib.Path) -> pathlib.Path:

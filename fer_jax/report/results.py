@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import pathlib
 import re
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jinja2
 import numpy as np
+from ml_collections import ConfigDict
 
+from fer_jax import config as configs
+from fer_jax import recipes
 from fer_jax import result as results
 from fer_jax.errors import UserError
 from fer_jax.result import Evaluation, RunResult
@@ -35,9 +38,9 @@ def page(records: pathlib.Path) -> str:
         raise UserError(f"{records}: {other[0]} is no result of one run, nor an evaluation")
     networks = _read(records / "networks.json", {})
     of_reports = {row["run"] for row in networks.get("reports", ()) if "run" in row}
-    shipped = networks.get("shipped", {"run": None, "evaluations": []})
+    later = networks.get("evaluations", {})
     runs = [
-        _run(name, one, [found[e] for e in shipped["evaluations"]] if name == shipped["run"] else [])
+        _run(name, one, [found[evaluation] for evaluation in later.get(name, ())])
         for name, one in found.items()
         if isinstance(one, RunResult) and name not in of_reports
     ]
@@ -67,8 +70,8 @@ def page(records: pathlib.Path) -> str:
     return text.rstrip() + "\n"
 
 
-# Flags of a training command that change nothing of its recipe.
-NEUTRAL = ("--config=", "--config.data.path=", "--config.data.cache_dir=", "--config.checkpoint.", "--workdir=")
+# Keys beside the free ones of `fer_jax.config.TABLE` that change nothing of a recipe's result.
+NEUTRAL = ("name", "seed", "parallel.steps_per_dispatch")
 
 
 def scores(records: pathlib.Path) -> dict[str, dict[str, Any]]:
@@ -80,17 +83,50 @@ def scores(records: pathlib.Path) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for path in sorted((records / "results").glob("*.json")):
         one = results.load(path)
-        if not isinstance(one, RunResult):
-            continue
-        words = [word for word in shlex.split(one.command) if word.startswith("--")]
-        recipe = next((word for word in words if word.startswith("--config=")), "")
-        if recipe and all(word.startswith(NEUTRAL) for word in words):
-            path, _, variant = recipe.removeprefix("--config=").partition(":")
-            name = f"{pathlib.PurePath(path).stem}{f':{variant}' if variant else ''}"
+        if isinstance(one, RunResult) and (name := _recipe(one.command)):
             split, of_split = list(one.splits.items())[-1]  # the test split where it was scored
             numbers = {key: of_split[key] for key in ("accuracy", "standard_error", "examples")}
             found.setdefault(name, {"parameters": one.parameters, "split": split, **numbers})
     return dict(sorted(found.items()))
+
+
+def _recipe(command: str) -> str:
+    """The recipe whose values a training command has, the one it names before others; "" where it has other values."""
+    named = configs.of_command(command)
+    if named is None:
+        return ""
+    own, config = named
+    values = _values(config)
+    return own if values == _values(configs.read(own)) else _recipes().get(values, "")
+
+
+@functools.cache
+def _recipes() -> dict[str, str]:
+    """Every recipe and variant by its values; the shortest name of those that are the same."""
+    found: dict[str, str] = {}
+    for name in recipes.names():
+        for one in (name, *recipes.variants_of(name)):
+            found.setdefault(_values(configs.read(one)), one)
+    return found
+
+
+def _title(result: RunResult) -> str:
+    """What a row of a run is called: its recipe, or the one it changes, or of none that is known its config."""
+    if name := _recipe(result.command):
+        return f"`{name}`"
+    named = configs.of_command(result.command)
+    return f"`{named[0]}` with changes" if named else f"`{result.config}`"
+
+
+def _values(config: ConfigDict) -> str:
+    """What decides a run's result but for its seed, as text that can be compared."""
+    values = configs.flatten(config.to_dict())
+    kept = {key: value for key, value in values.items() if key not in NEUTRAL and not _is_free(key)}
+    return json.dumps(kept, sort_keys=True)
+
+
+def _is_free(key: str) -> bool:
+    return key in configs.TABLE and configs.TABLE[key].free
 
 
 def _read(path: pathlib.Path, default: Any) -> Any:
@@ -100,12 +136,12 @@ def _read(path: pathlib.Path, default: Any) -> Any:
 def _networks(networks: Mapping[str, Any], found: Mapping[str, RunResult | Evaluation]) -> dict[str, Any]:
     """The rows of the first tables, from networks.json.
 
-    "private_test" rows have {"what", "source"} and an "evaluation", the name of a record, or a published "accuracy";
-    "cross_data" rows have {"what", "evaluations"}; "reports" rows {"recipe", "published"} and, where it is measured,
-    a "run", the name of a record, and "classes" where each class's recall is shown. "reports_note" is what they say
-    together, "runs_note" what there is to say about the tables of runs. "calibration" rows have {"what",
-    "evaluation"}, "priors" rows {"what", "to", "evaluation", "corrected"}, the names of records without and with the
-    correction.
+    "evaluations" has the names of later records of a run's weights by the name of its own. "private_test" rows have
+    {"what", "source"} and an "evaluation", the name of a record, a published "accuracy", or neither; "cross_data" rows
+    {"what", "evaluations"}; "reports" rows {"recipe", "published"} and, where it is measured, a "run", the name of a
+    record, and "classes" where each class's recall is shown. "reports_note" is what they say together, "runs_note" what
+    there is to say about the tables of runs. "calibration" rows have {"model", "what", "evaluation"}, "priors" rows
+    {"what", "to", "evaluation", "corrected"}, the names of records without and with the correction.
     """
 
     def one_split(name: str) -> dict[str, Any]:
@@ -191,6 +227,7 @@ def _run(name: str, result: RunResult, evaluations: Sequence[RunResult | Evaluat
     views, disgust = select.get("tta", {}), select["per_class"].get("disgust")
     return result.to_json() | {
         "record": name,
+        "title": _title(result),
         "select": select,
         "device": _device(result.versions),
         "flip": _percent(views["flip"]["accuracy"], 2) if "flip" in views else "",
@@ -201,20 +238,25 @@ def _run(name: str, result: RunResult, evaluations: Sequence[RunResult | Evaluat
 
 
 def _seeds(runs: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
-    """The runs whose commands differ in nothing but their seed and folder, where there are several, by seed."""
-    same: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    """The runs of the same config but for their seed, where there are several, by seed."""
+    same: dict[str, list[Mapping[str, Any]]] = {}
     for run in runs:
-        words = shlex.split(run["command"])
-        recipe = tuple(word for word in words if not word.startswith(("--config.seed=", "--workdir=")))
-        same.setdefault(recipe, []).append(run)
+        if named := configs.of_command(run["command"]):
+            same.setdefault(_values(named[1]), []).append(run)
     return [sorted(found, key=lambda run: run["seed"]) for found in same.values() if len(found) > 1]
 
 
 def _over_seeds(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Mean and sample standard deviation of the accuracies that choose the epochs."""
+    """Mean and sample standard deviation of the accuracies that choose the epochs, plain and by each view."""
     accuracies = [run["select"]["accuracy"] for run in runs]
+    views = [run["select"].get("tta", {}) for run in runs]
     return {
         "records": [run["record"] for run in runs],
+        "views": {
+            name: np.mean([of_run[name]["accuracy"] for of_run in views])
+            for name in views[0]
+            if all(name in of_run for of_run in views)
+        },
         "seeds": ", ".join(str(run["seed"]) for run in runs),
         "split": runs[0]["selected_on"],
         "mean": np.mean(accuracies),

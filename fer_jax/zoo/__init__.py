@@ -12,7 +12,7 @@ from fer_jax import files
 from fer_jax.errors import UserError, did_you_mean
 
 HOME = pathlib.Path(__file__).parent
-DEFAULT = HOME / "mini_xception"  # what is used when no bundle is named
+DEFAULT = HOME / "mini_xception_wide"  # what is used when no bundle is named
 
 
 def names() -> list[str]:

@@ -214,6 +214,8 @@ def test_cross_validation_scores_every_example_once(command, tmp_path):
         TINY_NET,
         "--config.data.holdout=0.2",
     )
+    command(*args, "--fold=2")
+    assert not (tmp_path / "cv" / "result.json").exists()
     command(*args)
     result = json.loads((tmp_path / "cv" / "result.json").read_text(encoding="utf-8"))
     assert result["folds"] == 2

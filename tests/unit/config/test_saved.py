@@ -118,7 +118,9 @@ def test_weights_and_teachers_must_exist(tmp_path, monkeypatch):
     config = default.get_config()
     configs.require_inputs(config, tmp_path / "new")
     config.teacher.runs = ("~/teacher",)
-    with pytest.raises(UserError, match=r"config\.teacher\.runs has '~/teacher', which holds no trained run: expected"):
+    with pytest.raises(
+        UserError, match=r"config\.teacher\.runs has '~/teacher', but ~/teacher holds no trained run: expected"
+    ):
         configs.require_inputs(config, tmp_path / "new")
     configs.save(config, tmp_path / "teacher")
     with pytest.raises(UserError, match="holds no trained run"):

@@ -146,6 +146,32 @@ def test_what_cannot_be_folded_is_refused(record, changes, message):
         splits.folds(record, data(**changes), 0)
 
 
+def test_the_folds_of_one_split_leave_the_others_alone():
+    record = examples(120, people=None)
+    record = dataclasses.replace(record, split=np.array(["Training"] * 80 + ["PublicTest"] * 30 + ["PrivateTest"] * 10))
+    wanted = data(folds=4, fold_split="Training")
+    pairs = splits.folds(record, wanted, 0)
+    np.testing.assert_array_equal(np.sort(np.concatenate([test for _, test in pairs])), np.arange(80))
+    for train, test in pairs:
+        np.testing.assert_array_equal(np.union1d(train, test), np.arange(80))
+        fold = splits.of_fold(record, train, test, wanted, 0)
+        assert (fold.split[train] == "Training").all() and (fold.split[test] == "PrivateTest").all()
+        assert fold.split[80:].tolist() == ["PublicTest"] * 30 + [splits.UNUSED] * 10
+    with pytest.raises(
+        UserError, match=r"config.data.fold_split is 'train': expected one of Training, PublicTest, Pri"
+    ):
+        splits.folds(record, data(fold_split="train"), 0)
+
+
+def test_folds_of_a_split_choose_on_a_part_of_it_where_the_data_has_no_select_split():
+    record = examples(120, people=None)
+    record = dataclasses.replace(record, split=np.array(["Training"] * 100 + ["PrivateTest"] * 20))
+    wanted = data(folds=4, fold_split="Training", holdout=0.2)
+    train, test = splits.folds(record, wanted, 0)[0]
+    fold = splits.of_fold(record, train, test, wanted, 0)
+    assert [(fold.split == name).sum() for name in ("Training", "PublicTest", "PrivateTest")] == [60, 15, 25]
+
+
 def test_a_class_that_one_person_shows_is_missing_from_a_fold():
     record = examples(people=4, n=48)
     record.labels[record.subjects == "S0"] = 0

@@ -5,7 +5,7 @@ import pytest
 
 from configs import default
 from fer_jax import result as results
-from fer_jax.data import identity
+from fer_jax.data import identity, splits
 from fer_jax.errors import UserError
 from fer_jax.experiments import crossval, run, rundata
 from tests import datasets
@@ -55,3 +55,27 @@ def test_more_folds_than_images_are_refused_before_anything_is_written(config, t
     with pytest.raises(UserError, match=r"config.data.folds is 31"):
         crossval.cross_validate(config, tmp_path / "cv")
     assert not (tmp_path / "cv").exists()
+
+
+def test_one_fold_is_trained_alone_and_the_call_for_all_pools_them(config, tmp_path, monkeypatch):
+    assert crossval.cross_validate(config, tmp_path / "cv", only=2) is None
+    assert results.runs_inside(tmp_path / "cv") == ["fold_02"]
+    assert results.read(tmp_path / "cv") is None
+    crossval.cross_validate(config, tmp_path / "cv", only=1)
+    monkeypatch.setattr(run, "train", None)
+    assert crossval.cross_validate(config, tmp_path / "cv").pooled["examples"] == 30
+    with pytest.raises(UserError, match="--fold=3: expected 1 to 2, one of the folds; 0 trains all"):
+        crossval.cross_validate(config, tmp_path / "cv", only=3)
+
+
+def test_only_one_split_is_dealt_into_folds(config, tmp_path):
+    csv = datasets.write_fer2013(tmp_path, {"Training": 28, "PublicTest": 14, "PrivateTest": 7})
+    config.data.source, config.data.path = "fer2013", str(csv)
+    config.data.fold_split = "Training"
+    result = crossval.cross_validate(config, tmp_path / "cv")
+    assert result.pooled["examples"] == 28
+    fold = results.read(tmp_path / "cv" / "fold_01")
+    assert fold.splits["PublicTest"]["examples"] == 14 and fold.splits["PrivateTest"]["examples"] == 14
+    own = rundata.of_run(config, tmp_path / "cv" / "fold_01", identity.load(tmp_path / "cv" / "fold_01"))
+    assert set(own.examples.split_names) == {"Training", "PublicTest", "PrivateTest", splits.UNUSED}
+    assert (own.examples.split == splits.UNUSED).sum() == 7

@@ -11,7 +11,7 @@ from fer_jax.data import identity
 from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
 from fer_jax.evaluation import tta
-from fer_jax.experiments import distillation, rundata
+from fer_jax.experiments import crossval, distillation, rundata
 from fer_jax.experiments.run import load_run, train_and_score
 from fer_jax.experiments.rundata import RunData
 from tests import datasets
@@ -123,3 +123,56 @@ def test_a_teacher_of_another_order_is_asked_by_name(distilled_config, tmp_path)
         distillation.with_teacher_targets(distilled_config, data_of(one), tmp_path).votes for one in (examples, turned)
     )
     np.testing.assert_allclose(other, plain[:, ::-1], rtol=1e-5)
+
+
+def test_an_image_is_taught_by_the_fold_that_has_not_seen_it(teacher, distilled_config, tmp_path):
+    folds = small_config(teacher.parent)
+    folds.data.fold_split, folds.data.folds, folds.data.fold_by = "Training", 3, "stratified"
+    crossval.cross_validate(folds, tmp_path / "folds")
+    distilled_config.teacher.runs, distilled_config.teacher.weight = (str(tmp_path / "folds"),), 1.0
+    data = rundata.of_config(distilled_config)
+    images = np.asarray(data.examples.images)
+    targets = distillation.with_teacher_targets(distilled_config, data, tmp_path / "one").votes
+    taught = []
+    for number in (1, 2, 3):
+        folder = tmp_path / "folds" / f"fold_0{number}"
+        own = ~np.isin(identity.digests(images), identity.load(folder).trained)
+        own &= data.examples.split == "Training"
+        logits = load_run(folder).logits(images[own])
+        flipped = load_run(folder).logits(images[own][:, :, ::-1])
+        mean = (logits + flipped) / 2 / distilled_config.teacher.temperature
+        expected = np.exp(mean) / np.exp(mean).sum(1, keepdims=True)
+        np.testing.assert_allclose(targets[own], expected, rtol=1e-4)
+        taught.append(own.sum())
+    assert sum(taught) == 35 and min(taught) >= 11
+
+
+def test_an_image_that_all_folds_have_seen_is_taught_by_all(teacher, distilled_config, tmp_path):
+    folds = small_config(teacher.parent)
+    folds.data.fold_split, folds.data.folds, folds.data.fold_by = "Training", 2, "random"
+    crossval.cross_validate(folds, tmp_path / "folds")
+    for number in (1, 2):
+        folder = tmp_path / "folds" / f"fold_0{number}"
+        kept = identity.load(folder)
+        everything = identity.digests(rundata.of_config(small_config(teacher.parent)).examples.images[:35])
+        dataclasses.replace(kept, trained=np.unique(everything)).save(folder)
+    distilled_config.teacher.runs, distilled_config.teacher.weight = (str(tmp_path / "folds"),), 1.0
+    data = rundata.of_config(distilled_config)
+    targets = distillation.with_teacher_targets(distilled_config, data, tmp_path).votes[:35]
+    alone = []
+    for number in (1, 2):
+        distilled_config.teacher.runs = (str(tmp_path / "folds" / f"fold_0{number}"),)
+        alone.append(distillation.with_teacher_targets(distilled_config, data, tmp_path).votes[:35])
+    np.testing.assert_allclose(targets, np.mean(alone, axis=0), rtol=1e-6)
+
+
+def test_folds_of_all_splits_are_refused_as_teachers(teacher, distilled_config, tmp_path):
+    folds = small_config(teacher.parent)
+    folds.data.folds, folds.data.fold_by = 2, "random"
+    crossval.cross_validate(folds, tmp_path / "folds")
+    distilled_config.teacher.runs = (str(tmp_path / "folds"),)
+    data = rundata.of_config(distilled_config)
+    with pytest.raises(
+        UserError, match=r"fold_01 was trained on \d+ of 14 images of PublicTest that are held out here"
+    ):
+        distillation.with_teacher_targets(distilled_config, data, tmp_path)

@@ -19,21 +19,22 @@ def _run(*arguments):
 def test_every_model_has_its_figures_size_and_terms():
     paragraphs = _run().stdout.split("\n\n")[:-1]
     assert [paragraph.split()[0] for paragraph in paragraphs] == zoo.names()
-    assert "mini_xception (the default)\n  network   mini_xception, 58,423 parameters; 48x48 grey; " in paragraphs[0]
+    network = "network   mini_xception, 205,031 parameters, weights in float16; 48x48 grey; "
+    assert paragraphs[0].startswith(f"mini_xception_wide (the default)\n  {network}")
     for paragraph in paragraphs:
         for part in ("score     PublicTest ", "data      ", "licence   ", "names     "):
             assert f"\n  {part}" in paragraph, part
 
 
 def test_a_model_shows_where_it_lies_and_its_card():
-    path, _, heading, *_ = _run("mini_xception").stdout.splitlines()
+    path, _, heading, *_ = _run("mini_xception_wide").stdout.splitlines()
     assert path == str(zoo.DEFAULT)
-    assert heading == "# xception_taught"
+    assert heading == "# mini_xception_wide"
     done = _run("mini_exception")
     assert (done.returncode, done.stderr) == (
         2,
-        "error: no model is called 'mini_exception' (did you mean 'mini_xception'?): expected one of "
-        f"{', '.join(zoo.names())}\n",
+        "error: no model is called 'mini_exception' (did you mean 'mini_xception' or 'mini_xception_wide'?): "
+        f"expected one of {', '.join(zoo.names())}\n",
     )
 
 
@@ -43,7 +44,9 @@ def test_a_model_is_taken_by_its_name():
 
 def test_bundle_and_model_are_one_flag(tmp_path):
     for flag in ("bundle", "model"):
-        command = sys.executable, "-m", "tools.analyze", f"--{flag}=mini_xceptoin", "x.png"
+        command = sys.executable, "-m", "tools.analyze", f"--{flag}=mini_xception_wid", "x.png"
         done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, encoding="utf-8")
         assert done.returncode == 2
-        assert "no bundle at mini_xceptoin and no model of that name (did you mean 'mini_xception'?)" in done.stderr
+        assert (
+            "no bundle at mini_xception_wid and no model of that name (did you mean 'mini_xception_wide'" in done.stderr
+        )
