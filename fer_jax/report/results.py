@@ -140,8 +140,9 @@ def _networks(networks: Mapping[str, Any], found: Mapping[str, RunResult | Evalu
     {"what", "source"} and an "evaluation", the name of a record, a published "accuracy", or neither; "cross_data" rows
     {"what", "evaluations"}; "reports" rows {"recipe", "published"} and, where it is measured, a "run", the name of a
     record, and "classes" where each class's recall is shown. "reports_note" is what they say together, "runs_note" what
-    there is to say about the tables of runs. "calibration" rows have {"model", "what", "evaluation"}, "priors" rows
-    {"what", "to", "evaluation", "corrected"}, the names of records without and with the correction.
+    there is to say about the tables of runs, "teachers" the commands of teachers that have no row. "calibration" rows
+    have {"model", "what", "evaluation"}, "priors" rows {"what", "to", "evaluation", "corrected"}, the names of records
+    without and with the correction.
     """
 
     def one_split(name: str) -> dict[str, Any]:
@@ -169,6 +170,7 @@ def _networks(networks: Mapping[str, Any], found: Mapping[str, RunResult | Evalu
         "reports": reports,
         "reports_note": networks.get("reports_note", ""),
         "runs_note": networks.get("runs_note", ""),
+        "teachers": networks.get("teachers", ()),
         "calibrated": calibrated,
         "priors": priors,
     }
