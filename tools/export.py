@@ -28,6 +28,7 @@ _HASHES = flags.DEFINE_bool(
     "hashes", True, "Keep a hash of each training image, three bytes long, so that tools.evaluate can leave these out."
 )
 _NAME = flags.DEFINE_string("name", None, "Name of the model, on its card and in its files. Default: the config's.")
+_NOTE = flags.DEFINE_string("note", None, "A sentence for the card, such as how this run was chosen among several.")
 _LICENCE = flags.DEFINE_string("licence", None, "Terms of the weights. Default: the note on the run's data source.")
 
 
@@ -49,6 +50,7 @@ def main(argv: list[str]) -> None:
         licence=_LICENCE.value or "",
         hashes=_HASHES.value,
         name=_NAME.value or "",
+        note=_NOTE.value or "",
     )
     print(comparison.table(exported.formats))
     if recall := comparison.recall_table(exported.formats):

@@ -63,6 +63,7 @@ class TrainedRun:
         licence: str = "",
         hashes: bool = True,
         name: str = "",
+        note: str = "",
     ) -> exporting.Exported:
         """Write a bundle, after each format was compared with the network over the run's selection split.
 
@@ -75,6 +76,7 @@ class TrainedRun:
           licence: terms of the weights; "" is the note on the run's data source.
           hashes: keep a hash of each training image, so that an evaluation can leave these out.
           name: of the model, on its card and in its files; "" is the config's.
+          note: a sentence for the card on how it was made, such as how it was chosen among several runs.
 
         Raises:
           UserError: no run there, its data is gone, or `out` holds something else.
@@ -101,6 +103,7 @@ class TrainedRun:
             (result and result.class_counts) or found.class_counts,
             kept.trained if hashes and kept else None,
             name,
+            note,
         )
         return exporting.export(
             out,

@@ -14,6 +14,9 @@ from fer_jax.bundle.manifest import Input
 from fer_jax.data import sources
 from fer_jax.result import RunResult
 
+# what a row of scores says of the views that logits were averaged over
+VIEWS = {"": "", "flip": ", with mirror images", "ten_crop": ", by ten crops"}
+
 
 def text(
     *,
@@ -25,10 +28,12 @@ def text(
     result: RunResult | None,
     training_data: str,
     licence: str,
+    note: str = "",
 ) -> str:
     """The card as Markdown; the arguments are those of `exporting.export` and the fields of `bundle.Bundle`.
 
-    Scores come from the run's `result`, each with its binomial standard error.
+    Scores come from the run's `result`, each with its binomial standard error. `note` is a sentence on how the model
+    was made.
     """
     engine = jinja2.Environment(
         loader=jinja2.PackageLoader("fer_jax.export", "."), autoescape=False, keep_trailing_newline=True
@@ -44,6 +49,8 @@ def text(
         command=environment.without_folders(result.command) if result else "",
         training_data=training_data,
         licence=licence,
+        note=note,
+        views=VIEWS,
         teachers=config.teacher.runs,
         teacher_weight=config.teacher.weight,
         words=sources.data_set(config.data.source).words,

@@ -49,6 +49,7 @@ class Trained:
       class_counts: of the training split, see `RunResult`; None where they are not known.
       hashes: uint64 (N,), `identity.digests` of the images trained on; None where they are not known.
       name: of the model, for people; "" is the config's.
+      note: a sentence for the card on how it was made, such as how it was chosen among several runs.
     """
 
     config: ConfigDict
@@ -62,6 +63,7 @@ class Trained:
     class_counts: Mapping[str, float] | None = None
     hashes: np.ndarray | None = None
     name: str = ""
+    note: str = ""
 
     @property
     def title(self) -> str:
@@ -162,6 +164,7 @@ def _write_words(folder: pathlib.Path, trained: Trained, formats: Sequence[compa
             result=trained.result,
             training_data=trained.training_data,
             licence=trained.licence,
+            note=trained.note,
         ),
         encoding="utf-8",
     )

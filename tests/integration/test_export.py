@@ -6,6 +6,7 @@ import pytest
 
 from fer_jax.bundle import manifest
 
+WORDS = ("--name=drawn", "--note=The only run.")
 SMALL = ("--config.epochs=1", "--config.batch_size=42", "--config.data.args.examples=210")
 
 
@@ -20,7 +21,7 @@ def finished(command, tmp_path_factory):
 def exported(command, finished):
     """(folder of the bundle, what the command printed)."""
     out = finished.parent / "quickstart.bundle"
-    return out, command("tools.export", f"--workdir={finished}", f"--out={out}", "--int8", "--float16").stdout
+    return out, command("tools.export", f"--workdir={finished}", f"--out={out}", "--int8", "--float16", *WORDS).stdout
 
 
 def test_every_format_has_a_line_and_the_classes_their_recall(exported):
@@ -36,6 +37,9 @@ def test_the_bundle_carries_the_run(exported, finished):
     read = manifest.read(exported[0])
     result = json.loads((finished / "result.json").read_text(encoding="utf-8"))
     assert read.labels == tuple(result["label_names"])
+    assert read.name == "drawn"
+    assert read.file("card").read_text(encoding="utf-8").startswith("# drawn\n")
+    assert "\nThe only run.\n" in read.file("card").read_text(encoding="utf-8")
     assert read.provenance["result"]["splits"]["PublicTest"]["accuracy"] == result["splits"]["PublicTest"]["accuracy"]
     assert read.provenance["training_data"].startswith(result["data"])
     assert read.provenance["formats"]["onnx"]["accuracy"] == pytest.approx(

@@ -38,6 +38,15 @@ def test_a_card_names_the_noise_ceiling_and_the_teachers():
     assert "Distilled from 2 teachers trained on the same data" in text
 
 
+def test_a_card_has_a_row_for_each_view_and_what_its_maker_notes():
+    record = run_result(splits={"PublicTest": SCORES | {"tta": {"flip": SCORES | {"accuracy": 0.5}}}})
+    text = card.text(config=default.get_config(), result=record, note="The better of two seeds.", **ARGUMENTS)
+    plain = text.splitlines().index("| PublicTest | 4 | 75.0 ± 21.7 % | 100.0 % | 75.0 % | 0.733 |")
+    assert text.splitlines()[plain + 1].startswith("| PublicTest, with mirror images | 4 | 50.0 ± ")
+    assert text.splitlines()[plain + 2] == ""
+    assert "\nThe better of two seeds.\n" in text
+
+
 def test_without_a_result_there_are_no_scores():
     text = card.text(config=default.get_config(), result=None, **ARGUMENTS)
     assert "Scores" not in text and "Research only." in text
