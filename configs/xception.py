@@ -32,7 +32,8 @@ Measured (docs/results.md), PublicTest, each +- 0.008 by the number of faces:
 
 - `:wide`: 0.691, 0.696 and 0.692 with three seeds, with the mirror image 0.696, 0.692 and 0.703. A run takes 4 minutes
   on an H100 that trains four others at the same time, and the five folds together 3. Without erasing it was 0.689, with
-  the features of `:taught` 0.673, and with those but three teachers of 0.711 that had seen the images 0.660.
+  the features of `:taught` 0.673 (one seed each), and with those but three teachers of 0.711 that had seen the images
+  0.660 with each of three seeds, in 48 epochs.
 - `:taught`: 0.672, with the mirror image 0.675, by ten crops 0.676, in 66 minutes of two CPU cores (9 of them paused)
   after its teacher. It was 0.654 when the no-warp quarter began, and 0.662 one epoch later. The teacher then had 0.673:
   `configs/vgg.py:small` with bilinear interpolation to the end. With Adam, without the no-warp quarter, with a weaker
