@@ -51,9 +51,10 @@ def load_split(config: ConfigDict, split: str, path: str = "", label_names: tupl
       config: a run's config; its input geometry is used for other data too.
       split: the split's name, or what people call the splits of these roles: train, validation, test. Other data
         without splits is taken whole, whatever the name.
-      path: FER2013's csv (with FER+'s beside it where the config's source is ferplus), a folder with one subfolder a
-        class, a csv or tsv that lists images, JAFFE, CK+, RAF-DB, AffectNet or ExpW as distributed: nothing is cleaned
-        away, but classes are merged as the config says. "" is the config's own data, cleaned as in training.
+      path: FER2013's csv (FER+'s labels where its votes lie beside it and the config's source is ferplus), FER+'s csv,
+        a folder with one subfolder a class, a csv or tsv that lists images, JAFFE, CK+, RAF-DB, AffectNet or ExpW as
+        distributed: nothing is cleaned away, but classes are merged as the config says. "" is the config's own data,
+        cleaned as in training.
       label_names: the names and order to number the labels by, those of the trained model; () keeps the data's own.
         The same expression may be called otherwise ("anger" is "angry"). Examples of an expression the model does not
         know, such as contempt, are left out, and counted in the description.
@@ -121,10 +122,14 @@ def _without_other_expressions(examples: Examples, label_names: tuple[str, ...])
 
 
 def _source_of(path: pathlib.Path, source: str) -> str:
-    """The source that reads `path`; `source` is the config's own, which tells FER+ from FER2013."""
+    """The source that reads `path`.
+
+    Of FER2013's csv with FER+'s votes beside it, `source`, the config's own, tells which labels are meant.
+    """
     if not path.exists():
         raise UserError(f"{path}: no such file or folder, expected FER2013's csv or a folder of images")
     for name in RECOGNISED:
         if (path.is_dir() or name == "list") and sources.data_set(name).recognises(path):
             return name
-    return "ferplus" if source == "ferplus" and path.is_dir() else "fer2013"
+    votes = path.name == ferplus_votes.FILE_NAME or (source == "ferplus" and ferplus_votes.beside(str(path)).is_file())
+    return "ferplus" if votes else "fer2013"

@@ -189,6 +189,7 @@ def _prior(
         {"name": name, "trained": shares["trained"][name], "target": shares["target"][name]}
         | {"before": before["per_class"][name], "after": after["per_class"][name]}
         for name in corrected.label_names
+        if before["per_class"][name]["examples"]
     ]
     return dict(row) | {
         "before": before,

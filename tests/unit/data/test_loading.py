@@ -119,6 +119,19 @@ def test_sets_that_are_listed_as_distributed_are_recognised(config, tmp_path):
     assert examples.labels.tolist() == [labels.FER2013.index("happy")]
 
 
+@pytest.mark.parametrize("name", ["", "fer2013.csv", "fer2013new.csv"])
+def test_fer_plus_is_meant_by_its_own_file_and_by_a_model_that_was_trained_on_it(config, tmp_path, name):
+    datasets.write_fer2013(tmp_path / "both", votes=True)
+    path, of_model = str(tmp_path / "both" / name), get_config()
+    of_model.data.source, of_model.data.cache_dir = "ferplus", config.data.cache_dir
+    assert loading.load_split(of_model, "PublicTest", path).label_names == labels.FERPLUS
+    expected = labels.FERPLUS if name == "fer2013new.csv" else labels.FER2013
+    assert loading.load_split(config, "PublicTest", path).label_names == expected
+    (tmp_path / "both" / "fer2013new.csv").unlink()
+    if name != "fer2013new.csv":  # without the votes there are only FER2013's labels
+        assert loading.load_split(of_model, "PublicTest", path).label_names == labels.FER2013
+
+
 def test_the_noise_ceiling_is_the_share_of_labels_the_votes_agree_with(config, tmp_path, caplog):
     config.data.path = str(datasets.write_fer2013(tmp_path / "voted", {"Training": 14, "PublicTest": 7}, votes=True))
     assert loading.noise_ceilings(config) == {"Training": 1.0, "PublicTest": 1.0}
