@@ -103,7 +103,13 @@ def require_inputs(config: ConfigDict, workdir: pathlib.Path) -> None:
         pretrained.refuse_missing(config.model.pretrained, config.model.name)
     for run in config.teacher.runs:
         folder = files.expand(run)
-        for member in [folder / name for name in results.runs_inside(folder)] or [folder]:
+        inside = results.runs_inside(folder)
+        if inside and results.read(folder) is None:  # images of a fold that is missing would be taught by all others
+            raise UserError(
+                f"config.teacher.runs has {run!r}, whose folds or seeds are not finished: there are "
+                f"{', '.join(inside)} and no result of all; run its command to the end"
+            )
+        for member in [folder / name for name in inside] or [folder]:
             if not (member / FILE).is_file() or not any(member.glob(CHECKPOINTS)):
                 where = run if member == folder else f"{run}/{member.name}"
                 raise UserError(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from configs import default
+from fer_jax import config as configs
 from fer_jax import result as results
 from fer_jax.data import identity, splits
 from fer_jax.errors import UserError
@@ -66,6 +67,13 @@ def test_one_fold_is_trained_alone_and_the_call_for_all_pools_them(config, tmp_p
     assert crossval.cross_validate(config, tmp_path / "cv").pooled["examples"] == 30
     with pytest.raises(UserError, match="--fold=3: expected 1 to 2, one of the folds; 0 trains all"):
         crossval.cross_validate(config, tmp_path / "cv", only=3)
+
+
+def test_folds_that_are_not_finished_teach_nothing(config, tmp_path):
+    crossval.cross_validate(config, tmp_path / "cv", only=2)
+    config.teacher.runs = (str(tmp_path / "cv"),)
+    with pytest.raises(UserError, match=r"cv', whose folds or seeds are not finished: there are fold_02 and no result"):
+        configs.require_inputs(config, tmp_path / "student")
 
 
 def test_only_one_split_is_dealt_into_folds(config, tmp_path):
