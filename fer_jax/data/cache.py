@@ -17,7 +17,6 @@ from fer_jax.data import identity, lazy, mapped, preparation, sources
 from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
 
-FORMAT = 3  # of the cache itself
 MAX_BYTES_IN_MEMORY = 1 << 30  # of the images, that are used without a cache where none can be written
 
 
@@ -31,10 +30,12 @@ def folder(cache_dir: str) -> pathlib.Path:
 def path_of(data: ConfigDict, input: ConfigDict) -> pathlib.Path:
     """The cached folder of what `config.data.source` would read.
 
-    Its name holds a hash of all that decides the content, and of the format, so that an older cache is never read.
+    Its name holds a hash of all that decides the content, and of the format, so that versions of this package that
+    share a cache neither read nor replace what the other one wrote.
     """
     source = sources.find(data.source)
-    key = [FORMAT, data.source, source.VERSION, source.fingerprint(data), input.size, input.channels, input.resize]
+    read_by = [data.source, source.VERSION, source.fingerprint(data)]
+    key = [mapped.FORMAT, *read_by, input.size, input.channels, input.resize]
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
     return folder(data.cache_dir) / f"{data.source}-{digest}"
 

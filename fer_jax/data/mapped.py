@@ -24,7 +24,7 @@ from fer_jax import files
 from fer_jax.data import lazy
 from fer_jax.data.examples import Examples
 
-FORMAT = 2
+FORMAT = 4  # a part of the folder's name, see `cache.path_of`
 MANIFEST, IMAGES = "manifest.json", "images.npy"
 ARRAYS = ("labels", "split", "subjects", "votes")
 DIGESTS = "digests"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from configs.default import get_config
-from fer_jax.data import cache, identity, lazy, preparation
+from fer_jax.data import cache, identity, lazy, mapped, preparation
 from fer_jax.data.examples import Examples
 from fer_jax.data.sources import fer2013
 from fer_jax.errors import UserError
@@ -92,7 +92,11 @@ def new_parser(config, monkeypatch):
     monkeypatch.setattr(fer2013, "VERSION", fer2013.VERSION + 1)
 
 
-@pytest.mark.parametrize("change", [touch, lengthen, enlarge, colour, resample, new_parser])
+def new_format(config, monkeypatch):
+    monkeypatch.setattr(mapped, "FORMAT", mapped.FORMAT + 1)
+
+
+@pytest.mark.parametrize("change", [touch, lengthen, enlarge, colour, resample, new_parser, new_format])
 def test_another_file_geometry_or_parser_is_another_entry(config, monkeypatch, change):
     before = cache.path_of(config.data, config.input)
     assert cache.path_of(config.data, config.input) == before
@@ -121,6 +125,16 @@ def test_a_damaged_cache_is_said_and_made_anew(config, caplog, name, damage):
     assert [entry.name for entry in folder.parent.iterdir()] == [folder.name]
     caplog.clear()
     assert same(first, read(config))
+    assert "is damaged" not in caplog.text
+
+
+def test_what_another_version_keeps_stays_beside_it(config, monkeypatch, caplog):
+    first = read(config)
+    with monkeypatch.context() as older:
+        older.setattr(mapped, "FORMAT", mapped.FORMAT - 1)
+        read(config)
+    assert same(first, read(config))
+    assert len(list(pathlib.Path(config.data.cache_dir).iterdir())) == 2
     assert "is damaged" not in caplog.text
 
 
