@@ -270,6 +270,7 @@ def _over_seeds(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _ablation(path: pathlib.Path) -> dict[str, Any]:
     record = json.loads(path.read_text(encoding="utf-8"))
     return record | {
+        "name": path.stem,
         "table": ablation_table(record),
         "device": _device(record["versions"]),
         "note": record.get("note", ""),
