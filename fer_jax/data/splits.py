@@ -145,11 +145,12 @@ def of_fold(examples: Examples, train: np.ndarray, test: np.ndarray, data: Confi
     """One fold as splits: `test` is the test split, `data.holdout` of `train` the select split, the rest trains.
 
     The select split is made as the folds are: by people, stratified, or at random. Where `data.fold_split` alone is
-    dealt and the data has a select split, that chooses and all of `train` trains. Examples of no fold are `UNUSED`.
+    dealt and the data has another split to select by, that chooses and all of `train` trains. Examples of no fold are
+    `UNUSED`.
     """
     split = np.full(len(examples), UNUSED, object)
     split[train], split[test] = data.train_split, data.test_split
-    if data.fold_split and data.select_split in examples.split_names:
+    if data.fold_split not in ("", data.select_split) and data.select_split in examples.split_names:
         split[examples.split == data.select_split] = data.select_split
         return dataclasses.replace(examples, split=split.astype(str))
     by = data.fold_by

@@ -170,6 +170,9 @@ def test_folds_of_a_split_choose_on_a_part_of_it_where_the_data_has_no_select_sp
     train, test = splits.folds(record, wanted, 0)[0]
     fold = splits.of_fold(record, train, test, wanted, 0)
     assert [(fold.split == name).sum() for name in ("Training", "PublicTest", "PrivateTest")] == [60, 15, 25]
+    record = dataclasses.replace(record, split=np.array(["PublicTest"] * 100 + ["Training"] * 20))
+    fold = splits.of_fold(record, train, test, data(folds=4, fold_split="PublicTest", holdout=0.2), 0)
+    assert [(fold.split == name).sum() for name in ("Training", "PublicTest", "PrivateTest")] == [60, 15, 25]
 
 
 def test_a_class_that_one_person_shows_is_missing_from_a_fold():
