@@ -119,9 +119,8 @@ def folder(tmp_path_factory):
     for name in ("tools", "launch", "fer_jax", "docs", "peers"):
         (folder / name).symlink_to(REPOSITORY / name)
     shutil.copytree(REPOSITORY / "configs", folder / "configs")
-    (folder / "configs" / "ablations" / "optimisers.json").write_text(
-        '{"sgd": {"optim.name": "sgd"}}', encoding="utf-8"
-    )
+    for changes in (folder / "configs" / "ablations").glob("*.json"):  # their own need more data
+        changes.write_text('{"sgd": {"optim.name": "sgd"}}', encoding="utf-8")
     shutil.copy(REPOSITORY / "configs" / "quickstart.py", folder / "mine.py")
     datasets.write_fer2013(folder, votes=True)
     datasets.write_jaffe(folder / "jaffe", people=10)
