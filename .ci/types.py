@@ -10,7 +10,7 @@ import sys
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 CLEAN = ("errors", "files", "labels", "cli", "preprocess", "bundle", "faces", "serve", "web", "zoo", "api", "commands")
-MAX_ERRORS_ELSEWHERE = 147
+MAX_ERRORS_ELSEWHERE = 147  # may only fall
 
 
 def main() -> int:

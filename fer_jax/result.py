@@ -231,6 +231,11 @@ def runs_inside(workdir: str | os.PathLike) -> list[str]:
     return sorted(path.name for path in found if (path / "config.json").is_file())
 
 
+def runs_of(workdir: str | os.PathLike) -> list[pathlib.Path]:
+    """The folders of the runs of a folder: those inside of several seeds or a cross-validation, else the folder."""
+    return [pathlib.Path(workdir) / name for name in runs_inside(workdir)] or [pathlib.Path(workdir)]
+
+
 def load(path: str | os.PathLike) -> Result | Evaluation:
     """The record in one file; UserError, in one line, for a file that is empty, cut off, or of anything else."""
     advice = "if a run left it so, remove it and run the same command again"

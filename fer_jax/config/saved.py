@@ -109,7 +109,7 @@ def require_inputs(config: ConfigDict, workdir: pathlib.Path) -> None:
                 f"config.teacher.runs has {run!r}, whose folds or seeds are not finished: there are "
                 f"{', '.join(inside)} and no result of all; run its command to the end"
             )
-        for member in [folder / name for name in inside] or [folder]:
+        for member in results.runs_of(folder):
             if not (member / FILE).is_file() or not any(member.glob(CHECKPOINTS)):
                 where = run if member == folder else f"{run}/{member.name}"
                 raise UserError(

@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-VIEWS = ("flip", "ten_crop")
+IN_WORDS = {"flip": "with mirror images", "ten_crop": "by ten crops"}
+VIEWS = tuple(IN_WORDS)
 SHIFT = 1 / 12  # of the side: how far the corner crops lie from the centre where the network sees the whole image
 
 

@@ -83,27 +83,19 @@ class TrainedRun:
         """
         manifest.refuse_other_content(out)
         loaded = run.load_run(self.workdir, self.checkpoint)
-        config, result = loaded.config, loaded.result
+        result, config = loaded.result, loaded.config
         if result is None:
             logging.warning(
                 "%s is not finished: what is exported is its %s checkpoint so far", self.workdir, self.checkpoint
             )
         found = rundata.to_export(config, self.workdir, loaded.label_names, os.fspath(data), int8)
-        kept = identity.load(self.workdir)
-        fitted = (result and result.calibration) or {"temperature": 1.0, "uncertain_below": 0.0}
-        trained = exporting.Trained(
-            config,
-            loaded.variables,
-            loaded.label_names,
-            provenance.training_data_note(config, result),
-            licence or provenance.licence_note(config.data.source),
-            result,
-            fitted["temperature"],
-            fitted["uncertain_below"],
-            (result and result.class_counts) or found.class_counts,
-            kept.trained if hashes and kept else None,
-            name,
-            note,
+        kept = identity.load(self.workdir) if hashes else None
+        licence = licence or provenance.licence_note(config.data.source)
+        trained = dataclasses.replace(
+            _trained(loaded, result, licence, found.class_counts),
+            hashes=kept.trained if kept else None,
+            name=name,
+            note=note,
         )
         return exporting.export(
             out,
@@ -114,6 +106,24 @@ class TrainedRun:
             int8=int8,
             compact=compact,
         )
+
+
+def _trained(
+    loaded: run.Run, result: RunResult | None, licence: str, class_counts: dict[str, float] | None
+) -> exporting.Trained:
+    """A run with its result as an export takes it; `class_counts` are of its data, where the result lacks them."""
+    fitted = (result and result.calibration) or {"temperature": 1.0, "uncertain_below": 0.0}
+    return exporting.Trained(
+        loaded.config,
+        loaded.variables,
+        loaded.label_names,
+        provenance.training_data_note(loaded.config, result),
+        licence,
+        result,
+        fitted["temperature"],
+        fitted["uncertain_below"],
+        (result and result.class_counts) or class_counts,
+    )
 
 
 def train(

@@ -4,9 +4,9 @@ The teachers' probabilities are computed once, before training, on the training 
 that a training step costs no more with them. (Computing them on every augmented image is the stronger form, Beyer et
 al. 2022, and adds the teachers' forward pass to each step: on a CPU as much as the student's whole step.)
 
-A large teacher knows the labels of its training images by heart, and its probabilities of them say little more than the
-labels. So a teacher may be a cross-validation of the training split (`--mode=crossval` with `config.data.fold_split`):
-then each image is taught by the fold that has not seen it, the idea of Wolpert, "Stacked generalization" (1992).
+A large teacher memorises its training images, so its probabilities of them say little more than the labels. So a
+teacher may be a cross-validation of the training split (`--mode=crossval` with `config.data.fold_split`): then each
+image is taught by the fold that has not seen it, the idea of Wolpert, "Stacked generalization" (1992).
 """
 
 from __future__ import annotations
@@ -92,15 +92,16 @@ def _key(config: ConfigDict, data: RunData) -> str:
 
 
 def _members(run: str) -> list[pathlib.Path]:
-    """The folders of the runs of one teacher: those inside of a cross-validation or of several seeds, else its own."""
-    folder = files.expand(run)
-    return [folder / name for name in cluster.run_on_primary(lambda: results.runs_inside(folder))] or [folder]
+    """The folders of the runs that one teacher is; all processes must call."""
+    return cluster.run_on_primary(lambda: results.runs_of(files.expand(run)))
 
 
 def _probabilities(config: ConfigDict, data: RunData) -> np.ndarray:
     """float64 (N, classes), the mean over teachers of their probabilities of the training split."""
     train_set = data.examples.of_split(config.data.train_split)
-    probabilities = np.mean([_of_teacher(run, config, data, train_set) for run in config.teacher.runs], axis=0)
+    hashes = identity.digests(train_set.images)
+    of_each = [_of_teacher(run, config, data, train_set, hashes) for run in config.teacher.runs]
+    probabilities = np.mean(of_each, axis=0)
     logging.info(
         "teachers: %s, accuracy on the training images %.4f",
         ", ".join(map(str, config.teacher.runs)),
@@ -109,13 +110,15 @@ def _probabilities(config: ConfigDict, data: RunData) -> np.ndarray:
     return probabilities
 
 
-def _of_teacher(run: str, config: ConfigDict, data: RunData, train_set: Examples) -> np.ndarray:
-    """float64 (N, classes): softmax(logits / temperature), the mean over those members that teach an image."""
+def _of_teacher(run: str, config: ConfigDict, data: RunData, train_set: Examples, hashes: np.ndarray) -> np.ndarray:
+    """float64 (N, classes): softmax(logits / temperature), the mean over those members that teach an image.
+
+    `hashes` are the digests (N,) of the training images.
+    """
     members, held_out = _members(run), data.examples.take(data.examples.split != config.data.train_split)
     kept = [cluster.run_on_primary(lambda member=member: identity.load(member)) for member in members]
     for member, one in zip(members, kept, strict=True):
         rundata.refuse_leak(one, member, held_out, data.identity)
-    hashes = identity.digests(train_set.images)
     seen = np.array([np.isin(hashes, one.trained) if one else np.ones(len(hashes), bool) for one in kept])
     teaches = ~seen | seen.all(axis=0)  # an image that is there twice may be in several folds, and all have seen it
     if len(members) > 1:

@@ -12,10 +12,8 @@ from ml_collections import ConfigDict
 from fer_jax import environment
 from fer_jax.bundle.manifest import Input
 from fer_jax.data import sources
+from fer_jax.evaluation import tta
 from fer_jax.result import RunResult
-
-# what a row of scores says of the views that logits were averaged over
-VIEWS = {"": "", "flip": ", with mirror images", "ten_crop": ", by ten crops"}
 
 
 def text(
@@ -50,7 +48,7 @@ def text(
         training_data=training_data,
         licence=licence,
         note=note,
-        views=VIEWS,
+        views=tta.IN_WORDS,
         teachers=config.teacher.runs,
         teacher_weight=config.teacher.weight,
         words=sources.data_set(config.data.source).words,

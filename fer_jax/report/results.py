@@ -17,6 +17,7 @@ from fer_jax import config as configs
 from fer_jax import recipes
 from fer_jax import result as results
 from fer_jax.errors import UserError
+from fer_jax.evaluation import tta
 from fer_jax.result import Evaluation, RunResult
 
 MISSING = "not measured yet"
@@ -63,6 +64,7 @@ def page(records: pathlib.Path) -> str:
         by_data=by_data,
         of_seeds=of_seeds,
         ceilings=ceilings,
+        views=tta.IN_WORDS,
         pending=_read(records / "pending.json", []),
         ablations=[_ablation(path) for path in sorted((records / "ablations").glob("*.json"))],
         **_networks(networks, found),

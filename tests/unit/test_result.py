@@ -96,3 +96,12 @@ def test_the_runs_inside_a_folder(tmp_path):
     assert seeds_result().folders == ("seed_3", "seed_4")
     assert folds_result().folders == ("fold_01", "fold_02")
     assert run_result().folders == ()
+
+
+def test_the_runs_of_a_folder_are_those_inside_or_itself(tmp_path):
+    assert results.runs_of(tmp_path) == [tmp_path]
+    for name in ("fold_02", "fold_01", "fold_03"):
+        (tmp_path / name).mkdir()
+    for name in ("fold_02", "fold_01"):  # the third never began
+        (tmp_path / name / "config.json").touch()
+    assert results.runs_of(tmp_path) == [tmp_path / "fold_01", tmp_path / "fold_02"]
