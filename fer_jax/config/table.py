@@ -287,6 +287,9 @@ TABLE: dict[str, Field] = {
     ),
     "augment.brightness": _fraction(0.0, "Added to the image: fraction of the full range, uniform in +- brightness."),
     "augment.contrast": _fraction(0.0, "Factor about the image's mean, uniform in 1 +- contrast."),
+    "augment.camera": _fraction(
+        0.0, "Probability of each fault of a camera: gamma, side light, blur or low resolution, noise, JPEG."
+    ),
     "augment.mixup": _amount(0.0, "Parameter of mixup's Beta distribution; 0 is off."),
     "augment.cutmix": _amount(0.0, "Parameter of CutMix's Beta distribution; 0 is off."),
     "model.name": Field("mini_xception", "The network: a key of fer_jax.models.registry.", choices=_models),

@@ -3,7 +3,8 @@
 Since every decision about an example comes from its key alone (and, for mixing, from the neighbour it is mixed with),
 the images do not depend on how the batch is spread over devices. A transform whose config value is 0 is not traced.
 
-The order is geometry (one resampling), brightness and contrast, erasing, then mixup or cutmix.
+The order is geometry (one resampling), brightness and contrast, the faults of cameras (`fer_jax.data.camera`), erasing,
+then mixup or cutmix.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 from ml_collections import ConfigDict
 
+from fer_jax.data import camera
 from fer_jax.errors import UserError
 from fer_jax.ops import platforms
 from fer_jax.preprocess import crop
@@ -24,6 +26,7 @@ from fer_jax.preprocess import crop
 WHITE = 255.0
 Warp = Callable[..., jax.Array]  # called as `warp`
 Crop = Callable[[jax.Array, int, jax.Array], jax.Array]  # called as `slices_at`
+CAMERA_KEY = 3
 PURPOSES = ("augment", "crop", "dropout")  # of a step's random numbers
 
 
@@ -76,6 +79,8 @@ def augment(
       ValueError: mixup or cutmix with an odd N, since neighbours are mixed with each other.
     """
     height, width = images.shape[1:3]
+    # Folded in beside the split, so that the other draws of a seed are those without it.
+    camera_keys = jax.vmap(lambda key: jax.random.fold_in(key, CAMERA_KEY))(keys) if config.camera else keys
     keys, noise_keys, mix_keys = jax.vmap(lambda key: jax.random.split(key, 3), out_axes=1)(keys)
     draws = Draws(*jax.vmap(lambda key: jax.random.uniform(key, len(Draws._fields), jnp.float32), out_axes=1)(keys))
     images = _moved(config, images, draws, no_warp, resample or warp)
@@ -85,6 +90,8 @@ def augment(
             WHITE * _symmetric(draws.brightness, config.brightness),
             1 + _symmetric(draws.contrast, config.contrast),
         )
+    if config.camera:
+        images = camera.degrade(images, config.camera, camera_keys)
     if config.erase:
         images = _erased(config, images, draws, noise_keys)
     if config.mixup or config.cutmix:

@@ -492,3 +492,14 @@ def test_training_inputs_are_what_the_step_gives_the_network(no_warp_fraction):
         images[second], examples.targets()[second], 1, np.arange(8), None, no_warp_fraction > 0
     )
     np.testing.assert_allclose(state.batch_stats["seen"], inputs, atol=1e-5)
+
+
+def test_faults_of_cameras_leave_the_other_draws_of_a_seed_alone():
+    images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (8, 16, 16, 1), dtype=np.uint8))
+    targets, keys = jnp.eye(8), jax.random.split(jax.random.key(3), 8)
+    config = default.get_config().augment
+    config.rotation = 20.0
+    without, _ = augmentation.augment(config, images, targets, keys)
+    config.camera = 1e-9
+    rare, _ = augmentation.augment(config, images, targets, keys)
+    np.testing.assert_allclose(rare, without, atol=1e-3)
