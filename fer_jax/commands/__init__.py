@@ -44,7 +44,6 @@ GROUPS: dict[str, dict[str, Command]] = {
         "import-keras": Command("tools.import_keras", "a Keras mini-Xception as a bundle"),
     },
     "this machine": {
-        "benchmark": Command("tools.benchmark", "measure speed"),
         "info": Command("tools.info", "versions, devices, cameras: what a bug report needs"),
         "completion": Command("fer_jax.commands.completion", "completion for bash, zsh or fish"),
     },

@@ -47,7 +47,6 @@ FLOORS = [
     "config",
     "report",
     "export",
-    "benchmark",
     "experiments",
     "explain",
     "main",
@@ -105,7 +104,7 @@ def test_few_modules_lie_at_the_top_level():
 
 def test_text_files_and_pipes_name_their_encoding():
     """Else it is the locale's: cp1252 on Windows, ASCII in a container."""
-    code = [PACKAGE, *(PACKAGE.parent / name for name in ("configs", "docs", "launch", "peers", "tools"))]
+    code = [PACKAGE, *(PACKAGE.parent / name for name in ("benchmarks", "configs", "docs", "launch", "peers", "tools"))]
     for path in (path for folder in code for path in folder.rglob("*.py")):
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(call, ast.Call) and opens_text(call):

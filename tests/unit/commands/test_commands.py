@@ -29,13 +29,13 @@ def test_every_command_has_its_module(name):
 
 
 def test_a_mistyped_command_names_its_neighbour(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["fer-jax", "benchmrk"])
+    monkeypatch.setattr(sys, "argv", ["fer-jax", "evalaute"])
     with pytest.raises(SystemExit) as ended:
         dispatch.main()
     assert ended.value.code == 2
     error = capsys.readouterr().err
     assert error == (
-        "error: fer-jax has no command 'benchmrk' (did you mean 'benchmark'?): fer-jax --help lists those it has\n"
+        "error: fer-jax has no command 'evalaute' (did you mean 'evaluate'?): fer-jax --help lists those it has\n"
     )
 
 

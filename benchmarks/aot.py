@@ -7,22 +7,20 @@ sheet's peak implies; for GPUs XLA estimates nothing, and the number of kernels 
 from __future__ import annotations
 
 import collections
-import os
 import pathlib
 import re
 import signal
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Iterable
+from typing import Any
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from benchmarks import peaks, programs, targets
+from benchmarks.chunk import model_flops, program_of
 from fer_jax import files, labels
-from fer_jax.benchmark import model_flops, peaks, programs, targets
 from fer_jax.data.examples import Examples
 from fer_jax.data.pipeline import RESIDENT_SHARE_OF_MEMORY
 from fer_jax.errors import UserError
@@ -32,9 +30,7 @@ from fer_jax.training import setup
 from fer_jax.training.program import TrainProgram
 
 EXAMPLES = 28_709  # as many as FER2013 trains on
-INTERRUPTED = 130  # exit code of a program that SIGINT ended
 SCOPES = ("fetch", "augmentation", "optimizer")  # of the step, beside the network's layers
-Result = TypeVar("Result")
 
 
 def estimate(
@@ -67,7 +63,7 @@ def estimate(
     # What is resident where it fits; the program of the streaming pipeline differs in its arguments alone.
     pipeline = "device" if examples.images.nbytes <= RESIDENT_SHARE_OF_MEMORY * target.chip.memory else "tf"
     made = setup.create(config, len(examples.label_names), platform=platforms.platform_of(devices[0]))
-    program = _program(made, config, examples, devices, pipeline)
+    program = program_of(config, examples, made, devices, pipeline=pipeline)
     compiled, seconds = _compile(program, target, per_device)
     text = compiled.as_text()
     if hlo:
@@ -90,13 +86,6 @@ def estimate(
     }
 
 
-def _program(
-    made: setup.Setup, config: ConfigDict, examples: Examples, devices: list[Any], pipeline: str = "device"
-) -> TrainProgram:
-    seeds = range(config.seed, config.seed + config.seeds)
-    return TrainProgram(made, examples, seeds, config.parallel.steps_per_dispatch, pipeline, devices)
-
-
 def _examples(config: ConfigDict) -> Examples:
     size, channels = config.input.size, config.input.channels
     return Examples(
@@ -108,63 +97,19 @@ def _examples(config: ConfigDict) -> Examples:
 
 
 def _compile(program: TrainProgram, target: targets.Target, per_device: int) -> tuple[Any, float]:
+    # The compiler hears no signal of Python's and takes minutes: the system ends the process instead.
+    before = [signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)]
     begin = time.perf_counter()
     try:
-        return interruptible(program.compile), time.perf_counter() - begin
+        return program.compile(), time.perf_counter() - begin
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        raise _does_not_fit(target, per_device, _needed(str(error))) from None
-
-
-def _needed(message: str) -> float | None:
-    """The bytes that a program would need, by the compiler: "Used 20.1G of 15.75G" or "(23.65G) exceeds"."""
-    found = re.search(r"Used ([\d.]+)([KMG]) of|\(([\d.]+)([KMG])\) exceeds", message)
-    if not found:
-        return None
-    amount, unit = (found[1], found[2]) if found[1] else (found[3], found[4])
-    return float(amount) * {"K": 2**10, "M": 2**20, "G": 2**30}[unit]
-
-
-def _does_not_fit(target: targets.Target, per_device: int, needed: float | None) -> UserError:
-    """The memory grows with the batch, so the largest that would fit is about in proportion, in eights."""
-    name, memory = target.name, target.chip.memory
-    largest = int(per_device * memory / needed) // 8 * 8 if needed else per_device // 2
-    amount = f"{needed / 2**30:.1f} GiB" if needed else "more"
-    return UserError(
-        f"--batch-per-device is {per_device}: the program needs {amount} on a device of {name}, which has "
-        f"{memory / 2**30:.1f} GiB: use at most about {max(1, largest)}"
-    )
-
-
-def interruptible(function: Callable[[], Result]) -> Result:
-    """`function()` in a thread: the compiler hears no signal, and an interrupt must not wait for it to end.
-
-    SIGINT and SIGTERM, for which libtpu would print its stack, end the process with one line.
-    """
-    outcome: list[Any] = []
-
-    def run() -> None:
-        try:
-            outcome.append((function(), None))
-        except BaseException as error:
-            outcome.append((None, error))
-
-    thread = threading.Thread(target=run, daemon=True)
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    thread.start()
-    try:
-        while thread.is_alive():
-            thread.join(0.2)
-    except KeyboardInterrupt:
-        print("error: interrupted while it was compiling: nothing was written", file=sys.stderr, flush=True)
-        os._exit(INTERRUPTED)
+        reason = str(error).splitlines()[0].removeprefix("RESOURCE_EXHAUSTED: ")
+        raise UserError(f"--batch-per-device={per_device} does not fit a device of {target.name}: {reason}") from None
     finally:
-        signal.signal(signal.SIGTERM, before)
-    value, error = outcome[0]
-    if error is not None:
-        raise error
-    return value
+        for number, handler in zip((signal.SIGINT, signal.SIGTERM), before, strict=True):
+            signal.signal(number, handler)
 
 
 def _memory(compiled: Any, target: targets.Target, per_device: int) -> dict[str, Any]:
@@ -173,7 +118,10 @@ def _memory(compiled: Any, target: targets.Target, per_device: int) -> dict[str,
         sizes.argument_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes + sizes.temp_size_in_bytes
     )
     if used > target.chip.memory:
-        raise _does_not_fit(target, per_device, used)
+        raise UserError(
+            f"--batch-per-device={per_device} does not fit a device of {target.name}: the program needs "
+            f"{used / 2**30:.1f} GiB of {target.chip.memory / 2**30:.1f} GiB"
+        )
     return {
         "temporary_bytes": sizes.temp_size_in_bytes,
         "used_bytes": used,
@@ -190,7 +138,7 @@ def _work(
     costs = costs[0] if isinstance(costs, list) else costs
     cycles = sum(operation.times * (operation.cycles or 0) for operation in done) / steps
     seconds = cycles / target.chip.clock if cycles else None
-    flops = model_flops.of_step(config, examples, config.batch_size // target.devices)
+    flops = model_flops(config, examples, config.batch_size // target.devices)
     peak = peaks.DATA_SHEETS[target.chip.kind].flops
     reduces = [op for op in done if op.kind == "all-reduce"]
     layers = [layer.name for layer in network.layers_of(made.inference_model, registry.input_shape(config))]
@@ -198,7 +146,7 @@ def _work(
         "estimated_cycles_a_step": round(cycles) or None,
         "layers": _shares(done, layers),
         "unestimated": _unestimated(done, layers, steps) if cycles else [],
-        "images_per_s_estimate": seconds and config.batch_size * config.seeds / seconds,
+        "images_per_s_estimate": seconds and config.batch_size / seconds,
         "model_flops_a_step": flops,
         "peak_share_estimate": seconds and flops / seconds / peak,
         "flops_a_step": costs.get("flops"),

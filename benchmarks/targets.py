@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.metadata
 import importlib.util
 import math
 import os
 import re
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from fer_jax.errors import UserError
 
 MAX_CHIPS = 256
 
 
-@dataclasses.dataclass(frozen=True)
-class Chip:
+class Chip(NamedTuple):
     """One device of a target.
 
     Attributes:
       platform: as JAX calls it.
-      kind: `jax.Device.device_kind`, the key of its data sheet in `fer_jax.benchmark.peaks`.
+      kind: `jax.Device.device_kind`, the key of its data sheet in `benchmarks.peaks`.
       memory: bytes.
       clock: cycles a second, what the peak of the data sheet and the size of the matrix units give; 0 for GPUs, whose
-        compiler estimates no cycles.
+        compiler estimates microseconds.
       axes: of a slice's topology.
-      accelerator_type: what libtpu wants to be told, without the number of chips.
+      accelerator_type: libtpu's name of it, without the number of chips.
     """
 
     platform: str
     kind: str
     memory: float
     clock: float = 0.0
-    axes: int = 2
+    axes: int = 1
     accelerator_type: str = ""
 
 
@@ -47,7 +44,7 @@ CHIPS = {
 }
 EXAMPLES = "v5e:2x4, v5e:16x16, v6e:2x4, v5p:2x2x1, h100, h100x8"
 
-# Public figures of the card, in the form XLA's GpuTargetConfig wants.
+# Public figures of the card, in the form of XLA's GpuTargetConfig.
 H100 = """
 gpu_device_info {
   threads_per_block_limit: 1024 threads_per_warp: 32 shared_memory_per_block: 49152 shared_memory_per_core: 233472
@@ -62,15 +59,8 @@ device_description_str: "NVIDIA H100 80GB HBM3"
 """
 
 
-@dataclasses.dataclass(frozen=True)
-class Target:
-    """What a program is compiled for.
-
-    Attributes:
-      name: as given, such as "v5e:2x4".
-      chip: each of its devices.
-      topology: devices along each axis.
-    """
+class Target(NamedTuple):
+    """Devices to compile for: the name as given, such as "v5e:2x4", each device, and devices along each axis."""
 
     name: str
     chip: Chip
@@ -78,27 +68,19 @@ class Target:
 
     @property
     def devices(self) -> int:
-        """How many there are."""
+        """Number of devices."""
         return math.prod(self.topology)
 
 
 def find(name: str) -> Target:
-    """The target of a name: a kind of TPU with its topology, or h100 with a number of GPUs.
-
-    Raises:
-      UserError: there is none of this name.
-    """
-    tpu = re.fullmatch(r"(v\w+):(\d+(?:x\d+)+)", name)
-    gpu = re.fullmatch(r"(h100)(?:x(\d+))?", name)
+    """The target of a name: a kind of TPU with its topology, or h100 with a number of GPUs; UserError for another."""
+    tpu, gpu = re.fullmatch(r"(v\w+):(\d+(?:x\d+)+)", name), re.fullmatch(r"(h100)(?:x(\d+))?", name)
     if gpu:
         kind, topology = gpu[1], (int(gpu[2] or 1),)
-    elif tpu:
-        kind, topology = tpu[1], tuple(map(int, tpu[2].split("x")))
     else:
-        kind, topology = name, ()
+        kind, topology = (tpu[1], tuple(map(int, tpu[2].split("x")))) if tpu else (name, ())
     chip = CHIPS.get(kind)
-    axes = 1 if gpu else chip.axes if chip else 0
-    if not chip or len(topology) != axes or not 1 <= math.prod(topology) <= MAX_CHIPS:
+    if not chip or len(topology) != chip.axes or not 1 <= math.prod(topology) <= MAX_CHIPS:
         raise UserError(
             f"--target is {name!r}: expected a TPU slice of at most {MAX_CHIPS} chips or H100 GPUs, such as {EXAMPLES}"
         )
@@ -106,11 +88,7 @@ def find(name: str) -> Target:
 
 
 def prepare(target: Target, environment: dict[str, str] | os._Environ = os.environ) -> None:
-    """Check that the target's compiler is installed and set what it reads; before JAX is imported.
-
-    Raises:
-      UserError: the compiler is not installed.
-    """
+    """Set what the target's compiler reads, before JAX is imported; UserError where the compiler is not installed."""
     module, extra = ("libtpu", "aot-tpu") if target.chip.platform == "tpu" else ("jax_cuda13_plugin", "aot-cuda")
     if importlib.util.find_spec(module) is None:
         raise UserError(
@@ -125,6 +103,9 @@ def prepare(target: Target, environment: dict[str, str] | os._Environ = os.envir
         environment["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"
     else:
         environment["CUDA_VISIBLE_DEVICES"] = "-1"
+        # XLA then notes beside each kernel of its own how long it expects it to take; not of cuDNN's.
+        flags = environment.get("XLA_FLAGS", "").split()
+        environment["XLA_FLAGS"] = " ".join([*flags, "--xla_gpu_collect_cost_model_stats=true"])
 
 
 def compiler(target: Target) -> str:
@@ -134,22 +115,17 @@ def compiler(target: Target) -> str:
 
 
 def devices_of(target: Target) -> list[Any]:
-    """The target's devices, as `jax.Device`s to compile for; `prepare` comes first.
-
-    Raises:
-      UserError: the compiler knows no such slice.
-    """
+    """The target's devices as `jax.Device`s to compile for, after `prepare`; UserError where there is no such slice."""
     import jax
     from jax.experimental import topologies
 
-    options: Mapping[str, Any]
+    options: dict[str, Any]
     if target.chip.platform == "tpu":
         hosts = {"chips_per_host_bounds": (1, 1, 1)} if target.devices == 1 else {}
         options = {"topology_name": target.name, "platform": "tpu", **hosts}
     else:
         _name_platform_without_device()
-        topology = f"1x1x{target.devices}"
-        options = {"platform": "cuda", "target_config": H100, "topology": topology}
+        options = {"platform": "cuda", "target_config": H100, "topology": f"1x1x{target.devices}"}
     try:
         return list(topologies.get_topology_desc(**options).devices)
     except jax.errors.JaxRuntimeError as error:
@@ -158,10 +134,7 @@ def devices_of(target: Target) -> list[Any]:
 
 
 def _name_platform_without_device() -> None:
-    """JAX calls the platform "gpu" and asks a device whether that is CUDA; without a device it must be told.
-
-    https://github.com/jax-ml/jax/issues/28376
-    """
+    """Name the platform "gpu" CUDA, which JAX asks of a device (https://github.com/jax-ml/jax/issues/28376)."""
     from jax._src import xla_bridge
 
     known = xla_bridge.canonicalize_platform

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from fer_jax.benchmark import records
+from benchmarks import records
 
 SMALL = (
     "--batch=16",
@@ -33,7 +33,7 @@ class Part:
     Attributes:
       name: for people.
       seconds: it is ended after.
-      arguments: of `fer-jax`.
+      arguments: of `python -m`.
     """
 
     name: str
@@ -51,25 +51,36 @@ def parts(config_flags: Sequence[str], torch: str, small: bool) -> list[Part]:
     """
     if small:
         return [
-            Part("correctness", 600, ("benchmark", "check", "--small")),
-            Part("step", 600, ("benchmark", "step", "--config=quickstart", *SMALL, "--runs=1", "--seconds=0.1")),
+            Part("correctness", 600, ("tools.benchmark", "check", "--small")),
+            Part("step", 600, ("tools.benchmark", "step", "--config=quickstart", *SMALL, "--runs=1", "--seconds=0.1")),
         ]
     data = tuple(flag for flag in config_flags if flag.startswith("--config."))
     xception, vgg = ("--config=xception", "--batch=1024"), ("--config=vgg", "--batch=1024", "--steps=8")
     return [
-        Part("correctness", 240, ("benchmark", "check")),
-        Part("mini-Xception", 240, ("benchmark", "step", *xception, "--measure-peak")),
-        Part("VGG", 240, ("benchmark", "step", *vgg, "--measure-peak")),
-        Part("operations", 240, ("benchmark", "ops", "--batch=1024")),
-        Part("mini-Xception beside PyTorch", 300, ("benchmark", "compare", *xception, _peer(torch, "mini_xception"))),
-        Part("VGG beside PyTorch", 300, ("benchmark", "compare", *vgg, _peer(torch, "vgg"))),
-        Part("profile", 180, ("benchmark", "profile", *xception)),
+        Part("correctness", 240, ("tools.benchmark", "check")),
+        Part("mini-Xception", 240, ("tools.benchmark", "step", *xception, "--measure-peak")),
+        Part("VGG", 240, ("tools.benchmark", "step", *vgg, "--measure-peak")),
+        Part("operations", 240, ("tools.benchmark", "ops", "--batch=1024")),
+        Part(
+            "mini-Xception beside PyTorch",
+            300,
+            ("tools.benchmark", "compare", *xception, _peer(torch, "mini_xception")),
+        ),
+        Part("VGG beside PyTorch", 300, ("tools.benchmark", "compare", *vgg, _peer(torch, "vgg"))),
+        Part("profile", 180, ("tools.benchmark", "profile", *xception)),
         Part(
             "time to accuracy",
             420,
-            ("benchmark", "time-to-accuracy", "--config=xception", "--runs=1", "--config.data.pipeline=device", *data),
+            (
+                "tools.benchmark",
+                "time-to-accuracy",
+                "--config=xception",
+                "--runs=1",
+                "--config.data.pipeline=device",
+                *data,
+            ),
         ),
-        Part("accuracy of VGG", 900, ("train", "--config=vgg", "--config.data.pipeline=device", *data)),
+        Part("accuracy of VGG", 900, ("fer_jax.main", "--config=vgg", "--config.data.pipeline=device", *data)),
     ]
 
 
@@ -106,12 +117,13 @@ def _run(part: Part, left: float, keep: pathlib.Path | None, clock: Callable[[],
     if left <= 0:
         return record | {"seconds": 0.0, "outcome": "left out", "reason": "no time is left"}
     arguments = list(part.arguments)
-    if arguments[0] == "benchmark":
+    measures = arguments[0] == "tools.benchmark"
+    if measures:
         arguments += ["--json", *([f"--keep={keep}"] if keep else [])]
     begin = clock()
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "fer_jax.commands", *arguments],
+            [sys.executable, "-m", *arguments],
             capture_output=True,
             text=True,
             timeout=min(part.seconds, left),
@@ -123,7 +135,7 @@ def _run(part: Part, left: float, keep: pathlib.Path | None, clock: Callable[[],
     record |= {"seconds": round(clock() - begin, 1), "outcome": "measured" if done.returncode == 0 else "failed"}
     if done.returncode:
         record["reason"] = next(reversed(done.stderr.strip().splitlines()), f"exit code {done.returncode}")
-    elif keep and arguments[0] != "benchmark":
+    elif keep and not measures:
         line = {
             "benchmark": part.name,
             "command": " ".join(arguments),

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from fer_jax.benchmark import programs
+from benchmarks import programs
 
 TEXT = """HloModule jit_chunk
 

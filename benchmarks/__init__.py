@@ -1,0 +1,1 @@
+"""Measure training and serving here, and read what compilers expect of other devices: `python -m tools.benchmark`."""
