@@ -37,6 +37,7 @@ EXTRAS = {
             "optax",
             "orbax",
             "safetensors",
+            "scipy",
             "sklearn",
             "tensorboardX",
             "tensorflow",

@@ -22,7 +22,7 @@ from fer_jax import cli
 from fer_jax.errors import UserError
 
 if TYPE_CHECKING:
-    from fer_jax.serve.analysis import Analyser
+    from fer_jax.serve.analysis import FrameAnalyzer
     from fer_jax.serve.frames import Source
     from fer_jax.serve.player import FrameWriter
 
@@ -103,14 +103,14 @@ def _play() -> int:
     source = sources.open_source(
         _SOURCE.value, mirror=_MIRROR.value, camera_size=_size(_CAMERA_SIZE.value), patience=_RECONNECT.value
     )
-    analyser = _analyser(source)
+    analyzer = _analyzer(source)
     window = None if _HEADLESS.value else Window(f"fer_jax: {source.name}")
     recording = _recording(record, source) if record else None
-    faces = FaceFolder(face_folder, analyser.labels) if face_folder else None
-    events = Events(event_file, analyser.labels) if event_file else None
+    faces = FaceFolder(face_folder, analyzer.labels) if face_folder else None
+    events = Events(event_file, analyzer.labels) if event_file else None
     summary = Player(
         source,
-        analyser,
+        analyzer,
         view=_VIEW.value,
         explain=_EXPLAIN.value,
         window=window,
@@ -128,7 +128,7 @@ def _play() -> int:
     for flag, what in ((_RECORD, recorded), (_EVENTS, "events"), (_SAVE_FACES, "faces")):
         if flag.value and flag.value != "-":
             _say(f"{what}: {flag.value}")
-    registry.suggest(_DETECTOR.value, analyser.detector)
+    registry.suggest(_DETECTOR.value, analyzer.detector)
     return 128 + summary.stopped_by if summary.stopped_by else 0
 
 
@@ -139,9 +139,9 @@ def _files_of_model() -> list[pathlib.Path]:
     return [bundle, *(bundle.iterdir() if bundle.is_dir() else ()), *detector]
 
 
-def _analyser(source: Source) -> Analyser:
+def _analyzer(source: Source) -> FrameAnalyzer:
     from fer_jax.faces import registry
-    from fer_jax.serve.analysis import Analyser
+    from fer_jax.serve.analysis import FrameAnalyzer
     from fer_jax.serve.classifier import Classifier
 
     classifier = Classifier(_BUNDLE.value, _RUNTIME.value, _THREADS.value, _PRIOR.value)
@@ -149,13 +149,13 @@ def _analyser(source: Source) -> Analyser:
         _DETECTOR.value, _DETECTOR_MODEL.value, align=_ALIGN.value, search_side=_SEARCH_SIDE.value
     )
     detectors.of(source.still)  # a missing one is reported at once
-    analyser = Analyser(classifier, detectors, _SMOOTHING.value, _DETECT_EVERY.value, _TTA.value or "auto")
-    if _EXPLAIN.value and not analyser.has_maps:
+    analyzer = FrameAnalyzer(classifier, detectors, _SMOOTHING.value, _DETECT_EVERY.value, _TTA.value or "auto")
+    if _EXPLAIN.value and not analyzer.has_maps:
         raise UserError(
             f"--explain: {_BUNDLE.value} has no activation map, since its network does not end in an "
             "average over maps: leave the flag out, or use python -m tools.explain, which knows other ways"
         )
-    return analyser
+    return analyzer
 
 
 def _output(flag: flags.FlagHolder[str | None]) -> str:

@@ -80,16 +80,16 @@ class FrameResult:
     """A frame with its faces, oldest track first."""
 
     frame: Frame
-    readings: list[TrackedFace]
+    faces: list[TrackedFace]
 
 
-class Analyser:
-    """Turns frames into scenes: `search` and then `read`, each frame in order, the two in threads of their own or not.
+class FrameAnalyzer:
+    """Turns frames into results: `search` and then `read`, each frame in order, the two in threads of their own or not.
 
     Attributes:
       labels: names of the classes in order.
       detector: name of what finds the faces.
-      has_maps: whether readings of faces that were found have an activation.
+      has_maps: whether a face that was found has an activation.
     """
 
     def __init__(
@@ -154,14 +154,14 @@ class Analyser:
         return FrameResult(
             frame,
             [
-                self._reading(
+                self._face(
                     track, crops.get(track.id), maps[rows[track.id]] if maps is not None and track.found else None
                 )
                 for track in tracks
             ],
         )
 
-    def _reading(self, track: Track, crop: np.ndarray | None, maps: np.ndarray | None) -> TrackedFace:
+    def _face(self, track: Track, crop: np.ndarray | None, maps: np.ndarray | None) -> TrackedFace:
         history = track.history
         uncertain = self._classifier.is_uncertain(history.probabilities, track.score)
         return TrackedFace(
@@ -192,10 +192,10 @@ class Pipeline(Iterator[FrameResult]):
     Frames of a live source are dropped where a stage is slow; frames of a file never are.
     """
 
-    def __init__(self, frames: Iterable[Frame], analyser: Analyser, live: bool):
+    def __init__(self, frames: Iterable[Frame], analyzer: FrameAnalyzer, live: bool):
         captured = stages.Stage(frames, depth=1 if live else 2, drop=live)
-        searched = stages.Stage(map(analyser.search, captured), depth=1)
-        self._last = stages.Stage(map(analyser.read, searched), depth=1)
+        searched = stages.Stage(map(analyzer.search, captured), depth=1)
+        self._last = stages.Stage(map(analyzer.read, searched), depth=1)
         self._stages = captured, searched, self._last
         self.take = self._last.take
 

@@ -20,7 +20,7 @@ from fer_jax.errors import UserError
 from fer_jax.faces import registry
 from fer_jax.preprocess import images
 from fer_jax.serve import places, sources
-from fer_jax.serve.analysis import Analyser, FrameResult, TrackedFace
+from fer_jax.serve.analysis import FrameAnalyzer, FrameResult, TrackedFace
 from fer_jax.serve.classifier import TTA, Classifier
 from fer_jax.serve.frames import shown
 from fer_jax.serve.overlay import Overlay
@@ -85,13 +85,13 @@ class Faces(Sequence[Face]):
       time: of the frame, in seconds from the first one of a video; 0 for a picture, and for several frames together.
     """
 
-    def __init__(self, faces: Iterable[Face], labels: Sequence[str], source: str, scene: FrameResult | None = None):
-        """`scene` is the one frame with its pixels, None where the faces are of several."""
+    def __init__(self, faces: Iterable[Face], labels: Sequence[str], source: str, result: FrameResult | None = None):
+        """`result` is the one frame with its pixels, None where the faces are of several."""
         self._faces = tuple(faces)
         self.labels = tuple(labels)
         self.source = source
-        self.time = scene.frame.time if scene else 0.0
-        self._scene = scene
+        self.time = result.frame.time if result else 0.0
+        self._result = result
 
     @overload
     def __getitem__(self, index: int) -> Face: ...
@@ -144,9 +144,9 @@ class Faces(Sequence[Face]):
           ValueError: the faces are of several pictures or frames, whose pixels are not kept: draw each one that
             `Analyzer.stream` gives.
         """
-        if self._scene is None:
+        if self._result is None:
             raise ValueError(f"{self.source} has several frames, whose pixels are not kept: use Analyzer.stream")
-        return Overlay(self.labels).draw(self._scene, view, explain)
+        return Overlay(self.labels).draw(self._result, view, explain)
 
     def save(self, path: str | os.PathLike, view: str = "multi", explain: bool = False) -> None:
         """Write what `draw` gives, in the format of the path's suffix; UserError for the path of the picture itself."""
@@ -250,26 +250,25 @@ class Analyzer:
         yield from self._frames([sources.Frame(image, 0, 0.0, time.perf_counter(), MEMORY, True, still=True)])
 
     def _frames(self, frames: Iterable[sources.Frame]) -> Iterator[Faces]:
-        analyser = Analyser(self._classifier, self._detectors, tta=self._tta)
+        analyzer = FrameAnalyzer(self._classifier, self._detectors, tta=self._tta)
         for frame in frames:
-            scene = analyser.read(analyser.search(frame))
-            readings = [reading for reading in scene.readings if not reading.doubtful]
-            faces = (self._face(scene, reading, i) for i, reading in enumerate(readings))
-            yield Faces(faces, self.labels, frame.name, scene)
+            result = analyzer.read(analyzer.search(frame))
+            named = [face for face in result.faces if not face.doubtful]
+            yield Faces((self._face(result, face, i) for i, face in enumerate(named)), self.labels, frame.name, result)
 
-    def _face(self, scene: FrameResult, reading: TrackedFace, position: int) -> Face:
-        """`position` is that among the faces of the scene."""
-        left, top, width, height = map(float, reading.box)
+    def _face(self, result: FrameResult, face: TrackedFace, position: int) -> Face:
+        """`position` is that among the faces of the result."""
+        left, top, width, height = map(float, face.box)
         return Face(
-            label=self.labels[reading.label],
-            probabilities=dict(zip(self.labels, map(float, reading.smoothed), strict=True)),
+            label=self.labels[face.label],
+            probabilities=dict(zip(self.labels, map(float, face.smoothed), strict=True)),
             box=(left, top, width, height),
-            uncertain=reading.uncertain,
-            score=float(reading.score),
-            source=scene.frame.name,
-            frame=scene.frame.index,
-            time=0.0 if scene.frame.still else scene.frame.time,
-            track=position if scene.frame.still else reading.track,
+            uncertain=face.uncertain,
+            score=float(face.score),
+            source=result.frame.name,
+            frame=result.frame.index,
+            time=0.0 if result.frame.still else result.frame.time,
+            track=position if result.frame.still else face.track,
         )
 
 

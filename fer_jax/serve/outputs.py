@@ -60,14 +60,14 @@ class Events:
         except OSError as error:
             raise places.unwritable("--events", path, error) from error
 
-    def write(self, scene: FrameResult) -> None:
+    def write(self, result: FrameResult) -> None:
         """Write the frame's line, or its faces' rows.
 
         Raises:
           BrokenPipeError: nobody reads standard output any more.
           UserError: they cannot be written; those before them are in the file with `PART` in its name.
         """
-        record = self._record(scene)
+        record = self._record(result)
         self._seen = True
         table = self._table
         if table is None:
@@ -111,24 +111,24 @@ class Events:
             kept = f"; the lines before that are in {self._part}, what was at the name itself is untouched"
         raise UserError(f"{self._name} cannot be written ({error.strerror}): is there space?{kept}") from error
 
-    def _record(self, scene: FrameResult) -> dict[str, Any]:
+    def _record(self, result: FrameResult) -> dict[str, Any]:
         return {
-            "frame": scene.frame.index,
-            "time": round(scene.frame.time, 4),
-            "source": scene.frame.name,
+            "frame": result.frame.index,
+            "time": round(result.frame.time, 4),
+            "source": result.frame.name,
             "faces": [
                 {
-                    "track": reading.track,
-                    "box": [round(float(value), 1) for value in reading.box],
-                    "found": reading.found,
-                    "label": self._labels[reading.label],
-                    "uncertain": reading.uncertain,
+                    "track": face.track,
+                    "box": [round(float(value), 1) for value in face.box],
+                    "found": face.found,
+                    "label": self._labels[face.label],
+                    "uncertain": face.uncertain,
                     "probabilities": {
                         name: round(float(value), 6)
-                        for name, value in zip(self._labels, reading.probabilities, strict=True)
+                        for name, value in zip(self._labels, face.probabilities, strict=True)
                     },
                 }
-                for reading in scene.readings
+                for face in result.faces
             ],
         }
 
@@ -154,13 +154,13 @@ class FaceFolder:
         places.check_writable("--save-faces", self._folder)
         files.remove_stale(self._folder)
 
-    def write(self, scene: FrameResult) -> None:
+    def write(self, result: FrameResult) -> None:
         """Save the pixels that were classified in this frame, before they were resized."""
-        for reading in scene.readings:
-            if reading.crop is None:
+        for face in result.faces:
+            if face.crop is None:
                 continue
-            name = f"{scene.frame.index:06d}_{reading.track:03d}_{self._labels[reading.label]}.png"
-            images.write(self._folder / name, reading.crop)
+            name = f"{result.frame.index:06d}_{face.track:03d}_{self._labels[face.label]}.png"
+            images.write(self._folder / name, face.crop)
 
     def close(self) -> None:
         """Nothing is held."""

@@ -43,7 +43,7 @@ _KEEPS_UNTIL = 0.8
 
 
 class Overlay:
-    """Draws scenes of one source, everything in proportion to the frame's size."""
+    """Draws results of one source, everything in proportion to the frame's size."""
 
     def __init__(self, labels: Sequence[str]):
         """`labels` are the names of the classes in order."""
@@ -51,7 +51,7 @@ class Overlay:
         self._colours = colours(labels)
         self._chosen = 0
 
-    def draw(self, scene: FrameResult, view: str, explain: bool = False) -> np.ndarray:
+    def draw(self, result: FrameResult, view: str, explain: bool = False) -> np.ndarray:
         """A copy of the frame with its faces: all of them, or the largest one and a bar for every class.
 
         With `explain`, evidence for a face's name is tinted red and evidence against it blue. ValueError for a `view`
@@ -59,53 +59,53 @@ class Overlay:
         """
         if view not in VIEWS:
             raise ValueError(f"unknown view {view!r}: expected one of {', '.join(VIEWS)}")
-        image = scene.frame.image.copy()
+        image = result.frame.image.copy()
         pen = _Pen(image)
-        readings = scene.readings
+        faces = result.faces
         if view == "single":
-            readings = [reading] if (reading := self._largest(readings)) else []
-        for reading in readings:
-            if explain and reading.activation is not None:
-                pen.tint(reading.activation)
-        for reading in readings:
-            pen.box(reading.box, self._colour(reading), whole=reading.found)
-        self._names_over(pen, readings)
-        if view == "single" and readings:
-            self._bars(pen, readings[0])
+            faces = [face] if (face := self._largest(faces)) else []
+        for face in faces:
+            if explain and face.activation is not None:
+                pen.tint(face.activation)
+        for face in faces:
+            pen.box(face.box, self._colour(face), whole=face.found)
+        self._names_over(pen, faces)
+        if view == "single" and faces:
+            self._bars(pen, faces[0])
         return image
 
-    def _largest(self, readings: Sequence[TrackedFace]) -> TrackedFace | None:
+    def _largest(self, faces: Sequence[TrackedFace]) -> TrackedFace | None:
         """The largest face; two of nearly the same size do not take turns."""
-        areas = {reading.track: float(np.prod(reading.box[2:])) for reading in readings}
+        areas = {face.track: float(np.prod(face.box[2:])) for face in faces}
         if not areas:
             return None
         if areas.get(self._chosen, 0.0) < _KEEPS_UNTIL * max(areas.values()):
             self._chosen = max(areas, key=areas.__getitem__)
-        return next(reading for reading in readings if reading.track == self._chosen)
+        return next(face for face in faces if face.track == self._chosen)
 
-    def _colour(self, reading: TrackedFace) -> tuple[int, int, int]:
-        return _GREY if reading.doubtful else self._colours[reading.label]
+    def _colour(self, face: TrackedFace) -> tuple[int, int, int]:
+        return _GREY if face.doubtful else self._colours[face.label]
 
-    def _text(self, reading: TrackedFace) -> str:
+    def _text(self, face: TrackedFace) -> str:
         """A face's name and its probability; what is hardly a face has no name."""
-        if reading.doubtful:
+        if face.doubtful:
             return "?"
-        return f"{self._names[reading.label]}{'?' if reading.uncertain else ''} {reading.smoothed[reading.label]:.0%}"
+        return f"{self._names[face.label]}{'?' if face.uncertain else ''} {face.smoothed[face.label]:.0%}"
 
-    def _names_over(self, pen: _Pen, readings: Sequence[TrackedFace]) -> None:
+    def _names_over(self, pen: _Pen, faces: Sequence[TrackedFace]) -> None:
         """Each face's name beside its box, in smaller letters where a crowd leaves no room for large ones."""
-        boxes = np.array([reading.box for reading in readings]).reshape(-1, 4)
-        texts = [self._text(reading) for reading in readings]
+        boxes = np.array([face.box for face in faces]).reshape(-1, 4)
+        texts = [self._text(face) for face in faces]
         places, covering = _arrange(pen, boxes, texts)
         for size in _NAME_SIZES:
             if covering <= _MAY_COVER * len(texts):
                 break
             pen = _Pen(pen.image, max(size * pen.scale, min(_MIN_SCALE, pen.scale)))
             places, covering = _arrange(pen, boxes, texts)
-        for reading, text, place in zip(readings, texts, places, strict=True):
-            pen.label(text, place[:2], self._colour(reading))
+        for face, text, place in zip(faces, texts, places, strict=True):
+            pen.label(text, place[:2], self._colour(face))
 
-    def _bars(self, pen: _Pen, reading: TrackedFace) -> None:
+    def _bars(self, pen: _Pen, face: TrackedFace) -> None:
         """A panel at the left with name, bar and per cent of every class; none where the image has no room for all."""
         name_width = max(pen.extent(name)[0] for name in self._names)
         row = pen.extent("x")[1]
@@ -115,7 +115,7 @@ class Overlay:
         if gap + height > pen.image.shape[0] or gap + width > pen.image.shape[1]:
             return
         pen.panel(gap, gap, width, height)
-        for i, (name, share) in enumerate(zip(self._names, reading.smoothed, strict=True)):
+        for i, (name, share) in enumerate(zip(self._names, face.smoothed, strict=True)):
             top = gap + gap // 2 + i * row
             left = 2 * gap
             pen.write(name, (left, top), _WHITE)

@@ -1,4 +1,4 @@
-"""The tool's main loop: scenes go into the window and the outputs until somebody or something ends it."""
+"""The tool's main loop: results go into the window and the outputs until somebody or something ends it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import numpy as np
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
 from fer_jax.serve import overlay
-from fer_jax.serve.analysis import Analyser, FrameResult, Pipeline
+from fer_jax.serve.analysis import FrameAnalyzer, FrameResult, Pipeline
 from fer_jax.serve.frames import Frame, Source
 from fer_jax.serve.window import KEYS
 
@@ -51,7 +51,7 @@ class Summary:
 class ResultWriter(Protocol):
     """Takes every frame's result; `outputs.Events` and `outputs.FaceFolder` are such."""
 
-    def write(self, scene: FrameResult) -> None:
+    def write(self, result: FrameResult) -> None:
         """Take the next one."""
 
     def close(self) -> None:
@@ -88,7 +88,7 @@ class Player:
     def __init__(
         self,
         source: Source,
-        analyser: Analyser,
+        analyzer: FrameAnalyzer,
         *,
         view: str = "multi",
         explain: bool = False,
@@ -100,14 +100,14 @@ class Player:
     ):
         """Args:
         source: of the frames; closed at the end, like all that follows.
-        analyser: of the faces.
+        analyzer: of the faces.
         view: at the start, a name in `overlay.VIEWS`.
         explain: at the start, whether to show the evidence for each name.
         window, recording, events, face_folder: outputs, None for none.
         max_frames: maximum number of frames; 0 is all of them.
         """
         self._source = source
-        self._analyser = analyser
+        self._analyzer = analyzer
         self._view = view
         self._explain = explain
         self._window = window
@@ -115,8 +115,8 @@ class Player:
         self._events = events
         self._face_folder = face_folder
         self._max_frames = max_frames
-        self._overlay = overlay.Overlay(analyser.labels)
-        self._scene: FrameResult | None = None
+        self._overlay = overlay.Overlay(analyzer.labels)
+        self._result: FrameResult | None = None
         self._drawn: np.ndarray | None = None
         self._tracks: set[int] = set()
         self._actions: dict[str, Callable[[], None]] = {
@@ -146,16 +146,16 @@ class Player:
                 if part is not None:
                     stack.callback(part.close)
             stop = stack.enter_context(_stopping_signals())
-            pipeline = Pipeline(self._source, self._analyser, self._source.live)
+            pipeline = Pipeline(self._source, self._analyzer, self._source.live)
             stack.callback(pipeline.close)
             progress = self._progress(stack)
             try:
-                for scene in self._scenes(pipeline, stop):
-                    self._put(scene)
+                for result in self._results(pipeline, stop):
+                    self._put(result)
                     if progress is not None:
                         progress.update()
                     summary.frames += 1
-                    self._tracks.update(reading.track for reading in scene.readings)
+                    self._tracks.update(face.track for face in result.faces)
                     summary.seconds = time.perf_counter() - self._first_shown
                     if summary.frames == self._max_frames:
                         break
@@ -175,62 +175,59 @@ class Player:
 
         return stack.enter_context(tqdm(total=self._source.length or None, unit=" frames", leave=False))
 
-    def _scenes(self, pipeline: Pipeline, stop: list[int]) -> Iterator[FrameResult]:
+    def _results(self, pipeline: Pipeline, stop: list[int]) -> Iterator[FrameResult]:
         """Scenes as they come and are wanted; keys are answered in between."""
         while not (stop or self._quit):
             if self._paused:
                 self._answer_key(POLL_SECONDS)
                 continue
             try:
-                scene = pipeline.take(POLL_SECONDS)
+                result = pipeline.take(POLL_SECONDS)
             except StopIteration:
                 return
-            if scene is not None:
-                yield scene
+            if result is not None:
+                yield result
             self._answer_key(0.0)
 
-    def _put(self, scene: FrameResult) -> None:
-        """Draw a scene where anybody looks, and write it to the outputs."""
-        self._scene = scene
-        drawn = self._draw(scene) if self._window or self._recording else None
+    def _put(self, result: FrameResult) -> None:
+        """Draw a result where anybody looks, and write it to the outputs."""
+        self._result = result
+        drawn = self._draw(result) if self._window or self._recording else None
         if self._recording and drawn is not None:
-            self._recording.write(drawn, scene.frame)
+            self._recording.write(drawn, result.frame)
         if self._events:
-            self._events.write(scene)
+            self._events.write(result)
         if self._face_folder:
-            self._face_folder.write(scene)
+            self._face_folder.write(result)
         if not self._first_shown:
             self._first_shown = time.perf_counter()
-            if self._window or self._source.live:
-                # the tracker needs it when faces compete, and its second of importing must not freeze the picture
-                threading.Thread(target=__import__, args=("scipy.optimize",), daemon=True).start()
         if self._window:
-            self._wait_until_due(scene)
-            self._count(scene)
+            self._wait_until_due(result)
+            self._count(result)
             self._refresh()
 
-    def _draw(self, scene: FrameResult) -> np.ndarray:
-        self._drawn = self._overlay.draw(scene, self._view, self._explain)
+    def _draw(self, result: FrameResult) -> np.ndarray:
+        self._drawn = self._overlay.draw(result, self._view, self._explain)
         return self._drawn
 
-    def _wait_until_due(self, scene: FrameResult) -> None:
+    def _wait_until_due(self, result: FrameResult) -> None:
         """A file plays in its own time, or slower where the machine is; what is live comes when it comes."""
         while not (self._source.live or self._quit):
-            early = self._first_shown + self._behind + scene.frame.time - time.perf_counter()
+            early = self._first_shown + self._behind + result.frame.time - time.perf_counter()
             if early <= 0:
                 self._behind -= early
                 return
             self._answer_key(min(early, POLL_SECONDS))
 
-    def _count(self, scene: FrameResult) -> None:
+    def _count(self, result: FrameResult) -> None:
         now = time.perf_counter()
         self._shown.append(now)
         while now - self._shown[0] > RATE_WINDOW_SECONDS:
             self._shown.popleft()
-        self._delay += 0.1 * (now - scene.frame.captured - self._delay)  # an average, so that it can be read
+        self._delay += 0.1 * (now - result.frame.captured - self._delay)  # an average, so that it can be read
 
     def _refresh(self) -> None:
-        """Show the last scene with the window's own lines."""
+        """Show the last result with the window's own lines."""
         if self._drawn is None or self._window is None:
             return
         image = self._drawn.copy()
@@ -271,9 +268,9 @@ class Player:
         self._redraw()
 
     def _switch_explanation(self) -> None:
-        if not self._analyser.has_maps:
+        if not self._analyzer.has_maps:
             self._tell("this model has no activation map")
-        elif self._scene:
+        elif self._result:
             self._explain = not self._explain
             self._redraw()
 
@@ -289,8 +286,8 @@ class Player:
             self._tell(f"saved {path.name}")
 
     def _redraw(self) -> None:
-        if self._scene:
-            self._draw(self._scene)
+        if self._result:
+            self._draw(self._result)
 
     def _tell(self, note: str) -> None:
         self._note, self._note_until = note, time.perf_counter() + NOTE_SECONDS

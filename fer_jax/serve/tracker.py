@@ -198,14 +198,41 @@ def assign(tracks: np.ndarray, boxes: np.ndarray) -> list[tuple[int, int]]:
       boxes: (B, 4).
     """
     overlaps = overlap(grow(tracks), grow(boxes))
-    possible = overlaps >= MIN_OVERLAP
-    if (possible.sum(axis=0) <= 1).all() and (possible.sum(axis=1) <= 1).all():
-        # nobody competes, which is nearly always so, and importing scipy takes a second
-        return [(int(t), int(b)) for t, b in np.argwhere(possible)]
-    from scipy.optimize import linear_sum_assignment
+    overlaps[overlaps < MIN_OVERLAP] = 0
+    return [(t, b) for t, b in enumerate(matching(overlaps)) if b >= 0 and overlaps[t, b] > 0]
 
-    rows, columns = linear_sum_assignment(np.where(possible, overlaps, 0.0), maximize=True)
-    return [(int(t), int(b)) for t, b in zip(rows, columns, strict=True) if possible[t, b]]
+
+def matching(gain: np.ndarray) -> list[int]:
+    """The column of each row of `gain` (M, N) in the matching with the largest sum, -1 for a row without one.
+
+    The Hungarian method by shortest augmenting paths (Jonker and Volgenant, 1987): a row at a time, O(M^2 N) at worst
+    and nearly O(M N) where few rows compete for a column.
+    """
+    if gain.shape[0] > gain.shape[1]:
+        rows = matching(gain.T)
+        return [rows.index(i) if i in rows else -1 for i in range(gain.shape[0])]
+    count, columns = gain.shape
+    row_value, column_value = np.zeros(count), np.zeros(columns + 1)
+    owner = np.full(columns + 1, -1)  # the row of each column; the last column is where each path begins
+    for row in range(count):
+        distance, before = np.full(columns + 1, np.inf), np.full(columns + 1, columns)
+        reached = np.zeros(columns + 1, bool)
+        at, owner[columns] = columns, row
+        while owner[at] >= 0:
+            reached[at] = True
+            step = -gain[owner[at]] - row_value[owner[at]] - column_value[:-1]
+            closer = ~reached[:-1] & (step < distance[:-1])
+            distance[:-1][closer], before[:-1][closer] = step[closer], at
+            following = int(np.where(reached, np.inf, distance).argmin())
+            shift = distance[following]
+            row_value[owner[reached]] += shift
+            column_value[reached] -= shift
+            distance[~reached] -= shift
+            at = following
+        while at != columns:
+            owner[at] = owner[before[at]]
+            at = before[at]
+    return [int(np.flatnonzero(owner[:-1] == row)[0]) for row in range(count)]
 
 
 def grow(boxes: np.ndarray) -> np.ndarray:

@@ -148,7 +148,7 @@ def scene(sent: ClientFrame, scene: FrameResult, explain: bool, dropped: int) ->
             "width": width,
             "height": height,
             "dropped": dropped,
-            "faces": [_face(reading, explain) for reading in scene.readings],
+            "faces": [_face(face, explain) for face in scene.faces],
         },
     )
 
@@ -158,15 +158,15 @@ def refused(error: UserError, sent: ClientFrame | None = None) -> str:
     return _text("refused", {"reason": str(error), "frame": sent.number if sent else None})
 
 
-def _face(reading: TrackedFace, explain: bool) -> dict[str, Any]:
+def _face(face: TrackedFace, explain: bool) -> dict[str, Any]:
     return {
-        "track": reading.track,
-        "box": [round(float(value), 1) for value in reading.box],
-        "found": reading.found,
-        "score": round(float(reading.score), 4),
-        "label": reading.label,
-        "probabilities": [round(float(value), 4) for value in reading.smoothed],
-        "activation": _activation(reading.activation) if explain and reading.activation else None,
+        "track": face.track,
+        "box": [round(float(value), 1) for value in face.box],
+        "found": face.found,
+        "score": round(float(face.score), 4),
+        "label": face.label,
+        "probabilities": [round(float(value), 4) for value in face.smoothed],
+        "activation": _activation(face.activation) if explain and face.activation else None,
     }
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import time
 
-import scipy.optimize  # noqa: F401 the tracker would import it when two faces first compete, which takes a second
-
 from fer_jax.errors import UserError
 from fer_jax.faces import cropping, registry
-from fer_jax.serve.analysis import Analyser, FrameResult
+from fer_jax.serve.analysis import FrameAnalyzer, FrameResult
 from fer_jax.serve.classifier import Classifier
 from fer_jax.serve.sources import Frame
 from fer_jax.web import protocol
@@ -27,8 +25,8 @@ class Session:
         self._classifier = classifier
         self._detector_model = detector_model
         self._detectors: dict[str, registry.Detectors] = {}
-        self._analyser: Analyser | None = None
-        self._analyses: tuple | None = None  # what the present analyser was made for
+        self._analyzer: FrameAnalyzer | None = None
+        self._analyses: tuple | None = None  # what the present analyzer was made for
         self._frames = 0
 
     def answer(self, sent: protocol.ClientFrame, dropped: int) -> str:
@@ -43,18 +41,18 @@ class Session:
             settings.detector, registry.Detectors(settings.detector, self._detector_model)
         )
         if sent.still:
-            analyser, starts = Analyser(self._classifier, detector, tta="auto"), True
+            analyzer, starts = FrameAnalyzer(self._classifier, detector, tta="auto"), True
             self._analyses = None
         else:
             wanted = settings.detector, settings.smoothing, image.shape
             starts = wanted != self._analyses
-            if starts or self._analyser is None:
-                self._analyser = Analyser(self._classifier, detector, settings.smoothing)
+            if starts or self._analyzer is None:
+                self._analyzer = FrameAnalyzer(self._classifier, detector, settings.smoothing)
                 self._analyses = wanted
-            analyser = self._analyser
+            analyzer = self._analyzer
         frame = Frame(image, self._frames, now, now, "", starts, still=sent.still)
         self._frames += 1
-        return analyser.read(analyser.search(frame))
+        return analyzer.read(analyzer.search(frame))
 
 
 def detectors(classifier: Classifier, detector_model: str = "") -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from fer_jax.bundle import manifest
 from fer_jax.errors import UserError
 from fer_jax.faces import cropping, detection, registry
 from fer_jax.serve import Classifier
-from fer_jax.serve.analysis import Analyser, Pipeline
+from fer_jax.serve.analysis import FrameAnalyzer, Pipeline
 from fer_jax.serve.sources import Frame
 from tests import serving
 
@@ -50,10 +50,10 @@ def test_pictures_among_videos_are_searched_and_classified_as_pictures(classifie
     asked = []
     classify = classifier.classify
     monkeypatch.setattr(classifier, "classify", lambda crops, tta: asked.append(tta) or classify(crops, tta))
-    analyser = Analyser(classifier, registry.Detectors("haar", search_side=100), tta="auto")
+    analyzer = FrameAnalyzer(classifier, registry.Detectors("haar", search_side=100), tta="auto")
     image = _halves(1, 5)
     for still in (False, True, False, True, True):
-        analyser.read(analyser.search(Frame(image, 0, 0.0, 0.0, "", starts=True, still=still)))
+        analyzer.read(analyzer.search(Frame(image, 0, 0.0, 0.0, "", starts=True, still=still)))
     assert {still: len(detector.asked) for still, detector in made.items()} == {False: 2, True: 3}
     assert asked == ["none", "flip", "none", "flip", "flip"]
 
@@ -65,105 +65,105 @@ def _halves(left, right):
     return image
 
 
-def _labels(scene):
-    return {reading.track: reading.label for reading in scene.readings}
+def _labels(result):
+    return {face.track: face.label for face in result.faces}
 
 
 def test_each_face_has_its_own_history(classifier):
-    analyser = Analyser(classifier, Boxes(lambda i: [(20, 20, 50, 50), (130, 20, 50, 50)]))
+    analyzer = FrameAnalyzer(classifier, Boxes(lambda i: [(20, 20, 50, 50), (130, 20, 50, 50)]))
     images = [_halves(1, 5)] * 10 + [_halves(1, 2)] * 30
-    scenes = [analyser.read(analyser.search(frame)) for frame in _frames(images)]
-    assert all(len(scene.readings) == 2 for scene in scenes)
-    assert [_labels(scene)[1] for scene in scenes] == [1] * 40
-    assert _labels(scenes[9])[2] == 5
-    assert _labels(scenes[10])[2] == 5, "one frame does not change the name"
-    assert scenes[10].readings[1].probabilities.argmax() == 2, "though it is reported"
-    assert _labels(scenes[-1])[2] == 2
+    results = [analyzer.read(analyzer.search(frame)) for frame in _frames(images)]
+    assert all(len(result.faces) == 2 for result in results)
+    assert [_labels(result)[1] for result in results] == [1] * 40
+    assert _labels(results[9])[2] == 5
+    assert _labels(results[10])[2] == 5, "one frame does not change the name"
+    assert results[10].faces[1].probabilities.argmax() == 2, "though it is reported"
+    assert _labels(results[-1])[2] == 2
 
 
 def test_a_face_that_is_missed_keeps_its_name_and_is_marked(classifier):
-    analyser = Analyser(classifier, Boxes(lambda i: [(20, 20, 50, 50)] if i < 5 else []))
+    analyzer = FrameAnalyzer(classifier, Boxes(lambda i: [(20, 20, 50, 50)] if i < 5 else []))
     images = [_halves(1, 1)] * 5 + [_halves(6, 6)] * 5
-    scenes = [analyser.read(analyser.search(frame)) for frame in _frames(images)]
-    (reading,) = scenes[-1].readings
-    assert (reading.label, reading.found, reading.crop) == (1, False, None)
-    np.testing.assert_array_equal(reading.probabilities, scenes[4].readings[0].probabilities)
+    results = [analyzer.read(analyzer.search(frame)) for frame in _frames(images)]
+    (face,) = results[-1].faces
+    assert (face.label, face.found, face.crop) == (1, False, None)
+    np.testing.assert_array_equal(face.probabilities, results[4].faces[0].probabilities)
 
 
 @pytest.mark.parametrize(("score", "flagged"), [(1.0, (False, False)), (0.96, (True, False)), (0.5, (True, True))])
 def test_a_face_the_detector_doubts_gets_no_name_unless_the_classifier_is_sure(tmp_path, score, flagged):
     folder = serving.write_bundle(tmp_path / "bundle", uncertain_below=0.64, temperature=3.0)
     detector = Boxes(lambda i: [(20, 20, 50, 50)], score)
-    analyser = Analyser(Classifier(folder), detector)
-    (reading,) = analyser.read(analyser.search(_frames([_halves(2, 2)])[0])).readings
-    assert 0.64 < reading.smoothed.max() < 0.64 / 0.96
-    assert (reading.uncertain, reading.doubtful) == flagged
-    assert reading.score == score
+    analyzer = FrameAnalyzer(Classifier(folder), detector)
+    (face,) = analyzer.read(analyzer.search(_frames([_halves(2, 2)])[0])).faces
+    assert 0.64 < face.smoothed.max() < 0.64 / 0.96
+    assert (face.uncertain, face.doubtful) == flagged
+    assert face.score == score
 
 
 def test_pictures_have_nothing_to_do_with_each_other(classifier):
-    analyser = Analyser(classifier, registry.create("none"))
+    analyzer = FrameAnalyzer(classifier, registry.create("none"))
     images = [np.full((30 + i, 40, 3), serving.brightness_of(i % 7), np.uint8) for i in range(14)]
-    scenes = [analyser.read(analyser.search(frame)) for frame in _frames(images, starts_all=True)]
-    assert [_labels(scene) for scene in scenes] == [{i + 1: i % 7} for i in range(14)]
-    assert all(scene.readings[0].crop is scene.frame.image for scene in scenes)
+    results = [analyzer.read(analyzer.search(frame)) for frame in _frames(images, starts_all=True)]
+    assert [_labels(result) for result in results] == [{i + 1: i % 7} for i in range(14)]
+    assert all(result.faces[0].crop is result.frame.image for result in results)
 
 
 @pytest.mark.parametrize("every", [1, 2, 5])
 def test_searching_every_so_many_th_frame(classifier, every):
     texture = np.random.default_rng(0).integers(60, 90, (100, 200, 3), np.uint8)
     detector = Boxes(lambda i: [(20 + 2 * i * every, 20, 50, 50)])
-    analyser = Analyser(classifier, detector, search_every=every)
+    analyzer = FrameAnalyzer(classifier, detector, search_every=every)
     images = [np.roll(texture, 2 * i, axis=1) for i in range(20)]
-    scenes = [analyser.read(analyser.search(frame)) for frame in _frames(images)]
+    results = [analyzer.read(analyzer.search(frame)) for frame in _frames(images)]
     assert len(detector.asked) == -(-20 // every)
-    for i, scene in enumerate(scenes):
-        (reading,) = scene.readings
-        assert reading.found
-        assert reading.track == 1
-        assert reading.box[0] == pytest.approx(20 + 2 * i, abs=4)
+    for i, result in enumerate(results):
+        (face,) = result.faces
+        assert face.found
+        assert face.track == 1
+        assert face.box[0] == pytest.approx(20 + 2 * i, abs=4)
 
 
 def test_what_speaks_for_the_shown_name_and_where(map_bundle, classifier):
     """A face with a dark strip at its left: darkness is evidence for the names of dark faces."""
-    analyser = Analyser(Classifier(map_bundle), Boxes(lambda i: [(20, 30, 40, 40), (120, 30, 40, 40)]))
+    analyzer = FrameAnalyzer(Classifier(map_bundle), Boxes(lambda i: [(20, 30, 40, 40), (120, 30, 40, 40)]))
     image = np.full((100, 200, 3), serving.brightness_of(3), np.uint8)
     image[:, 20:30] = serving.brightness_of(0)
-    first, second = analyser.read(analyser.search(_frames([image])[0])).readings
+    first, second = analyzer.read(analyzer.search(_frames([image])[0])).faces
     assert (first.label, second.label) == (2, 3)
-    for reading in (first, second):
-        assert reading.activation.values.shape == (8, 8)
-        assert np.abs(reading.activation.values).max() == pytest.approx(1)
+    for face in (first, second):
+        assert face.activation.values.shape == (8, 8)
+        assert np.abs(face.activation.values).max() == pytest.approx(1)
     assert first.activation.values[:, 0].min() > first.activation.values[:, -1].max()
     assert (first.activation.region.x, first.activation.region.y) == (40, 50)
     assert first.activation.region.width == round(1.03 * 40)
-    plain = Analyser(classifier, Boxes(lambda i: [(20, 30, 40, 40)]))
+    plain = FrameAnalyzer(classifier, Boxes(lambda i: [(20, 30, 40, 40)]))
     assert not plain.has_maps
-    assert plain.read(plain.search(_frames([image])[0])).readings[0].activation is None
+    assert plain.read(plain.search(_frames([image])[0])).faces[0].activation is None
 
 
 def test_a_face_that_is_missed_has_no_activation(map_bundle):
-    analyser = Analyser(Classifier(map_bundle), Boxes(lambda i: [(20, 20, 50, 50)] if i < 5 else []))
-    scenes = [analyser.read(analyser.search(frame)) for frame in _frames([_halves(1, 1)] * 6)]
-    assert scenes[4].readings[0].activation is not None
-    assert scenes[5].readings[0].activation is None
+    analyzer = FrameAnalyzer(Classifier(map_bundle), Boxes(lambda i: [(20, 20, 50, 50)] if i < 5 else []))
+    results = [analyzer.read(analyzer.search(frame)) for frame in _frames([_halves(1, 1)] * 6)]
+    assert results[4].faces[0].activation is not None
+    assert results[5].faces[0].activation is None
 
 
 def test_the_map_of_a_network_that_sees_a_central_square_lies_there(tmp_path):
     spec = manifest.Input(8, 1, "unit", "area", seen=4)
     classifier = Classifier(serving.write_bundle(tmp_path / "bundle", spec=spec, maps=True))
-    analyser = Analyser(classifier, registry.create("none"))
-    (reading,) = analyser.read(analyser.search(_frames([np.zeros((30, 50, 3), np.uint8)])[0])).readings
-    assert reading.activation.region == cropping.Region(25, 15, 25, 15)
+    analyzer = FrameAnalyzer(classifier, registry.create("none"))
+    (face,) = analyzer.read(analyzer.search(_frames([np.zeros((30, 50, 3), np.uint8)])[0])).faces
+    assert face.activation.region == cropping.Region(25, 15, 25, 15)
 
 
 def test_boxes_beyond_the_frame_tiny_ones_and_crowds(classifier):
     crowd = [(i % 20 * 10, i // 20 * 10, 6, 6) for i in range(200)]
     where = [(-30, -30, 60, 60), (180, 90, 60, 60), (100, 50, 1, 1), *crowd]
-    analyser = Analyser(classifier, Boxes(lambda i: where))
-    scenes = [analyser.read(analyser.search(frame)) for frame in _frames([_halves(1, 5)] * 2)]
-    assert all(len(scene.readings) == 203 for scene in scenes)
-    first = {reading.track: reading for reading in scenes[0].readings}
+    analyzer = FrameAnalyzer(classifier, Boxes(lambda i: where))
+    results = [analyzer.read(analyzer.search(frame)) for frame in _frames([_halves(1, 5)] * 2)]
+    assert all(len(result.faces) == 203 for result in results)
+    first = {face.track: face for face in results[0].faces}
     assert first[1].crop.shape[:2] == (62, 62)
     assert (first[1].label, first[2].label) == (1, 5)
     assert first[3].crop.shape[:2] == (1, 1)
@@ -172,18 +172,18 @@ def test_boxes_beyond_the_frame_tiny_ones_and_crowds(classifier):
 def test_the_policy_of_the_bundle_cuts_the_faces(tmp_path):
     crop = {"border": "replicate", "detectors": {"haar": {"enlarge": 2.0, "offset": [0.0, 0.5]}}}
     classifier = Classifier(serving.write_bundle(tmp_path / "bundle", crop=crop))
-    analyser = Analyser(classifier, Boxes(lambda i: [(90, 20, 20, 20)]))
+    analyzer = FrameAnalyzer(classifier, Boxes(lambda i: [(90, 20, 20, 20)]))
     image = np.random.default_rng(0).integers(0, 256, (100, 200, 3), np.uint8)
-    (reading,) = analyser.read(analyser.search(_frames([image])[0])).readings
-    np.testing.assert_array_equal(reading.crop, image[20:60, 80:120])
+    (face,) = analyzer.read(analyzer.search(_frames([image])[0])).faces
+    np.testing.assert_array_equal(face.crop, image[20:60, 80:120])
     with pytest.raises(UserError, match="no crop policy for the detector yunet, only for haar"):
-        Analyser(classifier, type("Net", (Boxes,), {"name": "yunet"})(None))
+        FrameAnalyzer(classifier, type("Net", (Boxes,), {"name": "yunet"})(None))
 
 
 def test_a_file_s_frames_all_pass_the_pipeline_in_order(classifier):
-    analyser = Analyser(classifier, Boxes(lambda i: [(20, 20, 50, 50)]))
-    pipeline = Pipeline(_frames([_halves(1, 5)] * 100), analyser, live=False)
-    assert [scene.frame.index for scene in pipeline] == list(range(100))
+    analyzer = FrameAnalyzer(classifier, Boxes(lambda i: [(20, 20, 50, 50)]))
+    pipeline = Pipeline(_frames([_halves(1, 5)] * 100), analyzer, live=False)
+    assert [result.frame.index for result in pipeline] == list(range(100))
     pipeline.close()
 
 
@@ -201,8 +201,8 @@ def test_a_live_source_loses_frames_where_the_search_is_slow_and_not_its_time(cl
         assert captured.wait(10), "the camera must not wait for the search"
         return []
 
-    pipeline = Pipeline(frames(), Analyser(classifier, Boxes(where)), live=True)
-    indices = [scene.frame.index for scene in pipeline]
+    pipeline = Pipeline(frames(), FrameAnalyzer(classifier, Boxes(where)), live=True)
+    indices = [result.frame.index for result in pipeline]
     pipeline.close()
     assert len(indices) < 10
     assert indices[-1] == 50
@@ -214,15 +214,15 @@ def test_on_a_still_clip_the_shown_name_changes_at_most_once(name, sigma, group_
     labels = tuple(f"grey{i}" for i in range(40))  # so many that noise crosses their borders all the time
     classifier = Classifier(serving.write_bundle(tmp_path / "bundle", labels=labels))
     detector = registry.create(name, str(request.getfixturevalue("yunet_model")) if name == "yunet" else "")
-    analyser = Analyser(classifier, detector)
+    analyzer = FrameAnalyzer(classifier, detector)
     rng = np.random.default_rng(0)
     picture = cv2.resize(group_picture, (640, 480), interpolation=cv2.INTER_AREA)
     shown, raw = {}, {}
     for i in range(60):
         noisy = np.clip(picture + sigma * rng.standard_normal((480, 640, 1), np.float32), 0, 255).astype(np.uint8)
-        for reading in analyser.read(analyser.search(_frames([noisy] * (i + 1))[-1])).readings:
-            shown.setdefault(reading.track, []).append(reading.label)
-            raw.setdefault(reading.track, []).append(int(reading.probabilities.argmax()))
+        for face in analyzer.read(analyzer.search(_frames([noisy] * (i + 1))[-1])).faces:
+            shown.setdefault(face.track, []).append(face.label)
+            raw.setdefault(face.track, []).append(int(face.probabilities.argmax()))
 
     def changes(labels):
         return int((np.diff(labels) != 0).sum())

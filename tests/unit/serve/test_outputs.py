@@ -21,9 +21,9 @@ from tests import serving
 LABELS = ("happy", "sad")
 
 
-def _scene(index=0, faces=2):
+def _result(index=0, faces=2):
     frame = Frame(np.zeros((48, 64, 3), np.uint8), index, index / 25, 0.0, "clip.mp4", not index)
-    readings = [
+    faces = [
         TrackedFace(
             track,
             np.array([1.25, 2, 30, 40.06]) * track,
@@ -36,7 +36,7 @@ def _scene(index=0, faces=2):
         )
         for track in range(1, faces + 1)
     ]
-    return FrameResult(frame, readings)
+    return FrameResult(frame, faces)
 
 
 @pytest.mark.parametrize(
@@ -55,10 +55,10 @@ def test_places_that_cannot_be_written(make, tmp_path):
 
 def test_events_as_json_lines(tmp_path):
     events = Events(str(tmp_path / "new" / "out.jsonl"), LABELS)
-    events.write(_scene(0))
+    events.write(_result(0))
     first = (tmp_path / "new" / "out.jsonl.part").read_text(encoding="utf-8")
     assert first.endswith("\n"), "a reader must not wait for the end"
-    events.write(_scene(1, faces=0))
+    events.write(_result(1, faces=0))
     events.close()
     lines = [json.loads(line) for line in (tmp_path / "new" / "out.jsonl").read_text(encoding="utf-8").splitlines()]
     assert lines[0] == {
@@ -89,9 +89,9 @@ def test_events_as_json_lines(tmp_path):
 
 def test_events_as_csv(tmp_path):
     events = Events(str(tmp_path / "out.csv"), LABELS)
-    events.write(_scene(0))
-    events.write(_scene(1, faces=0))
-    events.write(_scene(2, faces=1))
+    events.write(_result(0))
+    events.write(_result(1, faces=0))
+    events.write(_result(2, faces=1))
     events.close()
     with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -116,7 +116,7 @@ def test_events_as_csv(tmp_path):
 def test_events_get_their_name_when_they_are_whole_and_keep_what_was_there(tmp_path):
     (tmp_path / "out.jsonl").write_text("before", encoding="utf-8")
     events = Events(str(tmp_path / "out.jsonl"), LABELS)
-    events.write(_scene(0))
+    events.write(_result(0))
     assert (tmp_path / "out.jsonl").read_text(encoding="utf-8") == "before"
     events.close()
     assert json.loads((tmp_path / "out.jsonl").read_text(encoding="utf-8"))["frame"] == 0
@@ -130,7 +130,7 @@ def test_events_get_their_name_when_they_are_whole_and_keep_what_was_there(tmp_p
 def test_what_a_killed_run_left_is_cleared_away(tmp_path):
     (tmp_path / "out.jsonl.part").write_text('{"frame": 0', encoding="utf-8")
     events = Events(str(tmp_path / "out.jsonl"), LABELS)
-    events.write(_scene(0, faces=0))
+    events.write(_result(0, faces=0))
     events.close()
     assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
     assert len((tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()) == 1
@@ -142,8 +142,8 @@ def test_a_full_disk_keeps_the_lines_that_are_whole_and_what_was_there(tmp_path,
     target.write_bytes(b"before")
     script = (
         "import sys\nfrom fer_jax.errors import UserError\nfrom fer_jax.serve.outputs import Events\n"
-        "from tests.unit.serve.test_outputs import LABELS, _scene\nevents = Events(sys.argv[1], LABELS)\n"
-        "try:\n    for i in range(1000):\n        events.write(_scene(i))\nexcept UserError as error:\n"
+        "from tests.unit.serve.test_outputs import LABELS, _result\nevents = Events(sys.argv[1], LABELS)\n"
+        "try:\n    for i in range(1000):\n        events.write(_result(i))\nexcept UserError as error:\n"
         "    events.close()\n    print(error)\n    sys.exit(2)\n"
     )
     done = serving.run_on_full_disk(script, target, 5_000)
@@ -161,14 +161,14 @@ def test_a_full_disk_keeps_the_lines_that_are_whole_and_what_was_there(tmp_path,
 def test_a_device_is_written_as_it_is():
     events = Events("/dev/full", LABELS)
     with pytest.raises(UserError, match=r"--events=/dev/full cannot be written \(No space left on device\)"):
-        events.write(_scene(0))
+        events.write(_result(0))
     events.close()
     assert not os.path.exists("/dev/full.part")  # noqa: PTH110
 
 
 def test_a_label_with_a_slash(tmp_path):
     folder = FaceFolder(tmp_path / "faces", ("happy/glad", "sad"))
-    folder.write(_scene(0))
+    folder.write(_result(0))
     assert "000000_002_happy-glad.png" in [path.name for path in (tmp_path / "faces").iterdir()]
 
 
@@ -176,14 +176,14 @@ def test_events_on_a_terminal_of_another_encoding(monkeypatch):
     terminal = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
     monkeypatch.setattr(sys, "stdout", terminal)
     events = Events("-", ("笑", "sad"))
-    events.write(_scene(0))
+    events.write(_result(0))
     events.close()
     assert "笑" in terminal.buffer.getvalue().decode("utf-8")
 
 
 def test_events_on_standard_output(capsys):
     events = Events("-", LABELS)
-    events.write(_scene(0))
+    events.write(_result(0))
     events.close()
     assert json.loads(capsys.readouterr().out)["frame"] == 0
     print("still open")
@@ -191,7 +191,7 @@ def test_events_on_standard_output(capsys):
 
 def test_faces_are_saved_as_they_were_classified(tmp_path):
     folder = FaceFolder(tmp_path / "faces", LABELS)
-    folder.write(_scene(7))
+    folder.write(_result(7))
     folder.close()
     names = sorted(path.name for path in (tmp_path / "faces").iterdir())
     assert names == ["000007_001_sad.png", "000007_002_happy.png"]

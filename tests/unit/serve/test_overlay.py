@@ -16,14 +16,14 @@ from fer_jax.serve.sources import Frame
 from fer_jax.serve.tracker import overlap
 
 
-def _reading(track, box, label=3, found=True, uncertain=False):
+def _face(track, box, label=3, found=True, uncertain=False):
     shares = np.full(7, 0.05, np.float32)
     shares[label] = 0.7
     return TrackedFace(track, np.array(box, float), label, shares, shares, uncertain, found, None)
 
 
-def _scene(readings, shape=(480, 640)):
-    return FrameResult(Frame(np.full((*shape, 3), 90, np.uint8), 0, 0.0, 0.0, "", True), readings)
+def _result(faces, shape=(480, 640)):
+    return FrameResult(Frame(np.full((*shape, 3), 90, np.uint8), 0, 0.0, 0.0, "", True), faces)
 
 
 def _shows(image, label, tolerance=12):
@@ -34,17 +34,17 @@ def _shows(image, label, tolerance=12):
 
 @pytest.mark.parametrize("view", overlay.VIEWS)
 def test_the_frame_itself_is_left_alone(view):
-    scene = _scene([_reading(1, [100, 100, 80, 80])])
-    drawn = overlay.Overlay(FER2013).draw(scene, view)
-    assert drawn.shape == scene.frame.image.shape
-    assert (scene.frame.image == 90).all()
+    result = _result([_face(1, [100, 100, 80, 80])])
+    drawn = overlay.Overlay(FER2013).draw(result, view)
+    assert drawn.shape == result.frame.image.shape
+    assert (result.frame.image == 90).all()
     assert _shows(drawn, 3) > 500
 
 
 def test_multi_shows_all_faces_and_single_the_largest_with_bars():
-    scene = _scene([_reading(1, [300, 100, 60, 60], 0), _reading(2, [400, 250, 120, 120], 3)])
+    result = _result([_face(1, [300, 100, 60, 60], 0), _face(2, [400, 250, 120, 120], 3)])
     drawing = overlay.Overlay(FER2013)
-    multi, single = drawing.draw(scene, "multi"), drawing.draw(scene, "single")
+    multi, single = drawing.draw(result, "multi"), drawing.draw(result, "single")
     assert min(_shows(multi, 0), _shows(multi, 3)) > 400
     assert _shows(single[:, 250:], 0) == 0
     assert _shows(single[:, 250:], 3) > 400
@@ -52,29 +52,27 @@ def test_multi_shows_all_faces_and_single_the_largest_with_bars():
     bars = [_shows(panel, label) for label in range(7)]
     assert bars[3] == max(bars), "the longest bar is the likeliest name's"
     assert min(bars) > 0, "every name has a bar"
-    np.testing.assert_array_equal(multi[:50, :200], scene.frame.image[:50, :200])
+    np.testing.assert_array_equal(multi[:50, :200], result.frame.image[:50, :200])
 
 
 @pytest.mark.parametrize("shape", [(20, 1920), (70, 300), (300, 60), (85, 100), (300, 95)])
 def test_bars_are_shown_for_every_name_or_for_none(shape):
-    scene = _scene([_reading(1, [shape[1] - 20, shape[0] - 20, 18, 18], 3)], shape)
-    multi, single = (overlay.Overlay(FER2013).draw(scene, view) for view in ("multi", "single"))
+    result = _result([_face(1, [shape[1] - 20, shape[0] - 20, 18, 18], 3)], shape)
+    multi, single = (overlay.Overlay(FER2013).draw(result, view) for view in ("multi", "single"))
     bars = [_shows(single, label) for label in range(7) if label != 3]
     assert min(bars) > 0 or (multi == single).all()
 
 
 def test_an_unknown_view_is_refused():
     with pytest.raises(ValueError, match="unknown view 'both': expected one of multi, single"):
-        overlay.Overlay(FER2013).draw(_scene([]), "both")
+        overlay.Overlay(FER2013).draw(_result([]), "both")
 
 
 @pytest.mark.parametrize("view", overlay.VIEWS)
 def test_what_is_hardly_a_face_gets_no_name(view):
-    named = _reading(1, [300, 100, 90, 90], uncertain=True)
+    named = _face(1, [300, 100, 90, 90], uncertain=True)
     doubtful = dataclasses.replace(named, doubtful=True)
-    with_name, without = (
-        overlay.Overlay(FER2013).draw(_scene([reading]), view)[:, 250:] for reading in (named, doubtful)
-    )
+    with_name, without = (overlay.Overlay(FER2013).draw(_result([face]), view)[:, 250:] for face in (named, doubtful))
     assert _shows(with_name, 3) > 400
     assert _shows(without, 3) == 0, "neither the name's colour nor its label"
     assert (without != 90).any(), "but a box"
@@ -86,7 +84,7 @@ def test_two_faces_of_a_size_do_not_take_turns_in_the_single_view():
     for i in range(10):
         wobble = 3 if i % 2 else -3
         drawn = drawing.draw(
-            _scene([_reading(1, [100, 200, 100, 100 + wobble], 0), _reading(2, [400, 200, 100, 100 - wobble], 3)]),
+            _result([_face(1, [100, 200, 100, 100 + wobble], 0), _face(2, [400, 200, 100, 100 - wobble], 3)]),
             "single",
         )
         seen.add(_shows(drawn[150:, 350:], 3) > 0)
@@ -97,7 +95,7 @@ def test_a_missed_face_shows_corners_only_and_an_uncertain_name_a_question_mark(
     drawing = overlay.Overlay(FER2013)
     box = [200, 200, 200, 200]
     found, missed, unsure = (
-        drawing.draw(_scene([_reading(1, box, **kwargs)]), "multi")
+        drawing.draw(_result([_face(1, box, **kwargs)]), "multi")
         for kwargs in ({}, {"found": False}, {"uncertain": True})
     )
     assert _shows(found[300:301, 190:210], 3) > 0
@@ -108,7 +106,7 @@ def test_a_missed_face_shows_corners_only_and_an_uncertain_name_a_question_mark(
 
 def _tinted(values, region, shape=(100, 200)):
     """Where a grey frame became redder and where bluer, bool (H, W) each."""
-    reading = TrackedFace(
+    face = TrackedFace(
         1,
         np.array([0, 0, 1, 1.0]),
         3,
@@ -120,7 +118,7 @@ def _tinted(values, region, shape=(100, 200)):
         Activation(np.array(values, np.float32), region),
     )
     image = np.full((*shape, 3), 90, np.uint8)
-    overlay._Pen(image).tint(reading.activation)
+    overlay._Pen(image).tint(face.activation)
     red_over_blue = image[..., 2].astype(int) - image[..., 0]
     return red_over_blue > 20, red_over_blue < -20
 
@@ -152,11 +150,11 @@ def test_a_map_may_lie_anywhere(x, y, side, roll):
 
 
 def test_the_activation_is_drawn_when_asked_for():
-    reading = dataclasses.replace(
-        _reading(1, [100, 100, 80, 80]), activation=Activation(np.ones((4, 4), np.float32), Region(140, 140, 80, 80))
+    face = dataclasses.replace(
+        _face(1, [100, 100, 80, 80]), activation=Activation(np.ones((4, 4), np.float32), Region(140, 140, 80, 80))
     )
     drawing = overlay.Overlay(FER2013)
-    plain, tinted = (drawing.draw(_scene([reading]), "multi", explain) for explain in (False, True))
+    plain, tinted = (drawing.draw(_result([face]), "multi", explain) for explain in (False, True))
     assert tuple(plain[140, 140]) == (90, 90, 90)
     assert tinted[140, 140, 2] > tinted[140, 140, 0] + 50
 
@@ -175,8 +173,8 @@ def test_a_crowd_gets_smaller_names(monkeypatch):
     def scales(count):
         seen = set()
         monkeypatch.setattr(overlay._Pen, "label", lambda pen, *args: seen.add(pen.scale))
-        readings = [_reading(i, [100 * (i % 20), 140 * (i // 20), 40, 40]) for i in range(count)]
-        overlay.Overlay(FER2013).draw(_scene(readings, (1440, 2000)), "multi")
+        faces = [_face(i, [100 * (i % 20), 140 * (i // 20), 40, 40]) for i in range(count)]
+        overlay.Overlay(FER2013).draw(_result(faces, (1440, 2000)), "multi")
         return seen
 
     assert scales(1) == {3.0}
@@ -192,16 +190,16 @@ def test_a_crowd_gets_smaller_names(monkeypatch):
     found=st.booleans(),
 )
 def test_any_box_in_any_frame_can_be_drawn(shape, boxes, view, found):
-    scene = _scene([_reading(i + 1, box, i % 7, found) for i, box in enumerate(boxes)], shape)
-    drawn = overlay.Overlay(FER2013).draw(scene, view)
+    result = _result([_face(i + 1, box, i % 7, found) for i, box in enumerate(boxes)], shape)
+    drawn = overlay.Overlay(FER2013).draw(result, view)
     overlay.status(drawn, "31 frames/s")
     overlay.lines(drawn, ["q: quit", "h: help"])
     assert drawn.shape == (*shape, 3)
 
 
 def test_two_hundred_faces():
-    readings = [_reading(i, [32 * (i % 20), 48 * (i // 20), 1 + i % 30, 1 + i % 30], i % 7) for i in range(200)]
-    overlay.Overlay(FER2013).draw(_scene(readings), "multi")
+    faces = [_face(i, [32 * (i % 20), 48 * (i // 20), 1 + i % 30, 1 + i % 30], i % 7) for i in range(200)]
+    overlay.Overlay(FER2013).draw(_result(faces), "multi")
 
 
 def test_names_beyond_the_font_and_beyond_the_palette():

@@ -16,7 +16,7 @@ import pytest
 from fer_jax.errors import UserError
 from fer_jax.faces import detection, registry
 from fer_jax.serve import Classifier
-from fer_jax.serve.analysis import Analyser
+from fer_jax.serve.analysis import FrameAnalyzer
 from fer_jax.serve.frames import Frame
 from fer_jax.serve.outputs import Events
 from fer_jax.serve.player import Player
@@ -69,15 +69,15 @@ class Window:
 
 
 @pytest.fixture
-def analyser(brightness_bundle):
-    return Analyser(Classifier(brightness_bundle), registry.create("none"))
+def analyzer(brightness_bundle):
+    return FrameAnalyzer(Classifier(brightness_bundle), registry.create("none"))
 
 
-def test_everything_is_written_and_closed(analyser, tmp_path):
+def test_everything_is_written_and_closed(analyzer, tmp_path):
     source = Source(30)
     recording = Recording(tmp_path / "out.mp4", 25.0, False)
-    events = Events(str(tmp_path / "out.jsonl"), analyser.labels)
-    summary = Player(source, analyser, recording=recording, events=events).play()
+    events = Events(str(tmp_path / "out.jsonl"), analyzer.labels)
+    summary = Player(source, analyzer, recording=recording, events=events).play()
     assert (summary.frames, summary.faces, summary.stopped_by) == (30, 1, 0)
     assert source.closed
     assert len(serving.frames_of(tmp_path / "out.mp4")) == 30
@@ -96,14 +96,14 @@ def test_the_summary_counts_what_the_events_hold(brightness_bundle, tmp_path):
             boxes = [(2, 2, 20, 20)] + ([(40, 20, 20, 20)] if self.asked % 4 == 3 else [])
             return [detection.Face(np.array(box, float)) for box in boxes]
 
-    analyser = Analyser(Classifier(brightness_bundle), Flickering())
-    summary = Player(Source(30), analyser, events=Events(str(tmp_path / "out.jsonl"), analyser.labels)).play()
+    analyzer = FrameAnalyzer(Classifier(brightness_bundle), Flickering())
+    summary = Player(Source(30), analyzer, events=Events(str(tmp_path / "out.jsonl"), analyzer.labels)).play()
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
     assert summary.frames == len(lines)
     assert summary.faces == len({face["track"] for line in lines for face in line["faces"]}) == 1
 
 
-def test_an_output_that_fails_is_one_error_and_the_others_are_whole(analyser, tmp_path):
+def test_an_output_that_fails_is_one_error_and_the_others_are_whole(analyzer, tmp_path):
     class Failing(Recording):
         def write(self, image, frame):
             super().write(image, frame)
@@ -112,20 +112,20 @@ def test_an_output_that_fails_is_one_error_and_the_others_are_whole(analyser, tm
 
     (tmp_path / "out.mp4").write_bytes(b"before")
     recording = Failing(tmp_path / "out.mp4", 25.0, False)
-    events = Events(str(tmp_path / "out.jsonl"), analyser.labels)
+    events = Events(str(tmp_path / "out.jsonl"), analyzer.labels)
     with pytest.raises(UserError, match=r"out.mp4 cannot be written \(No space left on device\)"):
-        Player(Source(30), analyser, recording=recording, events=events).play()
+        Player(Source(30), analyzer, recording=recording, events=events).play()
     assert (tmp_path / "out.mp4").read_bytes() == b"before"
     assert len((tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()) == 10
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "out.mp4"]
 
 
 @pytest.mark.parametrize(("terminal", "window"), [(True, False), (True, True), (False, False)])
-def test_a_bar_is_for_a_terminal_without_a_window(analyser, monkeypatch, terminal, window):
+def test_a_bar_is_for_a_terminal_without_a_window(analyzer, monkeypatch, terminal, window):
     errors = io.StringIO()
     errors.isatty = lambda: terminal
     monkeypatch.setattr("sys.stderr", errors)
-    Player(Source(7), analyser, window=Window() if window else None).play()
+    Player(Source(7), analyzer, window=Window() if window else None).play()
     assert ("frames/s" in errors.getvalue()) == (terminal and not window)
 
 
@@ -133,24 +133,24 @@ def test_what_the_first_frame_does_not_need_is_not_imported():
     code = (
         "import sys, fer_jax.commands.dispatch, fer_jax.bundle.runtime;"
         "from fer_jax.serve import analysis, outputs, player, sources;"
-        "print({'tqdm', 'urllib.request', 'importlib.metadata', 'scipy.optimize'} & set(sys.modules))"
+        "print({'tqdm', 'urllib.request', 'importlib.metadata', 'scipy'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
 
-def test_so_many_frames_and_no_more(analyser):
-    assert Player(Source(30), analyser, max_frames=7).play().frames == 7
+def test_so_many_frames_and_no_more(analyzer):
+    assert Player(Source(30), analyzer, max_frames=7).play().frames == 7
 
 
 @pytest.mark.parametrize("error", [UserError("camera 0 gave no frame after 20"), RuntimeError("a defect")])
-def test_what_came_before_a_source_broke_off_is_kept(analyser, tmp_path, error):
+def test_what_came_before_a_source_broke_off_is_kept(analyzer, tmp_path, error):
     source = Source(20, ends_with=error)
     recording = Recording(tmp_path / "out.mp4", 25.0, False)
-    events = Events(str(tmp_path / "out.csv"), analyser.labels)
+    events = Events(str(tmp_path / "out.csv"), analyzer.labels)
     window = Window()
     with pytest.raises(type(error), match=str(error)):
-        Player(source, analyser, recording=recording, events=events, window=window).play()
+        Player(source, analyzer, recording=recording, events=events, window=window).play()
     assert source.closed
     assert window.closed
     assert len(serving.frames_of(tmp_path / "out.mp4")) == 20
@@ -158,7 +158,7 @@ def test_what_came_before_a_source_broke_off_is_kept(analyser, tmp_path, error):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_signals_end_it_with_all_files_closed(analyser, tmp_path, number):
+def test_signals_end_it_with_all_files_closed(analyzer, tmp_path, number):
     class Interrupting(Source):
         def __iter__(self):
             for frame in super().__iter__():
@@ -172,8 +172,8 @@ def test_signals_end_it_with_all_files_closed(analyser, tmp_path, number):
 
     before = signal.getsignal(number)
     recording = Recording(tmp_path / "out.mp4", 25.0, False)
-    events = Events(str(tmp_path / "out.jsonl"), analyser.labels)
-    summary = Player(Interrupting(100_000), analyser, recording=recording, events=events).play()
+    events = Events(str(tmp_path / "out.jsonl"), analyzer.labels)
+    summary = Player(Interrupting(100_000), analyzer, recording=recording, events=events).play()
     assert summary.stopped_by == number
     assert 10 < summary.frames < 1000
     assert len(serving.frames_of(tmp_path / "out.mp4")) == summary.frames
@@ -183,11 +183,11 @@ def test_signals_end_it_with_all_files_closed(analyser, tmp_path, number):
     assert signal.getsignal(number) == before
 
 
-def test_nobody_reads_the_events_any_more(analyser, tmp_path):
+def test_nobody_reads_the_events_any_more(analyzer, tmp_path):
     class Broken:
         written = 0
 
-        def write(self, scene):
+        def write(self, result):
             self.written += 1
             if self.written == 5:
                 raise BrokenPipeError
@@ -196,27 +196,27 @@ def test_nobody_reads_the_events_any_more(analyser, tmp_path):
             pass
 
     recording = Recording(tmp_path / "out.mp4", 25.0, False)
-    summary = Player(Source(30), analyser, recording=recording, events=Broken()).play()
+    summary = Player(Source(30), analyzer, recording=recording, events=Broken()).play()
     assert summary.stopped_by == signal.SIGPIPE
     assert len(serving.frames_of(tmp_path / "out.mp4")) == 5
 
 
-def test_keys_of_the_window(analyser, tmp_path, monkeypatch):
+def test_keys_of_the_window(analyzer, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     window = Window(["h", "h", "v", "s", "q"])
-    summary = Player(Source(100_000, live=True, size=(240, 320)), analyser, window=window).play()
+    summary = Player(Source(100_000, live=True, size=(240, 320)), analyzer, window=window).play()
     assert window.closed
     assert summary.frames < 1000
     (still,) = tmp_path.glob("still-*.png")
     assert cv2.imread(str(still)).shape == (240, 320, 3)
 
 
-def test_each_key_changes_what_is_shown(analyser, tmp_path, monkeypatch):
+def test_each_key_changes_what_is_shown(analyzer, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def last_shown(*keys):
         window = Window([*keys, "q"])
-        Player(Source(100_000, live=True, size=(240, 320)), analyser, window=window).play()
+        Player(Source(100_000, live=True, size=(240, 320)), analyzer, window=window).play()
         return window.shown_before[-1][:200]  # without the line below, which counts
 
     plain, help_, single, both, neither = (last_shown(*keys) for keys in ([], ["h"], ["v"], ["v", "v"], ["h", "h"]))
@@ -226,24 +226,24 @@ def test_each_key_changes_what_is_shown(analyser, tmp_path, monkeypatch):
     np.testing.assert_array_equal(neither, plain)
 
 
-def test_the_key_for_the_evidence_for_a_name(analyser, map_bundle, tmp_path):
-    def last_shown(analyser, *keys, **start):
+def test_the_key_for_the_evidence_for_a_name(analyzer, map_bundle, tmp_path):
+    def last_shown(analyzer, *keys, **start):
         window = Window([*keys, "q"])
-        Player(Source(100_000, live=True, size=(240, 320)), analyser, window=window, **start).play()
+        Player(Source(100_000, live=True, size=(240, 320)), analyzer, window=window, **start).play()
         return window.shown_before[-1]
 
-    with_maps = Analyser(Classifier(map_bundle), registry.create("none"))
+    with_maps = FrameAnalyzer(Classifier(map_bundle), registry.create("none"))
     plain, tinted, back = (last_shown(with_maps, *keys)[100:200].astype(int) for keys in ("", "e", "ee"))
     from_the_start = last_shown(with_maps, explain=True)[100:200]
     assert np.abs(tinted - plain).max() > 50
     np.testing.assert_array_equal(back, plain)
     np.testing.assert_array_equal(from_the_start, tinted)
-    told, silent = last_shown(analyser, "e"), last_shown(analyser)
+    told, silent = last_shown(analyzer, "e"), last_shown(analyzer)
     np.testing.assert_array_equal(told[100:200], silent[100:200])
     assert (told[220:, :160] != silent[220:, :160]).any(), "the line below says that there is none"
 
 
-def test_a_pause_shows_nothing_new_and_ends(analyser):
+def test_a_pause_shows_nothing_new_and_ends(analyzer):
     class Pausing(Window):
         pauses = 0
 
@@ -258,27 +258,27 @@ def test_a_pause_shows_nothing_new_and_ends(analyser):
             return "q" if len(self.shown) > 10 else ""
 
     window = Pausing()
-    summary = Player(Source(100_000, live=True), analyser, window=window).play()
+    summary = Player(Source(100_000, live=True), analyzer, window=window).play()
     assert window.during <= window.before + 1, "only the word paused is new"
     assert summary.frames >= 9
 
 
-def test_a_file_in_a_window_plays_in_its_own_time(analyser):
+def test_a_file_in_a_window_plays_in_its_own_time(analyzer):
     started = time.perf_counter()
-    summary = Player(Source(10), analyser, window=Window()).play()
+    summary = Player(Source(10), analyzer, window=Window()).play()
     assert summary.frames == 10
     assert time.perf_counter() - started >= 9 / 25
 
 
-def test_pictures_stay_until_somebody_closes_the_window(analyser):
+def test_pictures_stay_until_somebody_closes_the_window(analyzer):
     source = Source(1, still=True)
     window = Window(["v", "h", "q"], every=1)
-    summary = Player(source, analyser, window=window).play()
+    summary = Player(source, analyzer, window=window).play()
     assert summary.frames == 1
     assert window.keys == []
 
 
-def test_thousands_of_frames_take_no_more_memory_than_hundreds(analyser, tmp_path):
+def test_thousands_of_frames_take_no_more_memory_than_hundreds(analyzer, tmp_path):
     class Measured(Source):
         peaks = ()
 
@@ -289,8 +289,8 @@ def test_thousands_of_frames_take_no_more_memory_than_hundreds(analyser, tmp_pat
                 yield frame
 
     source = Measured(5000)
-    events = Events(str(tmp_path / "out.jsonl"), analyser.labels)
-    assert Player(source, analyser, events=events).play().frames == 5000
+    events = Events(str(tmp_path / "out.jsonl"), analyzer.labels)
+    assert Player(source, analyzer, events=events).play().frames == 5000
     unit = 1024 if sys.platform != "darwin" else 1
     grown = (source.peaks[1] - source.peaks[0]) * unit
     assert grown < 16 * 2**20, f"{grown / 2**20:.0f} MiB more; all frames together have 44"

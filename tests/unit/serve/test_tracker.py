@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.optimize import linear_sum_assignment
 
 from fer_jax.faces.detection import Face
 from fer_jax.serve import tracker
@@ -48,6 +50,17 @@ def test_the_assignment_has_the_largest_sum_of_overlaps(first, second):
         default=0,
     )
     assert sum(overlaps[pair] for pair in pairs) == pytest.approx(best)
+
+
+@settings(deadline=None, max_examples=200)
+@given(arrays(float, st.tuples(st.integers(0, 7), st.integers(0, 7)), elements=st.sampled_from([0, 0.2, 0.25, 0.7, 1])))
+def test_the_matching_has_the_gain_of_scipys(gain):
+    columns = tracker.matching(gain)
+    taken = [column for column in columns if column >= 0]
+    assert len(columns) == len(gain)
+    assert len(taken) == len(set(taken)) == min(gain.shape)
+    ours = sum(gain[row, column] for row, column in enumerate(columns) if column >= 0)
+    assert ours == pytest.approx(gain[linear_sum_assignment(gain, maximize=True)].sum())
 
 
 def test_overlap_of_known_boxes():

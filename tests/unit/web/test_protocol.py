@@ -129,11 +129,11 @@ def test_the_page_is_told_about_the_model(classifier, classifier_without_maps):
 def test_a_scene(explain):
     shares = np.array([0.25, 0.75], np.float32)
     activation = Activation(np.array([[1, -0.5, 0]], np.float32), Region(20, 10, 30, 30, 5))
-    readings = [
+    faces = [
         TrackedFace(4, np.array([1.26, 2, 30, 40]), 1, shares[::-1], shares, False, True, None, activation, False, 0.7),
         TrackedFace(5, np.array([50, 2, 30, 40.0]), 0, shares, shares, False, False, None),
     ]
-    scene = FrameResult(Frame(np.zeros((48, 64, 3), np.uint8), 0, 0.0, 0.0, "", True), readings)
+    scene = FrameResult(Frame(np.zeros((48, 64, 3), np.uint8), 0, 0.0, 0.0, "", True), faces)
     message = json.loads(protocol.scene(protocol.ClientFrame(9, False, b""), scene, explain, 3))["scene"]
     first, second = message.pop("faces")
     assert message == {"frame": 9, "still": False, "width": 64, "height": 48, "dropped": 3}
