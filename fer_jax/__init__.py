@@ -14,6 +14,7 @@ Importing the package is cheap: what is used is imported when it is first asked 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from fer_jax.errors import UserError
     from fer_jax.experiments.calls import TrainedRun, load, train
     from fer_jax.serve.analyzer import Analyzer, Face, Faces, analyze
+
+# Before anything imports ONNX Runtime, which since 1.29 keeps a device id and a data base of events under the user's
+# cache and sends them away; its own call to disable them comes too late.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 __all__ = ["Analyzer", "Face", "Faces", "TrainedRun", "UserError", "__version__", "analyze", "load", "train"]
