@@ -12,8 +12,8 @@ import numpy as np
 
 from fer_jax.errors import UserError
 
-# How each detector's box becomes the square a network was trained on, in a bundle's form: the medians that
-# `python -m tools.calibrate_crop` measures on FER2013. docs/webcam.md describes the measurement and its spread.
+# How each detector's box becomes the square a network was trained on, in a bundle's form: medians measured on FER2013,
+# see docs/webcam.md.
 CROP = {
     "border": "replicate",
     "detectors": {

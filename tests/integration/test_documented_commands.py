@@ -37,7 +37,6 @@ NOT_RUN = {
     "benchmark scaling": "starts many processes; tests of benchmarks run it",
     "benchmark startup": "starts many processes; tests of benchmarks run it",
     "benchmark serve": "needs YuNet's weights; tests of benchmarks run it",
-    "tools.compare_detectors": "needs YuNet's weights and a video of a group",
     "--measure-peak": "minutes of measuring; tests of benchmarks run it",
     "tools.results": "writes this repository's own page",
     "docs.pictures.make": "needs Chromium",

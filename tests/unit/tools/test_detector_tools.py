@@ -1,19 +1,15 @@
 """The commands around detectors, in processes of their own."""
 
 import csv
-import json
 import os
 import shutil
 import subprocess
 import sys
 
 import cv2
-import numpy as np
 import pytest
 
 from tests.unit.faces.test_detection import PAVING_SEEDS, _paving
-
-SYNTHETIC = ("--config=default", "--config.data.source=synthetic", "--config.data.args.examples=70")
 
 
 def _run(*arguments, cache):
@@ -73,23 +69,3 @@ def test_haar_s_faces_come_with_a_warning(tmp_path):
     )
     assert done.stdout.splitlines()[0].startswith("0 faces of 0 photographs")
     assert "warning: Haar's cascade also boxes what is no face" in done.stderr
-
-
-def test_a_crop_policy_is_measured(tmp_path):
-    done = _run("tools.calibrate_crop", *SYNTHETIC, "--images=9", "--detector=haar", cache=tmp_path)
-    measured = json.loads(done.stdout)
-    assert measured["detector"] == "haar"
-    assert 0 < measured["found"] <= 1
-    assert measured["policy"]["enlarge"] == pytest.approx(measured["enlarge"]["median"], abs=0.01)
-
-
-def test_detectors_are_compared(tmp_path, cache, group_picture):
-    cv2.imwrite(str(tmp_path / "group.png"), cv2.resize(group_picture, (640, 480), interpolation=cv2.INTER_AREA))
-    done = _run("tools.compare_detectors", f"--source={tmp_path}/group.png", cache=cache)
-    header, _, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()]
-    assert header[:6] == ["", "detector", "pixels", "minNeighbors", "found", "false"]
-    yunet = next(row for row in rows if row[1] == "yunet")
-    assert yunet[:6] == ["group.png", "yunet", "960", "", "6 of 6", "0"]
-    found = [int(row[4].split()[0]) for row in rows if row[1:3] == ["haar", "960"]]
-    assert found == sorted(found, reverse=True), "who asks for more agreement finds less"
-    assert np.ptp(found) <= 6
