@@ -22,7 +22,7 @@ from benchmarks import peaks, programs, targets
 from benchmarks.chunk import model_flops, program_of
 from fer_jax import files, labels
 from fer_jax.data.examples import Examples
-from fer_jax.data.pipeline import RESIDENT_SHARE_OF_MEMORY
+from fer_jax.data.pipelines import RESIDENT_SHARE_OF_MEMORY
 from fer_jax.errors import UserError
 from fer_jax.models import network, registry
 from fer_jax.ops import platforms

@@ -31,8 +31,11 @@ EXPRESSIONS = tuple(_CANONICAL)  # all that have a name here, by FER2013's words
 
 
 def canonical(name: str) -> str:
-    """FER2013's word for an expression ("anger" gives "angry"); an unknown name comes back in lower case."""
-    lowered = name.strip().lower()
+    """FER2013's word for an expression ("anger" gives "angry").
+
+    Another name comes back in lower case, with its letters composed (NFC) and single blanks.
+    """
+    lowered = " ".join(unicodedata.normalize("NFC", name).casefold().split())
     return next((key for key, aliases in _CANONICAL.items() if lowered in aliases), lowered)
 
 

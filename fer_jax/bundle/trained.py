@@ -32,7 +32,7 @@ class TrainedImages:
 
     @classmethod
     def of(cls, hashes: np.ndarray) -> TrainedImages:
-        """The set of uint64 (M,) hashes, as `fer_jax.data.identity.digests` gives them."""
+        """The set of uint64 (M,) hashes, as `fer_jax.data.identity.hashes` gives them."""
         bits = min(64, EXTRA_BITS + max(len(hashes), 1).bit_length())
         return cls(bits, np.unique(hashes.astype(np.uint64) >> np.uint64(64 - bits)))
 

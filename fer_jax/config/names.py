@@ -17,7 +17,7 @@ RENAMED = {
     "eval.early_stop_metric": "config.eval.watch",
 }
 # Keys that runs of earlier versions lack, whose defaults are what those versions did.
-ADDED = ("data.cache", "data.fold_split", "data.shuffle_buffer")
+ADDED = ("data.cache", "data.fold_split")
 RENAMED_VALUES = {
     ("data.clean", "thin_happy"): 'it is called "subsample_happy" now',
     ("optim.schedule", "free"): "it is config.optim.averaging=schedule_free with config.optim.schedule=constant now",

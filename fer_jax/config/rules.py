@@ -101,15 +101,6 @@ def _crop(config: ConfigDict) -> None:
         )
 
 
-def _shuffling(config: ConfigDict) -> None:
-    data = config.data
-    if data.shuffle_buffer and data.sampling != "uniform":
-        raise UserError(
-            f"config.data.shuffle_buffer is {data.shuffle_buffer} and config.data.sampling {data.sampling!r}, which "
-            "takes images from all over the set: set shuffle_buffer to 0, or sampling to uniform"
-        )
-
-
 def _erasing(config: ConfigDict) -> None:
     for key in ("erase_area", "erase_aspect"):
         smallest, largest = config.augment[key]
@@ -237,7 +228,6 @@ RULES = (
     _splits,
     _data_arguments,
     _crop,
-    _shuffling,
     _erasing,
     _mixing,
     _early_stop,

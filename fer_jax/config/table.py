@@ -104,9 +104,9 @@ def _sources() -> tuple[str, ...]:
 
 
 def _pipelines() -> tuple[str, ...]:
-    from fer_jax.data import pipeline
+    from fer_jax.data import pipelines
 
-    return (*pipeline.PIPELINES, "auto")
+    return (*pipelines.PIPELINES, "auto")
 
 
 def _samplings() -> tuple[str, ...]:
@@ -225,10 +225,6 @@ TABLE: dict[str, Field] = {
         "uniform",
         "uniform trains on every example once in an epoch; balanced gives every class the same number of positions.",
         choices=_samplings,
-    ),
-    "data.shuffle_buffer": _count(
-        0,
-        "Examples that are read in sorted order and shuffled together, for slow disks; 0 shuffles the whole set.",
     ),
     "data.split": Field("given", "How the splits are made, see fer_jax/data/splits.py.", choices=_splits),
     "data.train_split": Field("Training", "Name of the training split."),

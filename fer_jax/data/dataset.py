@@ -16,11 +16,11 @@ class DataSet:
       terms: where the images come from and on what terms, as a clause of a sentence; "" is unknown.
       real_people: whether the images show real people.
       words: what is said of the faces in a model card, a sentence; "" is nothing.
-      recognises: whether a folder has the data set's own layout.
+      recognizes: whether a folder has the data set's own layout.
     """
 
     labels: tuple[str, ...] = ()
     terms: str = ""
     real_people: bool = True
     words: str = ""
-    recognises: Callable[[pathlib.Path], bool] = lambda path: False
+    recognizes: Callable[[pathlib.Path], bool] = lambda path: False

@@ -20,12 +20,13 @@ class Examples:
 
     Attributes:
       images: uint8 (N, H, W, C) in 0..255, C is 1 (grey) or 3 (RGB). An array, or `lazy.Images`, which is indexed like
-        one and reads the rows that are asked for: most sets are not in memory, see `fer_jax.data.mapped`.
+        one and reads the rows that are asked for: most sets are not in memory, see `fer_jax.data.cache`.
       labels: int32 (N,), indices into `label_names`.
       split: str (N,), the name of each example's split, such as "Training".
       label_names: the classes in the order of their numbers.
       subjects: str (N,) person identifiers, or None where the data set names none.
       votes: float32 (N, classes), every row a distribution over `label_names` summing to 1, or None.
+      digests: uint64 (N,), a hash of each image where they are known, see `fer_jax.data.identity`; else None.
       description: one line for people: what was read from where.
       fingerprint: of a run's data, see `fer_jax.data.identity`; "" where nobody took it.
     """
@@ -36,6 +37,7 @@ class Examples:
     label_names: tuple[str, ...]
     subjects: np.ndarray | None = None
     votes: np.ndarray | None = None
+    digests: np.ndarray | None = None
     description: str = ""
     fingerprint: str = ""
 
@@ -43,7 +45,7 @@ class Examples:
         n = len(self.images)
         if self.images.dtype != np.uint8 or self.images.ndim != 4:
             raise ValueError(f"images must be uint8 (N, H, W, C), got {self.images.dtype} {self.images.shape}")
-        for field in ("labels", "split", "subjects", "votes"):
+        for field in ("labels", "split", "subjects", "votes", "digests"):
             value = getattr(self, field)
             if value is not None and len(value) != n:
                 raise ValueError(f"{field} has {len(value)} rows for {n} images")
@@ -74,6 +76,7 @@ class Examples:
             split=rows(self.split),
             subjects=rows(self.subjects),
             votes=rows(self.votes),
+            digests=rows(self.digests),
         )
 
     def of_split(self, name: str) -> Examples:
@@ -127,17 +130,3 @@ class Examples:
         if self.votes is not None:
             return self.votes.astype(np.float32)
         return np.eye(len(self.label_names), dtype=np.float32)[self.labels]
-
-
-def concatenate(parts: Sequence[Examples]) -> Examples:
-    """Join records of the same label names and image shape, in order."""
-    first = parts[0]
-    for part in parts[1:]:
-        if part.label_names != first.label_names:
-            raise ValueError(f"label names differ: {first.label_names} and {part.label_names}")
-
-    def joined(field: str) -> np.ndarray | None:
-        values = [getattr(part, field) for part in parts]
-        return None if any(value is None for value in values) else np.concatenate(values)
-
-    return dataclasses.replace(first, **{f: joined(f) for f in ("images", "labels", "split", "subjects", "votes")})

@@ -7,11 +7,12 @@ asked for, and `numpy.asarray` gives all of them.
 from __future__ import annotations
 
 import abc
-import dataclasses
+import collections
 import os
 import pathlib
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from concurrent import futures
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 
@@ -22,10 +23,11 @@ SHOWN = 10  # files that an error names
 MAX_THREADS = 16
 
 _BYTES_AT_ONCE = 4 << 20  # of images that are read at a time by code that goes through all of them
+_T = TypeVar("_T")
 
 
 class UnreadableError(UserError):
-    """Images that cannot be had, all that were found; `problems` holds the line of each."""
+    """Images that cannot be decoded, all that were found; `problems` holds the line of each."""
 
     def __init__(self, problems: list[str]):
         self.problems = problems
@@ -48,12 +50,14 @@ class Images(abc.ABC):
     ndim = 4
 
     @abc.abstractmethod
+    def read_into(self, rows: np.ndarray, out: np.ndarray) -> None:
+        """Write the images at the places `rows` (int), in that order, into `out`, uint8 (len(rows), H, W, C)."""
+
     def read(self, rows: np.ndarray) -> np.ndarray:
         """uint8 (len(rows), H, W, C): the images at the places `rows` (int), in that order."""
-
-    def read_into(self, rows: np.ndarray, out: np.ndarray) -> None:
-        """`read` into `out`, uint8 (len(rows), H, W, C)."""
-        out[...] = self.read(rows)
+        out = np.empty((len(rows), *self.shape[1:]), np.uint8)
+        self.read_into(rows, out)
+        return out
 
     @property
     def nbytes(self) -> int:
@@ -105,39 +109,28 @@ class Selection(Images):
         self.source, self.rows = source, rows
         self.shape = (len(rows), *source.shape[1:])  # type: ignore[assignment]
 
+    def read_into(self, rows: np.ndarray, out: np.ndarray) -> None:
+        """See `Images`."""
+        gather(cast(np.ndarray, self.source), self.rows[rows], out)
+
     def read(self, rows: np.ndarray) -> np.ndarray:
         """See `Images`; a view of the source where the rows follow one another."""
         wanted = self.rows[rows]
-        if not len(wanted):
-            return np.empty((0, *self.shape[1:]), np.uint8)
-        if isinstance(self.source, Images):
-            return self.source.read(wanted)
-        if len(wanted) == wanted[-1] - wanted[0] + 1 and (np.diff(wanted) == 1).all():
+        if isinstance(self.source, np.ndarray) and len(wanted) and (np.diff(wanted) == 1).all():
             return self.source[wanted[0] : wanted[-1] + 1]
-        return np.take(self.source, wanted, axis=0)
+        return super().read(rows)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Geometry:
+class _Geometry(NamedTuple):
     """What images are fitted to: looking a value up in a config takes as long as a tenth of a small JPEG file."""
 
     size: int
     channels: int
     resize: str
 
-    @classmethod
-    def of(cls, input: images.Geometry) -> _Geometry:
-        return cls(input.size, input.channels, input.resize)
-
 
 class Decoded(Images):
-    """Images that are decoded and fitted whenever they are read, such as those of files.
-
-    Attributes:
-      digests: uint64 (N,), a hash of each image where somebody keeps them, see `fer_jax.data.identity`; else None.
-    """
-
-    digests: np.ndarray | None = None
+    """Images that are decoded and fitted whenever they are read, such as those of files."""
 
     def __init__(self, count: int, decode: Callable[[int], np.ndarray], input: images.Geometry):
         """Nothing is read yet.
@@ -149,79 +142,24 @@ class Decoded(Images):
           input: what the images are fitted to.
         """
         self.shape = (count, input.size, input.size, input.channels)
-        self._decode, self._input = decode, _Geometry.of(input)
-
-    def read(self, rows: np.ndarray) -> np.ndarray:
-        """See `Images`; UnreadableError for those that cannot be decoded, after all of `rows` were tried."""
-        fitted = np.empty((len(rows), *self.shape[1:]), np.uint8)
-        self.read_into(rows, fitted)
-        return fitted
+        self._decode, self._input = decode, _Geometry(input.size, input.channels, input.resize)
 
     def read_into(self, rows: np.ndarray, out: np.ndarray) -> None:
-        """See `read`. Several threads are faster with an `out` of their own than with new memory each time.
+        """See `Images`; UnreadableError for those that cannot be decoded, after all of `rows` were tried.
 
-        Of new memory the system has to find and clear each page, for one thread of a process at a time.
+        Several threads are faster with an `out` of their own than with new memory each time: of new memory the system
+        has to find and clear each page, for one thread of a process at a time.
         """
-        _fit([int(number) for number in rows], self._decode, self._input, out)
-
-
-class Streamed(Images):
-    """Images that come one after the other, and are read in that order: going back begins anew."""
-
-    def __init__(
-        self,
-        count: int,
-        stream: Callable[[], Iterator[Any]],
-        decode: Callable[[Any], np.ndarray],
-        input: images.Geometry,
-    ):
-        """Nothing is read yet.
-
-        Args:
-          count: how many there are.
-          stream: gives all of them in order, as they are stored; one thread reads it.
-          decode: makes of one of them uint8 of any size as `preprocess.images.fit` takes it; called by several threads
-            at once. Its UserError begins with the file's name and a colon.
-          input: what the images are fitted to.
-        """
-        self.shape = (count, input.size, input.size, input.channels)
-        self._stream, self._decode, self._input = stream, decode, _Geometry.of(input)
-        self._running, self._next = stream(), 0
-
-    def read(self, rows: np.ndarray) -> np.ndarray:
-        """See `Images`; one thread at a time."""
-        fitted = np.empty((len(rows), *self.shape[1:]), np.uint8)
-        self.fit_into(self.stored(rows), fitted)
-        return fitted
-
-    def stored(self, rows: np.ndarray) -> list[Any]:
-        """What the stream gives for the places `rows`, not decoded yet; one thread at a time."""
-        found = []
-        for number in rows:
-            if number < self._next:
-                self._running, self._next = self._stream(), 0
-            for _ in range(int(number) - self._next):
-                next(self._running)
-            found.append(next(self._running))
-            self._next = int(number) + 1
-        return found
-
-    def fit_into(self, stored: list[Any], out: np.ndarray) -> None:
-        """Decode what `stored` gave into `out`, by any number of threads; UnreadableError as of `Decoded`."""
-        _fit(stored, self._decode, self._input, out)
-
-
-def _fit(stored: list[Any], decode: Callable[[Any], np.ndarray], input: _Geometry, out: np.ndarray) -> None:
-    problems = []
-    for row, one in zip(out, stored, strict=True):
-        try:
-            row[...] = images.fit(decode(one), input)
-        except UnreadableError as error:
-            problems += error.problems
-        except UserError as error:
-            problems.append(str(error))
-    if problems:
-        raise UnreadableError(problems)
+        problems = []
+        for place, number in enumerate(rows):
+            try:
+                out[place] = images.fit(self._decode(int(number)), self._input)
+            except UnreadableError as error:
+                problems += error.problems
+            except UserError as error:
+                problems.append(str(error))
+        if problems:
+            raise UnreadableError(problems)
 
 
 def of_files(paths: Any, input: images.Geometry) -> np.ndarray:
@@ -242,33 +180,48 @@ def gather(source: np.ndarray, rows: np.ndarray, out: np.ndarray) -> None:
 
     Of arrays, mapped ones too, without Python's lock: several threads read at once.
     """
-    if isinstance(source, Selection):
-        source, rows = source.source, source.rows[rows]  # type: ignore[assignment]
     if isinstance(source, Images):
         source.read_into(rows, out)
     else:
         np.take(source, rows, axis=0, out=out, mode="clip")  # other modes copy `out`
 
 
-def reading_threads() -> int:
-    """How many threads read images side by side: one for each core, at most `MAX_THREADS`."""
-    return min(MAX_THREADS, len(os.sched_getaffinity(0)))
+def map_blocks(source: np.ndarray, work: Callable[[np.ndarray], _T]) -> Iterator[_T]:
+    """`work(block)` of consecutive rows of an array or of `Images`, in order; all cores read and work a little ahead.
+
+    Raises:
+      UnreadableError: after the last block, with all images that cannot be decoded.
+    """
+    problems: list[str] = []
+    waiting: collections.deque[futures.Future[_T]] = collections.deque()
+    pool = futures.ThreadPoolExecutor(threads(), "read")
+
+    def results(left: int) -> Iterator[_T]:
+        while len(waiting) > left:
+            try:
+                yield waiting.popleft().result()
+            except UnreadableError as error:
+                problems.extend(error.problems)
+
+    try:
+        for start, stop in blocks(source.shape):
+            waiting.append(pool.submit(lambda rows: work(source[rows]), slice(start, stop)))
+            yield from results(2 * threads())
+        yield from results(0)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    if problems:
+        raise UnreadableError(problems)
 
 
-def equal(first: np.ndarray, second: np.ndarray) -> bool:
-    """Whether two arrays or `Images` hold the same images, compared block by block."""
-    return first.shape == second.shape and all(
-        np.array_equal(first[start:stop], second[start:stop]) for start, stop in blocks(first.shape)
-    )
+def threads() -> int:
+    """How many threads read images side by side: one for each core of this process, at most `MAX_THREADS`."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(MAX_THREADS, cores)
 
 
 def blocks(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
     """(start, stop) of consecutive rows of an array of `shape`, a few megabytes of bytes together."""
-    step = rows_of_block(shape)
+    step = max(1, _BYTES_AT_ONCE // max(1, int(np.prod(shape[1:], dtype=np.int64))))
     for start in range(0, shape[0], step):
         yield start, min(start + step, shape[0])
-
-
-def rows_of_block(shape: tuple[int, ...]) -> int:
-    """Rows that are read, checked and written together."""
-    return max(1, _BYTES_AT_ONCE // max(1, int(np.prod(shape[1:], dtype=np.int64))))

@@ -10,13 +10,13 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from fer_jax import files, labels
-from fer_jax.data import cache, clean, ferplus_votes, sources, splits, tables
+from fer_jax.data import cache, classes, clean, ferplus_votes, sources, splits, tables
 from fer_jax.data.examples import UNSPLIT, Examples
-from fer_jax.data.sources import ferplus, folder
+from fer_jax.data.sources import ferplus
 from fer_jax.errors import UserError
 
 # Sources whose layout a folder or a file can have, the most particular first.
-RECOGNISED = ("list", "ckplus", "folder", "jaffe")
+RECOGNIZED = ("list", "huggingface", "ckplus", "folder", "jaffe")
 
 
 def load(config: ConfigDict) -> Examples:
@@ -87,7 +87,7 @@ def split_named(data: ConfigDict, name: str) -> str:
     """The split of `config.data` that people call `name`: "test", "val" and the like go by their role, others as is."""
     if name in (data.train_split, data.select_split, data.test_split):
         return name
-    role = folder.SPLIT_FOLDERS.get(name.lower())
+    role = classes.SPLIT_ROLES.get(name.lower())
     return data[role] if role else name
 
 
@@ -128,8 +128,8 @@ def _source_of(path: pathlib.Path, source: str) -> str:
     """
     if not path.exists():
         raise UserError(f"{path}: no such file or folder, expected FER2013's csv or a folder of images")
-    for name in RECOGNISED:
-        if (path.is_dir() or name == "list") and sources.data_set(name).recognises(path):
+    for name in RECOGNIZED:
+        if (path.is_dir() or name in ("list", "huggingface")) and sources.data_set(name).recognizes(path):
             return name
     votes = path.name == ferplus_votes.FILE_NAME or (source == "ferplus" and ferplus_votes.beside(str(path)).is_file())
     return "ferplus" if votes else "fer2013"

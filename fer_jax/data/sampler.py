@@ -5,10 +5,6 @@ permutations follow one another without a gap, and step s takes the positions s 
 of that endless sequence. No example is left out at the end of an epoch, and the order does not depend on the number
 of hosts or devices, so a run may be resumed on another topology.
 
-Shuffled by a buffer, the permutation is drawn in two steps: blocks of examples that follow one another are permuted,
-and then the examples of every buffer's worth of blocks. A reader that fills one buffer after the other, in the order of
-the examples, reads whole blocks; see `Order.windows`.
-
 Balanced sampling deals the positions of an epoch to the classes in equal numbers instead. Each class has permutations
 of its own that follow one another without a gap, so a rare example comes more often and a common one in fewer epochs.
 """
@@ -17,13 +13,11 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
 SAMPLINGS = ("uniform", "balanced")
-# Keys of epochs are small numbers: those of other draws lie far from them.
-KEY_OF_BLOCKS, KEY_WITHIN_BUFFERS = 1 << 62, 3 << 61
 
 
 @functools.lru_cache(maxsize=4)
@@ -35,36 +29,16 @@ def permutation(seed: int, epoch: int, examples: int) -> np.ndarray:
     return order
 
 
-def buffered_permutation(seed: int, epoch: int, examples: int, buffer: int, block: int) -> np.ndarray:
-    """int32 (examples,): an epoch whose every `buffer` positions hold blocks of `block` neighbours, shuffled."""
-    key = np.array([seed, KEY_OF_BLOCKS + epoch], np.uint64)
-    blocks = np.argsort(np.random.Philox(key=key).random_raw(-(-examples // block)), kind="stable")
-    rows = (blocks[:, None] * block + np.arange(block)).ravel()
-    rows = rows[rows < examples]  # the last block may be short
-    key = np.array([seed, KEY_WITHIN_BUFFERS + epoch], np.uint64)
-    bits = np.random.Philox(key=key).random_raw(examples)
-    return rows[np.lexsort((bits, np.arange(examples) // buffer))].astype(np.int32)
-
-
 class Order:
     """The order of one set's examples, of which `indices` cuts batches.
 
     Attributes:
       examples: how many there are, and how many positions an epoch has.
-      buffer: positions that are shuffled together; 0 where all are.
     """
 
-    def __init__(self, seed: int, labels: np.ndarray, sampling: str = "uniform", buffer: int = 0, block: int = 1):
-        """No example is chosen yet.
-
-        Args:
-          seed: of the draws.
-          labels: int32 (N,).
-          sampling: one of `SAMPLINGS`, and uniform with a buffer.
-          buffer: see above.
-          block: examples that follow one another and come into a buffer together.
-        """
-        self.examples, self.buffer, self._block, self._seed = len(labels), buffer, block, seed
+    def __init__(self, seed: int, labels: np.ndarray, sampling: str = "uniform"):
+        """Of examples with `labels`, int32 (N,); `sampling` is one of `SAMPLINGS`."""
+        self.examples, self._seed = len(labels), seed
         self._members: list[np.ndarray] = []
         if sampling == "balanced":
             self._members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
@@ -74,20 +48,8 @@ class Order:
         """int32 (steps, batch_size): the examples of the global batches of `steps` steps from `step` on."""
         return _cut(self.epoch, step, steps, batch_size, self.examples)
 
-    def windows(self, step: int, steps: int, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The positions of `indices`, cut where a buffer ends: (positions int64 (n,), examples int32 (n,)) of each."""
-        start, stop = step * batch_size, (step + steps) * batch_size
-        while start < stop:
-            epoch, offset = divmod(start, self.examples)
-            ends = self.examples, offset - offset % self.buffer + self.buffer, offset + stop - start
-            count = min(ends) - offset
-            yield np.arange(start, start + count), self.epoch(epoch)[offset : offset + count]
-            start += count
-
     def _epoch(self, epoch: int) -> np.ndarray:
         """int32 (N,): the examples at the positions of an epoch."""
-        if self.buffer:
-            return buffered_permutation(self._seed, epoch, self.examples, self.buffer, self._block)
         positions = permutation(self._seed, epoch, self.examples)
         if not self._members:
             return positions

@@ -99,7 +99,7 @@ def _members(run: str) -> list[pathlib.Path]:
 def _probabilities(config: ConfigDict, data: RunData) -> np.ndarray:
     """float64 (N, classes), the mean over teachers of their probabilities of the training split."""
     train_set = data.examples.of_split(config.data.train_split)
-    hashes = identity.digests(train_set.images)
+    hashes = identity.digests(train_set)
     of_each = [_of_teacher(run, config, data, train_set, hashes) for run in config.teacher.runs]
     probabilities = np.mean(of_each, axis=0)
     logging.info(

@@ -260,7 +260,7 @@ def refuse_leak_of_pretraining(config: ConfigDict, data: RunData) -> None:
 def _refuse_leak(
     trained: TrainedImages, name: str | os.PathLike, held_out: Examples, own: Identity, advice: str
 ) -> None:
-    hashes = identity.digests(held_out.images)
+    hashes = identity.digests(held_out)
     leaked = trained.holds(hashes) & ~np.isin(hashes, own.trained)
     if leaked.any():
         raise UserError(
@@ -272,7 +272,7 @@ def _refuse_leak(
 def _without_trained(examples: Examples, sets: Sequence[TrainedImages]) -> Examples:
     if not sets:
         return examples
-    hashes = identity.digests(examples.images)
+    hashes = identity.digests(examples)
     trained = np.any([one.holds(hashes) for one in sets], axis=0)
     if not trained.any():
         return examples

@@ -47,7 +47,7 @@ class Trained:
       temperature: probabilities are softmax(logits / temperature).
       uncertain_below: see `bundle.Bundle`.
       class_counts: of the training split, see `RunResult`; None where they are not known.
-      hashes: uint64 (N,), `identity.digests` of the images trained on; None where they are not known.
+      hashes: uint64 (N,), `identity.hashes` of the images trained on; None where they are not known.
       name: of the model, for people; "" is the config's.
       note: a sentence for the card on how it was made, such as how it was chosen among several runs.
     """

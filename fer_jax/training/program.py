@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from fer_jax.data import pipeline as pipelines
+from fer_jax.data import pipelines
 from fer_jax.data.examples import Examples
 from fer_jax.distributed.parallel import Parallel
 from fer_jax.training import losses, profiling, step
@@ -52,7 +52,7 @@ class TrainProgram:
           train_set: the examples to train on.
           seeds: one a model.
           steps: of a chunk.
-          pipeline: see `fer_jax.data.pipeline.create`.
+          pipeline: see `fer_jax.data.pipelines.create`.
           devices: to run on, or to compile for; all devices of all processes unless given.
 
         Raises:
@@ -69,7 +69,6 @@ class TrainProgram:
                 config.batch_size,
                 self.parallel.shard,
                 config.data.sampling,
-                config.data.shuffle_buffer,
             )
             for seed in seeds
         ]

@@ -120,7 +120,7 @@ def test_a_single_process_may_be_suspended_for_any_time(runs):
 
 HANGS = """
 import runpy, threading
-from fer_jax.data.device_pipeline import DevicePipeline
+from fer_jax.data.pipelines import DevicePipeline
 
 feeds = DevicePipeline.feeds
 

@@ -81,7 +81,7 @@ def exported(tiny, tmp_path_factory):
         "none needed",
         temperature=1.5,
         uncertain_below=0.3,
-        hashes=identity.digests(tiny.faces.images[:21]),
+        hashes=identity.hashes(tiny.faces.images[:21]),
     )
     return exporting.export(
         tmp_path_factory.mktemp("exported") / "tiny.bundle",

@@ -32,7 +32,7 @@ VERSION = 1
 DATA_SET = DataSet(
     labels.CKPLUS,
     terms="CK+ is for non-commercial research, under a signed agreement",
-    recognises=lambda path: any(entry.name == FRAMES_FOLDER for entry in images.visible(path)),
+    recognizes=lambda path: any(entry.name == FRAMES_FOLDER for entry in images.visible(path)),
 )
 
 FRAMES = 3  # of the end of a sequence, where the expression is at its height

@@ -18,27 +18,15 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from fer_jax import files, labels
-from fer_jax.data import lazy
+from fer_jax.data import classes, lazy
 from fer_jax.data.dataset import DataSet
 from fer_jax.data.examples import UNSPLIT, Examples
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
 
 VERSION = 1
-DATA_SET = DataSet(recognises=lambda path: any(entry.is_dir() for entry in images.visible(path)))
+DATA_SET = DataSet(recognizes=lambda path: any(entry.is_dir() for entry in images.visible(path)))
 
-# the role in the config (`data.<role>`) of each name a split's folder may have, in lower case
-SPLIT_FOLDERS = {
-    "train": "train_split",
-    "training": "train_split",
-    "val": "select_split",
-    "valid": "select_split",
-    "validation": "select_split",
-    "publictest": "select_split",
-    "test": "test_split",
-    "testing": "test_split",
-    "privatetest": "test_split",
-}
 LAYOUT = "expected one folder a class, each with its images, or such folders under train/ and test/"
 
 
@@ -111,15 +99,15 @@ def _check_names(folder: pathlib.Path, names: tuple[str, ...]) -> None:
 def _splits(root: pathlib.Path, data: ConfigDict) -> list[tuple[str, pathlib.Path]]:
     """The splits' names and folders: those of train/ and its like, or `root` itself as one."""
     folders = _folders(root)
-    roles = [SPLIT_FOLDERS.get(folder.name.lower()) for folder in folders]
+    roles = [classes.SPLIT_ROLES.get(folder.name.lower()) for folder in folders]
     if not any(roles):
         return [(UNSPLIT, root)]
     if not all(roles):
         raise UserError(f"{root}: folders {', '.join(entry.name for entry in folders)}, splits beside others: {LAYOUT}")
-    order = list(dict.fromkeys(SPLIT_FOLDERS.values()))
+    order = list(dict.fromkeys(classes.SPLIT_ROLES.values()))
     return sorted(
         ((data[role], folder) for role, folder in zip(roles, folders, strict=True)),
-        key=lambda part: order.index(SPLIT_FOLDERS[part[1].name.lower()]),
+        key=lambda part: order.index(classes.SPLIT_ROLES[part[1].name.lower()]),
     )
 
 

@@ -1,43 +1,48 @@
-"""Hugging Face data sets on disk: parquet files as they are downloaded, or arrow files of `save_to_disk`.
+"""Hugging Face data sets on disk: parquet or arrow files, as the Hub has them and as `datasets` saves or caches them.
 
-    data/train-00000-of-00002.parquet        the split is in the file's name, or the name of its folder
-    train/data-00000-of-00001.arrow
+    data/train-00000-of-00002.parquet      default/train/0000.parquet      train.parquet
+    train/data-00000-of-00001.arrow        name-train.arrow
 
-An image column holds the bytes of image files, a label column numbers whose names stand in the schema that `datasets`
-writes, or names. `config.data.args.image` and `label` name the columns where there are several. Needs pyarrow, the
-extra `huggingface`.
+The split is in a file's name, or in that of a folder. An image column holds the bytes of image files, a label column
+numbers whose names stand in the file's own schema, or names. `config.data.args.image` and `label` name the columns
+where there are several. Needs pyarrow, the extra `huggingface`.
 """
 
 from __future__ import annotations
 
 import functools
 import json
+import math
 import pathlib
-from collections.abc import Iterator
+import re
+import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from fer_jax import files
-from fer_jax.data import arguments, lazy
+from fer_jax import files, labels
+from fer_jax.data import arguments, classes, lazy
 from fer_jax.data.arguments import Argument
+from fer_jax.data.dataset import DataSet
 from fer_jax.data.examples import UNSPLIT, Examples
-from fer_jax.data.sources.folder import SPLIT_FOLDERS
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
 
 if TYPE_CHECKING:
     import pyarrow
 
-VERSION = 1
+VERSION = 2
 SUFFIXES = (".parquet", ".arrow")
-ROWS_AT_ONCE = 64  # of a parquet file, that are in memory together
 ARGUMENTS = {
     "image": Argument("", "Column of the image; empty is the only one that holds images."),
     "label": Argument("", "Column of the label; empty is label, labels or the only one with names of classes."),
     "labels": Argument((), "Names of the classes, in the order of their numbers, where the schema has none."),
 }
+DATA_SET = DataSet(recognizes=lambda path: any(_found(path)))
+
+_SHARD = re.compile(r"-\d+-of-\d+$")
 
 
 def fingerprint(data: ConfigDict) -> list:
@@ -50,107 +55,222 @@ def fingerprint(data: ConfigDict) -> list:
 def read(data: ConfigDict, input: ConfigDict) -> Examples:
     """All rows with a label, in the order of the files' paths; images are read when they are prepared.
 
-    Splits that are called train, validation and test become those of the config, others keep their names; a single
-    split is `examples.UNSPLIT`.
+    Each file's numbers are translated by its own names of the classes. Splits that are called train, validation and
+    test become those of the config, others keep their names; a single split is `examples.UNSPLIT`.
 
     Raises:
-      UserError: no such files, no or several columns that could be meant, numbers without names, no pyarrow.
+      UserError: no such files, or of two kinds or configurations; no or several columns that could be meant; labels
+        that are numbers without names, or anything but names and whole numbers; no pyarrow.
     """
-    paths = _files(data)
-    image, label, names = _columns(paths[0], data)
-    of_file = [np.asarray(_column(path, label), dtype=object) for path in paths]
-    found = np.concatenate(of_file)
-    labelled = np.array([value is not None and value != -1 for value in found])
-    if not names:
-        if any(isinstance(value, int) for value in found[labelled]):
-            raise UserError(
-                f"{paths[0]}: the labels of the column {label} are numbers without names: give the names in order as "
-                "config.data.args.labels"
-            )
-        names = tuple(sorted(set(found[labelled])))
-    numbers = {name: number for number, name in enumerate(names)}
-    labels = [numbers.get(value, value) if isinstance(value, str) else int(value) for value in found[labelled]]
-    if wrong := [value for value in labels if isinstance(value, str) or not 0 <= value < len(names)]:
-        raise UserError(f"{paths[0]}: the label {wrong[0]!r} is none of the {len(names)} names {', '.join(names)}")
-    splits = np.concatenate(
-        [np.full(len(part), _split(path), object) for path, part in zip(paths, of_file, strict=True)]
-    )
+    root = files.expand(data.path)
+    tables = [_Table(path, data) for path in _files(data)]
+    texts = [text for table in tables for text in table.texts()]
+    if not texts:
+        raise UserError(f"{tables[0].path}: it has no rows: download it again")
+    ends = np.cumsum([table.rows for table in tables])
+    parts = functools.lru_cache(maxsize=8)(lambda which, part: tables[which].part(part, tables[which].image))
+    lock = threading.Lock()  # one thread loads a part, others wait for it
+
+    def place(number: int) -> tuple[int, int]:
+        which = int(np.searchsorted(ends, number, "right"))
+        return which, number - int(ends[which]) + tables[which].rows
+
+    def where(number: int) -> str:
+        which, row = place(number)
+        return f"{tables[which].path}, row {row}"
+
+    names = tuple(arguments.value(data, ARGUMENTS, "labels")) or _all_names(tables, root)
+    numbers, names = classes.numbered(texts, names, where)
+    kept = np.flatnonzero(numbers != classes.UNLABELLED)
+
+    def decode(number: int) -> np.ndarray:
+        which, row = place(int(kept[number]))
+        part, row_of_part = tables[which].place(row)
+        with lock:
+            column = parts(which, part)
+        value = column[row_of_part].as_py()
+        content = value.get("bytes") if isinstance(value, dict) else value
+        if content is None:
+            raise UserError(f"{where(int(kept[number]))}: the image is not in the file: save the set with its images")
+        return images.decode(content, where(int(kept[number])))
+
+    splits = np.repeat([_split(table.path, root) for table in tables], [t.rows for t in tables])
+    left_out = f", {len(numbers) - len(kept)} without a label left out" if len(kept) < len(numbers) else ""
     return Examples(
-        images=cast(np.ndarray, lazy.Streamed(len(labels), lambda: _stream(paths, image, labelled), _decoded, input)),
-        labels=np.array(labels, np.int32),
-        split=_named(splits[labelled], data),
+        images=cast(np.ndarray, lazy.Decoded(len(kept), decode, input)),
+        labels=numbers[kept],
+        split=_named(splits[kept], data),
         label_names=names,
-        description=f"{len(labels)} images from {files.name_of(data.path)}",
+        description=f"{len(kept)} images from {files.name_of(data.path)}{left_out}",
     )
+
+
+class _Table:
+    """One file.
+
+    Attributes:
+      path: the file.
+      image, label: its columns.
+      names: of its classes, () where its schema has none.
+      rows: how many it has.
+    """
+
+    def __init__(self, path: pathlib.Path, data: ConfigDict):
+        self.path = path
+        self._batches: list[Any] = []  # of an arrow file, mapped into memory; of a parquet file none
+        schema, lengths = self._open()
+        self._ends = np.cumsum(lengths, dtype=np.int64)
+        self.rows = sum(lengths)
+        metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        features = (metadata.get("info") or {}).get("features") or {}
+        named = {
+            name: tuple(features[name]["names"])
+            for name in schema.names
+            if features.get(name, {}).get("_type") == "ClassLabel"
+        }
+        bytes_inside = [field.name for field in schema if "binary" in str(field.type)]
+        usual = [name for name in ("label", "labels") if name in schema.names]
+        self.image = _one("image", data, bytes_inside, schema.names, path)
+        self.label = _one("label", data, usual[:1] or list(named), schema.names, path)
+        self.names = named.get(self.label, ())
+
+    def _open(self) -> tuple[pyarrow.Schema, list[int]]:
+        """The schema and the rows of each row group or batch."""
+        arrow = _arrow()
+        try:
+            if self.path.suffix.lower() == ".parquet":
+                with arrow.parquet.ParquetFile(self.path) as file:
+                    groups = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+                    return file.schema_arrow, groups
+            source = arrow.memory_map(str(self.path))
+            try:
+                reader = arrow.ipc.open_stream(source)
+                self._batches = list(reader)
+            except arrow.ArrowInvalid:
+                source.seek(0)
+                reader = arrow.ipc.open_file(source)
+                self._batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
+            return reader.schema, [batch.num_rows for batch in self._batches]
+        except (arrow.ArrowException, OSError) as error:
+            reason = str(error).partition("\n")[0]
+            kind = self.path.suffix[1:]
+            raise UserError(f"{self.path}: not a readable {kind} file ({reason}): download it again") from error
+
+    def part(self, number: int, column: str) -> Any:
+        """A column of a row group or batch."""
+        if self._batches:
+            return self._batches[number].column(column)
+        with _arrow().parquet.ParquetFile(self.path) as file:
+            return file.read_row_group(number, columns=[column]).column(0)
+
+    def place(self, row: int) -> tuple[int, int]:
+        """The part of a row, and its place there."""
+        part = int(np.searchsorted(self._ends, row, "right"))
+        return part, row - int(self._ends[part - 1] if part else 0)
+
+    def texts(self) -> list[str]:
+        """The labels as names, or as numbers where the file has no names."""
+        values = [value for part in range(len(self._ends)) for value in self.part(part, self.label).to_pylist()]
+        return [self._text(value, row) for row, value in enumerate(values)]
+
+    def _text(self, value: Any, row: int) -> str:
+        if value is None or isinstance(value, str):
+            return value or ""
+        if isinstance(value, bool | int | float) and (math.isnan(value) or value == int(value)):
+            if math.isnan(value) or value == -1:
+                return ""
+            if not self.names:
+                return str(int(value))
+            if 0 <= value < len(self.names):
+                return self.names[int(value)]
+        last = len(self.names) - 1
+        expected = f"0 ({self.names[0]}) to {last} ({self.names[-1]})" if self.names else "a name or a whole number"
+        raise UserError(f"{self.path}, row {row}: the label is {str(value)[:40]}, expected {expected}: correct it")
+
+
+def _found(root: pathlib.Path) -> list[pathlib.Path]:
+    """The files of a data set below a folder: not hidden ones, and none that `datasets` keeps beside it for itself."""
+    if root.is_file():
+        return [root] if root.suffix.lower() in SUFFIXES else []
+    found = []
+    for path in sorted(root.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+        if path.suffix.lower() in SUFFIXES and not hidden and not path.name.startswith("cache-"):
+            saved = path.with_name("state.json")  # of `save_to_disk`, beside which `map` may have left others
+            if not saved.is_file() or path.name in saved.read_text(encoding="utf-8"):
+                found.append(path)
+    return found
 
 
 def _files(data: ConfigDict) -> list[pathlib.Path]:
     root = files.expand(data.path)
     if not data.path or not root.exists():
         raise UserError(f"config.data.path is {data.path!r}, no such folder: expected one with parquet or arrow files")
-    found = [root] if root.is_file() else sorted(path for suffix in SUFFIXES for path in root.rglob(f"*{suffix}"))
-    if not found or any(path.suffix not in SUFFIXES for path in found):
+    found = _found(root)
+    if not found:
         raise UserError(f"{root}: no parquet or arrow files in it: give the folder of a downloaded data set")
+    if len(kinds := {path.suffix.lower() for path in found}) > 1:
+        raise UserError(
+            f"{root}: {' and '.join(sorted(kinds))} files, which may be one set twice: give a folder of one kind"
+        )
+    places = {str(_place(path, root)) for path in found}
+    if len(places) > 1:
+        raise UserError(
+            f"{root}: several data sets or configurations ({', '.join(sorted(places))}): give the path of one"
+        )
     return found
 
 
-def _arrow() -> Any:
-    try:
-        import pyarrow
-        import pyarrow.ipc
-        import pyarrow.parquet
-    except ImportError:
-        raise UserError(
-            "data sets of Hugging Face are read by pyarrow, which is not installed: pip install 'fer_jax[huggingface]'"
-        ) from None
-    return pyarrow
+def _tokens(name: str) -> list[str]:
+    return [token for token in re.split(r"[-._ \d]+", name.lower()) if token]
 
 
-def _batches(path: pathlib.Path, columns: list[str] | None = None) -> Iterator[pyarrow.RecordBatch]:
-    """The rows of a file, a few at a time."""
-    arrow = _arrow()
-    try:
-        if path.suffix == ".parquet":
-            with arrow.parquet.ParquetFile(path) as file:
-                yield from file.iter_batches(ROWS_AT_ONCE, columns=columns)
-            return
-        with arrow.memory_map(str(path)) as source:
-            try:
-                reader: Any = arrow.ipc.open_stream(source)
-            except arrow.ArrowInvalid:
-                source.seek(0)
-                opened = arrow.ipc.open_file(source)
-                reader = (opened.get_batch(number) for number in range(opened.num_record_batches))
-            for batch in reader:
-                yield batch.select(columns) if columns else batch
-    except arrow.ArrowException as error:
-        raise UserError(f"{path}: not a readable {path.suffix[1:]} file ({error}): download it again") from error
+def _roles(name: str) -> set[str]:
+    return {classes.SPLIT_ROLES[token] for token in _tokens(name) if token in classes.SPLIT_ROLES}
 
 
-def _schema(path: pathlib.Path) -> pyarrow.Schema:
-    if path.suffix == ".parquet":
-        arrow = _arrow()
-        try:
-            return arrow.parquet.read_schema(path)
-        except arrow.ArrowException as error:
-            raise UserError(f"{path}: not a readable parquet file ({error}): download it again") from error
-    first = next(_batches(path), None)
-    if first is None:
-        raise UserError(f"{path}: it has no rows: download it again")
-    return first.schema
+def _split(path: pathlib.Path, root: pathlib.Path) -> str:
+    """The split of a file: as its name, or a folder's, says by a word such as train; else the name that is there.
+
+    As `datasets` does, a name with a number of parts (train-00000-of-00002) goes before a folder's, a folder's before
+    any other name.
+    """
+    name = _SHARD.sub("", path.stem)
+    folders = path.relative_to(root).parts[-2::-1] if path != root else ()
+    for candidate in [*([name] if name != path.stem else []), *folders, name]:
+        if len(roles := _roles(candidate)) > 1:
+            raise UserError(f"{path}: {candidate} names several splits: rename it")
+        if roles:
+            return next(token for token in _tokens(candidate) if token in classes.SPLIT_ROLES)
+    if name == path.stem:
+        name = re.sub(r"[-_. ]?\d+$", "", name)  # part-00001
+    return folders[0] if folders and name in ("", "data") else name
 
 
-def _columns(path: pathlib.Path, data: ConfigDict) -> tuple[str, str, tuple[str, ...]]:
-    """The columns of image and label, and the names of the classes, () where the schema has none."""
-    schema = _schema(path)
-    metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-    features = metadata.get("info", {}).get("features", {})
-    bytes_inside = [field.name for field in schema if "binary" in str(field.type)]
-    named = {name: tuple(about["names"]) for name, about in features.items() if about.get("_type") == "ClassLabel"}
-    usual = [name for name in ("label", "labels") if name in schema.names]
-    image = _one("image", data, bytes_inside, schema.names, path)
-    label = _one("label", data, usual[:1] or list(named), schema.names, path)
-    return image, label, tuple(arguments.value(data, ARGUMENTS, "labels")) or named.get(label, ())
+def _place(path: pathlib.Path, root: pathlib.Path) -> pathlib.PurePath:
+    """The folder of the configuration that a file belongs to: without the folder that names its split."""
+    if path == root:
+        return pathlib.PurePath()
+    folders = path.relative_to(root).parts[:-1]
+    split = _split(path, root)
+    named = [place for place, folder in enumerate(folders) if folder == split or _roles(folder)]
+    return pathlib.PurePath(*(folders[: named[-1]] if named else folders))
+
+
+def _named(splits: np.ndarray, data: ConfigDict) -> np.ndarray:
+    if len(set(splits)) == 1:
+        return np.full(len(splits), UNSPLIT)
+    roles = {name: classes.SPLIT_ROLES.get(name.lower()) for name in set(splits)}
+    return np.array([data[role] if (role := roles[name]) else name for name in splits])
+
+
+def _all_names(tables: Sequence[_Table], root: pathlib.Path) -> tuple[str, ...]:
+    """The classes of all files, each meaning once: those of the training split's files first."""
+    names: dict[str, str] = {}
+    for table in sorted(tables, key=lambda table: "train_split" not in _roles(_split(table.path, root))):
+        for name in table.names:
+            names.setdefault(labels.canonical(name), name)
+    return tuple(names.values())
 
 
 def _one(what: str, data: ConfigDict, candidates: list[str], there: list[str], path: pathlib.Path) -> str:
@@ -163,38 +283,13 @@ def _one(what: str, data: ConfigDict, candidates: list[str], there: list[str], p
     return candidates[0]
 
 
-def _column(path: pathlib.Path, name: str) -> list[Any]:
-    return [value for batch in _batches(path, [name]) for value in batch.column(0).to_pylist()]
-
-
-def _stream(paths: list[pathlib.Path], column: str, labelled: np.ndarray) -> Iterator[tuple[Any, str]]:
-    """What the column holds for each labelled row, and where that is."""
-    number = 0
-    for path in paths:
-        for batch in _batches(path, [column]):
-            for value in batch.column(0).to_pylist():
-                if labelled[number]:
-                    yield value, f"{path}, row {number}"
-                number += 1
-
-
-def _decoded(stored: tuple[Any, str]) -> np.ndarray:
-    value, where = stored
-    content = value.get("bytes") if isinstance(value, dict) else value
-    if content is None:
-        raise UserError(f"{where}: the image is not in the file: save the data set with its images embedded")
-    return images.decode(content, where)
-
-
-@functools.cache
-def _split(path: pathlib.Path) -> str:
-    """The split that a file's name, such as train-00000-of-00002.parquet, or else its folder's tells."""
-    name = path.stem.partition("-")[0]
-    return path.parent.name if name == "data" else name
-
-
-def _named(splits: np.ndarray, data: ConfigDict) -> np.ndarray:
-    if len(set(splits)) == 1:
-        return np.full(len(splits), UNSPLIT)
-    names = {name: data[SPLIT_FOLDERS[name.lower()]] if name.lower() in SPLIT_FOLDERS else name for name in set(splits)}
-    return np.array([names[name] for name in splits])
+def _arrow() -> Any:
+    try:
+        import pyarrow
+        import pyarrow.ipc
+        import pyarrow.parquet
+    except ImportError:
+        raise UserError(
+            "data sets of Hugging Face are read by pyarrow, which is not installed: pip install 'fer_jax[huggingface]'"
+        ) from None
+    return pyarrow

@@ -22,7 +22,7 @@ VERSION = 1
 DATA_SET = DataSet(
     labels.JAFFE,
     terms="JAFFE is for non-commercial research, by its terms",
-    recognises=lambda path: any(entry.suffix.lower() in SUFFIXES for entry in images.visible(path)),
+    recognizes=lambda path: any(entry.suffix.lower() in SUFFIXES for entry in images.visible(path)),
 )
 
 CODES = {"AN": "angry", "DI": "disgust", "FE": "fear", "HA": "happy", "SA": "sad", "SU": "surprise", "NE": "neutral"}

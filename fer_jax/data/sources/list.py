@@ -19,18 +19,17 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from fer_jax import files, labels
-from fer_jax.data import arguments, lazy, tables
+from fer_jax.data import arguments, classes, lazy, tables
 from fer_jax.data.arguments import Argument
 from fer_jax.data.dataset import DataSet
 from fer_jax.data.examples import UNSPLIT, Examples
-from fer_jax.data.sources.folder import SPLIT_FOLDERS
 from fer_jax.data.tables import Row
 from fer_jax.errors import UserError
 from fer_jax.faces import cropping
 from fer_jax.preprocess import images
 
 VERSION = 1
-DATA_SET = DataSet(recognises=lambda path: bool(tables.layout_of(path)) or tables.lists_images(path))
+DATA_SET = DataSet(recognizes=lambda path: bool(tables.layout_of(path)) or tables.lists_images(path))
 SHOWN = 10  # files that an error names
 ARGUMENTS = {
     "layout": Argument("", f"A data set as it comes: {', '.join(tables.LAYOUTS)}; empty reads a table with a header."),
@@ -82,7 +81,8 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
     _require_files(rows)
     numbers, names = _numbered(rows, names, first_label)
     splits = [
-        data[SPLIT_FOLDERS[row.split.lower()]] if row.split.lower() in SPLIT_FOLDERS else row.split for row in rows
+        data[classes.SPLIT_ROLES[row.split.lower()]] if row.split.lower() in classes.SPLIT_ROLES else row.split
+        for row in rows
     ]
     policy = cropping.CropPolicy(float(arguments.value(data, ARGUMENTS, "enlarge")))
 

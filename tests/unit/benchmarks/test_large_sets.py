@@ -26,7 +26,7 @@ def test_preparing_and_opening_a_set_takes_a_fraction_of_its_bytes(tmp_path):
     """Sets of 1 and of 96 MB, prepared and gathered from."""
     code = """
 import sys, pathlib, numpy as np
-from fer_jax.data import lazy, mapped, preparation
+from fer_jax.data import cache, lazy
 from fer_jax.data.examples import Examples
 from fer_jax.recipes import default
 config = default.get_config()
@@ -34,9 +34,8 @@ config.input.size, config.input.channels, count = 200, 3, int(sys.argv[1])
 images = lazy.Decoded(count, lambda i: np.full((200, 200, 3), i % 256, np.uint8), config.input)
 examples = Examples(images, np.zeros(count, np.int32), np.full(count, 'all'), ('a', 'b'))
 path = pathlib.Path(sys.argv[2]) / sys.argv[1]
-with preparation.turn(path) as partial:
-    preparation.write(partial, path, examples)
-opened = mapped.open_folder(path).take(np.arange(0, count, 2))
+cache._write(path, examples, True)
+opened = cache._opened(path).take(np.arange(0, count, 2))
 out = np.empty((4, 200, 200, 3), np.uint8)
 for start in range(0, count // 2, 4):
     lazy.gather(opened.images, np.arange(start, start + 4), out)

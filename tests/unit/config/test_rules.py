@@ -48,7 +48,6 @@ def refused(changes, message):
         ({"data.test_split": "Training"}, "config.data.train_split is 'Training', the name of the select or test"),
         ({"data.select_split": ""}, "config.data.select_split is empty"),
         ({"data.holdout": 0.6, "data.holdout_test": 0.4}, "together they leave nothing to train on"),
-        ({"data.shuffle_buffer": 999, "data.sampling": "balanced"}, "set shuffle_buffer to 0, or sampling to uniform"),
         ({"input.crop": 64}, "config.input.crop is 64 and config.input.size 48: the crop must fit"),
         ({"input.crop": -4}, "config.input.crop is -4: expected between 0 and 1024"),
         ({"optim.warmup_epochs": 40.0}, "config.optim.warmup_epochs is 40.0: expected less than the 40"),

@@ -25,6 +25,6 @@ def test_a_folder_is_recognised_by_its_layout(tmp_path):
         "jaffe": datasets.write_jaffe(tmp_path / "jaffe", people=1, size=16),
     }
     for name, path in made.items():
-        assert sources.data_set(name).recognises(path)
-    assert not sources.data_set("jaffe").recognises(made["folder"])
-    assert not sources.data_set("ckplus").recognises(made["folder"])
+        assert sources.data_set(name).recognizes(path)
+    assert not sources.data_set("jaffe").recognizes(made["folder"])
+    assert not sources.data_set("ckplus").recognizes(made["folder"])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fer_jax.data.examples import Examples, concatenate
+from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
 
 
@@ -77,12 +77,3 @@ def test_renumbered_goes_by_the_expression_not_by_the_word():
 
 def test_a_class_without_examples_need_not_be_known():
     assert make(labels=(1, 1, 1)).renumbered(("happy", "sad")).labels.tolist() == [0, 0, 0]
-
-
-def test_concatenate():
-    joined = concatenate([make(), make(labels=(1, 0, 0))])
-    assert joined.labels.tolist() == [0, 1, 1, 1, 0, 0]
-    assert joined.images.shape == (6, 2, 2, 1)
-    assert concatenate([make(), make(subjects=np.array(["x", "y", "z"]))]).subjects is None
-    with pytest.raises(ValueError, match="label names differ"):
-        concatenate([make(), make(label_names=("happy", "angry"))])

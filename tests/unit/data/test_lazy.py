@@ -1,10 +1,13 @@
 """Images on demand behave like the array they stand for."""
 
+import os
+import threading
+
 import numpy as np
 import pytest
 
 from fer_jax.data import lazy
-from fer_jax.data.lazy import Decoded, Selection, Streamed, UnreadableError
+from fer_jax.data.lazy import Decoded, Selection, UnreadableError
 from fer_jax.errors import UserError
 from fer_jax.recipes import default
 
@@ -77,15 +80,6 @@ def test_gather_copies_rows_into_the_place_given(source):
     np.testing.assert_array_equal(out, source[[4, 0, 4]])
 
 
-def test_equal_compares_the_pixels(selection, monkeypatch):
-    monkeypatch.setattr(lazy, "_BYTES_AT_ONCE", 24)
-    assert lazy.equal(selection, SELECTED)
-    other = SELECTED.copy()
-    other[-1, -1, -1, -1] += 1
-    assert not lazy.equal(selection, other)
-    assert not lazy.equal(selection, SELECTED[:4])
-
-
 def test_blocks_cover_every_row_once(monkeypatch):
     monkeypatch.setattr(lazy, "_BYTES_AT_ONCE", 40)
     assert list(lazy.blocks(IMAGES.shape)) == [(0, 3), (3, 6), (6, 9), (9, 10)]
@@ -118,28 +112,39 @@ def test_all_that_cannot_be_read_are_named_up_to_ten():
         decoded([7])[:]
 
 
-def test_streamed_images_go_on_and_begin_anew():
-    begun = []
-
-    def stream():
-        begun.append(True)
-        return iter(range(20))
-
-    def decode(number):
-        if number == 13 and len(begun) > 2:
-            raise UserError("13: broken")
-        return np.full((4, 4), number, np.uint8)
-
-    config = default.get_config()
-    config.input.size = 4
-    images = Streamed(20, stream, decode, config.input)
-    assert images[2:5][:, 0, 0, 0].tolist() == [2, 3, 4]
-    assert images[9, 0, 0, 0] == 9 and len(begun) == 1
-    assert np.asarray(images)[:, 0, 0, 0].tolist() == list(range(20)) and len(begun) == 2
-    with pytest.raises(UnreadableError, match=r"^13: broken$"):
-        np.asarray(images)
-
-
 def test_a_selection_of_decoded_images_decodes_only_those():
     part = Selection(decoded([0]), np.array([2, 19]))
     assert part[:, 0, 0, 0].tolist() == [2, 19]
+
+
+def test_blocks_are_read_by_several_threads_and_come_in_order(monkeypatch):
+    monkeypatch.setattr(lazy, "threads", lambda: 3)
+    monkeypatch.setattr(lazy, "_BYTES_AT_ONCE", 64)  # four images
+    together, began = threading.Barrier(3, timeout=30), []
+
+    def work(block):
+        began.append(threading.current_thread().name)
+        if len(began) <= 3:  # the first three blocks must be read at the same time
+            together.wait()
+        return block[:, 0, 0, 0].tolist()
+
+    found = list(lazy.map_blocks(decoded(), work))
+    assert [number for block in found for number in block] == list(range(20)) and len(found) == 5
+    assert len(set(began)) == 3
+
+
+def test_all_blocks_are_tried_before_unreadable_images_are_said(monkeypatch):
+    monkeypatch.setattr(lazy, "_BYTES_AT_ONCE", 64)
+    found = []
+    with pytest.raises(UnreadableError, match=r"^3.png: .*; 1 others cannot be read either: 17.png"):
+        for block in lazy.map_blocks(decoded([3, 17]), lambda block: block):
+            found += block[:, 0, 0, 0].tolist()
+    assert found == list(range(4, 16))
+
+
+def test_cores_are_counted_on_every_platform(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(40)), raising=False)
+    assert lazy.threads() == lazy.MAX_THREADS
+    monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS and Windows
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    assert lazy.threads() == 3

@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib.util
-import os
 import subprocess
 import sys
 import threading
@@ -10,7 +9,7 @@ import threading
 import numpy as np
 import pytest
 
-from fer_jax.data import lazy, pipeline, sampler, tf_pipeline
+from fer_jax.data import pipelines
 from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
 
@@ -28,18 +27,18 @@ def examples():
     )
 
 
-def batches(name, examples, step, chunks, shard=slice(None), sampling="uniform", buffer=0):
-    made = pipeline.create(name, examples, 3, BATCH, shard, sampling, buffer)
+def batches(name, examples, step, chunks, shard=slice(None), sampling="uniform"):
+    made = pipelines.create(name, examples, 3, BATCH, shard, sampling)
     for feed in made.feeds(step, STEPS, chunks):
         for i in range(STEPS):
             images, targets = made.fetch(made.resident, {k: v[i] for k, v in feed.items()})
             yield np.asarray(images), np.asarray(targets)
 
 
-@pytest.mark.parametrize(("sampling", "buffer"), [("uniform", 0), ("balanced", 0), ("uniform", 10), ("uniform", 99)])
+@pytest.mark.parametrize("sampling", ["uniform", "balanced"])
 @pytest.mark.parametrize("kind", ["array", "selection", "mapped"])
 @pytest.mark.parametrize("shard", [slice(None), slice(2, 4)])
-def test_both_pipelines_give_the_same_batches_bit_for_bit(examples, shard, kind, sampling, buffer, tmp_path):
+def test_both_pipelines_give_the_same_batches_bit_for_bit(examples, shard, kind, sampling, tmp_path):
     if kind != "array":
         chosen = np.random.default_rng(1).permutation(25)[:19]
         if kind == "mapped":
@@ -47,7 +46,7 @@ def test_both_pipelines_give_the_same_batches_bit_for_bit(examples, shard, kind,
             mapped = np.asarray(np.load(tmp_path / "images.npy", mmap_mode="r"))
             examples = dataclasses.replace(examples, images=mapped)
         examples = examples.take(chosen)
-    streamed, resident = (list(batches(name, examples, 5, 4, shard, sampling, buffer)) for name in ("tf", "device"))
+    streamed, resident = (list(batches(name, examples, 5, 4, shard, sampling)) for name in ("tf", "device"))
     assert len(streamed) == len(resident) == 4 * STEPS
     for (a, ya), (b, yb) in zip(streamed, resident, strict=True):
         assert a.dtype == b.dtype == np.uint8
@@ -63,41 +62,11 @@ def test_a_pipeline_continues_anywhere(examples):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("buffer", [0, 10])
-def test_hosts_read_their_own_share(examples, buffer):
-    whole = list(batches("tf", examples, 2, 2, buffer=buffer))
-    parts = [list(batches("tf", examples, 2, 2, shard, buffer=buffer)) for shard in (slice(0, 2), slice(2, 6))]
+def test_hosts_read_their_own_share(examples):
+    whole = list(batches("tf", examples, 2, 2))
+    parts = [list(batches("tf", examples, 2, 2, shard)) for shard in (slice(0, 2), slice(2, 6))]
     for (images, _), *shares in zip(whole, *parts, strict=True):
         np.testing.assert_array_equal(images, np.concatenate([share for share, _ in shares]))
-
-
-def test_a_buffer_is_read_in_the_order_of_the_set_and_each_image_once(examples, monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0})
-    monkeypatch.setattr(lazy, "_BYTES_AT_ONCE", 3 * 25)  # three images
-    monkeypatch.setattr(pipeline, "BLOCK_BYTES", 4 * 25)
-    read = []
-
-    class Watched(lazy.Images):
-        shape = examples.images.shape
-
-        def read(self, rows):
-            read.append(rows.tolist())
-            return examples.images[rows]
-
-    watched = dataclasses.replace(examples, images=Watched())
-    order = sampler.Order(3, examples.labels, buffer=12, block=pipeline.block_of(examples.images.shape))
-    found = list(batches("tf", watched, 0, 1, slice(1, 4), buffer=12))
-    assert len(found) == STEPS
-    windows = [
-        rows[(positions % BATCH >= 1) & (positions % BATCH < 4)] for positions, rows in order.windows(0, 4, BATCH)
-    ]
-    assert [row for rows in read for row in rows] == [row for rows in windows for row in sorted(rows.tolist())]
-    assert max(map(len, read)) <= 3
-
-
-def test_a_buffered_pipeline_needs_no_tensorflow(examples, monkeypatch):
-    monkeypatch.setattr(tf_pipeline, "_tensorflow", None)
-    assert len(list(batches("tf", examples, 0, 2, buffer=8))) == 2 * STEPS
 
 
 def test_auto_streams_on_a_cpu_and_says_so(examples, caplog):
@@ -105,13 +74,13 @@ def test_auto_streams_on_a_cpu_and_says_so(examples, caplog):
 
     absl.logging.get_absl_logger().propagate = True
     with caplog.at_level("INFO"):
-        assert type(pipeline.create("auto", examples, 0, BATCH, slice(None))).__name__ == "TfPipeline"
+        assert type(pipelines.create("auto", examples, 0, BATCH, slice(None))).__name__ == "TfPipeline"
     assert "data pipeline: tf" in caplog.text
 
 
 def test_chunks_are_the_same_before_and_after_tensorflow_is_there(examples, monkeypatch):
     there = threading.Event()
-    monkeypatch.setattr(tf_pipeline, "_import_ahead", there.wait)
+    monkeypatch.setattr(pipelines, "_import_ahead", there.wait)
     streamed = []
     for batch in batches("tf", examples, 5, 6):
         streamed.append(batch)
@@ -125,7 +94,7 @@ def test_chunks_are_the_same_before_and_after_tensorflow_is_there(examples, monk
 
 
 def test_one_chunk_needs_no_tensorflow(examples, monkeypatch):
-    monkeypatch.setattr(tf_pipeline, "_tensorflow", lambda: pytest.fail("TensorFlow is imported"))
+    monkeypatch.setattr(pipelines, "_tensorflow", lambda: pytest.fail("TensorFlow is imported"))
     assert len(list(batches("tf", examples, 0, 1))) == STEPS
 
 
@@ -133,15 +102,15 @@ def test_a_missing_tensorflow_is_missed_before_the_first_step(examples, monkeypa
     def missing():
         raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
 
-    monkeypatch.setattr(tf_pipeline, "_tensorflow", missing)
+    monkeypatch.setattr(pipelines, "_tensorflow", missing)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError):
-        pipeline.create("tf", examples, 0, BATCH, slice(None))
+        pipelines.create("tf", examples, 0, BATCH, slice(None))
 
 
 def test_an_unknown_pipeline_is_refused(examples):
     with pytest.raises(UserError, match=r"config\.data\.pipeline is 'torch': expected tf, device or auto"):
-        pipeline.create("torch", examples, 0, BATCH, slice(None))
+        pipelines.create("torch", examples, 0, BATCH, slice(None))
 
 
 def test_the_resident_pipeline_runs_without_tensorflow():
@@ -156,11 +125,11 @@ import numpy as np
 from fer_jax.evaluation import evaluator
 from fer_jax.experiments import run
 from fer_jax.training import loop
-from fer_jax.data import pipeline
+from fer_jax.data import pipelines
 from fer_jax.data.examples import Examples
 examples = Examples(images=np.zeros((4, 5, 5, 1), np.uint8), labels=np.zeros(4, np.int32), split=np.full(4, 'train'),
                     label_names=('a', 'b'))
-made = pipeline.create('device', examples, 0, 2, slice(None))
+made = pipelines.create('device', examples, 0, 2, slice(None))
 feed = next(made.feeds(0, 1, 1))
 print(made.fetch(made.resident, {'indices': feed['indices'][0]})[0].shape)
 """

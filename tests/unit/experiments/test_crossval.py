@@ -39,7 +39,7 @@ def test_folds_are_runs_whose_predictions_are_pooled(config, tmp_path, monkeypat
     folder = tmp_path / "cv" / "fold_02"
     found = rundata.to_score(config, [folder], "test", "", own[1].label_names)
     assert len(found) == own[1].splits["PrivateTest"]["examples"]
-    assert not np.isin(identity.digests(found.images), identity.load(folder).trained).any()
+    assert not np.isin(identity.digests(found), identity.load(folder).trained).any()
     with pytest.raises(UserError, match=r"cv holds 2 runs, not one: give one of them, such as .*fold_01"):
         run.load_run(tmp_path / "cv")
     # Once more: finished folds are read, not trained.

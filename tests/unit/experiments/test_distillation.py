@@ -136,7 +136,7 @@ def test_an_image_is_taught_by_the_fold_that_has_not_seen_it(teacher, distilled_
     taught = []
     for number in (1, 2, 3):
         folder = tmp_path / "folds" / f"fold_0{number}"
-        own = ~np.isin(identity.digests(images), identity.load(folder).trained)
+        own = ~np.isin(identity.digests(data.examples), identity.load(folder).trained)
         own &= data.examples.split == "Training"
         logits = load_run(folder).logits(images[own])
         flipped = load_run(folder).logits(images[own][:, :, ::-1])
@@ -154,7 +154,7 @@ def test_an_image_that_all_folds_have_seen_is_taught_by_all(teacher, distilled_c
     for number in (1, 2):
         folder = tmp_path / "folds" / f"fold_0{number}"
         kept = identity.load(folder)
-        everything = identity.digests(rundata.of_config(small_config(teacher.parent)).examples.images[:35])
+        everything = identity.digests(rundata.of_config(small_config(teacher.parent)).examples)[:35]
         dataclasses.replace(kept, trained=np.unique(everything)).save(folder)
     distilled_config.teacher.runs, distilled_config.teacher.weight = (str(tmp_path / "folds"),), 1.0
     data = rundata.of_config(distilled_config)

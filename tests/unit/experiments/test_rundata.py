@@ -90,7 +90,7 @@ class TestToScore:
         for name in ("PublicTest", "val", "Validation"):
             found = rundata.to_score(config, [workdir], name, "", self.NAMES)
             assert found.split_names == ("PublicTest",)
-            assert not np.isin(identity.digests(found.images), kept.trained).any()
+            assert not np.isin(identity.digests(found), kept.trained).any()
 
     def test_the_same_data_by_its_path_has_the_run_s_splits(self, config, workdir):
         own = rundata.to_score(config, [workdir], "test", "", self.NAMES)
@@ -108,7 +108,7 @@ class TestToScore:
         kept = identity.load(workdir)
         trained = int((kept.read == "Training").sum())
         assert found.split_names == (UNSPLIT,) and len(found) == 36 - trained
-        assert not np.isin(identity.digests(found.images), kept.trained).any()
+        assert not np.isin(identity.digests(found), kept.trained).any()
         assert f"left out {trained} that were trained on" in found.description and "trained on" in caplog.text
 
     def test_what_a_bundle_was_trained_on_is_left_out_or_the_question_is_open(self, config, workdir, caplog):
@@ -117,7 +117,7 @@ class TestToScore:
         config.data.path = ""
         found = rundata.to_score(config, [], "PublicTest", path, self.NAMES, TrainedImages.of(kept.trained))
         assert len(found) == 30 - len(kept.trained)
-        assert not np.isin(identity.digests(found.images), kept.trained).any()
+        assert not np.isin(identity.digests(found), kept.trained).any()
         assert "is not known" not in caplog.text
         assert len(rundata.to_score(config, [], "PublicTest", path, self.NAMES)) == 30
         assert "the bundle keeps no hashes of its training images: whether some of those scored" in caplog.text

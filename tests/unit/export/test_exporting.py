@@ -21,7 +21,7 @@ def test_the_bundle_is_whole_and_says_where_it_comes_from(exported, tiny):
     assert read.labels == tiny.faces.label_names
     assert read.input == manifest.Input(48, 1, "signed", "area")
     assert read.crop == cropping.CROP
-    known = trained.load(read.file("trained")).holds(identity.digests(tiny.faces.images))
+    known = trained.load(read.file("trained")).holds(identity.hashes(tiny.faces.images))
     assert known[:21].all() and not known[21:].any()
     assert (read.temperature, read.uncertain_below) == (1.5, 0.3)
     assert read.model == {"name": "mini_xception", "args": {"block_features": [8, 16]}, "parameters": 3079}

@@ -1,4 +1,4 @@
-"""Hugging Face data sets on disk, made as `datasets` writes them."""
+"""Hugging Face data sets on disk, as the Hub lays them out and as `datasets` saves and caches them."""
 
 import json
 
@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_jax.data import cache
+from fer_jax.data import cache, loading
+from fer_jax.data.sources import huggingface
 from fer_jax.errors import UserError
 from fer_jax.recipes import default
 
@@ -14,29 +15,40 @@ pyarrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
 
 NAMES = ("angry", "happy", "sad")
+ONE = "data/train-00000-of-00001.parquet"
 
 
-def table(values, labels, names=NAMES, label="label"):
-    encoded = [cv2.imencode(".png", np.full((12, 10), value, np.uint8))[1].tobytes() for value in values]
-    features = {"image": {"_type": "Image"}, label: {"names": names, "_type": "ClassLabel"}} if names else {}
-    arrays = {"image": [{"bytes": data, "path": None} for data in encoded], label: labels}
-    made = pyarrow.table(arrays)
-    return made.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+def table(values, labels, names=NAMES, label="label", image="image", features=True):
+    """A table of flat pictures of the given values; None is a picture that lies elsewhere."""
+    encoded = [
+        None if value is None else cv2.imencode(".png", np.full((12, 10), value, np.uint8))[1].tobytes()
+        for value in values
+    ]
+    column = pyarrow.array(
+        [{"bytes": data, "path": "a.png"} for data in encoded],
+        pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())]),
+    )
+    made = pyarrow.table({image: column, label: pyarrow.array(labels)})
+    about = {image: {"_type": "Image"}, label: {"names": names, "_type": "ClassLabel"}} if names else {}
+    return made.replace_schema_metadata(
+        {"huggingface": json.dumps({"info": {"features": about if features else None}})}
+    )
 
 
-def write(path, made):
+def write(path, made, kind="stream"):
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".parquet":
-        parquet.write_table(made, path)
+        parquet.write_table(made, path, row_group_size=2)
         return
-    with pyarrow.OSFile(str(path), "wb") as sink, pyarrow.ipc.new_stream(sink, made.schema) as writer:
+    new = pyarrow.ipc.new_stream if kind == "stream" else pyarrow.ipc.new_file
+    with pyarrow.OSFile(str(path), "wb") as sink, new(sink, made.schema) as writer:
         writer.write_table(made)
 
 
 def config_of(root, **args):
     config = default.get_config()
     config.data.source, config.data.path, config.input.size = "huggingface", str(root), 8
-    config.data.cache_dir = str(root / ".cache")
+    config.data.cache_dir = str(root.parent / "cache")
     config.data.args.update(args)
     return config
 
@@ -46,61 +58,161 @@ def read(root, **args):
     return cache.read(config.data, config.input)
 
 
+def found(examples):
+    """{split: [(first pixel, name of the class)]}"""
+    return {
+        split: [
+            (int(image[0, 0, 0]), examples.label_names[label])
+            for image, label in zip(part.images, part.labels, strict=True)
+        ]
+        for split in examples.split_names
+        for part in [examples.of_split(split)]
+    }
+
+
 @pytest.mark.parametrize(
     ("train", "test"),
     [
-        ("data/train-00000-of-00001.parquet", "data/test-00000-of-00001.parquet"),
+        (ONE, "data/test-00000-of-00001.parquet"),
         ("train/data-00000-of-00001.arrow", "test/data-00000-of-00001.arrow"),
+        ("default/train/0000.parquet", "default/test/0000.parquet"),
+        ("default/partial-train/0000.parquet", "default/test/0000.parquet"),
+        ("train.parquet", "eval.parquet"),
+        ("fer_train.parquet", "fer_test.parquet"),
+        ("training/part.parquet", "testing/part.parquet"),
+        ("x/default/0.0.0/4f/x-train.arrow", "x/default/0.0.0/4f/x-test.arrow"),
+        ("plain/train-00000-of-00001.parquet", "plain/test-00000-of-00001.parquet"),
     ],
 )
-def test_splits_labels_and_images(tmp_path, train, test):
-    write(tmp_path / test, table([30], [0]))
-    write(tmp_path / train, table([10, 20, 99], [1, 2, -1]))
-    examples = read(tmp_path)
+def test_splits_are_told_by_files_and_folders(tmp_path, train, test):
+    write(tmp_path / "in" / test, table([30], [0]))
+    write(tmp_path / "in" / train, table([10, 20, 99], [1, 2, -1]))
+    examples = read(tmp_path / "in")
     assert examples.label_names == NAMES
-    by_split = {name: examples.of_split(name) for name in examples.split_names}
-    assert by_split["Training"].images[:, 0, 0, 0].tolist() == [10, 20]
-    assert by_split["Training"].labels.tolist() == [1, 2]
-    assert by_split["PrivateTest"].images[:, 0, 0, 0].tolist() == [30]
-
-
-def test_one_file_has_no_splits_and_names_may_be_given(tmp_path):
-    write(tmp_path / "train-00000-of-00001.parquet", table([10, 20], [1, 0], names=None, label="emotion"))
-    examples = read(tmp_path, label="emotion", labels=("a", "b"))
-    assert (examples.label_names, examples.labels.tolist(), examples.split_names) == (("a", "b"), [1, 0], ("all",))
-
-
-def test_labels_may_be_names(tmp_path):
-    write(tmp_path / "train.parquet", table([10, 20], ["sad", "happy"], names=None))
-    assert read(tmp_path).label_names == ("happy", "sad")
+    assert found(examples) == {"Training": [(10, "happy"), (20, "sad")], "PrivateTest": [(30, "angry")]}
+    assert examples.description.endswith("1 without a label left out")
 
 
 @pytest.mark.parametrize(
-    ("labels", "options", "args", "message"),
+    ("paths", "splits"),
     [
-        ([0, 1], {"names": None}, {}, "are numbers without names: give the names in order as config.data.args.labels"),
-        ([0, 7], {}, {}, "the label 7 is none of the 3 names angry, happy, sad"),
-        ([0, 1], {"label": "x", "names": None}, {}, "0 columns that could be the label among image, x: give one as"),
-        ([0, 1], {}, {"image": "picture"}, "no column picture among image, label"),
+        (["default/train/0000.parquet", "default/train/0001.parquet", "default/test/0000.parquet"], [2, 1]),
+        (["part-00000.parquet", "part-00001.parquet"], [2]),
+        (["0000.parquet", "0001.parquet"], [2]),
+        (["data/fold1-00000-of-00001.parquet", "data/fold2-00000-of-00001.parquet"], [1, 1]),
+        (["a/data-00000-of-00001.arrow", "b/data-00000-of-00001.arrow"], [1, 1]),
+        (["data/train-00000-of-00002.parquet", "data/train-00001-of-00002.parquet"], [2]),
     ],
 )
-def test_what_is_wrong_is_said(tmp_path, labels, options, args, message):
-    write(tmp_path / "train.parquet", table([1, 2], labels, **options))
-    with pytest.raises(UserError, match=message):
-        read(tmp_path, **args)
+def test_parts_are_joined_and_other_splits_keep_their_names(tmp_path, paths, splits):
+    for number, path in enumerate(paths):
+        write(tmp_path / "in" / path, table([number], [1]))
+    examples = read(tmp_path / "in")
+    assert sorted(len(examples.of_split(name)) for name in examples.split_names) == sorted(splits)
+    assert sorted(examples.images[:, 0, 0, 0].tolist()) == list(range(len(paths)))
+    if len(splits) == 1:
+        assert examples.split_names == ("all",)
 
 
-def test_a_damaged_file_and_an_empty_folder(tmp_path):
-    with pytest.raises(UserError, match="no parquet or arrow files in it"):
-        read(tmp_path)
-    (tmp_path / "train.parquet").write_bytes(b"PAR1")
-    with pytest.raises(UserError, match="not a readable parquet file"):
-        read(tmp_path)
+def test_numbers_are_translated_by_the_names_of_each_file(tmp_path):
+    write(tmp_path / "in" / ONE, table([10, 20, 30], [0, 1, 2]))
+    other = ("sad", "Fear", "Happy", "angry")
+    write(tmp_path / "in" / "data/test-00000-of-00001.parquet", table([11, 21, 31, 41], [3, 2, 0, 1], other))
+    examples = read(tmp_path / "in")
+    assert examples.label_names == (*NAMES, "Fear")
+    assert found(examples) == {
+        "Training": [(10, "angry"), (20, "happy"), (30, "sad")],
+        "PrivateTest": [(11, "angry"), (21, "happy"), (31, "sad"), (41, "Fear")],
+    }
 
 
-def test_a_set_that_is_read_in_one_order_cannot_be_used_without_a_copy(tmp_path):
-    write(tmp_path / "train.parquet", table([10, 20], [1, 2]))
-    config = config_of(tmp_path)
+@pytest.mark.parametrize(
+    ("labels", "args", "names", "expected"),
+    [
+        (["sad", "happy"], {}, ("happy", "sad"), [1, 0]),
+        (["Sad ", "sadness", "happy"], {}, ("Sad", "happy"), [0, 0, 1]),
+        (["", "sad", "happy", None, "nan"], {}, ("happy", "sad"), [1, 0]),
+        ([1.0, float("nan"), 0.0], {"labels": ("a", "b")}, ("a", "b"), [1, 0]),
+        ([True, False], {"labels": ("no", "yes")}, ("no", "yes"), [1, 0]),
+    ],
+)
+def test_labels_are_names_or_whole_numbers(tmp_path, labels, args, names, expected):
+    write(tmp_path / "in" / ONE, table(range(len(labels)), labels, names=None))
+    examples = read(tmp_path / "in", **args)
+    assert sorted(map(str.strip, examples.label_names)) == sorted(names)
+    by_name = [examples.label_names[label].strip() for label in examples.labels]
+    assert by_name == [names[label] for label in expected]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "stream", "file"])
+def test_images_are_read_in_any_order_without_a_copy(tmp_path, kind):
+    suffix = "parquet" if kind == "parquet" else "arrow"
+    write(tmp_path / "in" / f"train.{suffix}", table(range(9), [0, 1, 2] * 3), kind)
+    kept = read(tmp_path / "in")
+    config = config_of(tmp_path / "in")
     config.data.cache = False
-    with pytest.raises(UserError, match="what huggingface reads comes in one order only: leave it true"):
-        cache.read(config.data, config.input)
+    uncached = cache.read(config.data, config.input)
+    np.testing.assert_array_equal(uncached.images[[8, 0, 3]], kept.images[[8, 0, 3]])
+
+
+def test_what_datasets_keeps_for_itself_is_not_read(tmp_path):
+    for split in ("train", "test"):
+        folder = tmp_path / "in" / split
+        write(folder / "data-00000-of-00001.arrow", table([10], [1]))
+        write(folder / "cache-8f2a.arrow", table([10], [1]))
+        write(folder / "old-00000-of-00001.arrow", table([10], [1]))
+        state = {"_data_files": [{"filename": "data-00000-of-00001.arrow"}], "_split": split}
+        (folder / "state.json").write_text(json.dumps(state), encoding="utf-8")
+    write(tmp_path / "in" / ".cache" / "train.parquet", table([10], [1]))
+    assert len(read(tmp_path / "in")) == 2
+
+
+@pytest.mark.parametrize(
+    ("files", "args", "word"),
+    [
+        ({ONE: table([1, 2], [0, 1], names=None)}, {}, r"numbers \(0 to 1\), expected names"),
+        ({ONE: table([1, 2], [0.0, 1.0], names=None)}, {}, r"numbers \(0 to 1\), expected names"),
+        ({ONE: table([1, 2], [0, 1], features=False)}, {}, "expected names"),
+        ({ONE: table([1, 2], [0, 7])}, {}, r"row 1: the label is 7, expected 0 \(angry\) to 2 \(sad\)"),
+        ({ONE: table([1, 2], [1.6, 3.2], names=None)}, {}, "the label is 1.6, expected a name or a whole number"),
+        ({ONE: table([1, 2], [1.6, 3.2], names=None)}, {"labels": NAMES}, "the label is 1.6"),
+        ({ONE: table([1, 2], [[0], [1]], names=None)}, {}, r"the label is \[0\]"),
+        ({ONE: table([1, 2], [None, None], names=None)}, {}, "no image has a label"),
+        ({ONE: table([1, 2], [0, 1], label="x", names=None)}, {}, "0 columns that could be the label among image, x"),
+        ({ONE: table([1, 2], [0, 1])}, {"image": "picture"}, "no column picture among image, label"),
+        (
+            {ONE: table([1, 2], [0, 1]), "data/test.parquet": table([1], [0], image="p").drop_columns(["label"])},
+            {},
+            "test.parquet: 0 columns that could be the label",
+        ),
+        ({ONE: table([1], [0]).slice(0, 0)}, {}, "no rows"),
+        ({ONE: table([None, None], [0, 1])}, {}, "row 0: the image is not in the file"),
+        ({"a/train.parquet": table([1], [0]), "b/train.parquet": table([1], [0])}, {}, r"several .* \(a, b\)"),
+        ({"train.parquet": table([1], [0]), "train.arrow": table([1], [0])}, {}, ".arrow and .parquet files"),
+        ({"train_test.parquet": table([1], [0])}, {}, "names several splits"),
+    ],
+)
+def test_what_is_wrong_is_one_line(tmp_path, files, args, word):
+    for path, made in files.items():
+        write(tmp_path / "in" / path, made)
+    with pytest.raises(UserError, match=word) as error:
+        read(tmp_path / "in", **args)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+def test_a_damaged_file_and_an_empty_folder(tmp_path, suffix):
+    with pytest.raises(UserError, match="no parquet or arrow files in it"):
+        huggingface.fingerprint(config_of(tmp_path).data)
+    path = tmp_path / "in" / f"train.{suffix}"
+    write(path, table(range(50), [1] * 50))
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(UserError, match=f"not a readable {suffix} file"):
+        read(tmp_path / "in")
+
+
+def test_evaluation_recognizes_the_folder(tmp_path):
+    write(tmp_path / "in" / ONE, table([10, 20], [0, 1]))
+    config = config_of(tmp_path / "elsewhere")
+    config.data.source = "folder"
+    assert len(loading.load_split(config, "test", str(tmp_path / "in"))) == 2

@@ -1,7 +1,5 @@
 """TFDS data sets by name, with this project's own FER2013 builder on a small csv in the manual directory."""
 
-import pathlib
-import socket
 import sys
 
 import numpy as np
@@ -9,7 +7,7 @@ import pytest
 
 from configs.default import get_config
 from fer_jax import labels
-from fer_jax.data import cache, identity, lazy, pipeline, tfrecords
+from fer_jax.data import cache
 from fer_jax.data.sources import fer2013
 from fer_jax.data.sources import tfds as source
 from fer_jax.errors import UserError
@@ -132,88 +130,6 @@ def test_a_single_split_and_examples_without_label(tmp_path):
     } == {1: [0, 0, 200], 0: [2, 2, 200]}
 
 
-@pytest.fixture(scope="module")
-def sharded(tmp_path_factory):
-    """(cache directory, name) of a set of 90 PNG images in files of TFDS that it reads interleaved."""
-    import tensorflow_datasets as tfds
-
-    class Sharded(tfds.core.GeneratorBasedBuilder):
-        """Grey images whose pixels are their number, some without a label."""
-
-        VERSION = tfds.core.Version("1.0.0")
-
-        def _info(self):
-            features = {
-                "image": tfds.features.Image(shape=(10, 12, 1)),
-                "label": tfds.features.ClassLabel(names=["cat", "dog"]),
-            }
-            return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
-
-        def _split_generators(self, dl_manager):
-            return {"train": self._examples(range(70)), "test": self._examples(range(70, 90))}
-
-        def _examples(self, numbers):
-            for number in numbers:
-                kind = -1 if number % 9 == 4 else number % 2
-                yield number, {"image": np.full((10, 12, 1), number, np.uint8), "label": kind}
-
-        def _generate_examples(self):
-            raise NotImplementedError
-
-    folder = tmp_path_factory.mktemp("sharded")
-    builder = tfds.builder(Sharded.name, data_dir=folder / "tensorflow_datasets")
-    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(num_shards=3))
-    assert len(list(pathlib.Path(builder.data_path).glob("*train.tfrecord*"))) == 3
-    return folder, Sharded.name
-
-
-def test_without_a_copy_batches_are_those_of_the_kept_set(sharded):
-    config = config_of(*sharded)
-    config.input.size = 8
-    kept = cache.read(config.data, config.input)
-    config.data.cache = False
-    uncached = cache.read(config.data, config.input)
-    assert isinstance(uncached.images, lazy.Decoded)
-    assert len(kept) == 80 and set(kept.split) == {"Training", "PrivateTest"}
-    for field in ("labels", "split", "images"):
-        np.testing.assert_array_equal(getattr(uncached, field), getattr(kept, field))
-    np.testing.assert_array_equal(identity.digests(uncached.images), identity.digests(kept.images))
-    batches = [
-        [feed["images"] for feed in pipeline.create("tf", one.of_split("Training"), 3, 12, slice(4, 9)).feeds(1, 2, 3)]
-        for one in (kept, uncached)
-    ]
-    np.testing.assert_array_equal(*batches)
-
-
-def test_without_a_copy_images_are_known_again_without_reading_them(sharded, tmp_path, monkeypatch):
-    config = config_of(*sharded)
-    config.data.cache, config.input.size = False, 9
-    first = identity.digests(cache.read(config.data, config.input).images)
-    folder = cache.path_of(config.data, config.input)
-    kept = folder.with_name(f"{folder.name}.digests.npy")
-    assert kept.is_file() and not folder.exists()
-    monkeypatch.setattr(tfrecords.Records, "image", None)
-    np.testing.assert_array_equal(identity.digests(cache.read(config.data, config.input).images), first)
-    monkeypatch.undo()
-    kept.write_bytes(kept.read_bytes()[:-3])  # a file that is not whole is made anew
-    np.testing.assert_array_equal(identity.digests(cache.read(config.data, config.input).images), first)
-    assert len(np.load(kept)) == 80
-
-
-def test_a_set_of_another_format_is_read_in_its_order(sharded, monkeypatch):
-    from tensorflow_datasets.core import DatasetInfo
-
-    config = config_of(*sharded)
-    expected = np.asarray(source.read(config.data, config.input).images)
-    monkeypatch.setattr(DatasetInfo, "file_format", None)
-    found = source.read(config.data, config.input)
-    assert isinstance(found.images, lazy.Streamed)
-    np.testing.assert_array_equal(np.asarray(found.images), expected)
-    config.data.cache = False
-    with pytest.raises(UserError, match="what tfds reads comes in one order only: leave it true"):
-        cache.read(config.data, config.input)
-
-
 def test_a_data_set_that_is_no_image_classification(tmp_path):
     import tensorflow_datasets as tfds
 
@@ -240,22 +156,3 @@ def test_a_data_set_that_is_no_image_classification(tmp_path):
 def test_no_name():
     with pytest.raises(UserError, match=r"config.data.path is empty, expected the name of a TFDS data set"):
         source.fingerprint(config_of("", "").data)
-
-
-def test_a_network_that_never_answers_is_given_up(tmp_path, monkeypatch):
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        monkeypatch.setattr(source, "ANSWER_SECONDS", 0.05)
-        monkeypatch.setattr(source, "RETRIES", 0)
-        with pytest.raises(UserError, match=r"TFDS cannot give 'mnist' \(\w+: .*"):
-            source.read(config_of(tmp_path, "mnist").data, get_config().input)
-
-
-def test_patience_is_as_before_afterwards():
-    from requests.adapters import HTTPAdapter
-    from tensorflow_datasets.core.download import downloader
-
-    before = HTTPAdapter.send, downloader.MAX_RETRIES
-    with source._impatient():
-        assert downloader.MAX_RETRIES == source.RETRIES
-    assert (HTTPAdapter.send, downloader.MAX_RETRIES) == before

@@ -1,7 +1,6 @@
-"""The streaming pipeline: the host's threads gather uint8 batches, which tf.data prefetches.
+"""What feeds the compiled step, by `config.data.pipeline`: the resident set, or batches that tf.data prefetches.
 
-Every thread copies its own rows of a chunk, so that the order of reading decides nothing. Of a mapped set (see
-`fer_jax.data.mapped`) the disk is read where a batch needs it.
+Both give the same batches bit for bit.
 """
 
 from __future__ import annotations
@@ -16,18 +15,55 @@ from types import ModuleType
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from absl import logging
 
-from fer_jax.data import buffered, lazy, sampler
+from fer_jax.data import lazy, sampler
 from fer_jax.data.examples import Examples
+from fer_jax.errors import UserError
 
+RESIDENT_SHARE_OF_MEMORY = 0.25  # of a device's memory, that the set may take when "auto" decides
 PREFETCHED_CHUNKS = 2
 LARGE_CHUNK = 64 << 20  # bytes above which only one chunk is prefetched
-_import_lock = threading.Lock()
+
+
+class DevicePipeline:
+    """The resident pipeline: the set lives on the device as uint8, only indices travel (4 bytes an example).
+
+    Attributes:
+      resident: arrays to be replicated on every device: "images" uint8 (N, H, W, C), "targets" float32 (N, classes).
+    """
+
+    def __init__(self, examples: Examples, order: sampler.Order, batch_size: int, shard: slice):
+        """`shard` is this host's part of the global batch."""
+        self.resident: dict[str, np.ndarray] = {"images": np.asarray(examples.images), "targets": examples.targets()}
+        self._order, self._batch_size, self._shard = order, batch_size, shard
+
+    def feeds(self, step: int, steps: int, chunks: int) -> Iterator[dict[str, np.ndarray]]:
+        """One feed a chunk of `steps` steps, from `step` on: "indices" int32 (steps, host's batch)."""
+        for chunk in range(chunks):
+            order = self._order.indices(step + chunk * steps, steps, self._batch_size)
+            yield {"indices": order[:, self._shard]}
+
+    def feed_shapes(self, steps: int) -> dict[str, jax.ShapeDtypeStruct]:
+        """Shapes and types of one feed of `steps` steps."""
+        return {"indices": jax.ShapeDtypeStruct((steps, self._shard.stop - self._shard.start), np.int32)}
+
+    @staticmethod
+    def fetch(resident: Mapping[str, jax.Array], feed: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        """Inside the compiled step: uint8 images (b, H, W, C) and float32 targets (b, classes) of one step's feed."""
+        rows = feed["indices"]
+        return (
+            jnp.take(resident["images"], rows, axis=0, mode="clip"),
+            jnp.take(resident["targets"], rows, axis=0, mode="clip"),
+        )
 
 
 class TfPipeline:
-    """Batches gathered by tf.data, in exactly the order of the resident pipeline. TensorFlow never sees a GPU.
+    """The streaming pipeline: threads of the host gather uint8 batches, which tf.data prefetches.
+
+    Of a mapped set (see `fer_jax.data.cache`) the disk is read where a batch needs it. TensorFlow never sees a GPU.
 
     Attributes:
       resident: empty, nothing lives on the device.
@@ -39,7 +75,7 @@ class TfPipeline:
         """`shard` is this host's part of the global batch: only its rows are read."""
         self._images, self._targets = examples.images, examples.targets()
         self._order, self._batch_size, self._shard = order, batch_size, shard
-        if not order.buffer and importlib.util.find_spec("tensorflow") is None:
+        if importlib.util.find_spec("tensorflow") is None:
             _tensorflow()  # raises
 
     def feeds(self, step: int, steps: int, chunks: int) -> Iterator[dict[str, np.ndarray]]:
@@ -47,16 +83,11 @@ class TfPipeline:
 
         "images" uint8 (steps, host's batch, H, W, C) and "targets" float32 (steps, host's batch, classes).
 
-        TensorFlow takes seconds to import. That begins when the first feed is taken, and until it is there the same
-        threads gather the same chunks without it: the first step does not wait.
+        TensorFlow takes seconds to import. The import begins when the first feed is taken; until it is done the same
+        threads gather the same chunks without it, so that the first step does not wait.
         """
-        if self._order.buffer:
-            yield from buffered.feeds(
-                self._images, self._targets, self._order, self._batch_size, self._shard, step, steps, chunks
-            )
-            return
         images, targets = self._images, self._targets
-        threads = lazy.reading_threads()
+        threads = lazy.threads()
         pool = futures.ThreadPoolExecutor(threads, "gather")
 
         def rows(chunk: np.ndarray) -> np.ndarray:
@@ -105,10 +136,37 @@ class TfPipeline:
         return feed["images"], feed["targets"]
 
 
+PIPELINES = {"tf": TfPipeline, "device": DevicePipeline}
+
+
+def create(
+    name: str, examples: Examples, seed: int, batch_size: int, shard: slice, sampling: str = "uniform"
+) -> DevicePipeline | TfPipeline:
+    """The pipeline `name` over `examples`: "tf" streams, "device" is resident, "auto" chooses and says which.
+
+    "auto" is resident on an accelerator whose memory holds the set, else tf.data. `shard` is this host's part of the
+    global batch, `sampling` is that of `sampler.Order`. UserError for another name.
+    """
+    if name == "auto":
+        device = jax.local_devices()[0]
+        memory = (device.memory_stats() or {}).get("bytes_limit", 0) if device.platform != "cpu" else 0
+        fits = examples.images.nbytes <= RESIDENT_SHARE_OF_MEMORY * memory
+        name = "device" if fits else "tf"
+        sizes = (examples.images.nbytes / 1e6, device.platform, memory / 1e6)
+        logging.info("data pipeline: %s (the set has %.0f MB, %s %.0f MB of memory)", name, *sizes)
+    if name not in PIPELINES:
+        raise UserError(f"config.data.pipeline is {name!r}: expected {', '.join(PIPELINES)} or auto")
+    return PIPELINES[name](examples, sampler.Order(seed, examples.labels, sampling), batch_size, shard)
+
+
+_import_lock = threading.Lock()
+
+
 def _tensorflow() -> ModuleType:
     """TensorFlow without Keras, which brings scikit-learn and Matplotlib along: a third of the seconds it takes.
 
-    It imports the Keras that the variable names, and does without where there is none; the variable is restored.
+    It imports the Keras that the variable names, and does without where that is not installed; the variable is
+    restored.
     """
     name = "TF_USE_LEGACY_KERAS"
     with _import_lock:

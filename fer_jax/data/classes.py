@@ -1,0 +1,90 @@
+"""Labels as they stand in somebody's files, brought to numbers; and the names by which splits are known."""
+
+from __future__ import annotations
+
+import collections
+import re
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from absl import logging
+
+from fer_jax import labels
+from fer_jax.errors import UserError
+
+# The role in the config (`data.<role>`) of each name that a split may have, in lower case.
+SPLIT_ROLES = {
+    "train": "train_split",
+    "training": "train_split",
+    "val": "select_split",
+    "valid": "select_split",
+    "validation": "select_split",
+    "dev": "select_split",
+    "publictest": "select_split",
+    "test": "test_split",
+    "testing": "test_split",
+    "eval": "test_split",
+    "evaluation": "test_split",
+    "privatetest": "test_split",
+}
+MISSING = frozenset(("", "-1", "nan", "na", "n/a", "<na>", "null"))  # labels of what has none, in lower case
+UNLABELLED = -1
+
+_WHOLE, _NUMBER = re.compile(r"[-+]?\d+(\.0*)?"), re.compile(r"[-+]?\d*\.?\d+(e[-+]?\d+)?", re.IGNORECASE)
+
+
+def numbered(
+    found: Sequence[str], names: Sequence[str], where: Callable[[int], str], first: int = 0
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Numbers of labels that are names or numbers, and the names that they count through.
+
+    Names that mean the same (`labels.canonical`: case, blanks, Unicode composition, "anger" and "angry") are one class.
+    A warning says how many labels are missing.
+
+    Args:
+      found: (N,) the labels as text.
+      names: of the classes in their order; () takes those that are found, sorted.
+      where: says where label number i stands, for messages.
+      first: number of the first class in `found`.
+
+    Returns:
+      int32 (N,), `UNLABELLED` where the label is one of `MISSING`; and the names.
+
+    Raises:
+      UserError: numbers without names, no label at all, or one that is not among the names.
+    """
+    texts = [str(int(float(text))) if _WHOLE.fullmatch(text) else text for text in map(str.strip, found)]
+    labelled = [place for place, text in enumerate(texts) if text.lower() not in MISSING]
+    if not labelled:
+        raise UserError(f"{where(0)}: no image has a label: add a name of a class to each")
+    if not names:
+        if numeric := [place for place in labelled if _NUMBER.fullmatch(texts[place])]:
+            low, high = (pick(numeric, key=lambda place: float(texts[place])) for pick in (min, max))
+            raise UserError(
+                f"{where(numeric[0])}: labels are numbers ({texts[low]} to {texts[high]}), expected names: write names "
+                "or give them in the numbers' order as config.data.args.labels"
+            )
+        names = _distinct([texts[place] for place in labelled])
+    known = {str(number + first): number for number in range(len(names))}
+    known |= {labels.canonical(name): number for number, name in enumerate(names)}
+    numbers = np.full(len(texts), UNLABELLED, np.int32)
+    for place in labelled:
+        numbers[place] = known.get(labels.canonical(texts[place]), UNLABELLED)
+    if wrong := [place for place in labelled if numbers[place] == UNLABELLED]:
+        raise UserError(
+            f"{where(wrong[0])}: the label is {texts[wrong[0]][:40]!r}, expected {first} ({names[0]}) to "
+            f"{first + len(names) - 1} ({names[-1]}) or a name; {len(wrong)} such labels: correct or remove them"
+        )
+    if missing := len(texts) - len(labelled):
+        logging.warning("%s: %d of %d images have no label and are left out", where(0), missing, len(texts))
+    return numbers, tuple(names)
+
+
+def _distinct(found: Sequence[str]) -> list[str]:
+    """One name for each meaning, by its most frequent spelling, sorted."""
+    spellings: dict[str, collections.Counter[str]] = {}
+    for text, count in collections.Counter(found).items():
+        spellings.setdefault(labels.canonical(text), collections.Counter())[text] = count
+    for several in (counter for counter in spellings.values() if len(counter) > 1):
+        logging.warning("%s are one class", " and ".join(sorted(several)))
+    return sorted(max(sorted(counter), key=counter.__getitem__) for counter in spellings.values())
