@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from absl import logging
+from ml_collections import ConfigDict
 
 from fer_jax import labels
 from fer_jax.errors import UserError
@@ -34,7 +35,7 @@ _WHOLE, _NUMBER = re.compile(r"[-+]?\d+(\.0*)?"), re.compile(r"[-+]?\d*\.?\d+(e[
 
 
 def numbered(
-    found: Sequence[str], names: Sequence[str], where: Callable[[int], str], first: int = 0
+    found: Sequence[str], names: Sequence[str], where: Callable[[int], str], first: int | None = 0
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Numbers of labels that are names or numbers, and the names that they count through.
 
@@ -45,7 +46,7 @@ def numbered(
       found: (N,) the labels as text.
       names: of the classes in their order; () takes those that are found, sorted.
       where: says where label number i stands, for messages.
-      first: number of the first class in `found`.
+      first: number of the first class in `found`; None takes names alone.
 
     Returns:
       int32 (N,), `UNLABELLED` where the label is one of `MISSING`; and the names.
@@ -57,34 +58,41 @@ def numbered(
     labelled = [place for place, text in enumerate(texts) if text.lower() not in MISSING]
     if not labelled:
         raise UserError(f"{where(0)}: no image has a label: add a name of a class to each")
-    if not names:
-        if numeric := [place for place in labelled if _NUMBER.fullmatch(texts[place])]:
-            low, high = (pick(numeric, key=lambda place: float(texts[place])) for pick in (min, max))
-            raise UserError(
-                f"{where(numeric[0])}: labels are numbers ({texts[low]} to {texts[high]}), expected names: write names "
-                "or give them in the numbers' order as config.data.args.labels"
-            )
-        names = _distinct([texts[place] for place in labelled])
-    known = {str(number + first): number for number in range(len(names))}
+    numeric = [place for place in labelled if _NUMBER.fullmatch(texts[place])]
+    if numeric and (first is None or not names):
+        low, high = (pick(numeric, key=lambda place: float(texts[place])) for pick in (min, max))
+        raise UserError(
+            f"{where(numeric[0])}: labels are numbers ({texts[low]} to {texts[high]}), expected names: write names or "
+            "give them in the numbers' order as config.data.args.labels"
+        )
+    names = tuple(names) or _distinct([texts[place] for place in labelled])
+    known = {str(number + (first or 0)): number for number in range(len(names))}
     known |= {labels.canonical(name): number for number, name in enumerate(names)}
     numbers = np.full(len(texts), UNLABELLED, np.int32)
     for place in labelled:
         numbers[place] = known.get(labels.canonical(texts[place]), UNLABELLED)
     if wrong := [place for place in labelled if numbers[place] == UNLABELLED]:
         raise UserError(
-            f"{where(wrong[0])}: the label is {texts[wrong[0]][:40]!r}, expected {first} ({names[0]}) to "
-            f"{first + len(names) - 1} ({names[-1]}) or a name; {len(wrong)} such labels: correct or remove them"
+            f"{where(wrong[0])}: the label is {texts[wrong[0]][:40]!r}, expected {first or 0} ({names[0]}) to "
+            f"{(first or 0) + len(names) - 1} ({names[-1]}) or a name; {len(wrong)} such labels: correct or remove them"
         )
-    if missing := len(texts) - len(labelled):
-        logging.warning("%s: %d of %d images have no label and are left out", where(0), missing, len(texts))
-    return numbers, tuple(names)
+    if missing := np.flatnonzero(numbers == UNLABELLED).tolist():
+        said = (where(missing[0]), len(missing), len(texts))
+        logging.warning("%s: no label, as for %d of %d images, which are left out", *said)
+    return numbers, names
 
 
-def _distinct(found: Sequence[str]) -> list[str]:
+def split_named(name: str, data: ConfigDict) -> str:
+    """The split of `config.data` that is called `name` elsewhere, such as "val"; names of no role stay as they are."""
+    role = SPLIT_ROLES.get(name.strip().lower())
+    return data[role] if role else name
+
+
+def _distinct(found: Sequence[str]) -> tuple[str, ...]:
     """One name for each meaning, by its most frequent spelling, sorted."""
     spellings: dict[str, collections.Counter[str]] = {}
     for text, count in collections.Counter(found).items():
         spellings.setdefault(labels.canonical(text), collections.Counter())[text] = count
     for several in (counter for counter in spellings.values() if len(counter) > 1):
         logging.warning("%s are one class", " and ".join(sorted(several)))
-    return sorted(max(sorted(counter), key=counter.__getitem__) for counter in spellings.values())
+    return tuple(sorted(max(sorted(counter), key=counter.__getitem__) for counter in spellings.values()))

@@ -10,9 +10,10 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from fer_jax import files, labels
-from fer_jax.data import cache, classes, clean, ferplus_votes, sources, splits, tables
+from fer_jax.data import cache, classes, clean, ferplus_votes, sources, splits
 from fer_jax.data.examples import UNSPLIT, Examples
 from fer_jax.data.sources import ferplus
+from fer_jax.data.sources import list as list_source
 from fer_jax.errors import UserError
 
 # Sources whose layout a folder or a file can have, the most particular first.
@@ -38,6 +39,9 @@ def read(config: ConfigDict) -> Examples:
 def cleaned(config: ConfigDict, examples: Examples, seed: int) -> Examples:
     """What training keeps of examples that have splits; logs the order of the labels, and what the splits lack."""
     examples = clean.apply(examples, config.data, seed)
+    if np.count_nonzero(examples.class_counts()) < 2:
+        name = examples.label_names[examples.labels[0]]
+        raise UserError(f"{examples.description}: all are {name}, expected at least two classes: add images of another")
     logging.info("labels in order: %s", ", ".join(f"{i} {name}" for i, name in enumerate(examples.label_names)))
     for warning in splits.warnings(examples, config.data):
         logging.warning("%s", warning)
@@ -68,7 +72,7 @@ def load_split(config: ConfigDict, split: str, path: str = "", label_names: tupl
         source = _source_of(files.expand(path), config.data.source)
         if source != "list" or config.data.source != "list":  # another list may have the columns of the run's own
             config.data.args = ConfigDict()
-        if source == "list" and (layout := tables.layout_of(files.expand(path))):
+        if source == "list" and (layout := list_source.layout_of(files.expand(path))):
             config.data.args = ConfigDict({"layout": layout})
         config.data.source = source
         examples = cache.read(config.data, config.input)
@@ -87,8 +91,7 @@ def split_named(data: ConfigDict, name: str) -> str:
     """The split of `config.data` that people call `name`: "test", "val" and the like go by their role, others as is."""
     if name in (data.train_split, data.select_split, data.test_split):
         return name
-    role = classes.SPLIT_ROLES.get(name.lower())
-    return data[role] if role else name
+    return classes.split_named(name, data)
 
 
 def noise_ceilings(config: ConfigDict) -> dict[str, float]:

@@ -68,9 +68,16 @@ def assign(examples: Examples, data: ConfigDict, seed: int) -> Examples:
             left = everything[split == data.train_split]
             split[_held_out(examples, left, data.holdout, how, seed)] = data.select_split
     examples = dataclasses.replace(examples, split=split.astype(str))
-    logging.info(
-        "%s", ", ".join(f"{(examples.split == name).sum()} examples of {name}" for name in examples.split_names)
-    )
+    counts = {name: int(np.sum(examples.split == name)) for name in examples.split_names}
+    logging.info("%s", ", ".join(f"{count} examples of {name}" for name, count in counts.items()))
+    unused = {
+        n: count for n, count in counts.items() if n not in (data.train_split, data.select_split, data.test_split)
+    }
+    if unused:
+        listed = ", ".join(f"{count} of {name}" for name, count in unused.items())
+        logging.warning(
+            "%d of %d examples are in splits that are not used: %s", sum(unused.values()), len(split), listed
+        )
     return examples
 
 

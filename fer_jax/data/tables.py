@@ -1,18 +1,18 @@
-"""Lists of labelled image files: any csv or tsv, and the layouts in which some data sets are distributed."""
+"""Tables of labelled image files: any csv or tsv with a header, its columns by their meaning, boxes in any notation."""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
+import io
+import math
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
-from fer_jax import files, labels
+from fer_jax import labels
 from fer_jax.errors import UserError
-from fer_jax.preprocess import images
 
 # Names of columns in lower case, as they are guessed.
 NAMES = {
@@ -24,13 +24,33 @@ NAMES = {
     "split": ("split", "usage", "set", "subset", "partition"),
     "subject": ("subject", "subject_id", "person", "person_id", "identity"),
 }
-BOXES = (("x", "y", "w", "h"), ("face_x", "face_y", "face_width", "face_height"), ("left", "top", "width", "height"))
-MAX_HEADER = 1 << 16  # characters
-AFFECTNET = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt")
+# What a column of a box says, by its name without a word such as bbox, and without signs between letters.
+SIDES = {
+    "left": ("left", "x", "x1", "xmin", "x0"),
+    "top": ("top", "y", "y1", "ymin", "y0"),
+    "right": ("right", "x2", "xmax"),
+    "bottom": ("bottom", "y2", "ymax"),
+    "width": ("width", "w"),
+    "height": ("height", "h"),
+    "center_x": ("cx", "xc", "xcenter", "centerx"),
+    "center_y": ("cy", "yc", "ycenter", "centery"),
+}
+NOTATIONS = (
+    ("left", "top", "right", "bottom"),
+    ("center_x", "center_y", "width", "height"),
+    ("left", "top", "width", "height"),
+)
+MIN_SIDE = 4  # pixels of a box; what is smaller is a fraction of the picture, or no face
+MAX_HEADER = 1 << 16  # bytes
+
+_BOX_WORD = re.compile(r"^(bounding.?box|bbox|box|face|rect|roi)|[^a-z0-9]")
 
 
 class Row(NamedTuple):
-    """One image: where it was listed, its file, its label as text, and what else is known of it."""
+    """One image: where it was listed, its file, its label as text, and what else is known of it.
+
+    `box` is left, top, width and height in pixels.
+    """
 
     where: str
     file: pathlib.Path
@@ -43,7 +63,7 @@ class Row(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """The columns of a table by their meaning; "" or () is none."""
+    """The columns of a table by their meaning; "" or () is none. `box` is in the order of `notation`."""
 
     file: str = ""
     label: str = ""
@@ -51,74 +71,64 @@ class Columns:
     subject: str = ""
     box: tuple[str, ...] = ()
     votes: tuple[str, ...] = ()
+    notation: tuple[str, ...] = NOTATIONS[-1]
 
     def guessed(self, header: Sequence[str], where: pathlib.Path) -> Columns:
         """With the columns that are not given guessed from their names.
 
         Raises:
-          UserError: a given column is not there, no column or several could be the file or the label.
+          UserError: a given column is not there, no column or several could be the file or the label, or columns look
+            like a box in no known notation.
         """
         given = (self.file, self.label, self.split, self.subject, *self.box, *self.votes)
         if missing := [name for name in given if name and name not in header]:
             raise UserError(f"{where}: no column {', '.join(missing)}: it has {_some(header)}")
         found = {field: getattr(self, field) or _guess(field, header, where) for field in NAMES}
-        lowered = {name.lower(): name for name in header}
-        box = self.box or next((tuple(map(lowered.get, names)) for names in BOXES if {*names} <= {*lowered}), ())
+        notation, box = _box(self.box or header, where)
         votes = self.votes or tuple(name for name in header if labels.canonical(name) in labels.EXPRESSIONS)
-        columns = Columns(**found, box=box, votes=votes if len(votes) > 1 else ())  # type: ignore[arg-type]
+        columns = Columns(
+            **found,
+            box=box or self.box,
+            votes=votes if len(votes) > 1 else (),
+            notation=notation or NOTATIONS[-1],
+        )
         for field in ("file",) if columns.votes else ("file", "label"):
             if not getattr(columns, field):
                 raise UserError(
-                    f"{where}: no column for the {field} among {_some(header)}: give its name as "
+                    f"{where}: no column for the {field} among {_some(header)}: name it {field}, or give its name as "
                     f"config.data.args.{field}"
                 )
         return columns
 
     def __str__(self) -> str:
-        return ", ".join(f"{name} {value}" for name, value in vars(self).items() if value)
-
-
-class Layout(NamedTuple):
-    """How a data set is distributed.
-
-    Attributes:
-      rows: the images below a folder.
-      labels: the names of the numbers, in their order.
-      first_label: the number of the first.
-      ignored: labels of images that show no expression and are left out.
-      signs: what lies in its folder and in no other's, one of these.
-    """
-
-    rows: Callable[[pathlib.Path], Iterator[Row]]
-    labels: tuple[str, ...]
-    first_label: int = 0
-    ignored: tuple[str, ...] = ()
-    signs: tuple[str, ...] = ()
+        return ", ".join(f"{name} {value}" for name, value in vars(self).items() if value and name != "notation")
 
 
 def read_table(path: pathlib.Path, root: pathlib.Path, columns: Columns) -> tuple[Columns, list[Row]]:
     """The columns of a csv or tsv with a header, and its rows; files are relative to `root`.
 
-    UserError, with the line, for a row that is cut off and for boxes and votes that are no numbers.
+    Raises:
+      UserError: text that is not UTF-8 (or UTF-16 with its mark), a row that does not fit the header, a quote that is
+        not closed, boxes and votes that are no numbers.
     """
-    files.refuse_other_kind(path, "a csv or tsv that lists images")
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        first = file.readline()
-        separator = next((s for s in ("\t", ",", ";") if s in first), " ")
-        file.seek(0)
-        table = csv.reader(file, delimiter=separator, skipinitialspace=True)
+    text, skipped, last = _text(path), 0, 0
+    if declared := re.match(r"sep=(.)\r?\n", text):  # Excel's
+        text, skipped = text[declared.end() :], 1
+    separator = declared[1] if declared else _separator(text.partition("\n")[0])
+    table = csv.reader(io.StringIO(text, newline=None), delimiter=separator, skipinitialspace=True, strict=True)
+    rows = []
+    try:
         header = [name.strip() for name in next(table, [])]
         columns = columns.guessed(header, path)
-        place = {name: position for position, name in enumerate(header)}
-        rows = []
-        for fields in filter(any, table):
-            where = f"{path}, line {table.line_num}"
-            if len(fields) < len(header):
-                raise UserError(f"{where}: {len(fields)} fields, expected {len(header)}: correct or remove the line")
-            value = {name: fields[position].strip() for name, position in place.items()}
-            text = {field: value[name] if (name := getattr(columns, field)) else "" for field in NAMES}
-            box, votes = _numbers(value, columns.box, where), _numbers(value, columns.votes, where)
-            rows.append(Row(where, root / text.pop("file"), **text, box=box, votes=votes))
+        last = table.line_num
+        for fields in table:
+            where, last = f"{path}, line {last + 1 + skipped}", table.line_num
+            if any("\n" in field for field in fields):
+                raise UserError(f"{where}: a quote is closed in another line: remove it, or close it in its line")
+            if any(fields):
+                rows.append(_row(where, header, fields, root, columns))
+    except csv.Error as error:
+        raise UserError(f"{path}, line {last + 1 + skipped}: {error}: correct or remove the quotes") from None
     return columns, rows
 
 
@@ -126,26 +136,94 @@ def lists_images(path: pathlib.Path) -> bool:
     """Whether a file is a table whose header names a column of files; FER2013's, with pixels in it, is none."""
     if not path.is_file():
         return False
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        header = file.readline(MAX_HEADER).lower()
-    separator = next((s for s in ("\t", ",", ";") if s in header), " ")
-    names = {name.strip().strip('"') for name in header.split(separator)}
+    with path.open("rb") as file:
+        start = file.read(MAX_HEADER)
+    text = start.decode(_encoding(start), errors="replace").removeprefix("\ufeff").lower()
+    header = re.sub(r"^sep=.\r?\n", "", text).partition("\n")[0]
+    names = {name.strip().strip('"') for name in header.split(_separator(header))}
     return bool(names & {*NAMES["file"]}) and "pixels" not in names
 
 
-def layout_of(path: pathlib.Path) -> str:
-    """The key of `LAYOUTS` whose lists lie in a folder, "" where none does."""
-    return next((name for name, layout in LAYOUTS.items() if any((path / one).exists() for one in layout.signs)), "")
+def lines(path: pathlib.Path, fields: int) -> list[tuple[str, list[str]]]:
+    """Where and what: the lines of a table without a header, separated by blanks."""
+    found = []
+    for number, line in enumerate(_text(path).splitlines(), 1):
+        where, values = f"{path}, line {number}", line.split()
+        if values and len(values) != fields:
+            raise UserError(f"{where}: {len(values)} fields, expected {fields}: correct or remove the line")
+        if values:
+            found.append((where, values))
+    return found
+
+
+def checked_box(row: Row) -> Row:
+    """The row; UserError where its box is too small to be one in pixels."""
+    if row.box and min(row.box[2:]) < MIN_SIDE:
+        sizes = " x ".join(f"{side:g}" for side in row.box[2:])
+        raise UserError(f"{row.where}: a box of {sizes}, expected at least {MIN_SIDE}: give pixels, not fractions")
+    return row
+
+
+def _row(where: str, header: list[str], fields: list[str], root: pathlib.Path, columns: Columns) -> Row:
+    if len(fields) < len(header) or any(field.strip() for field in fields[len(header) :]):
+        raise UserError(f"{where}: {len(fields)} fields, expected {len(header)}: correct or remove the line")
+    value = {name: field.strip() for name, field in zip(header, fields, strict=False)}
+    text = {field: value[name] if (name := getattr(columns, field)) else "" for field in NAMES}
+    file = text.pop("file")
+    if not file:
+        raise UserError(f"{where}: the file is empty: add it or remove the line")
+    if re.match(r"https?://", file):
+        raise UserError(f"{where}: a web address, expected a file: download the pictures and list their files")
+    path = root / (pathlib.Path(file).expanduser() if file.startswith("~/") else file)
+    if "\\" in file and not path.exists():
+        path = root / file.replace("\\", "/")
+    box, votes = _numbers(value, columns.box, where), _numbers(value, columns.votes, where)
+    corner = _corner_and_size(dict(zip(columns.notation, box, strict=True))) if box else None
+    return Row(where, path, **text, box=corner, votes=votes)
+
+
+def _corner_and_size(box: dict[str, float]) -> tuple[float, ...]:
+    """Left, top, width and height of a box in any of `NOTATIONS`."""
+    if "center_x" in box:
+        width, height = box["width"], box["height"]
+        return box["center_x"] - width / 2, box["center_y"] - height / 2, width, height
+    left, top = box["left"], box["top"]
+    if "right" in box:
+        return left, top, box["right"] - left, box["bottom"] - top
+    return left, top, box["width"], box["height"]
+
+
+def _box(names: Sequence[str], where: pathlib.Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The notation and the columns of the box among `names`, () where there is none."""
+    bare = {_BOX_WORD.sub("", _BOX_WORD.sub("", name.lower())): name for name in reversed(names)}
+    sides = {side: [bare[word] for word in words if word in bare] for side, words in SIDES.items()}
+    if "x0" in bare:  # then the others count on from it
+        for low, high in (("left", "right"), ("top", "bottom")):
+            sides[low], sides[high] = sides[low][1:], sides[low][:1]
+    for notation in NOTATIONS:
+        if all(sides[side] for side in notation):
+            if any(len(sides[side]) > 1 for side in notation):
+                break
+            return notation, tuple(sides[side][0] for side in notation)
+    else:
+        if not any("box" in name.lower() for name in names):
+            return (), ()
+    raise UserError(
+        f"{where}: a box in a notation that is not known here among {_some(names)}: give four columns as "
+        "config.data.args.box, or remove them"
+    )
 
 
 def _numbers(value: dict[str, str], names: Sequence[str], where: str) -> tuple[float, ...] | None:
     numbers = []
     for name in names:
         try:
-            numbers.append(float(value[name]))
+            number = float(value[name])
         except ValueError:
-            found = f"{name} is {value[name][:20]!r}"
-            raise UserError(f"{where}: {found}, expected a number: correct or remove the line") from None
+            number = math.nan
+        if not math.isfinite(number):
+            raise UserError(f"{where}: {name} is {value[name][:20]!r}, expected a number: correct or remove the line")
+        numbers.append(number)
     return tuple(numbers) if names else None
 
 
@@ -163,76 +241,19 @@ def _some(header: Sequence[str]) -> str:
     return (", ".join(name[:20] for name in header[:12]) or "none") + (" ..." if len(header) > 12 else "")
 
 
-def _lines(path: pathlib.Path, fields: int) -> Iterator[tuple[str, list[str]]]:
-    """Where and what: the lines of a table without a header, separated by blanks."""
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-        where, values = f"{path}, line {number}", line.split()
-        if values and len(values) != fields:
-            raise UserError(f"{where}: {len(values)} fields, expected {fields}: correct or remove the line")
-        if values:
-            yield where, values
+def _separator(line: str) -> str:
+    """The separator of a header: the commonest of tab, comma, semicolon and bar, else a blank."""
+    return max("\t,;|", key=line.count) if any(sign in line for sign in "\t,;|") else " "
 
 
-def _first_there(root: pathlib.Path, names: Iterable[str], what: str) -> pathlib.Path:
-    names = tuple(names)
-    for name in names:
-        if (root / name).exists():
-            return root / name
-    raise UserError(f"{root}: no {what}: expected one of {', '.join(names)} in it")
+def _encoding(content: bytes) -> str:
+    return "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
 
 
-def _raf_db(root: pathlib.Path) -> Iterator[Row]:
-    """RAF-DB, basic expressions: EmoLabel/list_patition_label.txt and the aligned faces in Image/aligned."""
-    table = _first_there(root, ("EmoLabel/list_patition_label.txt", "list_patition_label.txt"), "list of RAF-DB")
-    aligned = _first_there(root, ("Image/aligned", "aligned"), "faces of RAF-DB")
-    for where, (name, label) in _lines(table, 2):
-        stem = pathlib.PurePath(name).stem
-        yield Row(where, aligned / f"{stem}_aligned.jpg", label, stem.partition("_")[0])
-
-
-def _affectnet(root: pathlib.Path) -> Iterator[Row]:
-    """AffectNet: training.csv and validation.csv, or the folders train_set and val_set with annotations of NumPy."""
-    if (root / "train_set").is_dir():
-        for split in ("train", "val"):
-            for path in images.visible(_first_there(root, (f"{split}_set/annotations",), "annotations of AffectNet")):
-                if path.name.endswith("_exp.npy"):
-                    stem = path.name.removesuffix("_exp.npy")
-                    label = str(np.load(path, allow_pickle=False).item())
-                    yield Row(str(path), root / f"{split}_set" / "images" / f"{stem}.jpg", label, split)
-        return
-    below = root / "Manually_Annotated_Images"
-    for split in ("training", "validation"):
-        table = _first_there(root, (f"{split}.csv", f"Manually_Annotated_file_lists/{split}.csv"), "list of AffectNet")
-        _, rows = read_table(table, below if below.is_dir() else root, Columns())
-        yield from (row._replace(split=split) for row in rows)
-
-
-def _expw(root: pathlib.Path) -> Iterator[Row]:
-    """ExpW: label/label.lst with boxes, and the photographs in image/origin."""
-    table = _first_there(root, ("label/label.lst", "label.lst"), "list of ExpW")
-    pictures = _first_there(root, ("image/origin", "origin", "image"), "photographs of ExpW")
-    for where, (name, _, top, left, right, bottom, _, label) in _lines(table, 8):
-        x, y = float(left), float(top)
-        yield Row(where, pictures / name, label, box=(x, y, float(right) - x, float(bottom) - y))
-
-
-# CAER-S comes as folders of splits and classes, which the source `folder` reads.
-LAYOUTS = {
-    "raf-db": Layout(
-        _raf_db,
-        ("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral"),
-        first_label=1,
-        signs=("EmoLabel/list_patition_label.txt", "list_patition_label.txt"),
-    ),
-    "affectnet": Layout(
-        _affectnet,
-        AFFECTNET,
-        ignored=("8", "9", "10"),  # none, uncertain, no face
-        signs=("train_set/annotations", "Manually_Annotated_file_lists", "training.csv"),
-    ),
-    "expw": Layout(
-        _expw,
-        ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"),
-        signs=("label/label.lst", "label.lst"),
-    ),
-}
+def _text(path: pathlib.Path) -> str:
+    content = path.read_bytes()
+    try:
+        return content.decode(_encoding(content))
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}, line {line}: not text in UTF-8: save the table as csv in UTF-8") from None

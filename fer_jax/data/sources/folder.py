@@ -44,10 +44,15 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
     """All images under `data.path`, by split, class and file name.
 
     train/, val[id[ation]]/ and test/ become `data.train_split`, `data.select_split` and `data.test_split`; without them
-    every example is of the split `examples.UNSPLIT`. Raises UserError for a folder without images, with one class only,
-    with a file that is no image, or whose splits have different classes.
+    every example is of the split `examples.UNSPLIT`. Names that differ by case, blanks or Unicode composition alone, as
+    between systems, are one class.
+
+    Raises:
+      UserError: a folder without images, with one class only, with a file that is no image, whose splits have different
+        classes, or with one file in two classes or splits by a link.
     """
     names, listing = _listing(data)
+    _refuse_links(listing)
     splits, numbers, paths = zip(*listing, strict=True)
     return Examples(
         images=lazy.of_files(paths, input),
@@ -64,36 +69,52 @@ def _listing(data: ConfigDict) -> tuple[tuple[str, ...], list[tuple[str, int, pa
     if not data.path or not root.is_dir():
         raise UserError(f"config.data.path is {data.path!r}, no folder: {LAYOUT}; configs/quickstart.py needs no data")
     parts = _splits(root, data)
-    names: tuple[str, ...] = ()
-    listing = []
+    names: dict[str, str] = {}
+    listing: list[tuple[str, int, pathlib.Path]] = []
     for split, folder in parts:
-        classes = _folders(folder)
-        found = tuple(entry.name for entry in classes)
-        if names and found != names:
+        found = _classes(folder)
+        names = names or {meaning: path.name for meaning, path in found.items()}
+        if set(found) != set(names):
             raise UserError(
-                f"{folder}: classes {', '.join(found) or 'none'}, expected those of {parts[0][1]}, "
-                f"{', '.join(names)}: give every split the same class folders"
+                f"{folder}: classes {', '.join(path.name for path in found.values())}, expected those of "
+                f"{parts[0][1]}, {', '.join(names.values())}: give every split the same class folders"
             )
-        names = found
-        _check_names(folder, names)
-        if len(names) < 2:
-            raise UserError(f"{folder}: {len(names)} class folders ({', '.join(names) or 'none'}): {LAYOUT}")
-        listing += [(split, label, path) for label, entry in enumerate(classes) for path in images.visible(entry)]
+        listing += [
+            (split, label, path) for label, meaning in enumerate(names) for path in images.visible(found[meaning])
+        ]
     if not listing:
-        raise UserError(f"{root}: no images in the folders {', '.join(names)}: {LAYOUT}")
-    if empty := [name for label, name in enumerate(names) if not any(label == entry[1] for entry in listing)]:
+        raise UserError(f"{root}: no images in the folders {', '.join(names.values())}: {LAYOUT}")
+    there = {label for _, label, _ in listing}
+    if empty := [name for label, name in enumerate(names.values()) if label not in there]:
         raise UserError(f"{root}: no images of class {', '.join(empty)}: add some or remove the folder")
-    return names, listing
+    return tuple(names.values()), listing
 
 
-def _check_names(folder: pathlib.Path, names: tuple[str, ...]) -> None:
-    """UserError for a name that is not UTF-8, and for two that differ by case alone or mean the same expression."""
-    by_meaning: dict[str, list[str]] = {}
-    for name in names:
-        files.expand(folder / name)
-        by_meaning.setdefault(labels.canonical(name), []).append(name)
-    if alike := [" and ".join(same) for same in by_meaning.values() if len(same) > 1]:
-        raise UserError(f"{folder}: {', '.join(alike)} mean the same class: put their images into one folder")
+def _classes(folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    """{meaning: class folder}; UserError for fewer than two, a name that is not UTF-8, and two of one meaning."""
+    found: dict[str, pathlib.Path] = {}
+    for entry in map(files.expand, _folders(folder)):
+        other = found.setdefault(labels.canonical(entry.name), entry)
+        if other is not entry:
+            both = f"{other.name} and {entry.name}"
+            raise UserError(f"{folder}: {both} mean the same class: put their images into one folder")
+    if len(found) < 2:
+        there = ", ".join(entry.name for entry in found.values()) or "none"
+        raise UserError(f"{folder}: {len(found)} class folders ({there}): {LAYOUT}")
+    return found
+
+
+def _refuse_links(listing: list[tuple[str, int, pathlib.Path]]) -> None:
+    """UserError for a file that is in two splits or classes by a link."""
+    first: dict[tuple[int, int], tuple[str, int, pathlib.Path]] = {}
+    for split, label, path in listing:
+        try:
+            stat = path.stat()
+        except OSError:
+            continue  # is said when it is read
+        other = first.setdefault((stat.st_dev, stat.st_ino), (split, label, path))
+        if stat.st_ino and other[:2] != (split, label):
+            raise UserError(f"{path} is {other[2]} by a link, which would be used twice: remove one of them")
 
 
 def _splits(root: pathlib.Path, data: ConfigDict) -> list[tuple[str, pathlib.Path]]:

@@ -260,8 +260,8 @@ def _place(path: pathlib.Path, root: pathlib.Path) -> pathlib.PurePath:
 def _named(splits: np.ndarray, data: ConfigDict) -> np.ndarray:
     if len(set(splits)) == 1:
         return np.full(len(splits), UNSPLIT)
-    roles = {name: classes.SPLIT_ROLES.get(name.lower()) for name in set(splits)}
-    return np.array([data[role] if (role := roles[name]) else name for name in splits])
+    names = {name: classes.split_named(name, data) for name in set(splits)}
+    return np.array([names[name] for name in splits])
 
 
 def _all_names(tables: Sequence[_Table], root: pathlib.Path) -> tuple[str, ...]:

@@ -3,16 +3,17 @@
     file,label,split,x,y,w,h            columns are found by their names (`tables.NAMES`), or given:
     faces/1.jpg,happy,train,12,8,90,90  config.data.args.file, label, split, subject, box, votes
 
-The separator is a tab, a comma, a semicolon or blanks. A box is the face in the picture, from which the crop policy of
-`fer_jax.faces` cuts the square. Columns that are named after expressions hold votes. `config.data.args.layout` reads
-RAF-DB, AffectNet and ExpW as they are distributed (`tables.LAYOUTS`); docs/data.md shows all.
+The separator is a tab, a comma, a semicolon, a bar or blanks. A box is the face in the picture, in pixels, as corner
+and size, two corners, or center and size (`tables.NOTATIONS`); the crop policy of `fer_jax.faces` cuts the square from
+it. Columns that are named after expressions hold votes. `config.data.args.layout` reads RAF-DB, AffectNet and ExpW as
+they are distributed (`LAYOUTS`); docs/data.md shows all.
 """
 
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from absl import logging
@@ -28,17 +29,101 @@ from fer_jax.errors import UserError
 from fer_jax.faces import cropping
 from fer_jax.preprocess import images
 
-VERSION = 1
-DATA_SET = DataSet(recognizes=lambda path: bool(tables.layout_of(path)) or tables.lists_images(path))
+VERSION = 2
 SHOWN = 10  # files that an error names
+NO_SPLIT = "no split"  # of lines that name none where others do
+
+
+class Layout(NamedTuple):
+    """How a data set is distributed.
+
+    Attributes:
+      rows: the images below a folder.
+      labels: the names of the numbers, in their order.
+      first_label: the number of the first.
+      ignored: labels of images that show no expression and are left out.
+      signs: what lies in its folder and in no other's, one of these.
+    """
+
+    rows: Callable[[pathlib.Path], Iterator[Row]]
+    labels: tuple[str, ...]
+    first_label: int = 0
+    ignored: tuple[str, ...] = ()
+    signs: tuple[str, ...] = ()
+
+
+def _first_there(root: pathlib.Path, names: Iterable[str], what: str) -> pathlib.Path:
+    names = tuple(names)
+    for name in names:
+        if (root / name).exists():
+            return root / name
+    raise UserError(f"{root}: no {what}: expected one of {', '.join(names)} in it")
+
+
+def _raf_db(root: pathlib.Path) -> Iterator[Row]:
+    """RAF-DB, basic expressions: EmoLabel/list_patition_label.txt and the aligned faces in Image/aligned."""
+    table = _first_there(root, ("EmoLabel/list_patition_label.txt", "list_patition_label.txt"), "list of RAF-DB")
+    aligned = _first_there(root, ("Image/aligned", "aligned"), "faces of RAF-DB")
+    for where, (name, label) in tables.lines(table, 2):
+        stem = pathlib.PurePath(name).stem
+        yield Row(where, aligned / f"{stem}_aligned.jpg", label, stem.partition("_")[0])
+
+
+def _affectnet(root: pathlib.Path) -> Iterator[Row]:
+    """AffectNet: training.csv and validation.csv, or the folders train_set and val_set with annotations of NumPy."""
+    if (root / "train_set").is_dir():
+        for split in ("train", "val"):
+            for path in images.visible(_first_there(root, (f"{split}_set/annotations",), "annotations of AffectNet")):
+                if path.name.endswith("_exp.npy"):
+                    stem = path.name.removesuffix("_exp.npy")
+                    label = str(np.load(path, allow_pickle=False).item())
+                    yield Row(str(path), root / f"{split}_set" / "images" / f"{stem}.jpg", label, split)
+        return
+    below = root / "Manually_Annotated_Images"
+    for split in ("training", "validation"):
+        table = _first_there(root, (f"{split}.csv", f"Manually_Annotated_file_lists/{split}.csv"), "list of AffectNet")
+        _, rows = tables.read_table(table, below if below.is_dir() else root, tables.Columns())
+        yield from (row._replace(split=split) for row in rows)
+
+
+def _expw(root: pathlib.Path) -> Iterator[Row]:
+    """ExpW: label/label.lst with boxes, and the photographs in image/origin."""
+    table = _first_there(root, ("label/label.lst", "label.lst"), "list of ExpW")
+    pictures = _first_there(root, ("image/origin", "origin", "image"), "photographs of ExpW")
+    for where, (name, _, top, left, right, bottom, _, label) in tables.lines(table, 8):
+        x, y = float(left), float(top)
+        yield Row(where, pictures / name, label, box=(x, y, float(right) - x, float(bottom) - y))
+
+
+# CAER-S comes as folders of splits and classes, which the source `folder` reads.
+LAYOUTS = {
+    "raf-db": Layout(
+        _raf_db,
+        ("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral"),
+        first_label=1,
+        signs=("EmoLabel/list_patition_label.txt", "list_patition_label.txt"),
+    ),
+    "affectnet": Layout(
+        _affectnet,
+        ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt"),
+        ignored=("8", "9", "10"),  # none, uncertain, no face
+        signs=("train_set/annotations", "Manually_Annotated_file_lists", "training.csv"),
+    ),
+    "expw": Layout(
+        _expw,
+        ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"),
+        signs=("label/label.lst", "label.lst"),
+    ),
+}
+DATA_SET = DataSet(recognizes=lambda path: bool(layout_of(path)) or tables.lists_images(path))
 ARGUMENTS = {
-    "layout": Argument("", f"A data set as it comes: {', '.join(tables.LAYOUTS)}; empty reads a table with a header."),
+    "layout": Argument("", f"A data set as it comes: {', '.join(LAYOUTS)}; empty reads a table with a header."),
     "root": Argument("", "Folder that the files are relative to; empty is the table's."),
     "file": Argument("", "Column of the file; empty is guessed, as are the others."),
     "label": Argument("", "Column of the label, names or numbers."),
     "split": Argument("", "Column of the split."),
     "subject": Argument("", "Column of the person."),
-    "box": Argument((), "Columns of left, top, width and height of the face, in pixels."),
+    "box": Argument((), "Columns of left, top, width and height of the face, in pixels, or of another notation."),
     "votes": Argument((), "Columns of the votes for each class, in the classes' order."),
     "labels": Argument((), "Names of the classes, in the order of their numbers."),
     "first_label": Argument(0, "Number of the first class.", low=0, high=1000),
@@ -46,10 +131,15 @@ ARGUMENTS = {
 }
 
 
+def layout_of(path: pathlib.Path) -> str:
+    """The key of `LAYOUTS` whose lists lie in a folder, "" where none does."""
+    return next((name for name, layout in LAYOUTS.items() if any((path / one).exists() for one in layout.signs)), "")
+
+
 def known_labels(data: ConfigDict) -> tuple[str, ...]:
     """The classes that the layout or `labels` name, () where the list's own columns do."""
     if layout := arguments.value(data, ARGUMENTS, "layout"):
-        return tables.LAYOUTS[layout].labels if layout in tables.LAYOUTS else ()
+        return LAYOUTS[layout].labels if layout in LAYOUTS else ()
     return tuple(arguments.value(data, ARGUMENTS, "labels"))
 
 
@@ -70,33 +160,33 @@ def fingerprint(data: ConfigDict) -> list:
 def read(data: ConfigDict, input: ConfigDict) -> Examples:
     """The listed images in their order, with labels, splits, people and votes as far as the list names them.
 
-    Names of splits such as train, val and test become `data.train_split` and so on, others stay. The columns that are
-    read are logged.
+    Names of splits such as train, val and test become `data.train_split` and so on, others stay. Lines without a label
+    are left out and counted. The columns that are read are logged.
 
     Raises:
-      UserError: no such list, columns that are missing or ambiguous, labels that are empty or outside the names, boxes
-        without an area, faces listed twice with two labels or splits, files that are not there, which are counted.
+      UserError: no such list, columns that are missing or ambiguous, labels outside the names or against the votes, a
+        person for some lines only, boxes without an area, faces listed twice with two labels or splits, files that are
+        not there, which are counted.
     """
-    names, first_label, rows = _rows(data)
-    _require_files(rows)
-    numbers, names = _numbered(rows, names, first_label)
-    splits = [
-        data[classes.SPLIT_ROLES[row.split.lower()]] if row.split.lower() in classes.SPLIT_ROLES else row.split
-        for row in rows
-    ]
+    listed, names, first = _listed(data)
+    labels_, names, votes = _labels(listed, names, first, data)
+    kept = np.flatnonzero(labels_ != classes.UNLABELLED)
+    rows = [listed[place] for place in kept]
+    _require_files(rows, _root(data))
+    if not arguments.value(data, ARGUMENTS, "layout"):
+        _refuse_twice_listed(rows)
+    splits = [classes.split_named(row.split, data) for row in rows]
+    unsplit = NO_SPLIT if any(splits) else UNSPLIT
     policy = cropping.CropPolicy(float(arguments.value(data, ARGUMENTS, "enlarge")))
-
-    def decode(number: int) -> np.ndarray:
-        return _face(rows[number], policy)
-
+    left_out = f", {len(listed) - len(rows)} without a label left out" if len(rows) < len(listed) else ""
     return Examples(
-        images=cast(np.ndarray, lazy.Decoded(len(rows), decode, input)),
-        labels=numbers,
-        split=np.array([split or UNSPLIT for split in splits]),
+        images=cast(np.ndarray, lazy.Decoded(len(rows), lambda number: _face(rows[number], policy), input)),
+        labels=labels_[kept],
+        split=np.array([split or unsplit for split in splits]),
         label_names=names,
-        subjects=np.array([row.subject for row in rows]) if all(row.subject for row in rows) else None,
-        votes=_votes(rows),
-        description=f"{len(rows)} images listed in {files.name_of(data.path)}",
+        subjects=_subjects(rows),
+        votes=None if votes is None else votes[kept],
+        description=f"{len(rows)} images listed in {files.name_of(data.path)}{left_out}",
     )
 
 
@@ -108,86 +198,81 @@ def _path(data: ConfigDict) -> pathlib.Path:
             "config.data.args.layout the folder of a data set"
         )
     layout = arguments.value(data, ARGUMENTS, "layout")
-    if layout and layout not in tables.LAYOUTS:
-        raise UserError(f"config.data.args.layout is {layout!r}: expected one of {', '.join(tables.LAYOUTS)}")
+    if layout and layout not in LAYOUTS:
+        raise UserError(f"config.data.args.layout is {layout!r}: expected one of {', '.join(LAYOUTS)}")
     if path.is_dir() != bool(layout):
         found, expected = ("a folder", "a csv or tsv") if path.is_dir() else ("a file", f"the folder of {layout}")
         raise UserError(f"{path} is {found}, expected {expected}: config.data.args.layout reads folders")
     return path
 
 
-def _rows(data: ConfigDict) -> tuple[tuple[str, ...], int, list[Row]]:
-    """The names of the classes as far as they are known, the number of the first, and the images."""
+def _root(data: ConfigDict) -> pathlib.Path:
+    """The folder that the files of a list are relative to."""
+    given, path = arguments.value(data, ARGUMENTS, "root"), files.expand(data.path)
+    return files.expand(given) if given else path if path.is_dir() else path.parent
+
+
+def _listed(data: ConfigDict) -> tuple[list[Row], tuple[str, ...], int | None]:
+    """The images, the names of the classes as far as they are known, and the number of the first.
+
+    The number is None where names are those of columns, whose order says nothing about numbers.
+    """
     path = _path(data)
     given = {name: arguments.value(data, ARGUMENTS, name) for name in ARGUMENTS}
     if given["layout"]:
-        layout = tables.LAYOUTS[given["layout"]]
+        layout = LAYOUTS[given["layout"]]
         rows = [row for row in layout.rows(path) if row.label not in layout.ignored]
-        names, first_label = layout.labels, layout.first_label
+        names, first = layout.labels, layout.first_label
     else:
         if len(given["box"]) not in (0, 4):
             raise UserError(f"config.data.args.box has {len(given['box'])} columns, expected left, top, width, height")
         fields = ("file", "label", "split", "subject", "box", "votes")
         named: dict[str, Any] = {n: tuple(given[n]) if n in ("box", "votes") else given[n] for n in fields}
-        columns = tables.Columns(**named)
-        root = files.expand(given["root"]) if given["root"] else path.parent
-        columns, rows = tables.read_table(path, root, columns)
+        names, first = tuple(given["labels"]), given["first_label"]
+        columns, rows = tables.read_table(path, _root(data), tables.Columns(**named))
         logging.info("%s: %s", path, columns)
-        names, first_label = tuple(given["labels"]) or columns.votes, given["first_label"]
-        if columns.votes and len(names) != len(columns.votes):
-            raise UserError(f"{path}: votes for {len(columns.votes)} classes, but {len(names)} names of classes")
+        if columns.votes:
+            rows = _in_order(rows, columns.votes, names, bool(given["votes"]), path)
+            names, first = (names, first) if names else (columns.votes, None)
     if not rows:
         raise UserError(f"{path}: it lists no images")
-    for row in rows:
-        if row.box and min(row.box[2:]) <= 0:
-            raise UserError(f"{row.where}: the box {row.box} has no area: correct or remove the line")
-    if not given["layout"]:
-        _refuse_unusable(rows)
-    return names, first_label, rows
+    return [tables.checked_box(row) for row in rows], names, first
 
 
-def _refuse_unusable(rows: Sequence[Row]) -> None:
-    """UserError for lines without a label, and for faces that are listed twice and could be trained on and scored."""
-    if unlabelled := [row for row in rows if not row.label and row.votes is None]:
-        raise UserError(
-            f"{unlabelled[0].where}: the label is empty; {len(unlabelled)} of {len(rows)} lines are so: add it or "
-            "remove them"
-        )
-    first: dict[tuple, Row] = {}
-    for row in rows:
-        other = first.setdefault((row.file, row.box), row)
-        if other is row:
-            continue
-        if (row.label, row.votes) != (other.label, other.votes):
-            raise UserError(f"{row.where}: {row.file.name} has another label in {other.where}: remove one line")
-        if not row.split or row.split != other.split:
-            raise UserError(
-                f"{row.where}: {row.file.name} is in {other.where} too, and would be trained on and scored: remove one "
-                "line, or give both one split"
-            )
-
-
-def _numbered(rows: Sequence[Row], names: tuple[str, ...], first_label: int) -> tuple[np.ndarray, tuple[str, ...]]:
-    """int32 labels and the names they count through."""
-    if not rows[0].label and rows[0].votes:
-        return np.array([np.argmax(row.votes or ()) for row in rows], np.int32), names
+def _in_order(
+    rows: list[Row], columns: tuple[str, ...], names: tuple[str, ...], given: bool, path: pathlib.Path
+) -> list[Row]:
+    """The rows with their votes in the order of the classes: by the columns' names unless they were given in order."""
     if not names:
-        if all(row.label.isdecimal() for row in rows):
-            found = sorted({int(row.label) for row in rows})
-            raise UserError(
-                f"{rows[0].where}: labels are the numbers {found[0]} to {found[-1]}: give their names in that order as "
-                "config.data.args.labels, and config.data.args.first_label, or write names into the list"
-            )
-        names = tuple(sorted({row.label for row in rows}))
-    known = {labels.canonical(name): number for number, name in enumerate(names)}
-    known |= {str(number + first_label): number for number in range(len(names))}
-    numbers = [known.get(labels.canonical(row.label), -1) for row in rows]
-    if wrong := [row for row, number in zip(rows, numbers, strict=True) if number < 0]:
+        return rows
+    order = list(range(len(columns))) if given else labels.columns(names, columns)
+    if len(names) != len(columns) or min(order) < 0:
         raise UserError(
-            f"{wrong[0].where}: the label is {wrong[0].label[:40]!r}, expected {first_label} ({names[0]}) to "
-            f"{first_label + len(names) - 1} ({names[-1]}) or a name; {len(wrong)} such lines: correct or remove them"
+            f"{path}: votes in the columns {', '.join(columns)}, but the classes {', '.join(names)}: give a column for "
+            "each class as config.data.args.votes"
         )
-    return np.array(numbers, np.int32), names
+    return [row._replace(votes=tuple((row.votes or ())[place] for place in order)) for row in rows]
+
+
+def _labels(
+    rows: Sequence[Row], names: tuple[str, ...], first: int | None, data: ConfigDict
+) -> tuple[np.ndarray, tuple[str, ...], np.ndarray | None]:
+    """int32 (N,) labels, `classes.UNLABELLED` for none, the names, and float32 (N, classes) votes or None."""
+    texts = [row.label for row in rows]
+    if (votes := _votes(rows)) is None:
+        return (*classes.numbered(texts, names, lambda place: rows[place].where, first), None)
+    if not any(texts):
+        return votes.argmax(axis=1).astype(np.int32), names, votes
+    numbers, names = classes.numbered(texts, names, lambda place: rows[place].where, first)
+    labelled = numbers != classes.UNLABELLED
+    against = labelled & (np.take_along_axis(votes, numbers[:, None], axis=1)[:, 0] < votes.max(axis=1))
+    if against.any():
+        said = f"the largest vote is for another class than the label in {against.sum()} of {labelled.sum()} lines"
+        if 2 * against.sum() > labelled.sum() and not arguments.value(data, ARGUMENTS, "votes"):
+            place = int(np.flatnonzero(against)[0])
+            raise UserError(f"{rows[place].where}: {said}: remove the columns, or give them as config.data.args.votes")
+        logging.warning("%s; the votes are what is trained for", said)
+    return np.where(labelled, numbers, votes.argmax(axis=1)).astype(np.int32), names, votes
 
 
 def _votes(rows: Sequence[Row]) -> np.ndarray | None:
@@ -201,14 +286,44 @@ def _votes(rows: Sequence[Row]) -> np.ndarray | None:
     return votes / sums
 
 
-def _require_files(rows: Sequence[Row]) -> None:
+def _subjects(rows: Sequence[Row]) -> np.ndarray | None:
+    missing = [row for row in rows if not row.subject]
+    if missing and len(missing) < len(rows):
+        raise UserError(
+            f"{missing[0].where}: no person, as in {len(missing)} of {len(rows)} lines: add all, or remove the column"
+        )
+    return None if missing else np.array([row.subject for row in rows])
+
+
+def _require_files(rows: Sequence[Row], root: pathlib.Path) -> None:
     missing = [row.file for row in rows if not row.file.is_file()]
     if missing:
         more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+        remedy = "correct the list"
+        if missing[0].is_relative_to(root):
+            remedy = "give the folder they are relative to as config.data.args.root"
         raise UserError(
             f"{len(missing)} of {len(rows)} listed files are not there: {', '.join(map(str, missing[:SHOWN]))}{more}: "
-            "give the folder they are relative to as config.data.args.root"
+            f"{remedy}"
         )
+
+
+def _refuse_twice_listed(rows: Sequence[Row]) -> None:
+    """UserError for faces that are listed twice, by any path, with two labels, or to be trained on and scored."""
+    first: dict[tuple, Row] = {}
+    for row in rows:
+        stat = row.file.stat()
+        identity = (stat.st_dev, stat.st_ino) if stat.st_ino else row.file
+        other = first.setdefault((identity, row.box), row)
+        if other is row:
+            continue
+        if (row.label, row.votes) != (other.label, other.votes):
+            raise UserError(f"{row.where}: {row.file.name} has another label in {other.where}: remove one line")
+        if not row.split or row.split != other.split:
+            raise UserError(
+                f"{row.where}: {row.file.name} is in {other.where} too, and would be trained on and scored: remove one "
+                "line, or give both one split"
+            )
 
 
 def _face(row: Row, policy: cropping.CropPolicy) -> np.ndarray:

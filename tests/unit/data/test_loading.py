@@ -154,11 +154,27 @@ def test_other_data_gets_the_merged_classes_and_keeps_every_image(config, tmp_pa
 
 def test_splits_come_before_cleaning(config, tmp_path):
     """A step that only touches the training split needs to know which that is."""
-    config.data.path = str(csv(tmp_path / "happy.csv", *[("Training", 3)] * 5, ("PublicTest", 3)))
+    config.data.path = str(csv(tmp_path / "happy.csv", *[("Training", 3)] * 5, ("PublicTest", 4)))
     config.data.clean, config.data.args.subsample_happy_by = ("subsample_happy",), 2
     examples = loading.load(config)
     assert examples.split.tolist() == ["Training"] * 3 + ["PublicTest"]
     assert "subsample_happy removed 2 of Training (2 happy)" in examples.description
+
+
+def test_images_of_one_class_are_refused(config, tmp_path):
+    config.data.path = str(csv(tmp_path / "happy.csv", *[("Training", 3)] * 5, ("PublicTest", 3)))
+    with pytest.raises(UserError, match="all are happy, expected at least two classes"):
+        loading.load(config)
+
+
+def test_images_that_no_split_uses_are_counted(config, tmp_path, caplog):
+    root = draw(tmp_path / "faces", *(f"{name}/{i}.png" for name in ("happy", "sad") for i in range(4)))
+    splits = ("train", "val", "extra", "")
+    rows = "".join(f"{name}/{i}.png,{name},{split}\n" for name in ("happy", "sad") for i, split in enumerate(splits))
+    (root / "list.csv").write_text(f"file,label,split\n{rows}", encoding="utf-8")
+    config.data.source, config.data.path = "list", str(root / "list.csv")
+    loading.load(config)
+    assert "4 of 8 examples are in splits that are not used: 2 of extra, 2 of no split" in caplog.text
 
 
 def test_no_other_data(config):

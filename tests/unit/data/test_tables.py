@@ -71,12 +71,12 @@ def test_expw(tmp_path):
     assert examples.split_names == ("all",)
 
 
-@pytest.mark.parametrize("layout", tables.LAYOUTS)
-def test_a_layout_is_recognised_by_each_of_its_signs(tmp_path, layout):
-    for number, sign in enumerate(tables.LAYOUTS[layout].signs):
+@pytest.mark.parametrize("layout", source.LAYOUTS)
+def test_a_layout_is_recognized_by_each_of_its_signs(tmp_path, layout):
+    for number, sign in enumerate(source.LAYOUTS[layout].signs):
         (tmp_path / str(number) / sign).mkdir(parents=True)
-        assert tables.layout_of(tmp_path / str(number)) == layout
-    assert tables.layout_of(tmp_path) == ""
+        assert source.layout_of(tmp_path / str(number)) == layout
+    assert source.layout_of(tmp_path) == ""
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ def test_all_unreadable_files_are_named_at_once(tmp_path):
         read(tmp_path)
 
 
-@pytest.mark.parametrize("one", ["Sad", "sadness"])
+@pytest.mark.parametrize("one", ["Sad", "sadness", "sad "])
 def test_two_folders_of_one_class_are_refused(tmp_path, one):
     draw(tmp_path, "sad/1.png", f"{one}/1.png", "happy/1.png")
     with pytest.raises(
@@ -172,3 +172,35 @@ def test_a_class_whose_name_is_not_utf8(tmp_path):
     (tmp_path / "happy").rename(tmp_path / "caf\udce9")
     with pytest.raises(UserError, match="the name is not UTF-8"):
         read(tmp_path)
+
+
+def test_names_that_systems_compose_otherwise_are_one_class(tmp_path):
+    names = ["w\u00fctend", "wu\u0308tend", " Froh", "froh"]  # one letter, and a letter with a mark, as macOS writes
+    draw(tmp_path, *(f"{split}/{name}/1.png" for split, name in zip(("train", "test") * 2, names, strict=True)))
+    examples = read(tmp_path)
+    assert examples.label_names == (" Froh", "w\u00fctend")
+    assert examples.labels.tolist() == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("link", "target"),
+    [
+        ("val", "train"),
+        ("val/sad", "../train/sad"),
+        ("val/sad/2.png", "../../train/sad/1.png"),
+        ("train/sad/2.png", "../happy/1.png"),
+    ],
+)
+def test_a_link_does_not_bring_an_image_into_two_splits_or_classes(tmp_path, link, target):
+    draw(tmp_path, "train/sad/1.png", "train/happy/1.png")
+    if link != "val":
+        draw(tmp_path, "val/happy/1.png", *(["val/sad/1.png"] if link != "val/sad" else []))
+    (tmp_path / link).symlink_to(target)
+    with pytest.raises(UserError, match=r"1.png by a link, which would be used twice: remove one of them"):
+        read(tmp_path)
+
+
+def test_the_same_image_twice_in_a_class_may_be_a_link(tmp_path):
+    draw(tmp_path, "sad/1.png", "happy/1.png")
+    (tmp_path / "sad" / "2.png").hardlink_to(tmp_path / "sad" / "1.png")
+    assert len(read(tmp_path)) == 3

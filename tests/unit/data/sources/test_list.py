@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fer_jax.data import cache
+from fer_jax.data import cache, tables
 from fer_jax.data.sources import folder
 from fer_jax.data.sources import list as source
 from fer_jax.errors import UserError
@@ -43,7 +43,7 @@ def write(folder, text, name="faces.csv"):
     return folder / name
 
 
-@pytest.mark.parametrize("separator", [",", "\t", ";", " "])
+@pytest.mark.parametrize("separator", [",", "\t", ";", " ", "|"])
 def test_columns_are_guessed_by_their_names_and_logged(pictures, caplog, separator):
     absl.logging.get_absl_logger().propagate = True
     caplog.set_level("INFO")
@@ -83,10 +83,12 @@ def test_votes_become_distributions_and_their_maximum_the_label(pictures):
 @pytest.mark.parametrize(
     ("table", "args", "message"),
     [
-        ("file,x\n1.png,1\n", {}, "no column for the label among file, x: give its name as config.data.args.label"),
+        ("file,x\n1.png,1\n", {}, "no column for the label among file, x: name it label, or give its name as"),
         ("file,label,emotion\n1.png,a,b\n", {}, "columns label and emotion could each be the label: give one as"),
         ("file,label\n1.png,a\n", {"label": "lable"}, "no column lable: it has file, label"),
-        ("file,label\n1.png,1\n2.png,7\n", {}, "labels are the numbers 1 to 7: give their names in that order"),
+        ("file,label\n1.png,1\n2.png,7\n", {}, r"line 2: labels are numbers \(1 to 7\), expected names"),
+        ("file,label\n1.png,0\n2.png,1\n3.png,-1\n", {}, r"labels are numbers \(0 to 1\)"),
+        ("file,label\n1.png,happy\n2.png,3\n", {}, r"line 3: labels are numbers \(3 to 3\)"),
         (
             "file,label\n1.png,0\n2.png,7\n",
             {"labels": ("a", "b")},
@@ -94,7 +96,16 @@ def test_votes_become_distributions_and_their_maximum_the_label(pictures):
         ),
         ("file,label\n1.png,a\n9.png,a\n8.png,b\n", {}, r"2 of 3 listed files are not there: .*9.png, .*8.png: give"),
         ("file,label\n1.png\n", {}, "line 2: 1 fields, expected 2"),
-        ("file,label\n1.png,a\n2.png,\n3.png,\n", {}, "line 3: the label is empty; 2 of 3 lines are so: add it or"),
+        ("file,label\n1.png,\n2.png,nan\n", {}, "line 2: no image has a label"),
+        ("file,label,split\n1.png,a\n2.png,b,train,x\n", {}, "line 2: 2 fields, expected 3"),
+        ("file,label\n0,1.png,a\n1,2.png,b\n", {}, "line 2: 3 fields, expected 2"),
+        ("file,label\n/no/1.png,a\n", {}, "1 of 1 listed files are not there: /no/1.png: correct the list"),
+        ("file,label\n,a\n", {}, "line 2: the file is empty"),
+        ('file,label,note\n1.png,a,"nice\n2.png,b,fine\n3.png,a,"ok\n', {}, "line 2: .*quotes"),
+        ('file,label,note\n1.png,a,"nice\n2.png,b,fine"\n', {}, "line 2: a quote is closed in another line"),
+        ('file,label\n1.png,"a\n', {}, "line 2: .*quotes"),
+        ("file,label\nhttp://x.org/1.png,a\n", {}, "line 2: a web address, expected a file"),
+        ("file,label,person\n1.png,a,x\n2.png,b,\n", {}, "line 3: no person, as in 1 of 2 lines"),
         ("file,label\n1.png,a\n2.png,b\n1.png,b\n", {}, "line 4: 1.png has another label in .*line 2: remove one"),
         (
             "file,label\n1.png,a\n2.png,b\n1.png,a\n",
@@ -103,10 +114,19 @@ def test_votes_become_distributions_and_their_maximum_the_label(pictures):
         ),
         ("file,label,split\n1.png,a,train\n1.png,a,test\n", {}, "line 3: 1.png is in .*line 2 too"),
         ("file,label\n", {}, "it lists no images"),
-        ("file,label,x,y,w,h\n1.png,a,0,0,0,5\n", {}, "line 2: the box .* has no area"),
+        ("file,label,x,y,w,h\n1.png,a,0,0,0,5\n", {}, "line 2: a box of 0 x 5, expected at least 4"),
+        ("file,label,x,y,w,h\n1.png,a,0.1,0.1,0.8,0.8\n", {}, "box of 0.8 x 0.8, .*: give pixels, not fractions"),
+        ("file,label,x,y,w,h\n1.png,a,nan,0,9,9\n", {}, "line 2: x is 'nan', expected a number"),
+        ("file,label,x1,y1,x2,y2\n1.png,a,9,9,1,1\n", {}, "a box of -8 x -8"),
+        ("file,label,bbox\n1.png,a,[0 0 9 9]\n", {}, "a box in a notation that is not known here"),
+        ("file,label,x,y,w,h,width,height\n1.png,a,0,0,9,9,20,20\n", {}, "a box in a notation that is not known here"),
         ("file,label,x,y,w,h\n1.png,a,0,0,five,5\n", {}, "line 2: w is 'five', expected a number"),
         ("file,label,x,y,w,h\n1.png,a,50,0,5,5\n", {}, r"1.png: its box .* lies outside the picture of 20x20 pixels"),
         ("file,happy,sad\n1.png,0,0\n", {}, "line 2: votes .*, expected at least one"),
+        ("file,happy,sad\n1.png,nan,0\n", {}, "line 2: happy is 'nan', expected a number"),
+        ("file,label,happy,sad\n1.png,1,0,9\n", {}, r"labels are numbers \(1 to 1\), expected names"),
+        ("file,label,happy,sad\n1.png,sad,9,0\n2.png,happy,9,0\n3.png,happy,1,2\n", {}, "line 2: .* in 2 of 3 lines"),
+        ("file,label,happy,sad\n1.png,0,9,0\n", {"labels": ("sad", "fear")}, "give a column for each class"),
         ("file,label\n1.png,a\n", {"layout": "fer"}, "layout is 'fer': expected one of raf-db, affectnet, expw"),
         ("file,label\n1.png,a\n", {"layout": "expw"}, "is a file, expected the folder of expw"),
         ("file,label\n1.png,a\n", {"box": ("x",)}, "box has 1 columns, expected left, top, width, height"),
@@ -116,6 +136,98 @@ def test_what_is_wrong_is_said_in_one_line(pictures, table, args, message):
     with pytest.raises(UserError, match=message) as caught:
         read(write(pictures, table), **args)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["./1.png", "sub/../1.png", "link.png"])
+def test_one_file_by_two_paths_is_one_file(pictures, path):
+    (pictures / "sub").mkdir()
+    (pictures / "link.png").symlink_to("1.png")
+    with pytest.raises(UserError, match=r"line 3: \w+.png is in .*line 2 too"):
+        read(write(pictures, f"file,label,split\n1.png,a,train\n{path},a,test\n2.png,b,train\n"))
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "args"),
+    [
+        ("x,y,w,h", "10,4,8,8", {}),
+        ("face_x,face_y,face_width,face_height", "10,4,8,8", {}),
+        ("bbox_left,bbox_top,bbox_w,bbox_h", "10,4,8,8", {}),
+        ("left,top,right,bottom", "10,4,18,12", {}),
+        ("x1,y1,x2,y2", "10,4,18,12", {}),
+        ("x0,y0,x1,y1", "10,4,18,12", {}),
+        ("xmin,ymin,xmax,ymax", "10,4,18,12", {}),
+        ("width,height,x_min,y_min,x_max,y_max", "30,20,10,4,18,12", {}),
+        ("x_center,y_center,width,height", "14,8,8,8", {}),
+        ("a,b,c,d", "10,4,8,8", {"box": ("a", "b", "c", "d")}),
+        ("p,y2,x2,y1,x1", "0,12,18,4,10", {"box": ("x1", "y1", "x2", "y2")}),
+    ],
+)
+def test_boxes_are_read_in_the_notation_that_their_names_say(tmp_path, header, row, args):
+    picture = np.zeros((20, 30), np.uint8)
+    picture[4:12, 10:18] = 200
+    assert cv2.imwrite(str(tmp_path / "a.png"), picture)
+    assert (read(write(tmp_path, f"file,label,{header}\na.png,happy,{row}\n"), **args).images[0] == 200).all()
+
+
+@pytest.mark.parametrize("missing", ["", "-1", "nan", "NaN", "N/A", "-1.0"])
+def test_what_has_no_label_is_left_out_and_counted(pictures, caplog, missing):
+    examples = read(write(pictures, f"file,label\n1.png,b\n2.png,{missing}\n3.png,a\n4.png,{missing}\n"))
+    assert (examples.label_names, examples.labels.tolist()) == (("a", "b"), [1, 0])
+    assert examples.images[:, 0, 0, 0].tolist() == [10, 30]
+    assert "line 3: no label, as for 2 of 4 images, which are left out" in caplog.text
+    assert examples.description.endswith("2 without a label left out")
+
+
+def test_names_that_mean_the_same_are_one_class(pictures, caplog):
+    words = ["Happy", "happy ", "happy", "joy", "w\u00fctend", "wu\u0308tend"]
+    rows = "".join(f"{number}.png,{word}\n" for number, word in enumerate(words))
+    examples = read(write(pictures, f"file,label\n{rows}"))
+    assert examples.label_names == ("happy", "wu\u0308tend") and examples.labels.tolist() == [0, 0, 0, 0, 1, 1]
+    assert "Happy and happy and joy are one class" in caplog.text
+
+
+def test_lines_without_a_split_beside_others_are_of_no_split(pictures):
+    examples = read(write(pictures, "file,label,split\n1.png,a,TRAIN\n2.png,b,\n3.png,b,dev\n4.png,a,Eval\n"))
+    assert examples.split.tolist() == ["Training", source.NO_SPLIT, "PublicTest", "PrivateTest"]
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding"),
+    [
+        ("file,label\n1.png,w\u00fctend\n", "utf-8-sig"),
+        ("file\tlabel\n1.png\tw\u00fctend\n", "utf-16"),
+        ("sep=;\r\nfile;label\r\n1.png;w\u00fctend\r\n", "utf-8"),
+        ("file,label\r1.png,w\u00fctend\r", "utf-8"),
+        ("file,label\n1.png,w\u00fctend,\n", "utf-8"),
+        ("file,label\nx\\..\\1.png,w\u00fctend\n", "utf-8"),
+    ],
+)
+def test_what_programs_write_is_read(pictures, content, encoding):
+    (pictures / "x").mkdir()
+    (pictures / "faces.csv").write_bytes(content.encode(encoding))
+    assert tables.lists_images(pictures / "faces.csv")
+    examples = read(pictures / "faces.csv")
+    assert examples.label_names == ("w\u00fctend",) and examples.images[0, 0, 0, 0] == 10
+
+
+def test_another_encoding_is_refused_with_its_line(pictures):
+    (pictures / "faces.csv").write_bytes("file,label\n1.png,a\n2.png,w\u00fctend\n".encode("latin-1"))
+    with pytest.raises(UserError, match="line 3: not text in UTF-8"):
+        read(pictures / "faces.csv")
+
+
+def test_a_home_folder_is_meant_by_its_sign(pictures, monkeypatch):
+    monkeypatch.setenv("HOME", str(pictures))
+    assert read(write(pictures / "..", "file,label\n~/2.png,a\n")).images[0, 0, 0, 0] == 20
+
+
+def test_votes_beside_labels_are_in_the_order_of_the_classes(pictures, caplog):
+    table = write(pictures, "file,label,sad,happy\n1.png,1,1,3\n2.png,0,9,1\n3.png,0,1,9\n")
+    examples = read(table, labels=("sad", "happy"))
+    assert examples.labels.tolist() == [1, 0, 0] and examples.votes[0].tolist() == [0.25, 0.75]
+    assert "for another class than the label in 1 of 3 lines" in caplog.text
+    examples = read(table, labels=("happy", "sad"), votes=("happy", "sad"))
+    assert examples.votes[0].tolist() == [0.75, 0.25]
 
 
 def test_a_face_may_be_listed_twice_within_a_split_and_a_picture_with_two_boxes(pictures):
