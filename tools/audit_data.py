@@ -3,7 +3,7 @@
 python -m tools.audit_data --source=fer2013 --path=fer2013.csv --out=audit
 python -m tools.audit_data --config=configs/xception.py --config.data.path=fer2013.csv --out=audit
 
-Writes findings.csv (a row an image with a finding), summary.txt, summary.json and contact sheets (.png).
+Writes findings.csv (a row an image with a finding), summary.txt and summary.json.
 """
 
 from __future__ import annotations

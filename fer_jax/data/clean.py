@@ -18,7 +18,7 @@ from fer_jax.data.arguments import Argument
 from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
 
-# pixels of one grey value an image may have, of those of 48x48; the same share at other sizes
+# pixels of one gray value an image may have, of those of 48x48; the same share at other sizes
 FLAT_PIXELS, FLAT_PIXELS_OF = 350, 48 * 48
 
 # of each step that has some, in `config.data.args`
@@ -65,7 +65,7 @@ def steps(examples: Examples, data: ConfigDict, seed: int) -> tuple[Examples, di
 
 def drop_flat(examples: Examples, data: ConfigDict, seed: int) -> Examples:
     """See `steps`."""
-    fullest = np.array([np.bincount(image.ravel()).max() for image in duplicates.each_grey(examples.images)], np.int64)
+    fullest = np.array([np.bincount(image.ravel()).max() for image in duplicates.each_gray(examples.images)], np.int64)
     pixels = examples.images.shape[1] * examples.images.shape[2]
     return examples.take(fullest * FLAT_PIXELS_OF <= FLAT_PIXELS * pixels)
 
@@ -99,7 +99,7 @@ def subsample_happy(examples: Examples, data: ConfigDict, seed: int) -> Examples
 def drop_leaks(examples: Examples, data: ConfigDict, seed: int) -> Examples:
     """The examples without those of `data.train_split` that duplicate, exactly or nearly, one of another split."""
     train = examples.split == data.train_split
-    first = duplicates.first_same(examples.images)
+    first = duplicates.first_same(examples)
     leaks = train & np.isin(first, first[~train])
     if train.any() and not train.all():
         pairs, _ = duplicates.near_pairs(examples.take(train).images, examples.take(~train).images)

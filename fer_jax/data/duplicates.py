@@ -2,7 +2,7 @@
 
 Near duplicates are found in two steps. Small copies of all images, each without its mean and without the average
 image (all faces look alike to that extent), are correlated by one matrix product; the few pairs above
-`CANDIDATE_CORRELATION` are then compared at `COMPARED_SIZE` by normalised cross-correlation, with one image moved over
+`CANDIDATE_CORRELATION` are then compared at `COMPARED_SIZE` by normalized cross-correlation, with one image moved over
 the other by up to `MARGIN` pixels.
 
 On FER2013 pairs above `NEAR_CORRELATION` are the same photograph but for a few half-lit faces, other pairs reach 0.90,
@@ -12,19 +12,21 @@ turned by 3 degrees 87 %; enlarged by 5 % two thirds, by 10 % few.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 
 import cv2
 import numpy as np
 import tqdm
 
+from fer_jax.data import identity
+from fer_jax.data.examples import Examples
+
 SMALL_SIZE = 12  # pixels, of the copies that are correlated all with all
 CANDIDATE_CORRELATION = 0.8
 COMPARED_SIZE = 48  # pixels
 MARGIN = 4  # pixels of COMPARED_SIZE
 NEAR_CORRELATION = 0.92
-BLANK_DEVIATION = 4.0  # grey levels; an image of a smaller standard deviation has nothing to compare
+BLANK_DEVIATION = 4.0  # gray levels; an image of a smaller standard deviation has nothing to compare
 
 # Frames of one camera are all alike. A few pairs of each image, with images that come after it, connect them all, and
 # of many candidates the most alike are compared: the time is then linear in them. An audit of 6,000 frames of three
@@ -35,30 +37,23 @@ MAX_COMPARED = 256
 _ROWS_AT_ONCE = 1024  # of the matrix of correlations
 
 
-def grey(images: np.ndarray) -> np.ndarray:
-    """uint8 (N, H, W) from uint8 (N, H, W, 1 or 3); colour by ITU-R BT.601 luma."""
+def gray(images: np.ndarray) -> np.ndarray:
+    """uint8 (N, H, W) from uint8 (N, H, W, 1 or 3); color by ITU-R BT.601 luma."""
     if images.shape[-1] == 1:
         return images[..., 0]
-    return np.stack(list(each_grey(images)))
+    return np.stack(list(each_gray(images)))
 
 
-def each_grey(images: np.ndarray) -> Iterator[np.ndarray]:
-    """As `grey`, one image (H, W) after the other."""
+def each_gray(images: np.ndarray) -> Iterator[np.ndarray]:
+    """As `gray`, one image (H, W) after the other."""
     for image in images:
         yield image[..., 0] if image.shape[-1] == 1 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
 
 
-def first_same(images: np.ndarray) -> np.ndarray:
+def first_same(examples: Examples) -> np.ndarray:
     """int64 (N,): for each image the index of the first that is equal to the byte, its own where there is none."""
-    seen: dict[bytes, int] = {}
-    # A digest stands for an image, so that those of a large set need not be kept: 128 bits never collide by chance.
-    return np.array(
-        [
-            seen.setdefault(hashlib.blake2b(image.tobytes(), digest_size=16).digest(), i)
-            for i, image in enumerate(images)
-        ],
-        np.int64,
-    )
+    _, first, which = np.unique(identity.digests(examples), return_index=True, return_inverse=True)
+    return first[which]
 
 
 def near_pairs(images: np.ndarray, others: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -70,7 +65,7 @@ def near_pairs(images: np.ndarray, others: np.ndarray | None = None) -> tuple[np
 
     Returns:
       int64 (P, 2) indices into `images` and `others` (with None: first < second), sorted, and float32 (P,) their
-      normalised correlation, above `NEAR_CORRELATION`. Of an image with more than `MAX_PAIRS` duplicates after it not
+      normalized correlation, above `NEAR_CORRELATION`. Of an image with more than `MAX_PAIRS` duplicates after it not
       all are there, but those that `groups` needs to connect it.
     """
     first = _compared(images)
@@ -137,7 +132,7 @@ def groups(count: int, pairs: np.ndarray) -> np.ndarray:
 def _compared(images: np.ndarray) -> np.ndarray:
     side = (COMPARED_SIZE, COMPARED_SIZE)
     compared = np.empty((len(images), *side), np.uint8)
-    for row, image in zip(compared, each_grey(images), strict=True):
+    for row, image in zip(compared, each_gray(images), strict=True):
         row[...] = image if image.shape == side else cv2.resize(image, side, interpolation=cv2.INTER_AREA)
     return compared
 
@@ -155,7 +150,7 @@ def _unit(rows: np.ndarray) -> np.ndarray:
 
 
 def _correlation(image: np.ndarray, other: np.ndarray) -> float:
-    """Best normalised correlation of the middle of `image` with `other`, over shifts of up to MARGIN pixels."""
+    """Best normalized correlation of the middle of `image` with `other`, over shifts of up to MARGIN pixels."""
     middle = np.ascontiguousarray(image[MARGIN:-MARGIN, MARGIN:-MARGIN])
     if middle.std() < BLANK_DEVIATION:  # OpenCV calls a flat template equal to anything
         return 0.0

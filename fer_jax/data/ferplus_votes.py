@@ -20,16 +20,24 @@ import pathlib
 from collections.abc import Sequence
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from fer_jax import files, labels
+from fer_jax.data.arguments import Argument
 from fer_jax.errors import UserError
 
 FILE_NAME = "fer2013new.csv"
-WHERE_TO_GET_IT = f"get {FILE_NAME} from github.com/microsoft/FERPlus and put it beside FER2013's csv"
+WHERE_TO_GET_IT = (
+    f"get {FILE_NAME} from github.com/microsoft/FERPlus and put it beside FER2013's csv, or give its path as "
+    "config.data.args.votes_path"
+)
 SAME_ROWS = "give files with the same rows in the same order"
 
 EXPRESSIONS = len(labels.FERPLUS)
 COLUMNS = ("Usage", "Image name", *labels.FERPLUS, "unknown", "NF")
+
+
+PATH = Argument("", f"FER+'s csv of votes; empty is {FILE_NAME} beside FER2013's csv.")
 
 
 def beside(path: str) -> pathlib.Path:
@@ -38,9 +46,10 @@ def beside(path: str) -> pathlib.Path:
     return (given.parent if given.suffix.lower() == ".csv" else given) / FILE_NAME
 
 
-def locate(path: str) -> pathlib.Path:
-    """The csv of votes beside FER2013's at `path`; UserError, with where to get it, when it is not there."""
-    votes = beside(path)
+def locate(data: ConfigDict) -> pathlib.Path:
+    """The csv of votes of `config.data`; UserError, with where to get it, when it is not there."""
+    given = data.args.get("votes_path", "")
+    votes = files.expand(given) if given else beside(data.path)
     if not votes.is_file():
         raise UserError(f"{votes}: no such file: {WHERE_TO_GET_IT}")
     return votes
@@ -48,14 +57,13 @@ def locate(path: str) -> pathlib.Path:
 
 def read(path: pathlib.Path, usage: np.ndarray, faces_path: pathlib.Path) -> list[tuple[str, list[int]]]:
     """Usage and the ten counts of each row (zeros where the row has no image name), which match `usage`."""
-    files.refuse_other_kind(path, "FER+'s csv of votes")
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         rows = csv.reader(file)
         header = tuple(name.strip() for name in next(rows, []))
         if header != COLUMNS:
             found = ", ".join(name[:20] for name in header[:12]) or "none"
             raise UserError(f"{path}: columns {found}, expected {', '.join(COLUMNS)}: download the file again")
-        votes = []
+        votes: list[tuple[str, list[int]]] = []
         for row in filter(any, rows):
             row = [field.strip() for field in row]
             if len(row) != len(COLUMNS) or not all(count.isdecimal() for count in row[2:]):

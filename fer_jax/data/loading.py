@@ -99,7 +99,8 @@ def noise_ceilings(config: ConfigDict) -> dict[str, float]:
 
     {} unless the data is FER2013 with the votes of FER+ beside it; votes of other rows are only warned of.
     """
-    if config.data.source != "fer2013" or not ferplus_votes.beside(config.data.path).is_file():
+    given = config.data.args.get("votes_path")
+    if config.data.source != "fer2013" or not (given or ferplus_votes.beside(config.data.path).is_file()):
         return {}
     try:
         return ferplus.agreement(config.data, cache.read(config.data, config.input))

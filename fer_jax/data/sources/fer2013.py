@@ -10,10 +10,8 @@ back from the cache in 0.1 s.
 from __future__ import annotations
 
 import csv
-import itertools
 import pathlib
 import warnings
-from collections.abc import Iterator
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -37,23 +35,22 @@ DATA_SET = DataSet(
     words=WEB_SEARCH,
 )
 ARGUMENTS = {
-    "votes_weight": Argument(
-        0.0, "Share of a training target that the votes of FER+ give; their csv lies beside FER2013's.", 0.0, 1.0
-    )
+    "votes_weight": Argument(0.0, "Share of a training target that the votes of FER+ give.", 0.0, 1.0),
+    "votes_path": ferplus_votes.PATH,
 }
 COLUMNS = ("emotion", "pixels", "Usage")
 SPLITS = ("Training", "PublicTest", "PrivateTest")
 FILE_NAMES = ("fer2013.csv", "icml_face_data.csv")
 SIDE = 48  # pixels
 PIXELS = SIDE * SIDE
-MAX_FIELD = 1 << 22  # characters of one: those of images of 1,024 pixels, of which the right number can then be said
-LINES_AHEAD = 20  # that are looked at after a wrong one, to tell a wrong line from another kind of file
-OTHER_SIZE = "images of another size can be given as files in a folder for each class (config.data.source=folder)"
+MAX_FIELD = 1 << 22  # characters: an image of 1,024 x 1,024 pixels, so that its size can be reported
 
 WHERE_TO_GET_IT = (
     "get fer2013.csv or icml_face_data.csv from Kaggle's \"Challenges in Representation Learning: Facial Expression "
     'Recognition Challenge" and give its path as --config.data.path; configs/quickstart.py needs no data'
 )
+REMEDY = "download FER2013's csv again"
+OTHER_FACES = "other faces are read as files, by config.data.source=folder or list"
 
 
 def locate(path: str) -> pathlib.Path:
@@ -81,8 +78,7 @@ def locate(path: str) -> pathlib.Path:
 def fingerprint(data: ConfigDict) -> list:
     """The csv's path, size and modification time; with votes theirs too, and their weight."""
     weight = arguments.value(data, ARGUMENTS, "votes_weight")
-    # Without votes as it was before there were any, so that caches stay.
-    return files.stamp(locate(data.path)) + ([files.stamp(ferplus_votes.locate(data.path)), weight] if weight else [])
+    return files.stamp(locate(data.path)) + ([files.stamp(ferplus_votes.locate(data)), weight] if weight else [])
 
 
 def read(data: ConfigDict, input: ConfigDict) -> Examples:
@@ -91,20 +87,23 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
     With `data.args.votes_weight` the targets of Training are mixed from the label and the votes of FER+ for the seven
     expressions: (1 - weight) * label + weight * shares. A face without such votes keeps its label alone.
 
-    Raises UserError with the line's number for whatever `parse` refuses, and for votes that are missing or do not
-    match the csv's rows.
+    Raises:
+      UserError: what `parse` refuses, and votes that are missing or do not match the csv's rows.
     """
     path = locate(data.path)
     faces, emotions, usage = parse(path)
-    weight = arguments.value(data, ARGUMENTS, "votes_weight")
+    votes, description = None, f"FER2013: {len(faces)} faces from {path.name}"
+    if weight := arguments.value(data, ARGUMENTS, "votes_weight"):
+        votes_path = ferplus_votes.locate(data)
+        votes = _with_votes(votes_path, path, emotions, usage, weight)
+        description += f", {weight:g} of each training target from the votes in {votes_path.name}"
     return Examples(
         images=images.fit_all(faces, len(faces), input),
         labels=emotions,
         split=usage,
         label_names=labels.FER2013,
-        votes=_with_votes(ferplus_votes.locate(data.path), path, emotions, usage, weight) if weight else None,
-        description=f"FER2013: {len(faces)} faces from {path.name}"
-        + (f", {weight:g} of each training target from {ferplus_votes.FILE_NAME}" if weight else ""),
+        votes=votes,
+        description=description,
     )
 
 
@@ -125,67 +124,33 @@ def parse(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     Rows of empty fields, as spreadsheets append, are skipped.
 
-    Raises UserError for another kind of file, and, naming file and line, for a missing column, a row that is cut off or
-    has another number of pixels than 2,304, a pixel that is no whole number of 0..255, an unknown emotion or Usage, and
-    for a file without rows. Where the lines that follow are wrong too, the advice is for the whole file.
+    Raises:
+      UserError: a missing column; with the line's number, a row that is cut off or has another number of pixels than
+        2,304, a pixel that is no whole number of 0..255, an unknown emotion or Usage; a file without rows.
     """
-    files.refuse_other_kind(path, "FER2013's csv")
     faces, emotions, usage = [], [], []
-    # a byte that is no text becomes a character that is no number, and its line is named like any other
+    # A byte that is not UTF-8 becomes U+FFFD and fails as not numeric.
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file, warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)  # of np.fromstring, in a numpy that does not raise yet
         csv.field_size_limit(MAX_FIELD)
         rows = csv.reader(file)
-        columns = _columns(path, next(rows, []))
         try:
+            columns = _columns(path, next(rows, []))
             for row in filter(any, rows):
                 emotion, pixels, use = _fields(row, columns)
                 faces.append(_pixels(pixels))
                 emotions.append(emotion)
                 usage.append(use)
         except (_WrongRow, csv.Error) as error:
-            line = rows.line_num
-            advice = _advice(error, rows, columns, first=not faces)
-            raise UserError(f"{path}, line {line}: {error}: {advice}") from None
+            advice = "correct or remove the line" if faces else f"{REMEDY}; {OTHER_FACES}"
+            raise UserError(f"{path}, line {rows.line_num}: {error}: {advice}") from None
     if not faces:
-        raise UserError(f"{path}: no rows below the header, expected one a face: download the file again")
+        raise UserError(f"{path}: no rows below the header, expected one a face: {REMEDY}")
     return (np.stack(faces).reshape(-1, SIDE, SIDE), np.array(emotions, np.int32), np.array(usage))
 
 
 class _WrongRow(ValueError):
-    """What is wrong with a row; what to do where all rows are like it, and whether a cut-off file may be the cause."""
-
-    def __init__(self, message: str, remedy: str = "", cut: bool = False):
-        super().__init__(message)
-        self.remedy, self.cut = remedy or WHERE_TO_GET_IT, cut
-
-
-def _advice(error: Exception, rows: Iterator[list[str]], columns: list[int], first: bool) -> str:
-    """What to do about the row before `rows`, by what the rows after it are like."""
-    found = list(itertools.islice(_problems(rows, columns), LINES_AHEAD))
-    wrong = sum(problem is not None for problem in found)
-    if found and first and wrong == len(found):
-        remedy = error.remedy if isinstance(error, _WrongRow) else WHERE_TO_GET_IT
-        return f"so are the lines below, this is another kind of csv than FER2013's: {remedy}"
-    if wrong:
-        return f"so are {wrong} of the {len(found)} lines below: correct or remove them"
-    if not found and (isinstance(error, csv.Error) or getattr(error, "cut", False)):
-        return "the file ends here and may be cut off, download or copy it again"
-    return "correct or remove this line"
-
-
-def _problems(rows: Iterator[list[str]], columns: list[int]) -> Iterator[Exception | None]:
-    """What is wrong with each row, None where nothing is."""
-    while True:
-        try:
-            row = next(rows)
-            if any(row):
-                _pixels(_fields(row, columns)[1])
-                yield None
-        except StopIteration:
-            return
-        except (_WrongRow, csv.Error) as error:
-            yield error
+    """What is wrong with a row."""
 
 
 def _columns(path: pathlib.Path, header: list[str]) -> list[int]:
@@ -194,40 +159,26 @@ def _columns(path: pathlib.Path, header: list[str]) -> list[int]:
     lowered = [name.lower() for name in names]
     if missing := [name for name in COLUMNS if name.lower() not in lowered]:
         found = ", ".join(name[:20] for name in names[:8]) or "nothing"
-        expected = f"expected {', '.join(COLUMNS)} in any order"
-        separators = {separator for separator in ";\t|" for name in names if separator in name}
-        if separators:
-            remedy = f"its columns are separated by {separators.pop()!r}: save it with commas"
-        elif any(name.split(" ", 1)[0].isdecimal() for name in names):
-            remedy = f"its first line is no header but data: put the line {','.join(COLUMNS)} above it"
-        elif missing == ["Usage"]:
-            remedy = f"add it, with {', '.join(SPLITS)}, or {WHERE_TO_GET_IT}"
-        else:
-            remedy = WHERE_TO_GET_IT
-        raise UserError(f"{path}: no column {', '.join(missing)}: found {found}, {expected}: {remedy}")
+        expected = f"expected {', '.join(COLUMNS)} in any order, with commas"
+        raise UserError(f"{path}: no column {', '.join(missing)}: found {found}, {expected}: {REMEDY}; {OTHER_FACES}")
     return [lowered.index(name.lower()) for name in COLUMNS]
 
 
 def _fields(row: list[str], columns: list[int]) -> tuple[int, str, str]:
     """A row's emotion as number, its pixels as text and its Usage."""
     if len(row) <= max(columns):
-        raise _WrongRow(f"{len(row)} fields, expected {', '.join(COLUMNS)}", cut=True)
+        raise _WrongRow(f"{len(row)} fields, expected {', '.join(COLUMNS)}")
     emotion, pixels, usage = (row[column].strip() for column in columns)
     if usage not in SPLITS:
-        raise _WrongRow(
-            f"Usage is {usage[:40]!r}, expected one of {', '.join(SPLITS)}",
-            "rename them so",
-            cut=any(split.startswith(usage) for split in SPLITS),
-        )
+        raise _WrongRow(f"Usage is {usage[:40]!r}, expected one of {', '.join(SPLITS)}")
     if not emotion.isdecimal() or int(emotion) >= len(labels.FER2013):
         known = ", ".join(f"{number} {name}" for number, name in enumerate(labels.FER2013))
-        remedy = "write these numbers; images in a folder for each class (config.data.source=folder) have any names"
-        raise _WrongRow(f"emotion is {emotion[:40]!r}, expected one of {known}", remedy)
+        raise _WrongRow(f"emotion is {emotion[:40]!r}, expected one of {known}")
     return int(emotion), pixels, usage
 
 
 def _pixels(text: str) -> np.ndarray:
-    """The 2,304 numbers of a row, uint8; ValueError for anything else.
+    """The 2,304 numbers of a row, uint8.
 
     np.fromstring reads them four times as fast as Python can, and forgives too much (it wraps at 16 bits). But then the
     text is longer than the same numbers written plainly, so rows of the exact length hold exactly these numbers.
@@ -241,13 +192,8 @@ def _pixels(text: str) -> np.ndarray:
         return values.astype(np.uint8)
     tokens = text.split()
     if len(tokens) != PIXELS:
-        remedy = "separate the pixels by blanks" if "," in text else OTHER_SIZE
-        raise _WrongRow(f"{len(tokens)} pixels, expected {SIDE} x {SIDE} = {PIXELS}", remedy, cut=len(tokens) < PIXELS)
+        raise _WrongRow(f"{len(tokens)} pixels, expected {SIDE} x {SIDE} = {PIXELS}")
     for position, token in enumerate(tokens):
         if not (token.isascii() and token.isdigit() and len(token) < 9 and int(token) <= 255):
-            raise _WrongRow(
-                f"pixel {position + 1} is {token[:40]!r}, expected a whole number of 0..255",
-                "write whole numbers",
-                cut=position == PIXELS - 1,
-            )
+            raise _WrongRow(f"pixel {position + 1} is {token[:40]!r}, expected a whole number of 0..255")
     return np.array(tokens, np.uint8)

@@ -3,7 +3,7 @@ distribution", ICMI 2016, arXiv:1608.01041): FER2013's faces with the votes of t
 
 `fer_jax.data.ferplus_votes` reads the votes and has the authors' two rules, majority and distribution.
 
-As the authors do, only Training is taught with distributions; the other splits are scored against the majority.
+As the authors do, only Training has distributions; the other splits are scored against the majority.
 """
 
 from __future__ import annotations
@@ -28,12 +28,15 @@ DATA_SET = DataSet(
     terms="FER2013 was gathered by web search for the ICML 2013 challenges, FER+ (MIT) labelled it anew",
     words=fer2013.WEB_SEARCH,
 )
-ARGUMENTS = {"votes": Argument(True, "Train against the distribution of votes instead of the majority.")}
+ARGUMENTS = {
+    "votes": Argument(True, "Train against the distribution of votes instead of the majority."),
+    "votes_path": ferplus_votes.PATH,
+}
 
 
 def fingerprint(data: ConfigDict) -> list:
     """Both files' paths, sizes and modification times, and whether the votes are asked for."""
-    faces, votes = _locate(data.path)
+    faces, votes = _locate(data)
     return [files.stamp(faces), files.stamp(votes), arguments.value(data, ARGUMENTS, "votes")]
 
 
@@ -45,7 +48,7 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
     majorities.
     Raises UserError for what `fer2013.parse` refuses and for votes that do not match the csv's rows.
     """
-    faces_path, votes_path = _locate(data.path)
+    faces_path, votes_path = _locate(data)
     distributions = arguments.value(data, ARGUMENTS, "votes")
     faces, _, usage = fer2013.parse(faces_path)
     targets = np.zeros((len(faces), ferplus_votes.EXPRESSIONS), np.float32)
@@ -83,7 +86,7 @@ def agreement(data: ConfigDict, faces: Examples) -> dict[str, float]:
 
     Raises UserError where the votes are missing or do not match the csv's rows.
     """
-    faces_path, votes_path = _locate(data.path)
+    faces_path, votes_path = _locate(data)
     votes = ferplus_votes.read(votes_path, faces.split, faces_path)
     majorities = (ferplus_votes.majority(counts) for _, counts in votes)
     known = {name: number for number, name in enumerate(faces.label_names)}
@@ -99,9 +102,8 @@ def agreement(data: ConfigDict, faces: Examples) -> dict[str, float]:
     }
 
 
-def _locate(path: str) -> tuple[pathlib.Path, pathlib.Path]:
+def _locate(data: ConfigDict) -> tuple[pathlib.Path, pathlib.Path]:
     """FER2013's csv and FER+'s."""
-    given = files.expand(path)
-    votes = ferplus_votes.beside(path)
-    faces = fer2013.locate(str(votes.parent) if path and given.name == votes.name else path)
-    return faces, ferplus_votes.locate(path)
+    given = files.expand(data.path)
+    path = str(given.parent) if data.path and given.name == ferplus_votes.FILE_NAME else data.path
+    return fer2013.locate(path), ferplus_votes.locate(data)

@@ -4,14 +4,13 @@ Every face has its own geometry, pose, skin, hair, light and noise; eyebrows, ey
 of its emotion (after Ekman and Friesen's Facial Action Coding System: angry lowers the brows, fear raises and draws
 them together, disgust wrinkles the nose, ...) at an intensity of its own.
 
-The pixels of a seed are the same on every machine: randomness is Philox' raw 64-bit stream, and shapes are rasterised
+The pixels of a seed are the same on every machine: randomness is Philox' raw 64-bit stream, and shapes are rasterized
 as anti-aliased signed distances with nothing but IEEE-exact float32 operations (+ - * /, square root, comparison).
 Sine, exponential, a sum over an axis or OpenCV's drawing would differ in the last bit between processors or versions.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,134 +28,67 @@ DATA_SET = DataSet(labels.FER2013, terms="synthetic faces, which show no real pe
 ARGUMENTS = {"examples": Argument(8000, "Number of synthetic faces.", low=70, high=10_000_000)}
 SPLIT_SHARES = (("Training", 0.8), ("PublicTest", 0.1), ("PrivateTest", 0.1))
 
-# What each emotion does to a face: action -> range of its strength, 0 where an action is not named. Lengths are in half
-# heights of the head: ends of the brows up, lids apart, lips apart, mouth's corners up.
-_ACTIONS = {
-    "angry": {
-        "inner_brow": (-0.15, -0.09),
-        "outer_brow": (-0.02, 0.06),
-        "brows_together": (0.04, 0.07),
-        "furrow": (0.5, 1.0),
-        "upper_lid": (-0.05, 0.0),
-        "lower_lid": (-0.03, 0.0),
-        "lid_slant": (-0.17, -0.09),
-        "corners": (-0.08, -0.01),
-        "mouth_width": (-0.05, 0.04),
-        "gritted": (-0.05, 0.06),
-    },
-    "disgust": {
-        "inner_brow": (-0.09, -0.03),
-        "outer_brow": (-0.05, 0.0),
-        "brows_together": (0.0, 0.03),
-        "upper_lid": (-0.07, -0.04),
-        "lower_lid": (-0.05, -0.02),
-        "nose_wrinkle": (0.6, 1.0),
-        "cheek_fold": (0.4, 0.9),
-        "upper_lip": (0.03, 0.09),
-        "crooked": (0.04, 0.1),
-        "corners": (-0.13, -0.06),
-        "mouth_width": (-0.05, 0.02),
-        "tongue": (-0.1, 0.1),
-    },
-    "fear": {
-        "inner_brow": (0.11, 0.18),
-        "outer_brow": (0.0, 0.07),
-        "brows_together": (0.03, 0.06),
-        "upper_lid": (0.04, 0.08),
-        "lower_lid": (0.01, 0.04),
-        "small_iris": (0.15, 0.35),
-        "corners": (-0.05, 0.0),
-        "mouth_width": (-0.02, 0.07),
-        "mouth_open": (0.08, 0.17),
-        "upper_teeth": (-1.0, 1.0),
-        "lower_teeth": (-0.3, 1.0),
-    },
-    "happy": {
-        "inner_brow": (0.0, 0.05),
-        "outer_brow": (0.0, 0.05),
-        "upper_lid": (-0.05, 0.01),
-        "lower_lid": (-0.09, -0.04),
-        "cheek_fold": (0.2, 0.6),
-        "blush": (0.3, 0.8),
-        "corners": (0.1, 0.19),
-        "mouth_width": (0.03, 0.11),
-        "mouth_open": (-0.06, 0.17),
-        "upper_teeth": (1.0, 1.0),
-    },
-    "sad": {
-        "inner_brow": (0.07, 0.14),
-        "outer_brow": (-0.09, -0.04),
-        "brows_together": (0.0, 0.04),
-        "upper_lid": (-0.07, -0.03),
-        "lid_slant": (0.09, 0.17),
-        "gaze_down": (0.0, 0.03),
-        "tear": (-0.8, 1.0),
-        "corners": (-0.15, -0.08),
-        "mouth_width": (-0.1, -0.03),
-    },
-    "surprise": {
-        "inner_brow": (0.12, 0.2),
-        "outer_brow": (0.12, 0.2),
-        "upper_lid": (0.03, 0.08),
-        "lower_lid": (0.01, 0.04),
-        "mouth_width": (-0.17, -0.1),
-        "mouth_open": (0.17, 0.3),
-        "mouth_round": (0.8, 1.0),
-    },
-    "neutral": {"inner_brow": (-0.02, 0.02), "outer_brow": (-0.02, 0.02), "corners": (-0.02, 0.03)},
-}
+# What each emotion does to a face, an action a line: lowest and highest strength for the emotions in the order of
+# `labels.FER2013`. Lengths are in half heights of the head: ends of the brows up, lids apart, lips apart, corners up.
+_ACTIONS = """
+blush          0:0          0:0          0:0          0.3:0.8      0:0          0:0          0:0
+brows_together 0.04:0.07    0:0.03       0.03:0.06    0:0          0:0.04       0:0          0:0
+cheek_fold     0:0          0.4:0.9      0:0          0.2:0.6      0:0          0:0          0:0
+corners        -0.08:-0.01  -0.13:-0.06  -0.05:0      0.1:0.19     -0.15:-0.08  0:0          -0.02:0.03
+crooked        0:0          0.04:0.1     0:0          0:0          0:0          0:0          0:0
+furrow         0.5:1        0:0          0:0          0:0          0:0          0:0          0:0
+gaze_down      0:0          0:0          0:0          0:0          0:0.03       0:0          0:0
+gritted        -0.05:0.06   0:0          0:0          0:0          0:0          0:0          0:0
+inner_brow     -0.15:-0.09  -0.09:-0.03  0.11:0.18    0:0.05       0.07:0.14    0.12:0.2     -0.02:0.02
+lid_slant      -0.17:-0.09  0:0          0:0          0:0          0.09:0.17    0:0          0:0
+lower_lid      -0.03:0      -0.05:-0.02  0.01:0.04    -0.09:-0.04  0:0          0.01:0.04    0:0
+lower_teeth    0:0          0:0          -0.3:1       0:0          0:0          0:0          0:0
+mouth_open     0:0          0:0          0.08:0.17    -0.06:0.17   0:0          0.17:0.3     0:0
+mouth_round    0:0          0:0          0:0          0:0          0:0          0.8:1        0:0
+mouth_width    -0.05:0.04   -0.05:0.02   -0.02:0.07   0.03:0.11    -0.1:-0.03   -0.17:-0.1   0:0
+nose_wrinkle   0:0          0.6:1        0:0          0:0          0:0          0:0          0:0
+outer_brow     -0.02:0.06   -0.05:0      0:0.07       0:0.05       -0.09:-0.04  0.12:0.2     -0.02:0.02
+small_iris     0:0          0:0          0.15:0.35    0:0          0:0          0:0          0:0
+tear           0:0          0:0          0:0          0:0          -0.8:1       0:0          0:0
+tongue         0:0          -0.1:0.1     0:0          0:0          0:0          0:0          0:0
+upper_lid      -0.05:0      -0.07:-0.04  0.04:0.08    -0.05:0.01   -0.07:-0.03  0.03:0.08    0:0
+upper_lip      0:0          0.03:0.09    0:0          0:0          0:0          0:0          0:0
+upper_teeth    0:0          0:0          -1:1         1:1          0:0          0:0          0:0
+"""
+# How faces differ whatever they express, uniform and independent. turn is the tangent of half the angle of rotation:
+# +-10 degrees; noise is half the base of a triangular distribution of gray levels.
+_TRAITS = """
+turn -0.09:0.09, shift_x -0.1:0.1, shift_y -0.08:0.08, scale 0.82:1.02,
+yaw -0.14:0.14, head_width 0.7:0.8, head_height 0.94:1.02, jaw 0.08:0.3,
+eye_distance 0.31:0.36, eye_height -0.17:-0.11, eye_width 0.16:0.2, eye_open -0.01:0.015,
+gaze -0.035:0.035, iris 0.1:0.115, iris_tone 0:1, brow_height 0.17:0.22,
+brow_arch 0.5:1.3, brow_width 0.2:0.25, brow_thickness 0.03:0.05, nose_length 0.17:0.24,
+nose_width 0.08:0.12, mouth_height 0.47:0.54, mouth_width_at_rest 0.25:0.31, lip 0.025:0.045,
+mouth_tilt -0.06:0.06, skin 0:1, hair 0:1, background 0:1,
+clothes 0:1, lips 0.25:0.7, style 0:1, hairline -0.66:-0.52,
+parting -0.5:0.5, fringe -0.05:0.3, glasses 0:1, beard 0:1,
+cheeks 0:0.5, light_x -0.28:0.28, light_y -0.22:0.1, brightness 0.85:1.12,
+contrast 0.75:1.1, noise 1:14
+"""
 
-# How faces differ whatever they express: trait -> range, uniform and independent
-_TRAITS = {
-    "turn": (-0.09, 0.09),  # tangent of half the angle of rotation: +-10 degrees
-    "shift_x": (-0.1, 0.1),
-    "shift_y": (-0.08, 0.08),
-    "scale": (0.82, 1.02),
-    "yaw": (-0.14, 0.14),
-    "head_width": (0.7, 0.8),
-    "head_height": (0.94, 1.02),
-    "jaw": (0.08, 0.3),
-    "eye_distance": (0.31, 0.36),
-    "eye_height": (-0.17, -0.11),
-    "eye_width": (0.16, 0.2),
-    "eye_open": (-0.01, 0.015),
-    "gaze": (-0.035, 0.035),
-    "iris": (0.1, 0.115),
-    "iris_tone": (0.0, 1.0),
-    "brow_height": (0.17, 0.22),
-    "brow_arch": (0.5, 1.3),
-    "brow_width": (0.2, 0.25),
-    "brow_thickness": (0.03, 0.05),
-    "nose_length": (0.17, 0.24),
-    "nose_width": (0.08, 0.12),
-    "mouth_height": (0.47, 0.54),
-    "mouth_width_at_rest": (0.25, 0.31),
-    "lip": (0.025, 0.045),
-    "mouth_tilt": (-0.06, 0.06),
-    "skin": (0.0, 1.0),
-    "hair": (0.0, 1.0),
-    "background": (0.0, 1.0),
-    "clothes": (0.0, 1.0),
-    "lips": (0.25, 0.7),
-    "style": (0.0, 1.0),
-    "hairline": (-0.66, -0.52),
-    "parting": (-0.5, 0.5),
-    "fringe": (-0.05, 0.3),
-    "glasses": (0.0, 1.0),
-    "beard": (0.0, 1.0),
-    "cheeks": (0.0, 0.5),
-    "light_x": (-0.28, 0.28),
-    "light_y": (-0.22, 0.1),
-    "brightness": (0.85, 1.12),
-    "contrast": (0.75, 1.1),
-    "noise": (1.0, 14.0),  # grey levels, half the base of a triangular distribution
-}
 
-_NAMES = (*_TRAITS, *sorted({action for actions in _ACTIONS.values() for action in actions}))
-# float64 (emotions, names, 2): lowest and highest value
-_RANGES = np.array(
-    [[_TRAITS.get(name) or _ACTIONS[emotion].get(name, (0.0, 0.0)) for name in _NAMES] for emotion in labels.FER2013]
-)
+def _range(text: str) -> list[float]:
+    return [float(end) for end in text.split(":")]
+
+
+def _ranges() -> dict[str, np.ndarray]:
+    """{trait or action: float64 (emotions, 2) lowest and highest value}."""
+    found = {}
+    for trait in _TRAITS.split(","):
+        name, range_ = trait.split()
+        found[name] = np.array([_range(range_)] * len(labels.FER2013))
+    for line in _ACTIONS.strip().splitlines():
+        name, *ranges = line.split()
+        found[name] = np.array([_range(one) for one in ranges])
+    return found
+
+
+_RANGES = _ranges()
 
 # RGB, 0..255; each palette is read by linear interpolation
 _SKIN = ((244, 210, 184), (241, 196, 158), (214, 160, 116), (166, 112, 76), (118, 76, 52))
@@ -170,94 +102,21 @@ _LIP, _MOUTH, _TONGUE, _TEETH, _BLUSH = (186, 74, 78), (84, 28, 34), (222, 108, 
 _PIXELS_AT_ONCE = 1 << 15  # of one chunk of faces: arrays that stay in cache and are not mapped afresh by malloc
 
 
-@dataclasses.dataclass(eq=False)
-class _Features:
-    """Every trait of `_TRAITS` and action of `_ACTIONS` of the faces of one chunk, float32 (n, 1, 1)."""
+class _Face:
+    """Faces of one chunk on their way to pixels: their coordinates, their colors, the paint laid on so far.
 
-    # how faces differ
-    turn: np.ndarray
-    shift_x: np.ndarray
-    shift_y: np.ndarray
-    scale: np.ndarray
-    yaw: np.ndarray
-    head_width: np.ndarray
-    head_height: np.ndarray
-    jaw: np.ndarray
-    eye_distance: np.ndarray
-    eye_height: np.ndarray
-    eye_width: np.ndarray
-    eye_open: np.ndarray
-    gaze: np.ndarray
-    iris: np.ndarray
-    iris_tone: np.ndarray
-    brow_height: np.ndarray
-    brow_arch: np.ndarray
-    brow_width: np.ndarray
-    brow_thickness: np.ndarray
-    nose_length: np.ndarray
-    nose_width: np.ndarray
-    mouth_height: np.ndarray
-    mouth_width_at_rest: np.ndarray
-    lip: np.ndarray
-    mouth_tilt: np.ndarray
-    skin: np.ndarray
-    hair: np.ndarray
-    background: np.ndarray
-    clothes: np.ndarray
-    lips: np.ndarray
-    style: np.ndarray
-    hairline: np.ndarray
-    parting: np.ndarray
-    fringe: np.ndarray
-    glasses: np.ndarray
-    beard: np.ndarray
-    cheeks: np.ndarray
-    light_x: np.ndarray
-    light_y: np.ndarray
-    brightness: np.ndarray
-    contrast: np.ndarray
-    noise: np.ndarray
-    # what an expression does
-    blush: np.ndarray
-    brows_together: np.ndarray
-    cheek_fold: np.ndarray
-    corners: np.ndarray
-    crooked: np.ndarray
-    furrow: np.ndarray
-    gaze_down: np.ndarray
-    gritted: np.ndarray
-    inner_brow: np.ndarray
-    lid_slant: np.ndarray
-    lower_lid: np.ndarray
-    lower_teeth: np.ndarray
-    mouth_open: np.ndarray
-    mouth_round: np.ndarray
-    mouth_width: np.ndarray
-    nose_wrinkle: np.ndarray
-    outer_brow: np.ndarray
-    small_iris: np.ndarray
-    tear: np.ndarray
-    tongue: np.ndarray
-    upper_lid: np.ndarray
-    upper_lip: np.ndarray
-    upper_teeth: np.ndarray
-
-
-class _Face(_Features):
-    """Faces of one chunk on their way to pixels: their coordinates, their colours, the paint laid on so far.
-
-    `u` and `v`, float32 (n, size, size), are the pixel
-    centres in the faces' own upright frame: 0 between eyes and mouth, u to the right, v down, +-1 about the head's
+    Every trait and action is an attribute, float32 (n, 1, 1). `u` and `v`, float32 (n, size, size), are the pixel
+    centers in the faces' own upright frame: 0 between eyes and mouth, u to the right, v down, +-1 about the head's
     edge; `x` is u as the features lie on a head that is turned. `blur` is the width of a pixel, over which edges are
-    softened. A colour is a list of one float32 array a channel, 0..255.
+    softened. A color is a list of one float32 array a channel, 0..255.
     """
 
     def __init__(self, values: dict[str, np.ndarray], size: int, channels: int, zoom: float):
-        super().__init__(**{name: value[:, None, None] for name, value in values.items()})
-        centres = ((2 * np.arange(size) + 1 - size) / size).astype(np.float32)
+        self._values = {name: value[:, None, None] for name, value in values.items()}
+        centers = ((2 * np.arange(size) + 1 - size) / size).astype(np.float32)
         scale = self.scale * np.float32(zoom)
-        x = (centres[None, None, :] - self.shift_x) / scale
-        y = (centres[None, :, None] - self.shift_y) / scale
+        x = (centers[None, None, :] - self.shift_x) / scale
+        y = (centers[None, :, None] - self.shift_y) / scale
         # cosine and sine from the tangent of half the angle: exact operations only
         square = self.turn * self.turn
         cosine, sine = (1 - square) / (1 + square), 2 * self.turn / (1 + square)
@@ -266,15 +125,18 @@ class _Face(_Features):
         self.blur = np.float32(2 / size) / scale
         self.channels = channels
         self.image = [np.zeros_like(self.u) for _ in range(channels)]
-        self.skin_colour, self.hair_colour = self.tone(_SKIN, self.skin), self.tone(_HAIR, self.hair)
+        self.skin_color, self.hair_color = self.tone(_SKIN, self.skin), self.tone(_HAIR, self.hair)
         self.long_hair = (self.style > 0.55).astype(np.float32)
+
+    def __getattr__(self, name: str) -> np.ndarray:
+        return self.__dict__["_values"][name]
 
     def cover(self, distance: np.ndarray) -> np.ndarray:
         """Share of each pixel inside a shape, from its signed distance (negative inside)."""
         return np.clip(0.5 - distance / self.blur, 0, 1)
 
     def tone(self, palette: Sequence[tuple], position: np.ndarray | float = 0.0) -> list[np.ndarray]:
-        """A palette's colour at `position` in 0..1: one float32 array a channel."""
+        """A palette's color at `position` in 0..1: one float32 array a channel."""
         palette = np.asarray(palette, np.float32)
         if self.channels == 1:  # ITU-R BT.601 luma; not a matrix product, whose order of summation varies
             palette = 0.299 * palette[:, :1] + 0.587 * palette[:, 1:2] + 0.114 * palette[:, 2:]
@@ -284,9 +146,9 @@ class _Face(_Features):
         rest = at - low.astype(np.float32)
         return [palette[low, c] + (palette[high, c] - palette[low, c]) * rest for c in range(self.channels)]
 
-    def paint(self, share: np.ndarray, colour: Sequence[np.ndarray]) -> None:
-        """Lay `colour` over the image where `share` (0..1) is, as much as it is."""
-        for c, value in enumerate(colour):
+    def paint(self, share: np.ndarray, color: Sequence[np.ndarray]) -> None:
+        """Lay `color` over the image where `share` (0..1) is, as much as it is."""
+        for c, value in enumerate(color):
             self.image[c] += (value - self.image[c]) * share
 
 
@@ -322,11 +184,11 @@ def _glow(x: np.ndarray, y: np.ndarray, a: np.ndarray | float, b: np.ndarray | f
 
 
 def _strands(f: _Face) -> list[np.ndarray]:
-    """The hair's colour, combed from above and with a band of shine."""
+    """The hair's color, combed from above and with a band of shine."""
     comb = (f.u - f.parting) / np.maximum(1.4 + f.v, 0.2) * 9
     comb = np.abs(comb - np.floor(comb) - 0.5)
     shine = np.maximum(1 - np.abs(f.v + 0.78 - 0.3 * f.u * f.u) * 7, 0)
-    return [c * (0.86 + 0.28 * comb) * (1 + 0.18 * shine) for c in f.hair_colour]
+    return [c * (0.86 + 0.28 * comb) * (1 + 0.18 * shine) for c in f.hair_color]
 
 
 def _paint_backdrop(f: _Face) -> None:
@@ -335,11 +197,11 @@ def _paint_backdrop(f: _Face) -> None:
     behind = f.cover(_ellipse(f.u, f.v - 0.12, f.head_width + 0.2, 1.22)) * f.long_hair
     f.paint(behind, [0.78 * c for c in _strands(f)])
     neck = np.maximum(np.abs(f.u) - 0.4 * f.head_width - 0.05, 0.5 - f.v)
-    f.paint(f.cover(neck), [0.78 * c for c in f.skin_colour])
+    f.paint(f.cover(neck), [0.78 * c for c in f.skin_color])
     f.paint(f.cover(_ellipse(f.u, f.v - 1.62, 1.25, 0.6)), f.tone(_CLOTHES, f.clothes))
     ear = np.abs(f.u) - f.head_width
-    f.paint(f.cover(_ellipse(ear, f.v - f.eye_height - 0.14, 0.1, 0.17)), [0.9 * c for c in f.skin_colour])
-    f.paint(f.cover(_ellipse(ear + 0.01, f.v - f.eye_height - 0.14, 0.05, 0.1)), [0.72 * c for c in f.skin_colour])
+    f.paint(f.cover(_ellipse(ear, f.v - f.eye_height - 0.14, 0.1, 0.17)), [0.9 * c for c in f.skin_color])
+    f.paint(f.cover(_ellipse(ear + 0.01, f.v - f.eye_height - 0.14, 0.05, 0.1)), [0.72 * c for c in f.skin_color])
 
 
 def _paint_head(f: _Face) -> None:
@@ -347,16 +209,16 @@ def _paint_head(f: _Face) -> None:
     jaw = np.clip(f.v, 0, 1.2)
     head = _ellipse(f.u / (1 - f.jaw * jaw * jaw), f.v, f.head_width, f.head_height)
     edge = np.clip(1 + 2 * head, 0, 1)
-    f.paint(f.cover(head), [c * (1 - 0.24 * edge * edge) for c in f.skin_colour])
+    f.paint(f.cover(head), [c * (1 - 0.24 * edge * edge) for c in f.skin_color])
     stubble = np.clip(3 * (f.beard - 0.78), 0, 1) * np.clip(4 * (f.v - 0.3), 0, 1) * f.cover(head)
-    f.paint(0.7 * stubble, f.hair_colour)
+    f.paint(0.7 * stubble, f.hair_color)
 
 
 def _paint_eyes(f: _Face) -> None:
     x, y = np.abs(f.x) - f.eye_distance, f.v - f.eye_height
     side = np.where(f.x < 0, np.float32(-1), np.float32(1))
     # sockets lie in the shade
-    f.paint(0.7 * _glow(x, y + 0.03, 0.34, 0.26), [0.45 * c for c in f.skin_colour])
+    f.paint(0.7 * _glow(x, y + 0.03, 0.34, 0.26), [0.45 * c for c in f.skin_color])
     t = x / f.eye_width
     profile = 1 - np.minimum(t * t, 2)
     upper = np.maximum(0.088 + f.eye_open + f.upper_lid, 0.012)
@@ -388,16 +250,16 @@ def _paint_brows(f: _Face) -> None:
     middle = f.eye_height - f.brow_height - (f.inner_brow + f.outer_brow) / 2
     slope = (f.inner_brow - f.outer_brow) / (2 * f.brow_width)
     brow = _stroke(x, f.v, f.brow_width, f.brow_thickness, middle - 0.02 * f.brow_arch, slope, f.brow_arch)
-    f.paint(f.cover(brow), [0.6 * c for c in f.hair_colour])
+    f.paint(f.cover(brow), [0.6 * c for c in f.hair_color])
     # the frown's two upright lines
     furrow = _stroke(f.v - f.eye_height + 0.17, np.abs(f.x), 0.1, 0.016, 0.055, 0.1, 0.0)
-    f.paint(f.furrow * f.cover(furrow), [0.5 * c for c in f.skin_colour])
+    f.paint(f.furrow * f.cover(furrow), [0.5 * c for c in f.skin_color])
 
 
 def _paint_nose(f: _Face) -> None:
-    dark = [0.58 * c for c in f.skin_colour]
+    dark = [0.58 * c for c in f.skin_color]
     tip = f.eye_height + 0.13 + f.nose_length
-    f.paint(0.5 * _glow(f.x, f.v - tip + 0.16, 0.09, 0.34), [1.2 * c for c in f.skin_colour])
+    f.paint(0.5 * _glow(f.x, f.v - tip + 0.16, 0.09, 0.34), [1.2 * c for c in f.skin_color])
     f.paint(f.cover(_stroke(f.x, f.v, f.nose_width * 1.35, 0.022, tip + 0.04, 0.0, -2.2)), dark)
     f.paint(f.cover(_ellipse(np.abs(f.x) - 0.6 * f.nose_width, f.v - tip, 0.028, 0.018)), [0.35 * c for c in dark])
     wrinkles = f.cover(_stroke(f.x, np.abs(f.v - f.eye_height - 0.06), 0.11, 0.017, 0.045, 0.0, 1.5))
@@ -440,7 +302,7 @@ def _paint_mouth(f: _Face) -> None:
         f.mouth_tilt + f.crooked,
         -f.corners / (width * width),
     )
-    f.paint(f.cover(np.where(is_open, np.abs(gap) - 0.014, seam)), [0.32 * c for c in f.skin_colour])
+    f.paint(f.cover(np.where(is_open, np.abs(gap) - 0.014, seam)), [0.32 * c for c in f.skin_color])
     f.paint(f.cover(np.maximum(_ellipse(x - 0.04, y - 0.06, 0.1, 0.1), -y)) * (f.tongue > 0.03), f.tone([_TONGUE]))
 
 
@@ -492,7 +354,7 @@ def draw(
     Args:
       expressions: (N,) indices into `labels.FER2013`.
       size: height and width in pixels.
-      channels: 1 grey, 3 RGB (of which grey is the luma, but for rounding and clipping).
+      channels: 1 gray, 3 RGB (of which gray is the luma, but for rounding and clipping).
       seed: non-negative.
       zoom: of the head, which fills the picture at 1; below 1 more of the surroundings shows.
       noise: factor of the grain; 0 draws clean pictures.
@@ -502,9 +364,11 @@ def draw(
     """
     expressions = np.asarray(expressions)
     n = len(expressions)
-    share = _uniform(np.random.Philox(key=[seed, 0]), n * len(_NAMES)).reshape(n, -1)
-    low, high = np.moveaxis(_RANGES[expressions], -1, 0)
-    values = dict(zip(_NAMES, (low + (high - low) * share).astype(np.float32).T, strict=True))
+    shares = _uniform(np.random.Philox(key=[seed, 0]), n * len(_RANGES)).reshape(n, -1).T
+    values = {}
+    for (name, range_), share in zip(_RANGES.items(), shares, strict=True):
+        low, high = range_[expressions].T
+        values[name] = (low + (high - low) * share).astype(np.float32)
     grain = np.random.Philox(key=[seed, 1])
     words = -(-size * size // 4)  # two bytes a pixel: their sum is triangular
     images = np.empty((n, size, size, channels), np.uint8)

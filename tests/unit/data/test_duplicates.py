@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from fer_jax.data import duplicates
+from fer_jax.data.examples import Examples
 from fer_jax.data.sources import synthetic
 
 
@@ -68,7 +69,7 @@ def test_other_sizes_and_colour(faces):
     large = np.stack([cv2.resize(image, (100, 100)) for image in faces[:20]])
     coloured = np.repeat(large[..., None], 3, axis=-1)
     assert duplicates.near_pairs(np.concatenate([coloured, coloured[3:4]]))[0].tolist() == [[3, 20]]
-    np.testing.assert_array_equal(duplicates.grey(coloured), large)
+    np.testing.assert_array_equal(duplicates.gray(coloured), large)
 
 
 def test_blank_images_are_no_near_duplicates_but_may_be_exact_ones(faces):
@@ -77,7 +78,8 @@ def test_blank_images_are_no_near_duplicates_but_may_be_exact_ones(faces):
     frame[:, :3] = 255  # nothing in the middle to compare
     images = np.concatenate([blank, faces[:5], frame])
     assert duplicates.near_pairs(images)[0].shape == (0, 2)
-    assert duplicates.first_same(images).tolist() == [0, 0, 0, 3, 4, 5, 6, 7, 8, 8]
+    examples = Examples(images, np.zeros(10, np.int32), np.full(10, "all"), ("angry", "happy"))
+    assert duplicates.first_same(examples).tolist() == [0, 0, 0, 3, 4, 5, 6, 7, 8, 8]
 
 
 def test_groups_follow_chains_of_pairs():

@@ -1,6 +1,5 @@
 """Synthetic faces: the same everywhere, balanced, and telling their expression."""
 
-import dataclasses
 import hashlib
 
 import cv2
@@ -85,8 +84,3 @@ def test_the_haar_cascade_finds_large_drawn_faces():
     faces = synthetic.draw(np.arange(21) % 7, 200, zoom=0.7, seed=5)
     found = [len(cascade.detectMultiScale(face, 1.1, 5, minSize=(60, 60))) for face in faces]
     assert found.count(1) >= 18
-
-
-def test_every_trait_and_action_is_a_declared_field():
-    fields = [field.name for field in dataclasses.fields(synthetic._Features)]
-    assert fields == list(synthetic._NAMES)
