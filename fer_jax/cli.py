@@ -167,8 +167,8 @@ def define_detector(searching: bool = False) -> tuple[flags.FlagHolder[str | Non
         "detector",
         None,
         names,
-        f"what finds faces{whole}. Default: yunet where its file is given or found, else haar; "
-        "fer-jax detector yunet fetches the file",
+        f"what finds faces{whole}. Default: yunet, whose file (0.2 MB) is fetched once; haar where that fails or "
+        "FER_JAX_OFFLINE=1 forbids it",
     )
     return name, define_path("detector-model", "", "YuNet's ONNX file")
 

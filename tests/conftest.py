@@ -15,6 +15,8 @@ if tuple(map(int, importlib.metadata.version("jax").split(".")[:2])) >= (0, 12):
     # fer_jax.models.registry.WHOLE_BFLOAT16: what accelerators compute in bfloat16 is tried on the CPU.
     os.environ["XLA_FLAGS"] += " --xla_cpu_experimental_ynn_fusion_type="
 
+os.environ["FER_JAX_OFFLINE"] = "1"  # no test asks the network for the detector
+
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 
 

@@ -31,7 +31,9 @@ _OUT = flags.DEFINE_string("out", None, "Folder for annotated copies of the pict
 _DETECTOR, _DETECTOR_MODEL = cli.define_detector()
 _TTA = cli.define_tta()
 _PRIOR = cli.define_prior()
-_ALIGN = flags.DEFINE_bool("align", False, "Level the eyes before classifying.")
+_ALIGN = flags.DEFINE_bool(
+    "align", None, "Level tilted heads by YuNet's landmarks. Default: in pictures, not in videos."
+)
 _SEARCH_SIDE = flags.DEFINE_integer(
     "search-side",
     None,
@@ -48,7 +50,6 @@ def main(argv: list[str]) -> int:
         raise UserError("--json and --csv are two forms of one output: give one")
     paths = _expanded(argv[1:])
 
-    from fer_jax.faces import registry
     from fer_jax.serve.analyzer import Analyzer
 
     analyzer = Analyzer(
@@ -73,7 +74,6 @@ def main(argv: list[str]) -> int:
                 logging.warning("%s; skipped", error)
                 unread += 1
         show.end()
-    registry.suggest(_DETECTOR.value, analyzer.detector)
     return 1 if unread else 0
 
 

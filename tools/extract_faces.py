@@ -1,4 +1,4 @@
-"""Make a training folder out of photographs: python -m tools.extract_faces --source=photographs --out=faces --align
+"""Make a training folder out of photographs: python -m tools.extract_faces --source=photographs --out=faces
 
 Finds the faces, cuts them out as the webcam tool does, and keeps the folders, so that photographs in a folder for each
 class become data for config.data.source=folder. extracted.csv lists what was found in which photograph.
@@ -16,7 +16,7 @@ _SOURCE = cli.define_path("source", None, "Folder of photographs, in any folders
 _OUT = cli.define_output(
     "out", None, "Folder for the faces; must not be there or be empty.", folder=True, required=True
 )
-_ALIGN = flags.DEFINE_bool("align", False, "Find the eyes and turn every face so that they are level.")
+_ALIGN = flags.DEFINE_bool("align", True, "Level tilted heads, as in serving.")
 _FACES = flags.DEFINE_enum("faces", "largest", ["largest", "all"], "Which faces of a photograph.")
 _SIZE = flags.DEFINE_integer(
     "size", 0, "Side of the written images in pixels; 0 keeps that of the photograph.", lower_bound=0
@@ -34,7 +34,7 @@ def main(argv: list[str]) -> None:
     if detector.name == "haar":
         logging.warning(
             "Haar's cascade also boxes what is no face (3 of 40 boxes in eleven group photographs): look through the "
-            "faces, or get YuNet, which makes fewer mistakes: fer-jax detector yunet",
+            "faces"
         )
     result = extraction.extract(
         pathlib.Path(_SOURCE.value), pathlib.Path(_OUT.value), detector, _FACES.value == "all", _SIZE.value

@@ -21,7 +21,7 @@ from fer_jax.faces import yunet
 _BUNDLE = cli.define_bundle()
 _PRIOR = cli.define_prior()
 _DETECTOR_MODEL = cli.define_path(
-    "detector-model", "", f"YuNet's ONNX file; {yunet.FILE} is found in the current folder or the user's cache"
+    "detector-model", "", f"YuNet's ONNX file, {yunet.FILE}, where it is not in the user's cache"
 )
 _HOST = flags.DEFINE_string(
     "host", "127.0.0.1", "name or address to listen on; the default can be reached from this machine only"

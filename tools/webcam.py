@@ -68,7 +68,9 @@ _SEARCH_SIDE = flags.DEFINE_integer(
 )
 _TTA = cli.define_tta()
 _PRIOR = cli.define_prior()
-_ALIGN = flags.DEFINE_bool("align", False, "level the eyes before classifying")
+_ALIGN = flags.DEFINE_bool(
+    "align", None, "level tilted heads by YuNet's landmarks. Default: in pictures, not in videos"
+)
 _SMOOTHING = flags.DEFINE_enum(
     "smoothing",
     "average",
@@ -91,7 +93,6 @@ def main(argv: list[str]) -> int:
 
 
 def _play() -> int:
-    from fer_jax.faces import registry
     from fer_jax.serve import places, sources
     from fer_jax.serve.outputs import Events, FaceFolder
     from fer_jax.serve.player import Player
@@ -128,7 +129,6 @@ def _play() -> int:
     for flag, what in ((_RECORD, recorded), (_EVENTS, "events"), (_SAVE_FACES, "faces")):
         if flag.value and flag.value != "-":
             _say(f"{what}: {flag.value}")
-    registry.suggest(_DETECTOR.value, analyzer.detector)
     return 128 + summary.stopped_by if summary.stopped_by else 0
 
 

@@ -146,7 +146,8 @@ def _write(found: Iterable[Finding], folder: pathlib.Path) -> Extraction:
             for number, crop in enumerate(finding.crops, 1):
                 target = _target(finding.path, number, written)
                 images.write(folder / target, crop.square)
-                numbers = (*(f"{value:.1f}" for value in crop.face.box), f"{crop.face.roll:.1f}")
+                values = (*crop.face.box, crop.face.roll)
+                numbers = ("" if value is None else f"{value:.1f}" for value in values)
                 rows.writerow((name, finding.kind, target.as_posix(), *numbers))
     return Extraction(tuple(names["face"]), tuple(names["no face"]), tuple(names["unreadable"]), len(written))
 

@@ -5,27 +5,14 @@ The crop policies of `fer_jax.faces.cropping.CROP` have the same names.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import os
-import pathlib
 from typing import TYPE_CHECKING
 
-from absl import logging
-
-from fer_jax import files
 from fer_jax.errors import UserError, did_you_mean
 from fer_jax.faces import yunet
 
 if TYPE_CHECKING:
     from fer_jax.faces.detection import Detector
-
-YUNET_VARIABLE = "FER_JAX_YUNET"  # environment variable with the path of its file
-# Measured on a group video; docs/webcam.md has the table.
-HINT = (
-    "faces are found by Haar's cascade; YuNet finds 98 % of a group's faces where it finds 75 %, ten times faster: "
-    "`fer-jax detector yunet` fetches it once (0.2 MB)"
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +48,7 @@ def create(
     name: str | None = None,
     model: str = "",
     *,
-    align: bool = False,
+    align: bool | None = None,
     still: bool = False,
     search_side: int | None = None,
 ) -> Detector:
@@ -69,8 +56,8 @@ def create(
 
     Args:
       name: a key of `DETECTORS`; None is `default(model)`.
-      model: path of YuNet's ONNX file; "" looks for it with `find_model`.
-      align: whether to find the eyes and report the roll.
+      model: path of YuNet's ONNX file; "" is the one that `yunet.find` finds or `yunet.fetch` fetches.
+      align: whether YuNet measures each face's roll; None is for pictures alone.
       still: whether the frames are pictures, each of its own, rather than a video.
       search_side: pixels of the longer side of what is searched; larger finds smaller faces and takes longer. None is
         the detector's own choice.
@@ -89,8 +76,9 @@ def create(
     if search_side is not None and search_side < 1:
         raise UserError(f"search_side is {search_side}: expected pixels, 1 or more")
     if entry.needs_model:
-        model = model or find_model()
+        model = model or yunet.find() or str(yunet.fetch())
     side = search_side or (entry.still_side if still else entry.moving_side)
+    align = still if align is None else align
     return getattr(detection, entry.factory)(model=model, align=align, still=still, search_side=side)
 
 
@@ -102,7 +90,7 @@ class Detectors:
     """
 
     def __init__(
-        self, name: str | None = None, model: str = "", *, align: bool = False, search_side: int | None = None
+        self, name: str | None = None, model: str = "", *, align: bool | None = None, search_side: int | None = None
     ):
         """See `create`; what is missing is reported with the first `of`."""
         self.name = name or default(model)
@@ -117,28 +105,5 @@ class Detectors:
 
 
 def default(model: str = "") -> str:
-    """Name of the detector to use where nobody chose one: YuNet where its file is given or found, else Haar."""
-    return "yunet" if model or find_model() else "haar"
-
-
-def suggest(chosen: str | None, used: str) -> None:
-    """Say in one line what finds more faces, where the detector that was `used` was nobody's choice."""
-    if chosen is None and used == "haar":
-        logging.info("%s", HINT)
-
-
-def find_model() -> str:
-    """Path of YuNet's file: that in `FER_JAX_YUNET`, in the current folder or in the user's cache; "" where none is.
-
-    Raises:
-      UserError: `FER_JAX_YUNET` names no file.
-    """
-    if named := os.environ.get(YUNET_VARIABLE):
-        if not pathlib.Path(named).is_file():
-            raise UserError(f"{YUNET_VARIABLE} is {named}, no file: give the path of {yunet.FILE}, or unset it")
-        return named
-    for path in (pathlib.Path(yunet.FILE), files.user_cache() / yunet.FILE):
-        with contextlib.suppress(PermissionError):  # of a folder on the way
-            if path.is_file():
-                return str(path)
-    return ""
+    """Name of the detector where none is named: YuNet where its file is given, is here or can be fetched, else Haar."""
+    return "yunet" if model or yunet.obtain() else "haar"

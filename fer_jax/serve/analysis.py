@@ -56,7 +56,7 @@ class TrackedFace:
       smoothed: float32 (classes,), to show.
       uncertain: whether it is below what the bundle calls certain that this is a face which shows the name.
       doubtful: whether, besides, the detector doubts that it is a face: it gets no name.
-      score: of the detector, see `fer_jax.faces.detection.Face`.
+      score, roll, landmarks: of the detector, see `fer_jax.faces.detection.Face`.
       found: False where the detector missed the face and only its motion says where it is.
       crop: uint8 BGR pixels that were classified, None where none were.
       activation: None where no pixels were classified or the network has no class activation maps.
@@ -73,6 +73,8 @@ class TrackedFace:
     activation: Activation | None = None
     doubtful: bool = False
     score: float = 1.0
+    roll: float | None = None
+    landmarks: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,6 +178,8 @@ class FrameAnalyzer:
             None if maps is None else self._activation(track, maps),
             uncertain and track.score < detection.DOUBTFUL_SCORE,
             track.score,
+            track.roll,
+            track.landmarks,
         )
 
     def _activation(self, track: Track, maps: np.ndarray) -> Activation:

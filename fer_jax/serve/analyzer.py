@@ -49,6 +49,10 @@ class Face:
       frame: index of the picture or frame within the source.
       time: seconds from the first frame of a video; 0 for a picture.
       track: number of the face, the same through a video; 0, 1, ... in a picture.
+      roll: clockwise tilt of the head in degrees, by the slope of the eyes; None where it was not measured: by Haar's
+        cascade, and in videos unless the analyzer has `align=True`.
+      landmarks: x and y in pixels of the eye at the left of the picture, the other eye, the tip of the nose and the
+        corners of the mouth, left and right, by YuNet; None by other detectors. Without a roll they are rough.
     """
 
     label: str
@@ -60,6 +64,8 @@ class Face:
     frame: int
     time: float
     track: int
+    roll: float | None = None
+    landmarks: tuple[tuple[float, float], ...] | None = None
 
     @property
     def probability(self) -> float:
@@ -73,6 +79,8 @@ class Face:
             "box": [round(value, 1) for value in self.box],
             "score": round(self.score, 4),
             "time": round(self.time, 4),
+            "roll": None if self.roll is None else round(self.roll, 1),
+            "landmarks": self.landmarks and [[round(x, 1), round(y, 1)] for x, y in self.landmarks],
         }
 
 
@@ -119,6 +127,7 @@ class Faces(Sequence[Face]):
         """A flat dictionary for each face: a column for every number of the box and for every expression."""
         for face in self.to_dicts():
             left, top, width, height = face.pop("box")
+            del face["landmarks"]
             probabilities = face.pop("probabilities")
             place = {name: face.pop(name) for name in ("source", "frame", "time", "track")}
             box = {"left": left, "top": top, "width": width, "height": height}
@@ -158,7 +167,7 @@ class Faces(Sequence[Face]):
 def columns(labels: Sequence[str]) -> list[str]:
     """The keys of `Faces.rows` for a model with these labels."""
     place, box = ["source", "frame", "time", "track"], ["left", "top", "width", "height"]
-    return [*place, *box, "label", "uncertain", "score", *labels]
+    return [*place, *box, "label", "uncertain", "score", "roll", *labels]
 
 
 class Analyzer:
@@ -176,7 +185,7 @@ class Analyzer:
         *,
         detector_model: str = "",
         tta: Literal["auto", "none", "flip"] = "auto",
-        align: bool = False,
+        align: bool | None = None,
         search_side: int | None = None,
         runtime: str = "onnx",
         threads: int = 2,
@@ -186,11 +195,12 @@ class Analyzer:
 
         Args:
           model: folder of a bundle, or the name of a model that comes with the package (`fer-jax models`).
-          detector: "haar", "yunet", or "none", which takes every picture for a face. None is YuNet where its file is
-            found, else Haar.
+          detector: "haar", "yunet", or "none", which takes every picture for a face. None is YuNet, whose file is
+            fetched once, and Haar where that fails or FER_JAX_OFFLINE forbids it.
           detector_model: YuNet's file, where it is not in the user's cache.
           tta: "flip" averages the logits of each face and of its mirror image; "auto" does so for pictures alone.
-          align: level the eyes before classifying.
+          align: whether YuNet measures each head's tilt, and one of 8 degrees or more is leveled before it is
+            classified; None is for pictures alone, as it takes 4 ms of CPU a face.
           search_side: pixels of the picture's longer side when it is searched; None is 960, and 320 for videos.
           runtime: see `fer_jax.serve.Classifier`.
           threads: see there.
@@ -269,6 +279,8 @@ class Analyzer:
             frame=result.frame.index,
             time=0.0 if result.frame.still else result.frame.time,
             track=position if result.frame.still else face.track,
+            roll=face.roll,
+            landmarks=None if face.landmarks is None else tuple((float(x), float(y)) for x, y in face.landmarks),
         )
 
 

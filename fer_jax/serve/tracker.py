@@ -33,7 +33,7 @@ class Track:
       id: 1, 2, ... in order of appearance.
       box: float64 (4,) left, top, width, height in pixels, filtered.
       speed: float64 (4,), change of the box a second.
-      roll: see `Face`.
+      roll, landmarks: of the last search that found it, see `Face`.
       score: the highest of what the detector gave it, see `Face`.
       history: of its expressions.
       seen: time in seconds at which it was last found.
@@ -44,12 +44,13 @@ class Track:
     id: int
     box: np.ndarray
     speed: np.ndarray
-    roll: float
+    roll: float | None
     history: History
     seen: float
     hits: int = 1
     found: bool = True
     score: float = 1.0
+    landmarks: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +140,8 @@ class Tracker:
             # before the first frame there is nothing that a false detection would contradict
             hits = HITS_TO_SHOW if first else 1
             box, history = np.asarray(face.box, np.float64), History(self._smoothing)
-            track = Track(next(self._ids), box, np.zeros(4), face.roll, history, time, hits, score=face.score)
+            track = Track(next(self._ids), box, np.zeros(4), face.roll, history, time, hits)
+            track.score, track.landmarks = face.score, face.landmarks
             self._all.append(track)
 
     def _match(self, faces: Sequence[Face], time: float, elapsed: float) -> tuple[list[int], list[Face]]:
@@ -151,7 +153,7 @@ class Tracker:
         for t, f in pairs:
             track = self._all[t]
             track.roll, track.seen, track.hits, track.found = faces[f].roll, time, track.hits + 1, True
-            track.score = max(track.score, faces[f].score)
+            track.score, track.landmarks = max(track.score, faces[f].score), faces[f].landmarks
             _correct(track, boxes[f], elapsed)
         taken = {f for _, f in pairs}
         return [t for t, _ in pairs], [face for f, face in enumerate(faces) if f not in taken]

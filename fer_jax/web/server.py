@@ -48,7 +48,7 @@ def application(
 
     Args:
       classifier: that all clients share.
-      detector_model: path of YuNet's file; "" looks for it, see `fer_jax.faces.registry.find_model`.
+      detector_model: path of YuNet's file; "" looks for it, see `fer_jax.faces.yunet`.
       host: name under which browsers may know this machine, besides localhost and addresses in numbers.
       turns: how many frames are analysed at once; None is one a core.
       public_origins: such as "https://faces.example", of proxies in front of this server.

@@ -434,7 +434,7 @@ def _wait_for(happened):
         (["--bundle={bundle}", "--source={clip}"], "no display to open a window on: say --headless"),
         (
             ["--bundle={bundle}", "--source={clip}", "--headless", "--detector=yunet"],
-            "the detector yunet has no model file",
+            "YuNet is not fetched, since FER_JAX_OFFLINE is set",
         ),
         (["--bundle={bundle}", "--source={clip}", "--headless", "--view=both"], "--view=both"),
         (["--bundle={bundle}", "--source={clip}", "--headless", "--explain"], "has no activation map"),

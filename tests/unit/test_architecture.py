@@ -121,7 +121,7 @@ def opens_text(call):
             return "text" in keywords or "universal_newlines" in keywords
         case ast.Attribute(value=ast.Name(id="os"), attr="fdopen") | ast.Name(id="open"):
             mode = [*call.args[1:2], keywords.get("mode")]
-        case ast.Attribute(value=ast.Name(id="av" | "os" | "gzip" | "Image") | ast.Attribute(), attr="open"):
+        case ast.Attribute(value=ast.Name(id="av" | "os" | "gzip" | "Image" | "opener") | ast.Attribute(), attr="open"):
             return False
         case ast.Attribute(attr="open"):
             mode = [*call.args[:1], keywords.get("mode")]

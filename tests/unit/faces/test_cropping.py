@@ -58,7 +58,10 @@ def test_roll_levels_what_slopes():
     box = np.array([50, 50, 100, 100], float)
     level = cropping.cut(sloping, box, roll=20)
     assert np.abs(level.astype(int) - cropping.cut(upright, box)).mean() < 2
-    assert np.abs(cropping.cut(sloping, box).astype(int) - cropping.cut(upright, box)).mean() > 5
+    unturned = cropping.cut(sloping, box)
+    assert np.abs(unturned.astype(int) - cropping.cut(upright, box)).mean() > 5
+    for roll in (None, 0.9 * cropping.MIN_ROLL_DEGREES):
+        np.testing.assert_array_equal(cropping.cut(sloping, box, roll=roll), unturned)
 
 
 def test_policies_come_from_the_bundle():

@@ -6,42 +6,13 @@ import sys
 import pytest
 
 from fer_jax.errors import UserError
-from fer_jax.faces import cropping, detection, registry, yunet
-
-
-@pytest.fixture(autouse=True)
-def empty_places(monkeypatch, tmp_path):
-    """A current folder and a cache without a model file."""
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv(registry.YUNET_VARIABLE, raising=False)
+from fer_jax.faces import cropping, detection, registry
 
 
 def test_every_detector_has_its_name_and_its_crop_policy():
     for name, entry in registry.DETECTORS.items():
         assert getattr(detection, entry.factory).name == name
         assert (name in cropping.CROP["detectors"]) == entry.searches
-
-
-def test_yunet_is_the_default_where_its_file_is(tmp_path):
-    assert registry.default() == "haar"
-    assert registry.default("yunet.onnx") == "yunet"
-    cached = tmp_path / "cache" / "fer_jax" / yunet.FILE
-    cached.parent.mkdir(parents=True)
-    cached.touch()
-    assert registry.default() == "yunet"
-    assert registry.find_model() == str(cached)
-    (tmp_path / "here" / yunet.FILE).touch()
-    assert registry.find_model() == yunet.FILE
-
-
-def test_a_cache_that_may_not_be_looked_into_has_no_file(monkeypatch):
-    def refused(path):
-        raise PermissionError(13, "Permission denied", str(path))
-
-    monkeypatch.setattr("pathlib.Path.is_file", refused)
-    assert registry.default() == "haar"
 
 
 def test_pictures_are_searched_with_more_pixels_and_more_care():
@@ -88,12 +59,3 @@ print(*flags.FLAGS["detector"].parser.enum_values)"""
 def test_the_list_of_detectors_needs_no_opencv():
     code = "import sys, fer_jax.cli; assert 'cv2' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_what_would_be_better_is_said_of_haar_that_nobody_chose(caplog):
-    with caplog.at_level("INFO", "absl"):
-        registry.suggest("haar", "haar")
-        registry.suggest(None, "yunet")
-        assert caplog.messages == []
-        registry.suggest(None, registry.default())
-    assert caplog.messages == [registry.HINT]

@@ -59,7 +59,7 @@ def test_activations_are_sent_when_asked_for(session):
 
 def test_detectors_that_can_be_offered(classifier, tmp_path):
     assert detectors(classifier) == ("haar", "none")
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(UserError, match="No such file"):
         detectors(classifier, str(tmp_path / "yunet.onnx"))
     crop = cropping.CROP | {"detectors": {"yunet": cropping.CROP["detectors"]["yunet"]}}
     with pytest.raises(UserError, match="no crop policy for the detector haar"):
