@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 
 import numpy as np
 from absl import logging
@@ -15,9 +14,6 @@ from fer_jax.data.examples import UNSPLIT, Examples
 from fer_jax.data.sources import ferplus
 from fer_jax.data.sources import list as list_source
 from fer_jax.errors import UserError
-
-# Sources whose layout a folder or a file can have, the most particular first.
-RECOGNIZED = ("list", "huggingface", "ckplus", "folder", "jaffe")
 
 
 def load(config: ConfigDict) -> Examples:
@@ -69,7 +65,7 @@ def load_split(config: ConfigDict, split: str, path: str = "", label_names: tupl
     if path:
         config = config.copy_and_resolve_references()
         config.data.path = path
-        source = _source_of(files.expand(path), config.data.source)
+        source = sources.recognized(files.expand(path), config.data.source)
         if source != "list" or config.data.source != "list":  # another list may have the columns of the run's own
             config.data.args = ConfigDict()
         if source == "list" and (layout := list_source.layout_of(files.expand(path))):
@@ -123,17 +119,3 @@ def _without_other_expressions(examples: Examples, label_names: tuple[str, ...])
     logging.warning("%s: the model knows %s", left_out, ", ".join(label_names))
     kept = ~np.isin(examples.labels, [examples.label_names.index(name) for name in others])
     return dataclasses.replace(examples.take(kept), description=f"{examples.description}, {left_out}")
-
-
-def _source_of(path: pathlib.Path, source: str) -> str:
-    """The source that reads `path`.
-
-    Of FER2013's csv with FER+'s votes beside it, `source`, the config's own, tells which labels are meant.
-    """
-    if not path.exists():
-        raise UserError(f"{path}: no such file or folder, expected FER2013's csv or a folder of images")
-    for name in RECOGNIZED:
-        if (path.is_dir() or name in ("list", "huggingface")) and sources.data_set(name).recognizes(path):
-            return name
-    votes = path.name == ferplus_votes.FILE_NAME or (source == "ferplus" and ferplus_votes.beside(str(path)).is_file())
-    return "ferplus" if votes else "fer2013"

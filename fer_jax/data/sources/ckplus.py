@@ -23,8 +23,8 @@ from ml_collections import ConfigDict
 
 from fer_jax import files, labels
 from fer_jax.data import lazy
-from fer_jax.data.dataset import DataSet
 from fer_jax.data.examples import UNSPLIT, Examples
+from fer_jax.data.sources import DataSet
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
 
@@ -32,7 +32,7 @@ VERSION = 1
 DATA_SET = DataSet(
     labels.CKPLUS,
     terms="CK+ is for non-commercial research, under a signed agreement",
-    recognizes=lambda path: any(entry.name == FRAMES_FOLDER for entry in images.visible(path)),
+    recognizes=lambda path: (path / FRAMES_FOLDER).is_dir(),
 )
 
 FRAMES = 3  # of the end of a sequence, where the expression is at its height

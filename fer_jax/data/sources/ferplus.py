@@ -16,9 +16,8 @@ from ml_collections import ConfigDict
 from fer_jax import files, labels
 from fer_jax.data import arguments, ferplus_votes
 from fer_jax.data.arguments import Argument
-from fer_jax.data.dataset import DataSet
 from fer_jax.data.examples import Examples
-from fer_jax.data.sources import fer2013
+from fer_jax.data.sources import DataSet, fer2013
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
 

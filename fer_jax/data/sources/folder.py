@@ -19,13 +19,13 @@ from ml_collections import ConfigDict
 
 from fer_jax import files, labels
 from fer_jax.data import classes, lazy
-from fer_jax.data.dataset import DataSet
 from fer_jax.data.examples import UNSPLIT, Examples
+from fer_jax.data.sources import DataSet
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
 
 VERSION = 1
-DATA_SET = DataSet(recognizes=lambda path: any(entry.is_dir() for entry in images.visible(path)))
+DATA_SET = DataSet(recognizes=lambda path: path.is_dir() and any(entry.is_dir() for entry in images.visible(path)))
 
 LAYOUT = "expected one folder a class, each with its images, or such folders under train/ and test/"
 

@@ -13,8 +13,8 @@ from ml_collections import ConfigDict
 
 from fer_jax import files, labels
 from fer_jax.data import lazy
-from fer_jax.data.dataset import DataSet
 from fer_jax.data.examples import UNSPLIT, Examples
+from fer_jax.data.sources import DataSet
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
 
@@ -22,7 +22,7 @@ VERSION = 1
 DATA_SET = DataSet(
     labels.JAFFE,
     terms="JAFFE is for non-commercial research, by its terms",
-    recognizes=lambda path: any(entry.suffix.lower() in SUFFIXES for entry in images.visible(path)),
+    recognizes=lambda path: path.is_dir() and any(entry.suffix.lower() in SUFFIXES for entry in images.visible(path)),
 )
 
 CODES = {"AN": "angry", "DI": "disgust", "FE": "fear", "HA": "happy", "SA": "sad", "SU": "surprise", "NE": "neutral"}

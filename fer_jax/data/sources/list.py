@@ -22,8 +22,8 @@ from ml_collections import ConfigDict
 from fer_jax import files, labels
 from fer_jax.data import arguments, classes, lazy, tables
 from fer_jax.data.arguments import Argument
-from fer_jax.data.dataset import DataSet
 from fer_jax.data.examples import UNSPLIT, Examples
+from fer_jax.data.sources import DataSet
 from fer_jax.data.tables import Row
 from fer_jax.errors import UserError
 from fer_jax.faces import cropping

@@ -19,8 +19,8 @@ from ml_collections import ConfigDict
 from fer_jax import labels
 from fer_jax.data import arguments
 from fer_jax.data.arguments import Argument
-from fer_jax.data.dataset import DataSet
 from fer_jax.data.examples import Examples
+from fer_jax.data.sources import DataSet
 from fer_jax.errors import UserError
 
 VERSION = 2

@@ -4,13 +4,12 @@ import pytest
 
 from fer_jax import labels
 from fer_jax.data import sources
-from fer_jax.data.dataset import DataSet
 from tests import datasets
 
 
 @pytest.mark.parametrize("name", sources.SOURCES)
 def test_every_source_has_a_record(name):
-    assert isinstance(sources.data_set(name), DataSet)
+    assert isinstance(sources.data_set(name), sources.DataSet)
 
 
 def test_labels_are_known_before_the_data_is_read():
@@ -18,7 +17,7 @@ def test_labels_are_known_before_the_data_is_read():
     assert sources.data_set("folder").labels == ()
 
 
-def test_a_folder_is_recognised_by_its_layout(tmp_path):
+def test_a_folder_is_recognized_by_its_layout(tmp_path):
     made = {
         "ckplus": datasets.write_ckplus(tmp_path / "ckplus", "original", people=1, size=16),
         "folder": datasets.write_folder(tmp_path / "folder", counts={"": 1}, size=16),
