@@ -12,7 +12,7 @@ from fer_jax.faces import cropping, detection, registry
 from fer_jax.serve import stages
 from fer_jax.serve.classifier import Classifier, resolved_tta
 from fer_jax.serve.frames import Frame
-from fer_jax.serve.tracker import Motion, Track, Tracker
+from fer_jax.serve.tracker import Pixels, Track, Tracker
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,12 +22,12 @@ class Detections:
     Attributes:
       frame: the frame.
       found: the detector's faces, None where it did not run.
-      motion: of the pixels since the frame before, None where there is none.
+      pixels: of the frame, to follow faces by; None where each frame is a face as a whole.
     """
 
     frame: Frame
     found: list[detection.Face] | None
-    motion: Motion | None
+    pixels: Pixels | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,13 +129,11 @@ class FrameAnalyzer:
         """Run the detector, if it is this frame's turn."""
         small, scale = detection.shrink(cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY), detection.TRACKING_SIDE)
         before, self._small = self._small, small
-        motion = None
-        if not frame.starts and before is not None and before.shape == small.shape:
-            motion = Motion(before, small, scale)
-        self._since_search = (self._since_search + 1) % self._every if motion else 0
-        return Detections(
-            frame, None if self._since_search else self._detector(frame.still).detect(frame.image), motion
-        )
+        related = not frame.starts and before is not None and before.shape == small.shape
+        pixels = Pixels(small, scale, before if related else None)
+        self._since_search = (self._since_search + 1) % self._every if related else 0
+        found = None if self._since_search else self._detector(frame.still).detect(frame.image)
+        return Detections(frame, found, None if self.detector == "none" else pixels)
 
     def read(self, searched: Detections) -> FrameResult:
         """Track the faces and classify those that were found, all in one call."""
@@ -143,7 +141,7 @@ class FrameAnalyzer:
         if frame.starts:
             self._tracker.restart()
         height, width = frame.image.shape[:2]
-        self._tracker.update(searched.found, frame.time, (width, height), searched.motion)
+        self._tracker.update(searched.found, frame.time, (width, height), searched.pixels)
         tracks = self._tracker.tracks
         crops = {
             track.id: cropping.cut(frame.image, track.box, self._policy, track.roll) for track in tracks if track.found

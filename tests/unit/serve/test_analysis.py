@@ -83,7 +83,7 @@ def test_each_face_has_its_own_history(classifier):
 
 def test_a_face_that_is_missed_keeps_its_name_and_is_marked(classifier):
     analyzer = FrameAnalyzer(classifier, Boxes(lambda i: [(20, 20, 50, 50)] if i < 5 else []))
-    images = [_halves(1, 1)] * 5 + [_halves(6, 6)] * 5
+    images = [_halves(1, 1)] * 5 + [_halves(6, 1)] * 5
     results = [analyzer.read(analyzer.search(frame)) for frame in _frames(images)]
     (face,) = results[-1].faces
     assert (face.label, face.found, face.crop) == (1, False, None)

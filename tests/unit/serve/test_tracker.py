@@ -12,7 +12,8 @@ from scipy.optimize import linear_sum_assignment
 
 from fer_jax.faces.detection import Face
 from fer_jax.serve import tracker
-from fer_jax.serve.tracker import Motion, Tracker
+from fer_jax.serve.analyzer import Analyzer
+from fer_jax.serve.tracker import Pixels, Tracker
 
 SIZE = (640, 480)
 RATE = 25.0
@@ -100,7 +101,7 @@ def test_a_face_that_comes_again_later_is_a_new_one():
 def test_what_is_found_once_only_is_not_shown_except_at_the_start():
     still = [_face(100, 100)]
     shown = _play([still, [*still, _face(400, 300)], still, [*still, _face(400, 300)], [*still, _face(400, 300)]])
-    assert [set(boxes) for boxes in shown] == [{1}, {1}, {1}, {1}, {1, 3}]
+    assert [set(boxes) for boxes in shown] == [{1}, {1}, {1}, {1}, {1, 2}]
 
 
 def test_a_face_that_left_the_frame_is_forgotten():
@@ -135,9 +136,9 @@ def _moving(count):
 
 def test_between_searches_boxes_move_with_the_pixels():
     following = Tracker()
-    following.update([_face(200, 160, 80), _face(400, 200, 60)], 0.0, SIZE)
+    following.update([_face(200, 160, 80), _face(400, 200, 60)], 0.0, SIZE, Pixels(_moving(1)[0], 2.0))
     for i, (before, now) in enumerate(itertools.pairwise(_moving(6)), 1):
-        following.update(None, i / RATE, SIZE, Motion(before, now, 2.0))
+        following.update(None, i / RATE, SIZE, Pixels(now, 2.0, before))
     for track, (x, y) in zip(following.tracks, [(200, 160), (400, 200)], strict=True):
         assert track.found
         np.testing.assert_allclose(track.box[:2], [x + 30, y - 20], atol=4)
@@ -145,9 +146,9 @@ def test_between_searches_boxes_move_with_the_pixels():
 
 def test_a_face_that_is_missed_moves_with_the_pixels_and_the_others_with_what_is_found():
     following = Tracker()
-    following.update([_face(200, 160, 80), _face(400, 200, 60)], 0.0, SIZE)
+    following.update([_face(200, 160, 80), _face(400, 200, 60)], 0.0, SIZE, Pixels(_moving(1)[0], 2.0))
     for i, (before, now) in enumerate(itertools.pairwise(_moving(6)), 1):
-        following.update([_face(400 - i, 200, 60)], i / RATE, SIZE, Motion(before, now, 2.0))
+        following.update([_face(400 - i, 200, 60)], i / RATE, SIZE, Pixels(now, 2.0, before))
     missed, found = following.tracks
     assert (missed.found, found.found) == (False, True)
     np.testing.assert_allclose(missed.box[:2], [230, 140], atol=4)
@@ -155,8 +156,8 @@ def test_a_face_that_is_missed_moves_with_the_pixels_and_the_others_with_what_is
 
 
 def test_pixels_that_cannot_be_followed():
-    motion = Motion(np.zeros((24, 32), np.uint8), np.zeros((24, 32), np.uint8), 1.0)
-    shifts = motion.shifts(np.array([[5, 5, 10, 10], [-900, -900, 10, 10.0]]))
+    pixels = Pixels(np.zeros((24, 32), np.uint8), 1.0, np.zeros((24, 32), np.uint8))
+    shifts = pixels.shifts(np.array([[5, 5, 10, 10], [-900, -900, 10, 10.0]]))
     assert np.isnan(shifts[1]).all()
 
 
@@ -165,3 +166,101 @@ def test_two_hundred_faces():
     shown = _play([crowd] * 3)
     assert all(len(boxes) == 200 for boxes in shown)
     assert set(shown[0]) == set(shown[-1])
+
+
+def _person(seed, side=60):
+    """uint8 gray (side, side): a pattern that only this person has."""
+    pattern = np.random.default_rng(seed).integers(0, 256, (6, 6), np.uint8)
+    return cv2.resize(pattern, (side, side), interpolation=cv2.INTER_CUBIC)
+
+
+def _watch(frames, rate=RATE, background=7):
+    """The boxes shown after each frame, by number; a frame is {(x, y): person}, before a background that stays."""
+    following, before, shown = Tracker(), None, []
+    for i, people in enumerate(frames):
+        now = cv2.resize(np.random.default_rng(background).integers(0, 256, (24, 32), np.uint8), SIZE)
+        for (x, y), person in people.items():
+            now[y : y + 60, x : x + 60] = _person(person)
+        found = [_face(x, y, 60) for x, y in people]
+        following.update(found, i / rate, SIZE, Pixels(now, 1.0, before))
+        shown.append({track.id: track.box for track in following.tracks})
+        before = now
+    return shown
+
+
+@pytest.mark.parametrize(
+    ("frames", "numbers"),
+    [
+        ([{(300, 200): 1}] * 10 + [{}] * 60 + [{(320, 190): 1}] * 10, {1}),  # hidden
+        ([{(min(300 + 10 * i, 580), 200): 1} for i in range(40)] + [{}] * 99 + [{(575, 200): 1}] * 5, {1}),  # left
+        ([{(300, 200): 1}] * 10 + [{}] * 60 + [{(320, 190): 2}] * 10, {2}),  # another face
+        ([{(300, 200): 1}] * 10 + [{}] * 60 + [{(30, 190): 1}] * 10, {2}),  # another place
+        ([{(300, 200): 1}] * 10 + [{}] * 500 + [{(320, 190): 1}] * 10, {2}),  # too late
+        ([{(100, 200): 1, (400, 200): 2}] * 10 + [{}] * 30 + [{(410, 200): 2, (110, 200): 1}] * 9, {1, 2}),
+        ([{(300, 200): 1}] * 10 + [{(300, 200): 2}] * 10, {2}),  # another face at once
+    ],
+)
+def test_who_comes_back_has_the_old_number_and_who_is_new_does_not(frames, numbers):
+    shown = _watch(frames)
+    assert set(shown[5]) == set(range(1, 1 + len(frames[5])))
+    assert set(shown[-1]) == numbers
+
+
+def test_a_face_that_the_camera_passes_comes_back_with_the_scene():
+    scene = cv2.resize(np.random.default_rng(0).integers(0, 256, (24, 80), np.uint8), (1600, 480))
+    scene[200:260, 500:560] = _person(1)
+    following, before, shown = Tracker(), None, []
+    for i, left in enumerate([*range(0, 700, 10), *range(700, 200, -10)]):
+        now = np.ascontiguousarray(scene[:, left : left + 640])
+        found = [_face(500 - left, 200, 60)] if left <= 480 else []
+        following.update(found, i / RATE, SIZE, Pixels(now, 1.0, before))
+        shown.append({track.id for track in following.tracks})
+        before = now
+    assert set() in shown
+    assert shown[-1] == {1}
+
+
+def test_after_a_cut_faces_are_others_and_shown_at_once():
+    """But for one that is at its place again, as in an interview."""
+    following, before, shown = Tracker(), None, []
+    for i, (background, people) in enumerate([(1, {200: 1})] * 5 + [(2, {210: 2, 400: 3})] * 2 + [(1, {205: 1})] * 2):
+        now = cv2.resize(np.random.default_rng(background).integers(0, 256, (24, 32), np.uint8), SIZE)
+        for x, person in people.items():
+            now[200:260, x : x + 60] = _person(person)
+        pixels = Pixels(now, 1.0, before)
+        assert pixels.cut == (i in (5, 7))
+        following.update([_face(x, 200, 60) for x in people], i / RATE, SIZE, pixels)
+        shown.append({track.id for track in following.tracks})
+        before = now
+    assert shown == [{1}] * 5 + [{2, 3}] * 2 + [{1}] * 2
+
+
+def test_a_face_that_changes_before_its_background_and_a_lamp_are_no_cuts():
+    now = cv2.resize(np.random.default_rng(0).integers(0, 200, (24, 32), np.uint8), (320, 240))
+    face = now.copy()
+    face[20:220, 40:280] = 128
+    assert not Pixels(face, 1.0, now).cut
+    assert not Pixels(now + 50, 1.0, now).cut
+    assert not Pixels(now, 1.0).cut
+
+
+def test_frames_that_are_far_apart_show_what_they_have():
+    """Slides, a second each: no face is there for a second frame."""
+    shown = _play([[_face(100 * i, 100)] for i in range(5)], rate=1.0)
+    assert all(len(boxes) == 1 for boxes in shown)
+
+
+def test_a_face_keeps_its_number_in_another_resolution():
+    following = Tracker()
+    for i in range(10):
+        small = i > 5
+        following.update(
+            [_face(100, 60, 40)] if small else [_face(400, 240, 160)], i / RATE, (160, 120) if small else SIZE
+        )
+        assert [track.id for track in following.tracks] == [1]
+
+
+def test_six_people_that_the_camera_passes_are_at_most_seven_tracks(real_data, yunet_model, brightness_bundle):
+    analyzer = Analyzer(brightness_bundle, "yunet", detector_model=str(yunet_model))
+    tracks = {face.track for face in analyzer(real_data / "video" / "group_pan.mp4")}
+    assert 6 <= len(tracks) <= 7
