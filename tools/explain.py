@@ -3,8 +3,8 @@
 python -m tools.explain --bundle=BUNDLE --source=group.jpg --out=explained
 python -m tools.explain --workdir=runs/xception --split=PublicTest --out=explained
 
-Writes faces.png (each face beside its maps by every method), agreement.json (how far each method agrees with what
-covering parts of the face does) and, of a split, classes.png (where the network looks for each expression).
+Writes faces.png, each face beside its maps by every method, and agreement.json, how far each method agrees with what
+covering parts of the face does.
 """
 
 from __future__ import annotations
@@ -37,13 +37,9 @@ _DATA = cli.define_path("data", "", "Other data of the same labels for --split. 
 _METHODS = flags.DEFINE_list(
     "methods",
     None,
-    "Of class_activation, grad_cam, guided_backpropagation, "
-    "integrated_gradients, occlusion. Default: all that the network allows.",
+    "Of class_activation, grad_cam, occlusion. Default: all that the network allows.",
 )
 _FACES = flags.DEFINE_integer("faces", 12, "How many faces to show, at most.", lower_bound=1)
-_FACES_PER_CLASS = flags.DEFINE_integer(
-    "faces_per_class", 50, "Of a split, how many recognised faces of each class to average, at most.", lower_bound=1
-)
 _OUT = cli.define_output("out", None, "Folder to write into.", folder=True, required=True)
 
 
@@ -65,7 +61,7 @@ def main(argv: list[str]) -> None:
     methods = _METHODS.value or explainer.methods
     out = pathlib.Path(_OUT.value)
     if _SOURCE.value:
-        examples, images, labels = None, _faces_of_source(explainer.config), None
+        images, labels = _faces_of_source(explainer.config), None
     else:
         split = _SPLIT.value or explainer.config.data.select_split
         workdirs = [_WORKDIR.value] if _WORKDIR.value else []
@@ -79,11 +75,6 @@ def main(argv: list[str]) -> None:
         agreement = explaining.agreement_with_occlusion(explained)
         files.write_json(out / "agreement.json", {"faces": len(images), "spearman_with_occlusion": agreement})
         print(out / "agreement.json", *(f"{method} {value:.2f}" for method, value in agreement.items()))
-    if examples is not None:
-        coarse = [method for method in methods if method in ("class_activation", "grad_cam", "occlusion")]
-        averages = explaining.class_averages(explainer, examples, coarse, _FACES_PER_CLASS.value)
-        pictures.save_class_averages(out / "classes.png", averages, explainer.label_names)
-        print(out / "classes.png")
 
 
 def _faces_of_source(config: ConfigDict) -> np.ndarray:

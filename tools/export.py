@@ -24,9 +24,6 @@ _COMPACT = flags.DEFINE_enum(
     ["float16", "int8"],
     "Write a small bundle: model.onnx alone, its weights stored so and computed with in float32.",
 )
-_HASHES = flags.DEFINE_bool(
-    "hashes", True, "Keep a hash of each training image, three bytes long, so that tools.evaluate can leave these out."
-)
 _NAME = flags.DEFINE_string("name", None, "Name of the model, on its card and in its files. Default: the config's.")
 _NOTE = flags.DEFINE_string("note", None, "A sentence for the card, such as how this run was chosen among several.")
 _LICENCE = flags.DEFINE_string("licence", None, "Terms of the weights. Default: the note on the run's data source.")
@@ -48,15 +45,12 @@ def main(argv: list[str]) -> None:
         int8=_INT8.value,
         compact=_COMPACT.value or "",
         licence=_LICENCE.value or "",
-        hashes=_HASHES.value,
         name=_NAME.value or "",
         note=_NOTE.value or "",
     )
     print(comparison.table(exported.formats))
     if recall := comparison.recall_table(exported.formats):
         print(f"\n{recall}")
-    for remark in exported.remarks:
-        print(f"\n{remark}")
     print(f"\ndone: {exported.bundle.path}")
 
 

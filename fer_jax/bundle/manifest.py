@@ -32,7 +32,6 @@ FILES = {
     "stablehlo": "model.stablehlo",
     "weights": "weights.safetensors",
     "card": "README.md",
-    "trained": "trained.npz",
 }
 
 

@@ -14,7 +14,6 @@ from ml_collections import ConfigDict
 from fer_jax import config as configs
 from fer_jax import environment
 from fer_jax.bundle import manifest
-from fer_jax.data import identity
 from fer_jax.errors import UserError
 from fer_jax.experiments import run, rundata, scoring
 from fer_jax.export import exporting, provenance
@@ -61,7 +60,6 @@ class TrainedRun:
         int8: bool = False,
         compact: str = "",
         licence: str = "",
-        hashes: bool = True,
         name: str = "",
         note: str = "",
     ) -> exporting.Exported:
@@ -74,7 +72,6 @@ class TrainedRun:
           int8: add the graph in 8-bit integers, its ranges fitted to training faces.
           compact: "float16" or "int8": write model.onnx alone, its weights stored so and computed with in float32.
           licence: terms of the weights; "" is the note on the run's data source.
-          hashes: keep a hash of each training image, so that an evaluation can leave these out.
           name: of the model, on its card and in its files; "" is the config's.
           note: a sentence for the card on how it was made, such as how it was chosen among several runs.
 
@@ -89,11 +86,9 @@ class TrainedRun:
                 "%s is not finished: what is exported is its %s checkpoint so far", self.workdir, self.checkpoint
             )
         found = rundata.to_export(config, self.workdir, loaded.label_names, os.fspath(data), int8)
-        kept = identity.load(self.workdir) if hashes else None
         licence = licence or provenance.licence_note(config.data.source)
         trained = dataclasses.replace(
             _trained(loaded, result, licence, found.class_counts),
-            hashes=kept.trained if kept else None,
             name=name,
             note=note,
         )

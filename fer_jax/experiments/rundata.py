@@ -13,10 +13,6 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from fer_jax import config as configs
-from fer_jax import files
-from fer_jax.bundle import manifest
-from fer_jax.bundle import trained as trained_images
-from fer_jax.bundle.trained import TrainedImages
 from fer_jax.data import identity, loading, splits
 from fer_jax.data.examples import UNSPLIT, Examples
 from fer_jax.data.identity import Identity
@@ -141,7 +137,6 @@ def to_score(
     split: str,
     path: str,
     label_names: tuple[str, ...],
-    trained: TrainedImages | None = None,
 ) -> Examples:
     """The examples of a split that runs are scored on, none of which they were trained on.
 
@@ -155,7 +150,6 @@ def to_score(
         with. So is a `path` where the same data lies. Of other data without splits, images that were trained on are
         left out; of a given split they stay, and are counted in a warning.
       label_names: in the order of the logits.
-      trained: what a bundle was trained on; None of one that does not say.
 
     Raises:
       OtherData: the first run's data is no longer the same.
@@ -177,13 +171,12 @@ def to_score(
                 refuse_leak(other, workdir, examples, own.identity)
             return examples.renumbered(label_names)
     examples = loading.load_split(config, split, path, label_names)
-    if trained is None and not workdirs:
-        logging.warning(_NO_HASHES, "the bundle")
+    if not workdirs and split == config.data.train_split:
+        logging.warning("a bundle is scored on %s, the split that such models train on: the score is too good", split)
     for workdir, one in zip(workdirs, kept, strict=True):
         if one is None:
             logging.warning(_NO_HASHES, workdir)
-    sets = [TrainedImages.exact(one.trained) for one in kept if one is not None]
-    return _without_trained(examples, [*sets, *([trained] if trained else [])])
+    return _without_trained(examples, [one.trained for one in kept if one is not None])
 
 
 def to_export(
@@ -241,39 +234,23 @@ def refuse_leak(other: Identity | None, workdir: str | os.PathLike, held_out: Ex
       held_out: examples of splits that this run is not trained on.
       own: what this run keeps of its data.
     """
-    if other is not None:
-        _refuse_leak(TrainedImages.exact(other.trained), workdir, held_out, own, "give a run of the same splits")
-
-
-def refuse_leak_of_pretraining(config: ConfigDict, data: RunData) -> None:
-    """UserError when the bundle of `config.model.pretrained` says that it was trained on held-out examples of a run."""
-    path = config.model.pretrained
-    if not path or not manifest.is_bundle(files.expand(path)):
+    if other is None:
         return
-    bundle = manifest.read(path)
-    if "trained" in bundle.files:
-        held_out = data.examples.take(data.examples.split != config.data.train_split)
-        advice = "give a bundle of the same splits, or one of other data"
-        _refuse_leak(trained_images.load(bundle.file("trained")), path, held_out, data.identity, advice)
-
-
-def _refuse_leak(
-    trained: TrainedImages, name: str | os.PathLike, held_out: Examples, own: Identity, advice: str
-) -> None:
     hashes = identity.digests(held_out)
-    leaked = trained.holds(hashes) & ~np.isin(hashes, own.trained)
+    leaked = np.isin(hashes, other.trained) & ~np.isin(hashes, own.trained)
     if leaked.any():
         raise UserError(
-            f"{name} was trained on {leaked.sum():,} of {len(held_out):,} images of "
-            f"{', '.join(held_out.split_names)} that are held out here: {advice}"
+            f"{workdir} was trained on {leaked.sum():,} of {len(held_out):,} images of "
+            f"{', '.join(held_out.split_names)} that are held out here: give a run of the same splits"
         )
 
 
-def _without_trained(examples: Examples, sets: Sequence[TrainedImages]) -> Examples:
+def _without_trained(examples: Examples, sets: Sequence[np.ndarray]) -> Examples:
+    """Leave out the images whose hashes are in one of the uint64 (M,) `sets`; a given split is only warned of."""
     if not sets:
         return examples
     hashes = identity.digests(examples)
-    trained = np.any([one.holds(hashes) for one in sets], axis=0)
+    trained = np.any([np.isin(hashes, one) for one in sets], axis=0)
     if not trained.any():
         return examples
     if examples.split_names != (UNSPLIT,):

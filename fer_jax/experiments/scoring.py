@@ -19,7 +19,6 @@ from fer_jax import environment, labels
 from fer_jax.bundle import manifest as bundles
 from fer_jax.bundle import prior as priors
 from fer_jax.bundle import runtime as graphs
-from fer_jax.bundle import trained as trained_images
 from fer_jax.bundle.prior import Prior
 from fer_jax.data import identity
 from fer_jax.errors import UserError
@@ -80,7 +79,6 @@ class Predictor:
       members: functions from uint8 (N, H, W, C) to float32 (N, classes); several are an ensemble.
       temperature: probabilities are softmax(logits / temperature).
       priors: to which each member's logits were corrected, after they were divided by its temperature; () is none.
-      trained: the images that a bundle was trained on, where it says so; None of runs, whose folders say it.
     """
 
     name: str
@@ -92,7 +90,6 @@ class Predictor:
     members: tuple[Member, ...]
     temperature: float = 1.0
     priors: tuple[Prior, ...] = ()
-    trained: trained_images.TrainedImages | None = None
 
     def logits(self, images: np.ndarray, view: str = "") -> np.ndarray:
         """float32 (N, classes): logits, averaged over the images of `view`; of an ensemble, log of mean probability."""
@@ -174,7 +171,6 @@ def of_bundle(path: str | os.PathLike, role: str, prior: str = "") -> Predictor:
         (member,),
         1.0 if prior else bundle.temperature,
         corrections,
-        trained_images.load(bundle.file("trained")) if "trained" in bundle.files else None,
     )
 
 
@@ -213,9 +209,7 @@ def score(
     for view in augmentations:
         if view not in tta.VIEWS:
             raise UserError(f"--tta has {view!r}: expected {' or '.join(tta.VIEWS)}")
-    examples = rundata.to_score(
-        predictor.config, predictor.workdirs, split, path, predictor.label_names, predictor.trained
-    )
+    examples = rundata.to_score(predictor.config, predictor.workdirs, split, path, predictor.label_names)
 
     logits = {view: predictor.logits(examples.images, view) for view in ("", *augmentations)}
     scores = scores_of_views(logits, examples.labels, predictor.label_names)

@@ -1,4 +1,4 @@
-"""Evidence for an expression in a face, by five methods and one check that needs none of their assumptions.
+"""Evidence for an expression in a face: class activation maps, Grad-CAM, and occlusion, which checks the other two.
 
 Each takes scaled inputs float32 (N, H, W, C), as the network gets them, and the classes int (N,) to explain, and gives
 float32 maps: positive is evidence for the class, negative against it. What is explained is the class's score, its
@@ -20,10 +20,8 @@ from jax import lax
 from scipy.stats import spearmanr
 
 from fer_jax.errors import UserError
-from fer_jax.explain.guided import with_guided_relu
 from fer_jax.models import network as models
 
-INTEGRATION_STEPS = 128  # max-pooling makes the way rough: mini-Xception's logits were missed by 2.6 with 32, by 0.1 so
 WINDOWS_A_SIDE = 6  # an occluding square is a sixth of the face wide, about an eye or half a mouth
 
 
@@ -76,39 +74,8 @@ def grad_cam(network: Network, inputs: jax.Array, classes: jax.Array) -> jax.Arr
     return nn.relu((weights * features).sum(axis=-1))
 
 
-def guided_backpropagation(network: Network, inputs: jax.Array, classes: jax.Array) -> jax.Array:
-    """The gradient of the score, negative parts dropped at every ReLU: (N, H, W, C).
-
-    Springenberg et al., "Striving for Simplicity: The All Convolutional Net" (2014). Sharp pictures that depend little
-    on the class: Adebayo et al., "Sanity Checks for Saliency Maps" (2018).
-    """
-    # only "plain" layers are plain operations all through, in which ReLUs can be found
-    plain = dataclasses.replace(network, model=network.model.clone(implementation="plain"))
-    guided = with_guided_relu(plain.logits)
-    return jax.grad(lambda x: _score(guided(x), classes).sum())(inputs)
-
-
-def integrated_gradients(
-    network: Network, inputs: jax.Array, classes: jax.Array, steps: int = INTEGRATION_STEPS
-) -> jax.Array:
-    """Input less baseline, times the mean gradient on the straight way between them: (N, H, W, C).
-
-    Sundararajan et al., "Axiomatic Attribution for Deep Networks" (2017). The sum over a face is the difference of the
-    scores of face and baseline, up to the error of `steps` midpoints. The baseline is the face's mean grey: it shows no
-    expression, while a black one would make dark places matter little.
-    """
-    baseline = inputs.mean(axis=(1, 2), keepdims=True)
-
-    def at(share: jax.Array) -> jax.Array:
-        return jax.grad(lambda x: _score(network.logits(x), classes).sum())(baseline + share * (inputs - baseline))
-
-    shares = (jnp.arange(steps) + 0.5) / steps
-    total, _ = lax.scan(lambda total, share: (total + at(share), None), jnp.zeros_like(inputs), shares)
-    return (inputs - baseline) * total / steps
-
-
 def occlusion(network: Network, inputs: jax.Array, classes: jax.Array) -> jax.Array:
-    """How far the score falls when a square of the face's mean grey covers a place: (N, H, W).
+    """How far the score falls when a square of the face's mean gray covers a place: (N, H, W).
 
     Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks" (2013). A pixel has the mean over the
     squares that cover it; they overlap by half.
@@ -116,14 +83,14 @@ def occlusion(network: Network, inputs: jax.Array, classes: jax.Array) -> jax.Ar
     height, width = inputs.shape[1:3]
     window = window_of((height, width))
     whole = _score(network.logits(inputs), classes)
-    grey = inputs.mean(axis=(1, 2), keepdims=True)
+    gray = inputs.mean(axis=(1, 2), keepdims=True)
     rows, columns = jnp.arange(height)[:, None], jnp.arange(width)
 
     def cover(sums: tuple[jax.Array, jax.Array], corner: jax.Array) -> tuple[tuple[jax.Array, jax.Array], None]:
         falls, covered = sums
         top, left = corner
         square = (rows >= top) & (rows < top + window) & (columns >= left) & (columns < left + window)
-        fall = whole - _score(network.logits(jnp.where(square[:, :, None], grey, inputs)), classes)
+        fall = whole - _score(network.logits(jnp.where(square[:, :, None], gray, inputs)), classes)
         return (falls + fall[:, None, None] * square, covered + square), None
 
     corners = np.array([(y, x) for y in _starts(height, window) for x in _starts(width, window)])
@@ -140,8 +107,6 @@ def window_of(size: tuple[int, int]) -> int:
 METHODS: dict[str, Callable[[Network, jax.Array, jax.Array], jax.Array]] = {
     "class_activation": class_activation,
     "grad_cam": grad_cam,
-    "guided_backpropagation": guided_backpropagation,
-    "integrated_gradients": integrated_gradients,
     "occlusion": occlusion,
 }
 

@@ -1,4 +1,4 @@
-"""The evidence for the predicted class: face by face by several methods, and averaged over a split."""
+"""The evidence for the predicted class of faces, by the methods of `attribution`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from scipy.special import softmax
 from fer_jax import config as configs
 from fer_jax.bundle import manifest as bundles
 from fer_jax.bundle import weights
-from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
 from fer_jax.experiments.run import load_run
 from fer_jax.explain import attribution
@@ -86,7 +85,7 @@ class Explained:
       predicted: int (N,).
       confidence: float (N,), the probability of the predicted class.
       labels: int (N,) true classes, or None where they are unknown.
-      maps: {method: float32 (N, H, W)}, coarse ones interpolated, those of several channels summed over them.
+      maps: {method: float32 (N, H, W)}, coarse ones interpolated.
     """
 
     images: np.ndarray
@@ -101,7 +100,7 @@ def explain(
 ) -> Explained:
     """The evidence for the predicted class of each face of uint8 (N, size, size, C), by `methods`, names of `METHODS`.
 
-    UserError for a method that there is not or that the network does not allow.
+    UserError for an unknown method, or one that the network does not allow.
     """
     for method in methods:
         if method not in explainer.methods:
@@ -120,60 +119,18 @@ def explain(
 def agreement_with_occlusion(explained: Explained) -> dict[str, float]:
     """Spearman's correlation of each method's maps with those of occlusion, mean over the faces.
 
-    All maps are averaged over squares of the occluding size first, since occlusion cannot see finer; of guided
-    back-propagation, whose sign means nothing, the magnitude is taken.
+    All maps are averaged over squares of the occluding size first, since occlusion cannot see finer.
     """
     window = attribution.window_of(explained.images.shape[1:3])
 
     def smooth(method: str) -> np.ndarray:
-        maps = explained.maps[method]
-        maps = np.abs(maps) if method == "guided_backpropagation" else maps
-        return np.stack([cv2.blur(one, (window, window), borderType=cv2.BORDER_REFLECT) for one in maps])
+        blurred = [cv2.blur(one, (window, window), borderType=cv2.BORDER_REFLECT) for one in explained.maps[method]]
+        return np.stack(blurred)
 
     reference = smooth("occlusion")
     return {
         method: attribution.agreement(smooth(method), reference) for method in explained.maps if method != "occlusion"
     }
-
-
-@dataclasses.dataclass(frozen=True)
-class ClassAverage:
-    """Where the network looks for one class: over faces of that class which it recognised.
-
-    Attributes:
-      faces: how many.
-      face: uint8 (H, W, C), their mean; black when there are none.
-      maps: {method: float32 (H, W)}, the mean of their maps, each scaled to a largest magnitude of 1 so that all count
-        alike; 0 when there are none.
-    """
-
-    faces: int
-    face: np.ndarray
-    maps: dict[str, np.ndarray]
-
-
-def class_averages(explainer: Explainer, examples: Examples, methods: Sequence[str], most: int) -> list[ClassAverage]:
-    """The average of each class over `examples`, labelled by the explainer's names, by each of `methods`.
-
-    `most` faces of a class are taken, at even distances among those that were recognised.
-    """
-    predicted = explainer.logits(examples.images).argmax(axis=1)
-    size = registry.input_shape(explainer.config)
-    averages = []
-    for label in range(len(explainer.label_names)):
-        recognised = np.flatnonzero((examples.labels == label) & (predicted == label))
-        images = examples.images[spread(recognised, most)]
-        if not len(images):
-            averages.append(ClassAverage(0, np.zeros(size, np.uint8), dict.fromkeys(methods, np.zeros(size[:2]))))
-            continue
-        maps = {}
-        for method in methods:
-            each = _to_size(_attributed(explainer, method, images, np.full(len(images), label)), size[:2])
-            largest = np.abs(each).max(axis=(1, 2), keepdims=True)
-            maps[method] = np.divide(each, largest, out=np.zeros_like(each), where=largest > 0).mean(axis=0)
-        face = np.asarray(explainer.seen(images)).mean(axis=0).astype(np.uint8)
-        averages.append(ClassAverage(len(images), face, maps))
-    return averages
 
 
 def spread(indices: np.ndarray, most: int) -> np.ndarray:
@@ -186,8 +143,7 @@ def _attributed(explainer: Explainer, method: str, images: np.ndarray, classes: 
     def attribute(inputs: jax.Array, chosen: jax.Array) -> jax.Array:
         return METHODS[method](explainer.network, inputs, chosen)
 
-    maps = _in_batches(attribute, explainer, images, classes)
-    return maps.sum(axis=-1) if maps.ndim == 4 else maps
+    return _in_batches(attribute, explainer, images, classes)
 
 
 def _in_batches(

@@ -1,4 +1,4 @@
-"""Sheets of faces with their maps beside them, as PNG files."""
+"""A sheet of faces with their maps beside them, as a PNG file."""
 
 from __future__ import annotations
 
@@ -11,19 +11,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fer_jax import files
-from fer_jax.explain.explaining import ClassAverage, Explained
-from fer_jax.report import lettering
+from fer_jax.explain.explaining import Explained
+from fer_jax.report import plots
 
 CELL_INCHES = 1.5
-STYLE = {"text.parse_math": False}  # a class may have $ in its name
 SIGNED = matplotlib.colormaps["RdBu_r"]  # red is evidence for the class, blue against it
 
 
 def save_faces(path: str | os.PathLike, explained: Explained, label_names: Sequence[str]) -> None:
     """One row a face: the face, then its map by each method."""
     columns = ["", *explained.maps]
-    label_names = lettering.shown(label_names)
-    with files.atomic_path(path) as tmp, lettering.style(STYLE, label_names):
+    with files.atomic_path(path) as tmp, plots.style():
         figure, grid = _grid(len(explained.images), len(columns))
         for axes, title in zip(grid[0], columns, strict=True):
             axes.set_title(title.replace("_", "\n", 1).replace("_", " "), fontsize=8)
@@ -34,29 +32,8 @@ def save_faces(path: str | os.PathLike, explained: Explained, label_names: Seque
             if explained.labels is not None and explained.labels[i] != explained.predicted[i]:
                 text += f"\n(is {label_names[explained.labels[i]]})"
             row[0].set_ylabel(text, fontsize=8)
-            for axes, (method, maps) in zip(row[1:], explained.maps.items(), strict=True):
-                if method == "guided_backpropagation":
-                    limit = _limit(maps[i])
-                    axes.imshow(maps[i], cmap="gray", vmin=-limit, vmax=limit)
-                else:
-                    axes.imshow(overlay(face, maps[i]))
-        figure.savefig(tmp, dpi=120)
-
-
-def save_class_averages(path: str | os.PathLike, averages: Sequence[ClassAverage], label_names: Sequence[str]) -> None:
-    """One column a class: the mean face, and below it the mean face under the mean map of each method."""
-    methods = list(averages[0].maps)
-    label_names = lettering.shown(label_names)
-    with files.atomic_path(path) as tmp, lettering.style(STYLE, label_names):
-        figure, grid = _grid(1 + len(methods), len(averages))
-        for axes, method in zip(grid[1:, 0], methods, strict=True):
-            axes.set_ylabel(method.replace("_", " "), fontsize=8)
-        for column, average, name in zip(grid.T, averages, label_names, strict=True):
-            face = _as_rgb(average.face)
-            column[0].set_title(f"{name}\n{average.faces:,} faces", fontsize=8)
-            column[0].imshow(face)
-            for axes, method in zip(column[1:], methods, strict=True):
-                axes.imshow(overlay(face, average.maps[method]))
+            for axes, maps in zip(row[1:], explained.maps.values(), strict=True):
+                axes.imshow(overlay(face, maps[i]))
         figure.savefig(tmp, dpi=120)
 
 
@@ -69,7 +46,7 @@ def overlay(face: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _limit(values: np.ndarray) -> float:
-    """The magnitude that is shown in full colour: a few pixels of integrated gradients exceed all others by far."""
+    """The magnitude that is shown in full color: a few pixels exceed all others by far."""
     return float(np.quantile(np.abs(values), 0.99)) or 1.0
 
 

@@ -14,13 +14,10 @@ import numpy as np
 from fer_jax.bundle import runtime as runtimes
 from fer_jax.data.examples import Examples
 from fer_jax.evaluation import metrics
-from fer_jax.export import quantize
 
 BATCHES = (1, 8, 64)  # images, whose latency is measured
 LATENCY_SECONDS = 0.5  # how long a batch is timed
 TIMED_RUNS = (3, 100)  # at least, and at most
-# what 8-bit integers may cost before it is said aloud
-INT8_LOSS, INT8_SIZE = 0.005, 0.35
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +30,7 @@ class Format:
       bytes: size of the file.
       logits: float32 (N, classes) of the evaluated faces.
       largest_difference: of any logit from the reference's.
+      changed: share of the faces whose most probable class is another than the reference's.
       scores: `metrics.scores` of them, or None for faces without labels.
       latency: median milliseconds of a batch of each of `BATCHES`; empty for the reference.
     """
@@ -42,13 +40,14 @@ class Format:
     bytes: int
     logits: np.ndarray
     largest_difference: float
+    changed: float
     scores: Mapping[str, Any] | None
     latency: Mapping[int, float]
 
 
 def reference(logits: np.ndarray, labelled: Examples | None) -> Format:
     """The Flax network itself, by its logits of the evaluated faces and their labels, if there are any."""
-    return Format("flax", "", 0, logits, 0.0, _scores(logits, labelled), {})
+    return Format("flax", "", 0, logits, 0.0, 0.0, _scores(logits, labelled), {})
 
 
 def measure(path: pathlib.Path, role: str, images: np.ndarray, labelled: Examples | None, flax: Format) -> Format:
@@ -69,29 +68,20 @@ def measure(path: pathlib.Path, role: str, images: np.ndarray, labelled: Example
         path.stat().st_size,
         logits,
         float(np.abs(logits - flax.logits).max()),
+        float(np.mean(logits.argmax(1) != flax.logits.argmax(1))),
         _scores(logits, labelled),
         latency,
     )
 
 
 def table(formats: Sequence[Format]) -> str:
-    """One line a format, under a heading, and what the times mean."""
-    rows = [("format", "file", "bytes", "largest difference", "accuracy", *(f"ms, batch {n}" for n in BATCHES))]
+    """One line a format, Flax first, under a heading, and what the times mean."""
+    times = [f"ms, batch {n}" for n in BATCHES]
+    rows = [("format", "file", "bytes", "largest difference", "other answers", "accuracy", *times)]
     for f in formats:
         accuracy = f"{f.scores['accuracy']:.4f}" if f.scores else ""
-        if f.latency:
-            rows.append(
-                (
-                    f.role,
-                    f.file,
-                    f"{f.bytes:,}",
-                    f"{f.largest_difference:.1e}",
-                    accuracy,
-                    *(f"{f.latency[n]:.2f}" for n in BATCHES),
-                )
-            )
-        else:
-            rows.append((f.role, "", "", "", accuracy, *("" for _ in BATCHES)))
+        measured = (f"{f.bytes:,}", f"{f.largest_difference:.1e}", f"{100 * f.changed:.2f} %") if f.file else 3 * ("",)
+        rows.append((f.role, f.file, *measured, accuracy, *(f"{f.latency[n]:.2f}" if f.file else "" for n in BATCHES)))
     return f"{_aligned(rows)}\nms: ONNX Runtime on {runtimes.THREADS} threads, StableHLO as JAX runs it here"
 
 
@@ -123,49 +113,6 @@ def record(formats: Sequence[Format]) -> dict[str, Any]:
         for f in formats
         if f.file
     }
-
-
-def int8_remarks(formats: Sequence[Format], int8: pathlib.Path) -> list[str]:
-    """Where the 8-bit file costs more than `INT8_LOSS` of accuracy or `INT8_SIZE` of the size, or wins no time: why."""
-    by_role = {f.role: f for f in formats}
-    full, small = by_role["onnx"], by_role["int8"]
-    weight_bytes, depthwise = quantize.composition(int8)
-    remarks = []
-    if full.scores and (loss := full.scores["accuracy"] - small.scores["accuracy"]) > INT8_LOSS:
-        changed = np.mean(full.logits.argmax(1) != small.logits.argmax(1))
-        why = (
-            f"each of the {depthwise} depthwise convolutions puts channels of very different ranges on one scale"
-            if depthwise
-            else "one scale a tensor is coarse where few activations are far larger than the rest"
-        )
-        remarks.append(
-            f"int8 loses {100 * loss:.2f} points of accuracy, more than {100 * INT8_LOSS}, and changes "
-            f"{100 * changed:.1f} % of the answers: {why}"
-        )
-    if (share := small.bytes / full.bytes) > INT8_SIZE:
-        remarks.append(
-            f"int8 has {share:.2f} of the float32 size, more than {INT8_SIZE}: {weight_bytes:,} of its "
-            f"{small.bytes:,} bytes are weights, the rest is biases, scales and the graph itself, which do "
-            "not shrink"
-        )
-    if (slower := small.latency[8] / full.latency[8]) > 1:
-        remarks.append(
-            f"int8 takes {slower:.1f} times as long as float32 for 8 faces on this machine: it saves space, not time"
-        )
-    return remarks
-
-
-def compact_remarks(formats: Sequence[Format], stored: str) -> list[str]:
-    """What storing the weights in fewer bits changes, where faces were scored."""
-    flax, onnx = formats
-    if not flax.scores or not onnx.scores:
-        return []
-    changed = np.mean(flax.logits.argmax(1) != onnx.logits.argmax(1))
-    gain = onnx.scores["accuracy"] - flax.scores["accuracy"]
-    return [
-        f"weights in {stored}: {onnx.bytes:,} bytes, accuracy {100 * gain:+.2f} points, {100 * changed:.1f} % of the "
-        "answers change"
-    ]
 
 
 def _latency(graph: runtimes.Graph, images: np.ndarray) -> float:

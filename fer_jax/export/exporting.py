@@ -17,7 +17,6 @@ from ml_collections import ConfigDict
 from fer_jax import files
 from fer_jax.bundle import manifest, weights
 from fer_jax.bundle import runtime as runtimes
-from fer_jax.bundle.trained import TrainedImages
 from fer_jax.data.examples import Examples
 from fer_jax.data.sources import synthetic
 from fer_jax.errors import UserError
@@ -47,7 +46,6 @@ class Trained:
       temperature: probabilities are softmax(logits / temperature).
       uncertain_below: see `bundle.Bundle`.
       class_counts: of the training split, see `RunResult`; None where they are not known.
-      hashes: uint64 (N,), `identity.hashes` of the images trained on; None where they are not known.
       name: of the model, for people; "" is the config's.
       note: a sentence for the card on how it was made, such as how it was chosen among several runs.
     """
@@ -61,7 +59,6 @@ class Trained:
     temperature: float = 1.0
     uncertain_below: float = 0.0
     class_counts: Mapping[str, float] | None = None
-    hashes: np.ndarray | None = None
     name: str = ""
     note: str = ""
 
@@ -88,11 +85,10 @@ class Trained:
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
-    """A bundle that was written, how its formats compare, Flax first, and what is to be said of them."""
+    """A bundle that was written, and how its formats compare, Flax first."""
 
     bundle: manifest.Bundle
     formats: tuple[comparison.Format, ...]
-    remarks: tuple[str, ...]
 
 
 def export(
@@ -115,8 +111,8 @@ def export(
       calibration: training faces, for `int8`.
       float16: add the graph in half precision.
       int8: add the graph in 8-bit integers.
-      compact: one of `quantize.STORED`: write no graph but model.onnx, its weights stored so, no archive of them
-        and no hashes.
+      compact: one of `quantize.STORED`: write no graph but model.onnx, its weights stored so, and no archive
+        of them.
 
     Raises:
       UserError: `out` holds something else, `int8` lacks training faces, or `compact` is asked for beside others.
@@ -136,8 +132,6 @@ def export(
         else:
             _write_graphs(tmp, trained, float16, _chosen(calibration) if int8 else None)
             weights.save(tmp / manifest.FILES["weights"], trained.variables)
-            if trained.hashes is not None:
-                TrainedImages.of(trained.hashes).save(tmp / manifest.FILES["trained"])
         for role in runtimes.GRAPHS:
             if (path := tmp / manifest.FILES[role]).exists():
                 logging.info("running %s over %d faces", path.name, len(images))
@@ -145,10 +139,7 @@ def export(
         if not compact:
             _refuse_disagreement(formats)
         _write_words(tmp, trained, formats, compact)
-        remarks = comparison.int8_remarks(formats, tmp / manifest.FILES["int8"]) if int8 else ()
-        if compact:
-            remarks = comparison.compact_remarks(formats, compact)
-    return Exported(manifest.read(out), tuple(formats), tuple(remarks))
+    return Exported(manifest.read(out), tuple(formats))
 
 
 def _write_words(folder: pathlib.Path, trained: Trained, formats: Sequence[comparison.Format], stored: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import os
 from collections.abc import Iterator
 
@@ -116,18 +115,6 @@ def _output_axes(graph: onnx.GraphProto) -> dict[str, int]:
             transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
             axes[node.input[1]] = 0 if transposed else 1
     return axes
-
-
-def composition(path: str | os.PathLike) -> tuple[int, int]:
-    """Of an int8 file: how many of its bytes are 8-bit weights, and how many of its convolutions are depthwise."""
-    graph = onnx.load(path).graph
-    weight_bytes = sum(
-        math.prod(tensor.dims)
-        for tensor in graph.initializer
-        if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) > 1
-    )
-    groups = [attribute.i for node in graph.node for attribute in node.attribute if attribute.name == "group"]
-    return weight_bytes, sum(group > 1 for group in groups)
 
 
 class _Faces(quantization.CalibrationDataReader):

@@ -19,7 +19,7 @@ from fer_jax import config as configs
 from fer_jax import environment, files
 from fer_jax.data.examples import Examples
 from fer_jax.evaluation import metrics
-from fer_jax.report import faces, lettering, plots, records
+from fer_jax.report import faces, plots, records
 from fer_jax.result import FoldsResult, SeedsResult
 
 PAGE = "index.html"
@@ -67,7 +67,7 @@ def _write_run(run: records.Records, examples: Examples | None, out: pathlib.Pat
     if run.rows:
         draws = _learning_curves(run, ceilings)
         page["curves"] = [plots.svg(draw) for draw in draws]
-        plots.png(out / "learning_curves.png", draws, label_names=[run.config.data.select_split])
+        plots.png(out / "learning_curves.png", draws)
     if run.result:
         page["confusion"] = _confusion(run.splits[run.split]["confusion"], run, out)
     if predictions:
@@ -147,9 +147,9 @@ def _basics(found: records.Records) -> dict[str, Any]:
 
 def _confusion(counts: Any, found: records.Records, out: pathlib.Path) -> str:
     """The confusion matrix as SVG; the same is written to `out` as PNG."""
-    names = found.result.label_names
-    plots.png(out / "confusion.png", [plots.confusion(counts, lettering.shown(names))], (4.6, 4.3), names)
-    return plots.svg(plots.confusion(counts, names), (4.6, 4.3))
+    draw = plots.confusion(counts, found.result.label_names)
+    plots.png(out / "confusion.png", [draw], (4.6, 4.3))
+    return plots.svg(draw, (4.6, 4.3))
 
 
 def _mean_per_class(scores: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
@@ -207,7 +207,7 @@ def _sheets(
             return faces.predicted(split, predictions, indices)
 
         sample = faces_at(faces.sample(predictions))
-        _save_sheet(out / "faces.png", sample, examples.label_names)
+        _save_sheet(out / "faces.png", sample)
         sheets = [
             (
                 f"Faces of {run.split}",
@@ -227,7 +227,7 @@ def _sheets(
             ),
         ]
     trained, values = faces.as_trained(run.config, examples)
-    _save_sheet(out / "augmented.png", trained, examples.label_names)
+    _save_sheet(out / "augmented.png", trained)
     return [
         *sheets,
         (
@@ -239,13 +239,12 @@ def _sheets(
     ]
 
 
-def _save_sheet(path: pathlib.Path, shown: Sequence[faces.Face], label_names: Sequence[str]) -> None:
+def _save_sheet(path: pathlib.Path, shown: Sequence[faces.Face]) -> None:
     colours = {True: plots.COLOURS[2], False: plots.COLOURS[5], None: plots.INK}
     plots.sheet(
         path,
         np.stack([face.image for face in shown]),
         [("\n".join(face.lines), colours[face.correct]) for face in shown],
-        label_names=label_names,
     )
 
 

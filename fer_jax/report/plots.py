@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -18,7 +20,6 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, Percent
 
 from fer_jax import files
 from fer_jax.evaluation.metrics import Reliability
-from fer_jax.report import lettering
 
 INK = "#23272e"  # text and lines; becomes the page's text colour in SVG
 COLOURS = ("#2f7ed8", "#e0763a", "#2e9e6b", "#b35cc4", "#c9a227", "#d1495b", "#5f7d95")
@@ -47,10 +48,18 @@ PANEL_INCHES = (4.6, 3.3)  # as wide as a phone at the font's own size
 Draw = Callable[[Axes], None]
 
 
+@contextlib.contextmanager
+def style() -> Iterator[None]:
+    """This room's settings of matplotlib; letters that its font lacks are boxes in PNG files, without a warning."""
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)
+        yield
+
+
 def svg(draw: Draw, inches: tuple[float, float] = PANEL_INCHES) -> Markup:
     """One plot as an <svg> element whose ink is `currentColor`, to stand in a page of any background."""
     buffer = io.StringIO()
-    with matplotlib.rc_context(STYLE), lettering.without_warnings():  # the page's own fonts draw the text
+    with style():
         figure = Figure(inches, layout="constrained")
         draw(figure.add_subplot())
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
@@ -63,10 +72,9 @@ def png(
     path: str | os.PathLike,
     draws: Sequence[Draw],
     inches: tuple[float, float] = PANEL_INCHES,
-    label_names: Sequence[str] = (),
 ) -> None:
-    """Plots side by side in one picture file on white; `inches` is the size of each, `label_names` stand in it."""
-    with lettering.style(STYLE, label_names), files.atomic_path(path) as tmp:
+    """Plots side by side in one picture file on white; `inches` is the size of each."""
+    with style(), files.atomic_path(path) as tmp:
         figure = Figure((inches[0] * len(draws), inches[1]), layout="constrained")
         for draw, axes in zip(draws, figure.subplots(1, len(draws), squeeze=False)[0], strict=True):
             draw(axes)
@@ -204,23 +212,16 @@ def sheet(
     images: np.ndarray,
     captions: Sequence[tuple[str, str]],
     columns: int = 8,
-    label_names: Sequence[str] = (),
 ) -> None:
-    """Faces uint8 (N, H, W, C) in rows, each with a caption (text, colour), as a PNG file.
-
-    Where no font has the letters of one of `label_names`, captions show its place among them.
-    """
+    """Faces uint8 (N, H, W, C) in rows, each with a caption (text, color), as a PNG file."""
     rows = -(-len(images) // columns)
-    replaced = dict(zip(label_names, lettering.shown(label_names), strict=True))
-    with lettering.style(STYLE, label_names), files.atomic_path(path) as tmp:
+    with style(), files.atomic_path(path) as tmp:
         figure = Figure((1.25 * columns, 1.55 * rows))
         figure.subplots_adjust(0.005, 0.005, 0.995, 1 - 0.25 / (1.55 * rows), wspace=0.06, hspace=0.28)
         for axes in (grid := figure.subplots(rows, columns, squeeze=False).ravel()):
             axes.axis("off")
         for axes, image, (text, colour) in zip(grid, images, captions, strict=False):
             axes.imshow(np.broadcast_to(image, (*image.shape[:2], 3)), interpolation="nearest")
-            for name in sorted(replaced, key=len, reverse=True):
-                text = text.replace(name, replaced[name])
             axes.set_title(text, fontsize=7, color=colour, pad=2)
         figure.savefig(tmp, dpi=120)
 

@@ -8,7 +8,6 @@ import pytest
 
 from configs import default
 from fer_jax.bundle import manifest
-from fer_jax.data import identity
 from fer_jax.data.examples import Examples
 from fer_jax.data.sources import synthetic
 from fer_jax.labels import FER2013
@@ -81,7 +80,6 @@ def exported(tiny, tmp_path_factory):
         "none needed",
         temperature=1.5,
         uncertain_below=0.3,
-        hashes=identity.hashes(tiny.faces.images[:21]),
     )
     return exporting.export(
         tmp_path_factory.mktemp("exported") / "tiny.bundle",

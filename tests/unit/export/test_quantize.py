@@ -37,13 +37,6 @@ def test_weights_are_of_few_bits(exported):
     assert max(np.abs(array.astype(int)).max() for array in stored("int8")) <= 64
 
 
-def test_composition_counts_weights_and_depthwise_convolutions(exported):
-    weight_bytes, depthwise = quantize.composition(exported.bundle.file("int8"))
-    stem, separable = 9 * 8 + 9 * 8 * 8, (9 * 8 + 8 * 8) + (9 * 8 + 8 * 8) + (9 * 8 + 8 * 16) + (9 * 16 + 16 * 16)
-    residual, head = 8 * 8 + 8 * 16, 9 * 16 * 7
-    assert (weight_bytes, depthwise) == (stem + separable + residual + head, 4)
-
-
 def test_ranges_come_from_the_faces_given(exported, tmp_path):
     black = np.zeros((4, 48, 48, 1), np.uint8)
     quantize.int8(exported.bundle.file("onnx"), tmp_path / "black.onnx", black)
