@@ -1,6 +1,6 @@
-"""Cleaning by named steps: those of a report on FER2013 with six classes, and the removal of leaks between splits.
+"""Cleaning by named steps: those of a report on FER2013 with six classes, and what is done to leaks and wrong labels.
 
-Every step removes examples or changes labels, never pixels, and says how many images of which class it removed.
+Every step removes examples or changes labels, never pixels, and says how many of which class.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from fer_jax import labels
-from fer_jax.data import arguments, duplicates
+from fer_jax import files, labels
+from fer_jax.data import arguments, doubtful, duplicates
 from fer_jax.data.arguments import Argument
 from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
@@ -21,57 +21,51 @@ from fer_jax.errors import UserError
 # pixels of one gray value an image may have, of those of 48x48; the same share at other sizes
 FLAT_PIXELS, FLAT_PIXELS_OF = 350, 48 * 48
 
+_DOUBTFUL = {"doubtful": Argument("", "The doubtful.csv that fer-jax audit --workdir=FOLDS wrote.")}
 # of each step that has some, in `config.data.args`
-ARGUMENTS = {"subsample_happy": {"subsample_happy_by": Argument(3000, "Images of happy that are removed.", low=1)}}
-
-# split -> class -> images removed, without zeros
-Removed = dict[str, dict[str, int]]
+ARGUMENTS = {
+    "subsample_happy": {"subsample_happy_by": Argument(3000, "Images of happy that are removed.", low=1)},
+    "drop_doubtful": _DOUBTFUL,
+    "relabel_doubtful": _DOUBTFUL,
+}
 
 
 def apply(examples: Examples, data: ConfigDict, seed: int) -> Examples:
     """The examples after the steps of `data.clean` in order; needs the splits to be assigned.
 
-    What was removed is logged and added to the description. See `steps` for the same as data.
+    drop_flat: removes images, of all splits, whose fullest histogram bin (of 256) holds more than `FLAT_PIXELS` pixels:
+      blank ones, drawings, placeholders, but also faces before a white or black wall.
+    merge_angry_disgust: makes them one class in the place and with the name of angry; removes nothing.
+    subsample_happy: removes `data.args.subsample_happy_by` images of happy from the training split, drawn by the seed.
+    drop_leaks: removes images from the training split that are an exact or near duplicate of an image of another split
+      (see `fer_jax.data.duplicates`).
+    drop_doubtful, relabel_doubtful: remove from the training split the images that `data.args.doubtful` lists (see
+      `fer_jax.data.doubtful`), or give them the class that it suggests.
+
+    What was removed or changed is logged and added to the description.
+
+    Raises:
+      UserError: a step there is not, and one that finds no such class or would leave none of it.
     """
-    examples, report = steps(examples, data, seed)
-    told = [f"{name} removed {_told(removed)}" for name, removed in report.items()]
-    for line in told:
-        logging.info("cleaning: %s", line)
-    return dataclasses.replace(examples, description="; ".join([examples.description, *told]))
-
-
-def steps(examples: Examples, data: ConfigDict, seed: int) -> tuple[Examples, dict[str, Removed]]:
-    """As `apply`, with what each step removed: step -> split -> class -> images.
-
-    The steps:
-      drop_flat: removes images, of all splits, whose fullest histogram bin (of 256) holds more than `FLAT_PIXELS`
-        pixels: blank ones, drawings, placeholders, but also faces before a white or black wall.
-      merge_angry_disgust: makes them one class in the place and with the name of angry; removes nothing.
-      subsample_happy: removes `data.args.subsample_happy_by` images of happy from the training split, drawn by the
-        seed.
-      drop_leaks: removes images from the training split that are an exact or near duplicate of an image of another
-        split (see `fer_jax.data.duplicates`).
-
-    Raises UserError for a step there is not, and for one that finds no such class or would leave none of it.
-    """
-    report: dict[str, Removed] = {}
     for name in data.clean:
         if name not in STEPS:
             raise UserError(f"config.data.clean has {name!r}: expected some of {', '.join(STEPS)}")
         before, examples = examples, STEPS[name](examples, data, seed)
-        report[name] = _removed(before, examples)
-    return examples, report
+        said = f"{name} {_difference(before, examples)}"
+        logging.info("cleaning: %s", said)
+        examples = dataclasses.replace(examples, description=f"{examples.description}; {said}")
+    return examples
 
 
 def drop_flat(examples: Examples, data: ConfigDict, seed: int) -> Examples:
-    """See `steps`."""
+    """See `apply`."""
     fullest = np.array([np.bincount(image.ravel()).max() for image in duplicates.each_gray(examples.images)], np.int64)
     pixels = examples.images.shape[1] * examples.images.shape[2]
     return examples.take(fullest * FLAT_PIXELS_OF <= FLAT_PIXELS * pixels)
 
 
 def merge_angry_disgust(examples: Examples, data: ConfigDict, seed: int) -> Examples:
-    """See `steps`. Votes for the two are added."""
+    """See `apply`. Votes for the two are added."""
     angry, disgust = _class(examples, "angry"), _class(examples, "disgust")
     merged = np.delete(np.eye(len(examples.label_names), dtype=np.float32), disgust, axis=1)
     merged[disgust] = merged[angry]  # one row of the new classes for each old class
@@ -84,7 +78,7 @@ def merge_angry_disgust(examples: Examples, data: ConfigDict, seed: int) -> Exam
 
 
 def subsample_happy(examples: Examples, data: ConfigDict, seed: int) -> Examples:
-    """See `steps`."""
+    """See `apply`."""
     happy = np.flatnonzero((examples.labels == _class(examples, "happy")) & (examples.split == data.train_split))
     count = arguments.value(data, ARGUMENTS["subsample_happy"], "subsample_happy_by")
     if count >= len(happy):
@@ -107,11 +101,30 @@ def drop_leaks(examples: Examples, data: ConfigDict, seed: int) -> Examples:
     return examples.take(~leaks)
 
 
+def drop_doubtful(examples: Examples, data: ConfigDict, seed: int) -> Examples:
+    """See `apply`."""
+    places, _ = _doubtful(examples, data)
+    return examples.take(np.setdiff1d(np.arange(len(examples)), places))
+
+
+def relabel_doubtful(examples: Examples, data: ConfigDict, seed: int) -> Examples:
+    """See `apply`. Votes for an image become one for its new class."""
+    places, suggested = _doubtful(examples, data)
+    labels_, votes = examples.labels.copy(), examples.votes
+    labels_[places] = suggested
+    if votes is not None:
+        votes = votes.copy()
+        votes[places] = np.eye(len(examples.label_names), dtype=np.float32)[suggested]
+    return dataclasses.replace(examples, labels=labels_, votes=votes)
+
+
 STEPS: dict[str, Callable[[Examples, ConfigDict, int], Examples]] = {
     "drop_flat": drop_flat,
     "merge_angry_disgust": merge_angry_disgust,
     "subsample_happy": subsample_happy,
     "drop_leaks": drop_leaks,
+    "drop_doubtful": drop_doubtful,
+    "relabel_doubtful": relabel_doubtful,
 }
 
 
@@ -126,23 +139,27 @@ def _class(examples: Examples, name: str) -> int:
     )
 
 
-def _removed(before: Examples, after: Examples) -> Removed:
-    """How many images fewer `after` has, by split and class."""
-    if len(before) == len(after):  # and perhaps other classes
-        return {}
-    removed: Removed = {}
+def _doubtful(examples: Examples, data: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
+    """Places and suggested classes of the doubtful labels of the training split."""
+    given = arguments.value(data, _DOUBTFUL, "doubtful")
+    if not given:
+        raise UserError(
+            "config.data.clean asks for doubtful labels: give the csv of fer-jax audit as config.data.args.doubtful"
+        )
+    places, suggested = doubtful.read(files.expand(given), examples)
+    trained = examples.split[places] == data.train_split
+    return places[trained], suggested[trained]
+
+
+def _difference(before: Examples, after: Examples) -> str:
+    """What a step did: "removed 3 of Training (1 angry, 2 sad)"."""
+    if len(before) == len(after):
+        changed = np.count_nonzero(before.labels != after.labels) if before.label_names == after.label_names else 0
+        return f"changed {changed} labels" if changed else "removed none"
+    parts = []
     for split in before.split_names:
         counts = before.of_split(split).class_counts() - after.take(after.split == split).class_counts()
         if counts.any():
-            removed[split] = {name: int(n) for name, n in zip(before.label_names, counts, strict=True) if n}
-    return removed
-
-
-def _told(removed: Removed) -> str:
-    return (
-        "; ".join(
-            f"{sum(classes.values())} of {split} (" + ", ".join(f"{n} {name}" for name, n in classes.items()) + ")"
-            for split, classes in removed.items()
-        )
-        or "none"
-    )
+            listed = ", ".join(f"{n} {name}" for name, n in zip(before.label_names, counts, strict=True) if n)
+            parts.append(f"{counts.sum()} of {split} ({listed})")
+    return f"removed {'; '.join(parts)}"

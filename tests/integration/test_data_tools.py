@@ -16,7 +16,6 @@ def test_audit_of_a_folder_with_a_leak(command, tmp_path):
     assert "1 images of Training of PrivateTest (exact or near)" in done.stdout
     summary = json.loads((tmp_path / "audit" / "summary.json").read_text(encoding="utf-8"))
     assert summary["exact_and_near_duplicates"]["groups_across_splits"] == 1
-    assert cv2.imread(str(tmp_path / "audit" / "near.png")) is not None
 
 
 def test_audit_of_a_configs_data_as_it_is_split_there(command, tmp_path):
@@ -31,7 +30,10 @@ def test_audit_of_a_configs_data_as_it_is_split_there(command, tmp_path):
 
 def test_audit_requires_a_source(command, tmp_path):
     done = command("tools.audit_data", f"--out={tmp_path / 'audit'}", check=False)
-    assert done.returncode == 2 and done.stderr.strip() == "error: expected either --config or --source (with --path)"
+    assert (
+        done.returncode == 2
+        and done.stderr.strip() == "error: expected one of --config, --source (with --path) and --workdir"
+    )
     done = command("tools.audit_data", "--source=folder", "--path=nowhere", f"--out={tmp_path / 'audit'}", check=False)
     assert done.returncode == 2 and "config.data.path is 'nowhere', no folder" in done.stderr
     assert "Traceback" not in done.stderr and not (tmp_path / "audit").exists()

@@ -16,9 +16,11 @@ A source module has
         the files and the keys of `data` that `read` looks at. Must be quick. Raises UserError where there is no such
         path.
 
-A module may have `DATA_SET`, a `DataSet`, and `known_labels(data)` where the names of the classes depend on its
-arguments. A data set with its own names of splits keeps them; train, validation and test become the names of these
-roles in the config (`classes.split_named`). Where there are no splits every example's is `examples.UNSPLIT`, and
+A module may have `DATA_SET`, a `DataSet`; `known_labels(data)` where the names of the classes depend on its arguments;
+and `image_files(data)`, the paths of the images in the order of `read`.
+
+A data set with its own names of splits keeps them; train, validation and test become the names of these roles in the
+config (`classes.split_named`). Where there are no splits every example's is `examples.UNSPLIT`, and
 `fer_jax.data.splits` makes them. A source neither cleans nor splits: `fer_jax.data.loading` does, after the cache.
 """
 

@@ -72,6 +72,11 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
     )
 
 
+def image_files(data: ConfigDict) -> list[pathlib.Path]:
+    """The files of the images, in the order of `read`."""
+    return [path for path, _, _ in _listing(data)[0]]
+
+
 def _listing(data: ConfigDict) -> tuple[list[tuple[pathlib.Path, int, str]], int]:
     """Path, label and person of each image; and the number of sequences without a label."""
     root = files.expand(data.path)

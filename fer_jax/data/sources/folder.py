@@ -63,6 +63,11 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
     )
 
 
+def image_files(data: ConfigDict) -> list[pathlib.Path]:
+    """The files of the images, in the order of `read`."""
+    return [path for _, _, path in _listing(data)[1]]
+
+
 def _listing(data: ConfigDict) -> tuple[tuple[str, ...], list[tuple[str, int, pathlib.Path]]]:
     """The classes' names and, for each image, its split, its label and its path."""
     root = files.expand(data.path)

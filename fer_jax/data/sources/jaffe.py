@@ -34,7 +34,7 @@ _NAME = re.compile(r"(?P<person>[A-Z]{2})\.(?P<code>[A-Z]{2})\d*\.\d+", re.IGNOR
 
 def fingerprint(data: ConfigDict) -> list:
     """Path, size and modification time of each image."""
-    return [files.stamp(path) for path in _files(data)]
+    return [files.stamp(path) for path in image_files(data)]
 
 
 def read(data: ConfigDict, input: ConfigDict) -> Examples:
@@ -43,7 +43,7 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
     Hidden files and files that are no images, such as the set's README, are ignored. Raises UserError where there are
     no images, and for an image whose name has no person or expression.
     """
-    paths = _files(data)
+    paths = image_files(data)
     names = [_parse(path) for path in paths]
     subjects = np.array([person for person, _ in names])
     return Examples(
@@ -56,7 +56,8 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
     )
 
 
-def _files(data: ConfigDict) -> list[pathlib.Path]:
+def image_files(data: ConfigDict) -> list[pathlib.Path]:
+    """The files of the images, in the order of `read`."""
     root = files.expand(data.path)
     if not data.path or not root.is_dir():
         raise UserError(f"config.data.path is {data.path!r}, no folder: {LAYOUT}; configs/quickstart.py needs no data")

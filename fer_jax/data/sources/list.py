@@ -168,9 +168,8 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
         person for some lines only, boxes without an area, faces listed twice with two labels or splits, files that are
         not there, which are counted.
     """
-    listed, names, first = _listed(data)
-    labels_, names, votes = _labels(listed, names, first, data)
-    kept = np.flatnonzero(labels_ != classes.UNLABELLED)
+    listed, numbers, names, votes = _labelled(data)
+    kept = np.flatnonzero(numbers != classes.UNLABELLED)
     rows = [listed[place] for place in kept]
     _require_files(rows, _root(data))
     if not arguments.value(data, ARGUMENTS, "layout"):
@@ -181,13 +180,19 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
     left_out = f", {len(listed) - len(rows)} without a label left out" if len(rows) < len(listed) else ""
     return Examples(
         images=cast(np.ndarray, lazy.Decoded(len(rows), lambda number: _face(rows[number], policy), input)),
-        labels=labels_[kept],
+        labels=numbers[kept],
         split=np.array([split or unsplit for split in splits]),
         label_names=names,
         subjects=_subjects(rows),
         votes=None if votes is None else votes[kept],
         description=f"{len(rows)} images listed in {files.name_of(data.path)}{left_out}",
     )
+
+
+def image_files(data: ConfigDict) -> list[pathlib.Path]:
+    """The files of the images, in the order of `read`."""
+    rows, numbers, _, _ = _labelled(data)
+    return [row.file for row, number in zip(rows, numbers, strict=True) if number != classes.UNLABELLED]
 
 
 def _path(data: ConfigDict) -> pathlib.Path:
@@ -254,16 +259,15 @@ def _in_order(
     return [row._replace(votes=tuple((row.votes or ())[place] for place in order)) for row in rows]
 
 
-def _labels(
-    rows: Sequence[Row], names: tuple[str, ...], first: int | None, data: ConfigDict
-) -> tuple[np.ndarray, tuple[str, ...], np.ndarray | None]:
-    """int32 (N,) labels, `classes.UNLABELLED` for none, the names, and float32 (N, classes) votes or None."""
-    texts = [row.label for row in rows]
-    if (votes := _votes(rows)) is None:
-        return (*classes.numbered(texts, names, lambda place: rows[place].where, first), None)
-    if not any(texts):
-        return votes.argmax(axis=1).astype(np.int32), names, votes
+def _labelled(data: ConfigDict) -> tuple[list[Row], np.ndarray, tuple[str, ...], np.ndarray | None]:
+    """All lines, int32 (N,) labels, `classes.UNLABELLED` for none, their names, float32 (N, classes) votes or None."""
+    rows, names, first = _listed(data)
+    texts, votes = [row.label for row in rows], _votes(rows)
+    if votes is not None and not any(texts):
+        return rows, votes.argmax(axis=1).astype(np.int32), names, votes
     numbers, names = classes.numbered(texts, names, lambda place: rows[place].where, first)
+    if votes is None:
+        return rows, numbers, names, None
     labelled = numbers != classes.UNLABELLED
     against = labelled & (np.take_along_axis(votes, numbers[:, None], axis=1)[:, 0] < votes.max(axis=1))
     if against.any():
@@ -272,7 +276,7 @@ def _labels(
             place = int(np.flatnonzero(against)[0])
             raise UserError(f"{rows[place].where}: {said}: remove the columns, or give them as config.data.args.votes")
         logging.warning("%s; the votes are what is trained for", said)
-    return np.where(labelled, numbers, votes.argmax(axis=1)).astype(np.int32), names, votes
+    return rows, np.where(labelled, numbers, votes.argmax(axis=1)).astype(np.int32), names, votes
 
 
 def _votes(rows: Sequence[Row]) -> np.ndarray | None:

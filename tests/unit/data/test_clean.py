@@ -5,7 +5,7 @@ import pytest
 
 from configs.default import get_config
 from fer_jax import labels
-from fer_jax.data import clean
+from fer_jax.data import clean, doubtful, identity
 from fer_jax.data.examples import Examples
 from fer_jax.data.sources import synthetic
 from fer_jax.errors import UserError
@@ -36,19 +36,19 @@ def test_flat_images_are_dropped_above_the_share_of_350_pixels(size, most):
         noise = np.random.default_rng(number).permutation(np.arange(size * size) % 255 + 1).astype(np.uint8)
         noise[:count] = 0
         record.images[number] = noise.reshape(size, size, 1)
-    kept, report = clean.steps(record, data(clean=("drop_flat",)), 0)
-    assert report == {"drop_flat": {"Training": {"fear": 1}, "PublicTest": {"sad": 1}}}
+    kept = clean.apply(record, data(clean=("drop_flat",)), 0)
+    assert kept.description == "faces; drop_flat removed 1 of Training (1 fear); 1 of PublicTest (1 sad)"
     assert len(kept) == 68
 
 
 def test_angry_and_disgust_become_one_class():
     record = examples(votes=True)
-    merged, report = clean.steps(record, data(clean=("merge_angry_disgust",)), 0)
+    merged = clean.apply(record, data(clean=("merge_angry_disgust",)), 0)
     assert merged.label_names == ("angry", "fear", "happy", "sad", "surprise", "neutral")
     assert merged.class_counts().tolist() == [20, 10, 10, 10, 10, 10]
     np.testing.assert_array_equal(merged.votes.argmax(axis=1), merged.labels)
     assert [merged.label_names[i] for i in merged.labels[:4]] == ["angry", "angry", "fear", "happy"]
-    assert report == {"merge_angry_disgust": {}}
+    assert merged.description == "faces; merge_angry_disgust removed none"
 
 
 def test_happy_is_subsampled_in_training_only_and_by_the_seed():
@@ -71,14 +71,32 @@ def test_leaks_are_dropped_from_training_exact_near_and_mirrored():
     record.images[6] = np.clip(record.images[62] * 0.9 + 10, 0, 255)
     record.images[[7, 65]] = 0
     record.images[8] = record.images[9]  # both in training
-    kept, report = clean.steps(record, data(clean=("drop_leaks",)), 0)
-    assert report == {"drop_leaks": {"Training": {"angry": 1, "happy": 1, "sad": 1, "surprise": 1, "neutral": 1}}}
+    kept = clean.apply(record, data(clean=("drop_leaks",)), 0)
+    assert kept.description.endswith("removed 5 of Training (1 angry, 1 happy, 1 sad, 1 surprise, 1 neutral)")
     assert (kept.split == "PublicTest").sum() == 14
 
 
 def test_steps_go_in_the_order_of_the_config():
     config = data(clean=("merge_angry_disgust", "subsample_happy", "drop_leaks"), args={"subsample_happy_by": 3})
-    assert list(clean.steps(examples(), config, 0)[1]) == ["merge_angry_disgust", "subsample_happy", "drop_leaks"]
+    steps = [part.partition(" ")[0] for part in clean.apply(examples(), config, 0).description.split("; ")[1:]]
+    assert steps == ["merge_angry_disgust", "subsample_happy", "drop_leaks"]
+
+
+@pytest.mark.parametrize("votes", [False, True])
+def test_doubtful_labels_of_training_are_dropped_or_changed(tmp_path, votes):
+    record = examples(votes=votes)
+    hashes = identity.digests(record)
+    rows = [doubtful.Row(f"{hashes[i]:016x}", labels.FER2013[i % 7], "joy", 0.01, 0.9, "") for i in (1, 2, 60)]
+    rows.append(rows[0]._replace(image=f"{hashes[8]:016x}", label="sad"))  # has another label now
+    doubtful.write(tmp_path / "doubtful.csv", rows)
+    args = {"doubtful": str(tmp_path / "doubtful.csv")}
+    kept = clean.apply(record, data(clean=("drop_doubtful",), args=args), 0)
+    assert kept.description == "faces; drop_doubtful removed 2 of Training (1 disgust, 1 fear)"
+    changed = clean.apply(record, data(clean=("relabel_doubtful",), args=args), 0)
+    assert changed.description == "faces; relabel_doubtful changed 2 labels"
+    assert changed.labels[[1, 2, 8, 60]].tolist() == [3, 3, 1, 4]
+    np.testing.assert_array_equal(changed.targets().argmax(axis=1), changed.labels)
+    assert record.labels[1] == 1
 
 
 @pytest.mark.parametrize(
@@ -86,6 +104,8 @@ def test_steps_go_in_the_order_of_the_config():
     [
         ({"clean": ("polish",)}, "config.data.clean has 'polish': expected some of drop_flat, merge_angry_disgust"),
         ({"clean": ("subsample_happy",)}, "subsample_happy would remove 3000 of the 8 happy images of Training: lower"),
+        ({"clean": ("drop_doubtful",)}, "asks for doubtful labels: give the csv"),
+        ({"clean": ("relabel_doubtful",), "args": {"doubtful": "/no/such.csv"}}, "such.csv: no such file, expected"),
         ({"clean": ("merge_angry_disgust",) * 2}, "asks for the class disgust, but the data has angry, fear, happy"),
     ],
 )
