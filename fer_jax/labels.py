@@ -6,6 +6,7 @@ stored or printed.
 
 from __future__ import annotations
 
+import functools
 import unicodedata
 from collections.abc import Sequence
 
@@ -30,12 +31,14 @@ _CANONICAL = {
 EXPRESSIONS = tuple(_CANONICAL)  # all that have a name here, by FER2013's words
 
 
+@functools.lru_cache(maxsize=4096)
 def canonical(name: str) -> str:
     """FER2013's word for an expression ("anger" gives "angry").
 
-    Another name comes back in lower case, with its letters composed (NFC) and single blanks.
+    Another name comes back in lower case, with its letters composed (NFKC), single blanks and nothing invisible.
     """
-    lowered = " ".join(unicodedata.normalize("NFC", name).casefold().split())
+    composed = unicodedata.normalize("NFKC", name).casefold()
+    lowered = " ".join("".join(sign for sign in composed if unicodedata.category(sign) != "Cf").split())
     return next((key for key, aliases in _CANONICAL.items() if lowered in aliases), lowered)
 
 

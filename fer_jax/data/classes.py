@@ -65,7 +65,15 @@ def numbered(
             f"{where(numeric[0])}: labels are numbers ({texts[low]} to {texts[high]}), expected names: write names or "
             "give them in the numbers' order as config.data.args.labels"
         )
-    names = tuple(names) or _distinct([texts[place] for place in labelled])
+    spellings: dict[str, collections.Counter[str]] = {}
+    for place in labelled:
+        spellings.setdefault(labels.canonical(texts[place]), collections.Counter())[texts[place]] += 1
+    for several in (counter for counter in spellings.values() if len(counter) > 1):
+        logging.warning("%s are one class", " and ".join(sorted(several)))
+    if len({*map(labels.canonical, names)}) < len(names):
+        raise UserError(f"the classes {', '.join(names)} name one twice: give each once as config.data.args.labels")
+    # by the most frequent spelling
+    names = tuple(names) or tuple(sorted(max(sorted(c), key=c.__getitem__) for c in spellings.values()))
     known = {str(number + (first or 0)): number for number in range(len(names))}
     known |= {labels.canonical(name): number for number, name in enumerate(names)}
     numbers = np.full(len(texts), UNLABELLED, np.int32)
@@ -86,13 +94,3 @@ def split_named(name: str, data: ConfigDict) -> str:
     """The split of `config.data` that is called `name` elsewhere, such as "val"; names of no role stay as they are."""
     role = SPLIT_ROLES.get(name.strip().lower())
     return data[role] if role else name
-
-
-def _distinct(found: Sequence[str]) -> tuple[str, ...]:
-    """One name for each meaning, by its most frequent spelling, sorted."""
-    spellings: dict[str, collections.Counter[str]] = {}
-    for text, count in collections.Counter(found).items():
-        spellings.setdefault(labels.canonical(text), collections.Counter())[text] = count
-    for several in (counter for counter in spellings.values() if len(counter) > 1):
-        logging.warning("%s are one class", " and ".join(sorted(several)))
-    return tuple(sorted(max(sorted(counter), key=counter.__getitem__) for counter in spellings.values()))

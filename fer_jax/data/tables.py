@@ -26,14 +26,14 @@ NAMES = {
 }
 # What a column of a box says, by its name without a word such as bbox, and without signs between letters.
 SIDES = {
-    "left": ("left", "x", "x1", "xmin", "x0"),
-    "top": ("top", "y", "y1", "ymin", "y0"),
-    "right": ("right", "x2", "xmax"),
-    "bottom": ("bottom", "y2", "ymax"),
+    "left": ("left", "x", "x1", "xmin", "x0", "xleft", "xtl", "topleftx", "startx"),
+    "top": ("top", "y", "y1", "ymin", "y0", "ytop", "ytl", "toplefty", "starty", "upper"),
+    "right": ("right", "x2", "xmax", "xright", "xbr", "bottomrightx", "endx"),
+    "bottom": ("bottom", "y2", "ymax", "ybottom", "ybr", "bottomrighty", "endy", "lower"),
     "width": ("width", "w"),
     "height": ("height", "h"),
-    "center_x": ("cx", "xc", "xcenter", "centerx"),
-    "center_y": ("cy", "yc", "ycenter", "centery"),
+    "center_x": ("cx", "xc", "xcenter", "centerx", "xcentre", "centrex", "xmid", "midx"),
+    "center_y": ("cy", "yc", "ycenter", "centery", "ycentre", "centrey", "ymid", "midy"),
 }
 NOTATIONS = (
     ("left", "top", "right", "bottom"),
@@ -206,7 +206,8 @@ def _box(names: Sequence[str], where: pathlib.Path) -> tuple[tuple[str, ...], tu
                 break
             return notation, tuple(sides[side][0] for side in notation)
     else:
-        if not any("box" in name.lower() for name in names):
+        words = {*bare} & {word for words in SIDES.values() for word in words}
+        if not words - {"x", "y", "width", "height", "w", "h"} and not any("box" in name.lower() for name in names):
             return (), ()
     raise UserError(
         f"{where}: a box in a notation that is not known here among {_some(names)}: give four columns as "

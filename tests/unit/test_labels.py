@@ -8,7 +8,14 @@ from fer_jax import labels
 
 
 @pytest.mark.parametrize(
-    ("name", "canonical"), [("Anger", "angry"), (" HAPPINESS ", "happy"), ("su", "surprise"), ("Cat", "cat")]
+    ("name", "canonical"),
+    [
+        ("Anger", "angry"),
+        (" HAPPINESS ", "happy"),
+        ("su", "surprise"),
+        ("Cat", "cat"),
+        ("\u200bWu\u0308tend\u00a0", "w\u00fctend"),
+    ],
 )
 def test_names_become_fer2013s_words(name, canonical):
     assert labels.canonical(name) == canonical

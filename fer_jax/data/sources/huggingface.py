@@ -42,7 +42,7 @@ ARGUMENTS = {
 }
 DATA_SET = DataSet(recognizes=lambda path: any(_found(path)))
 
-_SHARD = re.compile(r"-\d+-of-\d+$")
+_SHARD = re.compile(r"-\d+-of-\d+(-[0-9a-f]+)?$")
 
 
 def fingerprint(data: ConfigDict) -> list:
@@ -94,7 +94,7 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
             raise UserError(f"{where(int(kept[number]))}: the image is not in the file: save the set with its images")
         return images.decode(content, where(int(kept[number])))
 
-    splits = np.repeat([_split(table.path, root) for table in tables], [t.rows for t in tables])
+    splits = np.repeat([_split(table.path, root)[0] for table in tables], [t.rows for t in tables])
     left_out = f", {len(numbers) - len(kept)} without a label left out" if len(kept) < len(numbers) else ""
     return Examples(
         images=cast(np.ndarray, lazy.Decoded(len(kept), decode, input)),
@@ -213,48 +213,47 @@ def _files(data: ConfigDict) -> list[pathlib.Path]:
         raise UserError(
             f"{root}: {' and '.join(sorted(kinds))} files, which may be one set twice: give a folder of one kind"
         )
-    places = {str(_place(path, root)) for path in found}
+    places = {str(_split(path, root)[1]) for path in found}
     if len(places) > 1:
-        raise UserError(
-            f"{root}: several data sets or configurations ({', '.join(sorted(places))}): give the path of one"
-        )
+        listed = ", ".join(sorted(places))
+        raise UserError(f"{root}: several data sets or configurations ({listed}): give the path of one")
+    by_file: dict[tuple[int, int], pathlib.Path] = {}
+    for path in found:
+        stat = path.stat()
+        other = by_file.setdefault((stat.st_dev, stat.st_ino), path)
+        if stat.st_ino and other is not path:
+            raise UserError(f"{path} is {other} by a link, which would be used twice: remove one of them")
     return found
 
 
-def _tokens(name: str) -> list[str]:
-    return [token for token in re.split(r"[-._ \d]+", name.lower()) if token]
+def _role(name: str, path: pathlib.Path) -> str:
+    """The word for a split such as train in the name of a file or folder, "" where there is none."""
+    words = [word for word in re.split(r"[-._ \d]+", name.lower()) if word in classes.SPLIT_ROLES]
+    last = name.rpartition("-")[2].lower()  # `datasets` caches the split train of a set my-test as my-test-train
+    if last not in classes.SPLIT_ROLES and len({classes.SPLIT_ROLES[word] for word in words}) > 1:
+        raise UserError(f"{path}: {name} names several splits: rename it")
+    return last if last in classes.SPLIT_ROLES else words[0] if words else ""
 
 
-def _roles(name: str) -> set[str]:
-    return {classes.SPLIT_ROLES[token] for token in _tokens(name) if token in classes.SPLIT_ROLES}
+def _split(path: pathlib.Path, root: pathlib.Path) -> tuple[str, pathlib.PurePath]:
+    """The split of a file, and the folder of its configuration: without the folder that names the split.
 
-
-def _split(path: pathlib.Path, root: pathlib.Path) -> str:
-    """The split of a file: as its name, or a folder's, says by a word such as train; else the name that is there.
-
-    As `datasets` does, a name with a number of parts (train-00000-of-00002) goes before a folder's, a folder's before
-    any other name.
+    The split is what a name with a number of parts says (train-00000-of-00002), else what a folder or the name says by
+    a word such as train, else the name.
     """
-    name = _SHARD.sub("", path.stem)
-    folders = path.relative_to(root).parts[-2::-1] if path != root else ()
-    for candidate in [*([name] if name != path.stem else []), *folders, name]:
-        if len(roles := _roles(candidate)) > 1:
-            raise UserError(f"{path}: {candidate} names several splits: rename it")
-        if roles:
-            return next(token for token in _tokens(candidate) if token in classes.SPLIT_ROLES)
-    if name == path.stem:
-        name = re.sub(r"[-_. ]?\d+$", "", name)  # part-00001
-    return folders[0] if folders and name in ("", "data") else name
-
-
-def _place(path: pathlib.Path, root: pathlib.Path) -> pathlib.PurePath:
-    """The folder of the configuration that a file belongs to: without the folder that names its split."""
-    if path == root:
-        return pathlib.PurePath()
-    folders = path.relative_to(root).parts[:-1]
-    split = _split(path, root)
-    named = [place for place, folder in enumerate(folders) if folder == split or _roles(folder)]
-    return pathlib.PurePath(*(folders[: named[-1]] if named else folders))
+    name, folders = _SHARD.sub("", path.stem), path.relative_to(root).parts[:-1] if path != root else ()
+    sharded, own = name != path.stem, _role(name, path)
+    if sharded and name != "data":
+        return own or name, pathlib.PurePath(*folders)
+    for depth in reversed(range(len(folders))):
+        if role := _role(folders[depth], path):
+            if own and classes.SPLIT_ROLES[own] != classes.SPLIT_ROLES[role]:
+                raise UserError(f"{path}: the file is named {own}, its folder {folders[depth]}: rename one of them")
+            return role, pathlib.PurePath(*folders[:depth])
+    bare = name if sharded else re.sub(r"[-_. ]?\d+$", "", name)  # part-00001
+    if folders and bare in ("", "data") and not own:
+        return folders[-1], pathlib.PurePath(*folders[:-1])
+    return own or bare, pathlib.PurePath(*folders)
 
 
 def _named(splits: np.ndarray, data: ConfigDict) -> np.ndarray:
@@ -267,7 +266,7 @@ def _named(splits: np.ndarray, data: ConfigDict) -> np.ndarray:
 def _all_names(tables: Sequence[_Table], root: pathlib.Path) -> tuple[str, ...]:
     """The classes of all files, each meaning once: those of the training split's files first."""
     names: dict[str, str] = {}
-    for table in sorted(tables, key=lambda table: "train_split" not in _roles(_split(table.path, root))):
+    for table in sorted(tables, key=lambda table: not _split(table.path, root)[0].startswith("train")):
         for name in table.names:
             names.setdefault(labels.canonical(name), name)
     return tuple(names.values())

@@ -58,12 +58,13 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
                 splits.append(split)
     if not labels:
         raise UserError(f"TFDS {builder.info.full_name} has no labelled images: choose another data set")
+    left_out = f", {len(fitted) - len(labels)} without a label left out" if len(labels) < len(fitted) else ""
     return Examples(
         images=fitted[: len(labels)],
         labels=np.array(labels, np.int32),
         split=np.array(splits),
         label_names=tuple(_features(builder)[keys[1]].names),
-        description=f"TFDS {builder.info.full_name}: {len(labels)} images",
+        description=f"TFDS {builder.info.full_name}: {len(labels)} images{left_out}",
     )
 
 

@@ -81,6 +81,11 @@ def found(examples):
         ("fer_train.parquet", "fer_test.parquet"),
         ("training/part.parquet", "testing/part.parquet"),
         ("x/default/0.0.0/4f/x-train.arrow", "x/default/0.0.0/4f/x-test.arrow"),
+        ("my-test-train.arrow", "my-test-test.arrow"),
+        ("my-test-train-00000-of-00001.arrow", "my-test-eval-00000-of-00001.arrow"),
+        ("data/train-00000-of-00001-2a1b3c4d5e6f7a8b.parquet", "data/test-00000-of-00001-9a1b3c4d5e6f7a8b.parquet"),
+        ("eval/train-00000-of-00001.parquet", "eval/test-00000-of-00001.parquet"),
+        ("train-small/train/0000.parquet", "train-small/test/0000.parquet"),
         ("plain/train-00000-of-00001.parquet", "plain/test-00000-of-00001.parquet"),
     ],
 )
@@ -190,6 +195,17 @@ def test_what_datasets_keeps_for_itself_is_not_read(tmp_path):
         ({"a/train.parquet": table([1], [0]), "b/train.parquet": table([1], [0])}, {}, r"several .* \(a, b\)"),
         ({"train.parquet": table([1], [0]), "train.arrow": table([1], [0])}, {}, ".arrow and .parquet files"),
         ({"train_test.parquet": table([1], [0])}, {}, "names several splits"),
+        ({"test-set/train.parquet": table([1], [0])}, {}, "the file is named train, its folder test-set"),
+        (
+            {"eval/train-00000-of-00001.parquet": table([1], [0]), "dev/train-00000-of-00001.parquet": table([1], [0])},
+            {},
+            r"several .* \(dev, eval\)",
+        ),
+        (
+            {"snapshots/a/data/train.parquet": table([1], [0]), "snapshots/b/data/train.parquet": table([1], [0])},
+            {},
+            "several",
+        ),
     ],
 )
 def test_what_is_wrong_is_one_line(tmp_path, files, args, word):
@@ -198,6 +214,13 @@ def test_what_is_wrong_is_one_line(tmp_path, files, args, word):
     with pytest.raises(UserError, match=word) as error:
         read(tmp_path / "in", **args)
     assert "\n" not in str(error.value)
+
+
+def test_a_split_that_is_a_link_to_another_is_refused(tmp_path):
+    write(tmp_path / "in" / ONE, table([1, 2], [0, 1]))
+    (tmp_path / "in" / "data" / "test-00000-of-00001.parquet").symlink_to("train-00000-of-00001.parquet")
+    with pytest.raises(UserError, match="by a link, which would be used twice"):
+        read(tmp_path / "in")
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "arrow"])

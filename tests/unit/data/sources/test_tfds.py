@@ -125,6 +125,7 @@ def test_a_single_split_and_examples_without_label(tmp_path):
     examples = source.read(config.data, config.input)
     assert examples.label_names == ("cat", "dog")
     assert examples.split.tolist() == ["all", "all"]
+    assert examples.description.endswith(": 2 images, 1 without a label left out")
     assert {
         int(label): image[0, 0].tolist() for label, image in zip(examples.labels, examples.images, strict=True)
     } == {1: [0, 0, 200], 0: [2, 2, 200]}
