@@ -28,7 +28,7 @@ SPLIT_ROLES = {
     "evaluation": "test_split",
     "privatetest": "test_split",
 }
-MISSING = frozenset(("", "-1", "nan", "na", "n/a", "<na>", "null"))  # labels of what has none, in lower case
+MISSING = frozenset(("", "-1", "nan", "na", "n/a", "<na>", "null", "none"))  # labels of what has none, in lower case
 UNLABELLED = -1
 
 _WHOLE, _NUMBER = re.compile(r"[-+]?\d+(\.0*)?"), re.compile(r"[-+]?\d*\.?\d+(e[-+]?\d+)?", re.IGNORECASE)

@@ -79,14 +79,6 @@ class Images(abc.ABC):
         rows = np.arange(len(self))[key]
         return self.read(rows.ravel()).reshape(*rows.shape, *self.shape[1:])
 
-    def __eq__(self, other: object) -> Any:
-        return np.asarray(self) == np.asarray(other)
-
-    def __ne__(self, other: object) -> Any:
-        return np.asarray(self) != np.asarray(other)
-
-    __hash__ = None  # type: ignore[assignment]
-
     def __iter__(self) -> Iterator[np.ndarray]:
         for start, stop in blocks(self.shape):
             yield from self[start:stop]

@@ -21,7 +21,6 @@ from absl import logging
 
 from fer_jax.data import lazy, sampler
 from fer_jax.data.examples import Examples
-from fer_jax.errors import UserError
 
 RESIDENT_SHARE_OF_MEMORY = 0.25  # of a device's memory, that the set may take when "auto" decides
 PREFETCHED_CHUNKS = 2
@@ -145,7 +144,7 @@ def create(
     """The pipeline `name` over `examples`: "tf" streams, "device" is resident, "auto" chooses and says which.
 
     "auto" is resident on an accelerator whose memory holds the set, else tf.data. `shard` is this host's part of the
-    global batch, `sampling` is that of `sampler.Order`. UserError for another name.
+    global batch, `sampling` is that of `sampler.Order`.
     """
     if name == "auto":
         device = jax.local_devices()[0]
@@ -154,8 +153,6 @@ def create(
         name = "device" if fits else "tf"
         sizes = (examples.images.nbytes / 1e6, device.platform, memory / 1e6)
         logging.info("data pipeline: %s (the set has %.0f MB, %s %.0f MB of memory)", name, *sizes)
-    if name not in PIPELINES:
-        raise UserError(f"config.data.pipeline is {name!r}: expected {', '.join(PIPELINES)} or auto")
     return PIPELINES[name](examples, sampler.Order(seed, examples.labels, sampling), batch_size, shard)
 
 

@@ -60,7 +60,7 @@ def test_happy_is_subsampled_in_training_only_and_by_the_seed():
     assert first.of_split("Training").class_counts().tolist() == [16, 16, 16, 5, 16, 16, 16]
     assert first.of_split("PublicTest").class_counts().tolist() == [4] * 7
     np.testing.assert_array_equal(first.images, again.images)
-    assert (first.images != other.images).any()
+    assert (np.asarray(first.images) != np.asarray(other.images)).any()
     assert first.description == "faces; subsample_happy removed 11 of Training (11 happy)"
 
 
@@ -102,7 +102,6 @@ def test_doubtful_labels_of_training_are_dropped_or_changed(tmp_path, votes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"clean": ("polish",)}, "config.data.clean has 'polish': expected some of drop_flat, merge_angry_disgust"),
         ({"clean": ("subsample_happy",)}, "subsample_happy would remove 3000 of the 8 happy images of Training: lower"),
         ({"clean": ("drop_doubtful",)}, "asks for doubtful labels: give the csv"),
         ({"clean": ("relabel_doubtful",), "args": {"doubtful": "/no/such.csv"}}, "such.csv: no such file, expected"),

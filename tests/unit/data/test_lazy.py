@@ -69,10 +69,6 @@ def test_rows_that_follow_one_another_are_a_view(selection):
     assert not np.shares_memory(selection[0:2], IMAGES)
 
 
-def test_equality_is_that_of_arrays(selection):
-    assert (selection == SELECTED).all() and (selection != SELECTED + 1).all()
-
-
 @pytest.mark.parametrize("source", [IMAGES, lazy.take(IMAGES, np.arange(9, -1, -1))], ids=["array", "selection"])
 def test_gather_copies_rows_into_the_place_given(source):
     out = np.zeros((3, 2, 2, 3), np.uint8)

@@ -11,7 +11,6 @@ import pytest
 
 from fer_jax.data import pipelines
 from fer_jax.data.examples import Examples
-from fer_jax.errors import UserError
 
 BATCH, STEPS = 6, 4
 
@@ -106,11 +105,6 @@ def test_a_missing_tensorflow_is_missed_before_the_first_step(examples, monkeypa
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError):
         pipelines.create("tf", examples, 0, BATCH, slice(None))
-
-
-def test_an_unknown_pipeline_is_refused(examples):
-    with pytest.raises(UserError, match=r"config\.data\.pipeline is 'torch': expected tf, device or auto"):
-        pipelines.create("torch", examples, 0, BATCH, slice(None))
 
 
 def test_the_resident_pipeline_runs_without_tensorflow():

@@ -174,7 +174,7 @@ def test_boxes_are_read_in_the_notation_that_their_names_say(tmp_path, header, r
     assert (read(write(tmp_path, f"file,label,{header}\na.png,happy,{row}\n"), **args).images[0] == 200).all()
 
 
-@pytest.mark.parametrize("missing", ["", "-1", "nan", "NaN", "N/A", "-1.0"])
+@pytest.mark.parametrize("missing", ["", "-1", "nan", "NaN", "N/A", "-1.0", "None"])
 def test_what_has_no_label_is_left_out_and_counted(pictures, caplog, missing):
     examples = read(write(pictures, f"file,label\n1.png,b\n2.png,{missing}\n3.png,a\n4.png,{missing}\n"))
     assert (examples.label_names, examples.labels.tolist()) == (("a", "b"), [1, 0])
