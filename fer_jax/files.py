@@ -1,4 +1,4 @@
-"""Paths that a user gives, files that appear whole (written to a temporary path, then renamed), and what a file is."""
+"""Paths that a user gives, and files that appear whole: written to a temporary path, then renamed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ import re
 import shutil
 import socket
 import tempfile
-import zipfile
-from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from fer_jax.errors import UserError
 
@@ -54,18 +53,14 @@ def check_output(path: str | os.PathLike, *, folder: bool) -> pathlib.Path:
     """
     path = expand(path)
     if long := next((part for part in path.parts if len(os.fsencode(part)) > MAX_NAME_BYTES), None):
-        raise UserError(
-            f"{long[:40]}...: a name of {len(os.fsencode(long))} bytes, at most {MAX_NAME_BYTES} are allowed"
-        )
+        raise UserError(f"{long[:40]}...: a name of {len(os.fsencode(long))} bytes, expected at most {MAX_NAME_BYTES}")
     try:
         if path.is_symlink() and not path.exists():
             raise UserError(
                 f"{path}: a link to {path.readlink()}, which does not exist: remove it or give another path"
             )
-        if path.name == ".." and not folder:
-            raise UserError(f"{path} is a folder, expected a file to write to: give another path")
-        if path.exists() and path.is_dir() != folder:
-            found, wanted = ("a folder", "a file") if path.is_dir() else ("a file", "a folder")
+        if (path.exists() and path.is_dir() != folder) or (path.name == ".." and not folder):
+            found, wanted = ("a file", "a folder") if folder else ("a folder", "a file")
             raise UserError(f"{path} is {found}, expected {wanted} to write to: give another path")
         if path.exists() and not path.is_file() and not path.is_dir():
             return path  # a pipe or a device
@@ -112,7 +107,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # With the host's name: in containers that share a folder every process may have the same number.
-    mark = f".{socket.gethostname().partition('.')[0]}-{os.getpid()}.tmp{path.suffix}"
+    mark = f".{_host()}-{os.getpid()}.tmp{path.suffix}"
     stem = os.fsencode(path.stem)[: MAX_NAME_BYTES - len(os.fsencode(mark)) - 1]
     tmp = path.with_name(f".{os.fsdecode(stem)}{mark}")
     try:
@@ -136,31 +131,29 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
             tmp.unlink(missing_ok=True)
 
 
-def remove_leftovers(folder: pathlib.Path) -> None:
-    """Delete what `atomic_path` was writing in `folder` when its process was killed; nobody else may be writing."""
-    for tmp in [path for path in folder.glob(".*") if re.fullmatch(r"\..*-\d+\.tmp(\.\w+)?", path.name)]:
-        if tmp.is_dir():
-            shutil.rmtree(tmp)
-        else:
-            tmp.unlink()
+def remove_leftovers(folder: pathlib.Path, stem: str | None = None, *, alone: bool = False) -> None:
+    """Delete what `atomic_path` was writing in `folder` when its process was killed.
 
-
-def remove_stale(folder: pathlib.Path, stem: str | None = None) -> None:
-    """Delete what `atomic_path` was writing in `folder` when its process, on this host, was killed.
-
-    What belongs to processes that still run stays, so that others may be writing there. With a `stem` only the
-    temporaries of paths with that stem are looked at.
+    Args:
+      folder: where.
+      stem: look only at the temporaries of paths with this stem.
+      alone: whether no other process writes there, so that all of them go. Else those of processes that still run, and
+        of other hosts, stay.
     """
-    host = re.escape(socket.gethostname().partition(".")[0])
+    host = r".*" if alone else re.escape(_host())
     pattern = re.compile(rf"\.{'.*' if stem is None else re.escape(stem)}\.{host}-(\d+)\.tmp(\.\w+)?(\.old)?")
-    found = [(entry, pattern.fullmatch(entry.name)) for entry in folder.glob(".*")]
-    for tmp, match in found:
-        if match is None or int(match[1]) == os.getpid() or _runs(int(match[1])):
+    for tmp in list(folder.glob(".*")):
+        match = pattern.fullmatch(tmp.name)
+        if match is None or (not alone and (int(match[1]) == os.getpid() or _runs(int(match[1])))):
             continue
         if tmp.is_dir():
             shutil.rmtree(tmp)
         else:
             tmp.unlink(missing_ok=True)
+
+
+def _host() -> str:
+    return socket.gethostname().partition(".")[0]
 
 
 def _runs(process: int) -> bool:
@@ -185,11 +178,10 @@ def read_json(path: str | os.PathLike, expected: str, advice: str) -> dict[str, 
     """The object in a JSON file of UTF-8, with or without a byte order mark.
 
     Raises:
-      UserError: another kind of file, JSON that is cut off or wrong (with the line), or no object; `expected` and
-        `advice` complete the message. An `OSError` keeps its path.
+      UserError: no JSON (with the line), or no object; `expected` and `advice` complete the message. An `OSError` keeps
+        its path.
     """
     path = pathlib.Path(path)
-    refuse_other_kind(path, expected, but=("JSON", "an empty file"))
     try:
         value = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
@@ -203,12 +195,11 @@ def read_npz(path: str | os.PathLike, expected: str, advice: str) -> dict[str, n
     """The arrays of an .npz file, none of which may be a pickle.
 
     Raises:
-      UserError: another kind of file, or one that is cut off or damaged; `expected` and `advice` complete the message.
-        An `OSError` keeps its path.
+      UserError: another kind of file, or a damaged one; `expected` and `advice` complete the message. An `OSError`
+        keeps its path.
     """
     import numpy as np  # a tenth of a second, and every command imports this module
 
-    refuse_other_kind(path, expected, but=("NumPy arrays", "a zip archive", "an empty file"))
     try:
         with np.load(path) as arrays:
             return dict(arrays)
@@ -216,96 +207,6 @@ def read_npz(path: str | os.PathLike, expected: str, advice: str) -> dict[str, n
         raise
     except Exception as error:  # damage gives anything from BadZipFile to NotImplementedError
         raise UserError(f"{path}: {expected} that is damaged ({' '.join(str(error).split())}): {advice}") from None
-
-
-class Kind(NamedTuple):
-    """What a file is: its name with an article, and what to do where another kind was expected."""
-
-    name: str
-    advice: str
-
-
-_UNPACK = "unpack it and give the file inside"
-_AGAIN = "download it again"
-_SAVE = "save it as UTF-8"
-_OTHER = "give another file"
-_LFS = "fetch the file itself (git lfs pull)"
-
-# (place, bytes there, what that is); the first that fits
-_MAGIC = (
-    (0, b"\x1f\x8b", Kind("a gzip archive", _UNPACK)),
-    (0, b"BZh", Kind("a bzip2 archive", _UNPACK)),
-    (0, b"\xfd7zXZ\0", Kind("an xz archive", _UNPACK)),
-    (0, b"\x28\xb5\x2f\xfd", Kind("a Zstandard archive", _UNPACK)),
-    (0, b"7z\xbc\xaf\x27\x1c", Kind("a 7z archive", _UNPACK)),
-    (0, b"Rar!", Kind("a RAR archive", _UNPACK)),
-    (257, b"ustar", Kind("a tar archive", _UNPACK)),
-    (0, b"PAR1", Kind("a Parquet table", "save it as csv (pandas: read_parquet, to_csv)")),
-    (0, b"ARROW1", Kind("an Arrow table", "save it as csv (pandas: read_feather, to_csv)")),
-    (0, b"\x93NUMPY", Kind("a NumPy array (.npy)", _OTHER)),
-    (0, b"\x89HDF\r\n\x1a\n", Kind("an HDF5 file", _OTHER)),
-    (0, b"\xff\xfe\0\0", Kind("UTF-32 text", _SAVE)),
-    (0, b"\0\0\xfe\xff", Kind("UTF-32 text", _SAVE)),
-    (0, b"\xff\xfe", Kind("UTF-16 text", _SAVE)),
-    (0, b"\xfe\xff", Kind("UTF-16 text", _SAVE)),
-    (0, b"version https://git-lfs", Kind("a pointer of Git LFS, not the file itself", _LFS)),
-    (0, b"\x89PNG", Kind("a PNG image", _OTHER)),
-    (0, b"\xff\xd8\xff", Kind("a JPEG image", _OTHER)),
-    (0, b"GIF8", Kind("a GIF image", _OTHER)),
-    (0, b"RIFF", Kind("a WebP image or a video", _OTHER)),
-    (4, b"ftyp", Kind("a video or a HEIF image", _OTHER)),
-    (0, b"%PDF", Kind("a PDF document", _OTHER)),
-    (0, b"SQLite format 3", Kind("an SQLite database", "export the table as csv")),
-    (0, b"\xd0\xcf\x11\xe0", Kind("an old Office document", "save it as csv")),
-)
-# a member's name in a zip archive, what that makes of it
-_ZIPPED = (
-    ("model.weights.h5", Kind("a .keras model", "save it in Keras as HDF5, model.save('model.h5')")),
-    ("data.pkl", Kind("a PyTorch file", _OTHER)),
-    ("[Content_Types].xml", Kind("an Office document", "save it as csv")),
-    (".npy", Kind("NumPy arrays (.npz)", _OTHER)),
-)
-
-
-def kind_of(path: str | os.PathLike) -> Kind | None:
-    """What a file is by its first bytes, whatever its name; None for plain text and what is not known here."""
-    with pathlib.Path(path).open("rb") as file:
-        head = file.read(4096)
-    if not head:
-        return Kind("an empty file", "copy or download it again")
-    if head.startswith(b"PK\x03\x04"):
-        return _kind_of_zip(path)
-    for place, magic, kind in _MAGIC:
-        if head[place : place + len(magic)] == magic:
-            return kind
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    if text.startswith((b"<!doctype html", b"<html", b"<head")):
-        return Kind("an HTML page", f"it is a web page in the file's place, {_AGAIN}")
-    if text.startswith(b"<?xml"):
-        return Kind("an XML document", _OTHER)
-    if text.startswith((b"{", b"[")) and b"\0" not in head:
-        return Kind("JSON", _OTHER)
-    if b"\0" in head:
-        return Kind("a binary file", _OTHER)
-    return None
-
-
-def refuse_other_kind(path: str | os.PathLike, expected: str, but: Collection[str] = ()) -> None:
-    """UserError that says what the file is, unless it is plain text or unknown, or of a kind named in `but`."""
-    kind = kind_of(path)
-    if kind is not None and not any(name in kind.name for name in but):
-        raise UserError(f"{path}: {kind.name}, expected {expected}: {kind.advice}")
-
-
-def _kind_of_zip(path: str | os.PathLike) -> Kind:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (OSError, ValueError, zipfile.BadZipFile):
-        names = []
-    return next(
-        (kind for part, kind in _ZIPPED if any(name.endswith(part) for name in names)), Kind("a zip archive", _UNPACK)
-    )
 
 
 def sha256(path: str | os.PathLike) -> str:
@@ -320,16 +221,17 @@ def name_of(path: str | os.PathLike) -> str:
 
 
 def user_cache() -> pathlib.Path:
-    """The folder for what may be deleted at any time: $XDG_CACHE_HOME/fer_jax, or ~/.cache/fer_jax.
+    """The folder for what may be deleted at any time; on Linux $XDG_CACHE_HOME/fer_jax, or ~/.cache/fer_jax.
 
     An account without a home folder, as in many containers, gets one in the folder for temporary files.
     """
-    if given := os.environ.get("XDG_CACHE_HOME"):
-        return pathlib.Path(given) / "fer_jax"
-    try:
-        return pathlib.Path.home() / ".cache" / "fer_jax"
-    except RuntimeError:
-        return pathlib.Path(tempfile.gettempdir()) / f"fer_jax-{os.getuid()}"
+    import platformdirs  # ten milliseconds, and every command imports this module
+
+    with contextlib.suppress(RuntimeError):
+        if (path := platformdirs.user_cache_path("fer_jax", appauthor=False)).is_absolute():
+            return path
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    return pathlib.Path(tempfile.gettempdir()) / f"fer_jax-{user}"
 
 
 def stamp(path: pathlib.Path) -> list:

@@ -197,8 +197,6 @@ def read(path: str | os.PathLike) -> Bundle:
     """
     path = files.expand(path).absolute()
     if not is_bundle(path):
-        if path.is_file():
-            files.refuse_other_kind(path, f"a bundle, which is a folder with {MANIFEST}")
         raise UserError(f"no bundle at {path}: expected a folder with {MANIFEST}, as python -m tools.export writes it")
     manifest = files.read_json(path / MANIFEST, "a bundle's manifest", "copy the bundle again or export it again")
     version = manifest.get("format_version")

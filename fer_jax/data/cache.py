@@ -81,7 +81,7 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
             where = f"{data.source} {data.path}".strip()
             logging.info("reading %s%s", where, ": later runs take it from the cache" if data.cache else "")
             prepared = source.read(data, input)
-            files.remove_stale(path.parent, path.name)
+            files.remove_leftovers(path.parent, path.name)
             _write(path, prepared, data.cache)
         return _opened(path) if data.cache else _with_images(_opened(path), prepared)
     except OSError as error:

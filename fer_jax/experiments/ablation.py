@@ -35,7 +35,6 @@ def read(path: str | os.PathLike, config: ConfigDict) -> dict[str, dict[str, Any
     """
     path = recipes.ablation(files.expand(path))
     try:
-        files.refuse_other_kind(path, "a JSON file of changes", but=("JSON", "an empty file"))
         changes = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_without_repetition)
     except (OSError, ValueError) as error:
         raise UserError(f"--changes: {path}: {str(error)[:200]}; configs/ablations has examples") from None

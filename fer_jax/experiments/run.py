@@ -288,7 +288,7 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
             holder.write(f"process {os.getpid()} of {socket.gethostname()}")
             holder.flush()
             for folder in (workdir, workdir / "checkpoints", workdir / "predictions"):
-                files.remove_leftovers(folder)
+                files.remove_leftovers(folder, alone=True)
 
         cluster.run_on_primary(lock)
         yield

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from fer_jax import files
 from fer_jax.errors import UserError
 
 
@@ -80,7 +79,8 @@ def read(path: str | os.PathLike) -> KerasFile:
     import h5py  # of the extra "export"
 
     path = pathlib.Path(path)
-    files.refuse_other_kind(path, "an HDF5 file of Keras", but=("HDF5",))
+    if not h5py.is_hdf5(path):
+        raise UserError(f"{path}: not HDF5, as Keras writes weights: copy it again, or save a .keras model as .h5")
     weights: dict[str, dict[str, np.ndarray]] = {}
     try:
         with h5py.File(path, "r") as file:

@@ -152,7 +152,7 @@ class FaceFolder:
         self._folder = pathlib.Path(folder)
         self._labels = [_file_name(label) for label in labels]
         places.check_writable("--save-faces", self._folder)
-        files.remove_stale(self._folder)
+        files.remove_leftovers(self._folder)
 
     def write(self, result: FrameResult) -> None:
         """Save the pixels that were classified in this frame, before they were resized."""

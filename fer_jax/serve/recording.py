@@ -110,7 +110,7 @@ class Recording:
         places.check_target(flag, self.path)
         if self.path.exists() and not self.path.is_file():
             raise UserError(f"{flag}={path}: is a pipe or device, where no recording can be checked: name a file")
-        files.remove_stale(self._target.parent, self._target.stem)
+        files.remove_leftovers(self._target.parent, self._target.stem)
         self._flag = flag
         self._rate = rate
         self._live = live

@@ -2,11 +2,9 @@
 
 import contextlib
 import errno
-import gzip
 import json
 import pathlib
 import tempfile
-import zipfile
 
 import numpy as np
 import pytest
@@ -89,7 +87,7 @@ def test_any_output_can_be_written_once_it_was_tried(tmp_path, name, folder):
         ("nowhere/..", False, r"nowhere/.. is a folder, expected a file"),
         ("broken", True, r"broken: a link to .*nowhere, which does not exist"),
         ("loop/x", False, r"loop/x: cannot be written"),
-        ("x" * 300, False, r"a name of 300 bytes, at most 255"),
+        ("x" * 300, False, r"a name of 300 bytes, expected at most 255"),
         ("/proc/x/y", True, r"/proc/x/y: cannot be written"),
     ],
 )
@@ -112,59 +110,10 @@ def test_the_longest_name_can_be_written(tmp_path):
     files.write_json(tmp_path / ("x" * 255), {})
 
 
-def archive(path, *members):
-    with zipfile.ZipFile(path, "w") as file:
-        for member in members:
-            file.writestr(member, "x")
-
-
-@pytest.mark.parametrize(
-    ("content", "kind"),
-    [
-        (gzip.compress(b"a", mtime=0), "a gzip archive"),
-        (lambda path: archive(path, "fer2013.csv"), "a zip archive"),
-        (lambda path: archive(path, "a.npy"), r"NumPy arrays \(.npz\)"),
-        (lambda path: archive(path, "config.json", "model.weights.h5"), "a .keras model"),
-        (lambda path: archive(path, "vgg/data.pkl"), "a PyTorch file"),
-        (lambda path: archive(path, "[Content_Types].xml"), "an Office document"),
-        (b"PK\x03\x04 cut off", "a zip archive"),
-        (b"PAR1....", "a Parquet table"),
-        ("emotion".encode("utf-16"), "UTF-16 text"),
-        ("emotion".encode("utf-32"), "UTF-32 text"),
-        ("emotion".encode("utf-16-le"), "a binary file"),
-        (b"\n<!DOCTYPE html><html>", "an HTML page"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
-        (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
-        (b'\xef\xbb\xbf {"a": 1}', "JSON"),
-        (b"", "an empty file"),
-    ],
-)
-def test_other_kinds_of_files_are_known_by_their_bytes(tmp_path, content, kind):
-    path = tmp_path / "x.csv"
-    content(path) if callable(content) else path.write_bytes(content)
-    with pytest.raises(UserError, match=rf"x.csv: {kind}.*, expected a table: \w+"):
-        files.refuse_other_kind(path, "a table")
-
-
-@given(st.binary(max_size=64))
-def test_any_bytes_are_a_kind_or_none(tmp_path_factory, content):
-    path = tmp_path_factory.getbasetemp() / "any"
-    path.write_bytes(content)
-    kind = files.kind_of(path)
-    assert kind is None or (kind.name and kind.advice)
-
-
-def test_plain_text_is_not_refused(tmp_path):
-    (tmp_path / "a.csv").write_text("emotion,pixels,Usage\n", encoding="utf-8")
-    files.refuse_other_kind(tmp_path / "a.csv", "a table")
-
-
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"a": \xff}', b"\x1f\x8b", b"null", b"[" * 5000])
 def test_damaged_json_is_one_line(tmp_path, content):
     (tmp_path / "a.json").write_bytes(content)
-    with pytest.raises(
-        UserError, match=r"a.json: .*expected a result|a.json: a result that is damaged .*: run it again"
-    ):
+    with pytest.raises(UserError, match=r"a.json: .*a result.*: run it again"):
         files.read_json(tmp_path / "a.json", "a result", "run it again")
 
 
@@ -179,13 +128,10 @@ def test_damaged_npz_is_one_line(tmp_path):
     whole = path.read_bytes()
     assert files.read_npz(path, "splits", "draw them again")["trained"].tolist() == list(range(50))
     flipped = bytes(byte ^ 255 if 60 < i < 120 else byte for i, byte in enumerate(whole))
-    for content in (b"", whole[:10], whole[: len(whole) // 2], whole[:-1], flipped):
+    for content in (b"", b"\x1f\x8b" + whole, whole[:10], whole[: len(whole) // 2], whole[:-1], flipped):
         path.write_bytes(content)
         with pytest.raises(UserError, match=r"splits\.npz: splits that is damaged \(.*\): draw them again"):
             files.read_npz(path, "splits", "draw them again")
-    path.write_bytes(b"\x1f\x8b" + whole)
-    with pytest.raises(UserError, match="a gzip archive, expected splits: unpack it"):
-        files.read_npz(path, "splits", "draw them again")
     np.savez(path, np.array([{}], dtype=object))
     with pytest.raises(UserError, match="damaged"):
         files.read_npz(path, "splits", "draw them again")

@@ -49,7 +49,7 @@ CUT = json.dumps(run_result().to_json())[:200]
         (b"", "is empty, expected the result.json of a run: if a run left it so, remove it"),
         (b" \n", "the result.json of a run that is damaged"),
         (CUT.encode(), "the result.json of a run that is damaged"),
-        (b"\x1f\x8b\x08\x00\xff", "a gzip archive, expected the result.json of a run"),
+        (b"\x1f\x8b\x08\x00\xff", "the result.json of a run that is damaged"),
         (b"[" * 100_000, "the result.json of a run that is damaged"),
         (b"[1, 2]", "JSON of a list, expected the result.json of a run"),
         (b'{"accuracy": 0.5}', "no 'data' in it: expected the result of a run"),
