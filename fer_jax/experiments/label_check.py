@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import os
 import pathlib
 from typing import NamedTuple
@@ -59,7 +60,7 @@ def check(workdir: str | os.PathLike, out: str | os.PathLike) -> Checked:
             suggested=names[other],
             probability_of_label=float(probabilities[place, labels[place]]),
             probability_of_suggested=float(probabilities[place, other]),
-            place=where.get(int(digests[place]), ""),
+            place=where[int(digests[place]), names[labels[place]]],
         )
         for place, other in zip(places, suggested, strict=True)
     ]
@@ -96,11 +97,14 @@ def _held_out(workdir: pathlib.Path, split: str) -> tuple[Examples, np.ndarray]:
     return examples, logits
 
 
-def _places(config: ConfigDict) -> dict[int, str]:
-    """Where each image is, by its digest: its file, or the number of its row."""
+def _places(config: ConfigDict) -> dict[tuple[int, str], str]:
+    """Where each image is, by its digest and label: its file, or the number of its row; "" where neither is known."""
     everything, source = loading.read(config), sources.find(config.data.source)
     if hasattr(source, "image_files"):
         where = list(map(str, source.image_files(config.data)))
     else:
         where = [f"row {number}" for number in range(len(everything))]
-    return dict(zip(identity.digests(everything).tolist(), where, strict=True))
+    names = np.array(everything.label_names)[everything.labels].tolist()
+    return collections.defaultdict(
+        str, zip(zip(identity.digests(everything).tolist(), names, strict=True), where, strict=True)
+    )
