@@ -49,7 +49,7 @@ def main(argv: list[str]) -> None:
         examples = splits.assign(cache.read(config.data, config.input), config.data, config.seed)
     result = audit.audit(examples)
     audit.write(result, examples, pathlib.Path(_OUT.value))
-    print(audit.text(result.summary))
+    print(audit.text(result.summary, examples))
     print(f"written to {_OUT.value}")
 
 

@@ -104,17 +104,12 @@ def write(result: Audit, examples: Examples, folder: pathlib.Path) -> None:
             writer.writerow((i, examples.split[i], examples.label_names[examples.labels[i]], *measured, *found))
     files.write_json(folder / "summary.json", result.summary)
     with files.atomic_path(folder / "summary.txt") as tmp:
-        tmp.write_text(text(result.summary), encoding="utf-8")
+        tmp.write_text(text(result.summary, examples), encoding="utf-8")
 
 
-def text(summary: dict[str, Any]) -> str:
+def text(summary: dict[str, Any], examples: Examples) -> str:
     """The summary for people."""
-    lines = [summary["description"], ""]
-    names = list(next(iter(summary["classes"].values())))
-    width = max(map(len, [*names, *summary["classes"]])) + 2
-    lines.append("".join(name.rjust(width) for name in ("", *names, "all")))
-    for split, counts in summary["classes"].items():
-        lines.append("".join(str(value).rjust(width) for value in (split, *counts.values(), sum(counts.values()))))
+    lines = [summary["description"], "", examples.table()]
     for kind in ("exact_duplicates", "exact_and_near_duplicates"):
         counts = summary[kind]
         lines += [

@@ -1,10 +1,11 @@
-"""Labels as they stand in somebody's files, brought to numbers; and the names by which splits are known."""
+"""Labels and splits as they stand in users' files."""
 
 from __future__ import annotations
 
 import collections
+import pathlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 
 import numpy as np
 from absl import logging
@@ -94,3 +95,21 @@ def split_named(name: str, data: ConfigDict) -> str:
     """The split of `config.data` that is called `name` elsewhere, such as "val"; names of no role stay as they are."""
     role = SPLIT_ROLES.get(name.strip().lower())
     return data[role] if role else name
+
+
+def refuse_links(files: Iterable[tuple[pathlib.Path, Hashable]]) -> None:
+    """UserError for a file that is there again by a link, with another meaning such as a split: (path, meaning)."""
+    first: dict[tuple[int, int], tuple[pathlib.Path, Hashable]] = {}
+    for path, meaning in files:
+        try:
+            stat = path.stat()
+        except OSError:
+            continue  # is said when it is read
+        other, its_meaning = first.setdefault((stat.st_dev, stat.st_ino), (path, meaning))
+        if stat.st_ino and its_meaning != meaning:
+            raise UserError(f"{path} is {other} by a link, which would be used twice: remove one of them")
+
+
+def left_out(count: int) -> str:
+    """A clause for a description; "" where every image has a label."""
+    return f", {count} without a label left out" if count else ""

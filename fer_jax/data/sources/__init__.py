@@ -34,6 +34,7 @@ from types import ModuleType
 
 from ml_collections import ConfigDict
 
+from fer_jax import files
 from fer_jax.errors import UserError
 
 # each a module of this package, imported when asked for: tfds needs TensorFlow
@@ -59,6 +60,16 @@ class DataSet:
     real_people: bool = True
     words: str = ""
     recognizes: Callable[[pathlib.Path], bool] = lambda path: False
+
+
+def folder_of(data: ConfigDict, expected: str) -> pathlib.Path:
+    """The folder at `data.path`; UserError, with what is `expected` in it, where there is none."""
+    path = files.expand(data.path)
+    if not data.path or not path.is_dir():
+        raise UserError(
+            f"config.data.path is {data.path!r}, no folder: {expected}; configs/quickstart.py needs no data"
+        )
+    return path
 
 
 def find(name: str) -> ModuleType:

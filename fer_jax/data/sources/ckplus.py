@@ -24,7 +24,7 @@ from ml_collections import ConfigDict
 from fer_jax import files, labels
 from fer_jax.data import lazy
 from fer_jax.data.examples import UNSPLIT, Examples
-from fer_jax.data.sources import DataSet
+from fer_jax.data.sources import DataSet, folder_of
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
 
@@ -79,9 +79,7 @@ def image_files(data: ConfigDict) -> list[pathlib.Path]:
 
 def _listing(data: ConfigDict) -> tuple[list[tuple[pathlib.Path, int, str]], int]:
     """Path, label and person of each image; and the number of sequences without a label."""
-    root = files.expand(data.path)
-    if not data.path or not root.is_dir():
-        raise UserError(f"config.data.path is {data.path!r}, no folder: {LAYOUT}; configs/quickstart.py needs no data")
+    root = folder_of(data, LAYOUT)
     listing, skipped = _sequences(root) if (root / FRAMES_FOLDER).is_dir() else (_by_expression(root), 0)
     if not listing:
         raise UserError(f"{root}: no labelled images in it ({skipped} sequences without a label): {LAYOUT}")

@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 from fer_jax import files, labels
 from fer_jax.data import classes, lazy
 from fer_jax.data.examples import UNSPLIT, Examples
-from fer_jax.data.sources import DataSet
+from fer_jax.data.sources import DataSet, folder_of
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
 
@@ -52,7 +52,7 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
         classes, or with one file in two classes or splits by a link.
     """
     names, listing = _listing(data)
-    _refuse_links(listing)
+    classes.refuse_links((path, (split, label)) for split, label, path in listing)
     splits, numbers, paths = zip(*listing, strict=True)
     return Examples(
         images=lazy.of_files(paths, input),
@@ -70,9 +70,7 @@ def image_files(data: ConfigDict) -> list[pathlib.Path]:
 
 def _listing(data: ConfigDict) -> tuple[tuple[str, ...], list[tuple[str, int, pathlib.Path]]]:
     """The classes' names and, for each image, its split, its label and its path."""
-    root = files.expand(data.path)
-    if not data.path or not root.is_dir():
-        raise UserError(f"config.data.path is {data.path!r}, no folder: {LAYOUT}; configs/quickstart.py needs no data")
+    root = folder_of(data, LAYOUT)
     parts = _splits(root, data)
     names: dict[str, str] = {}
     listing: list[tuple[str, int, pathlib.Path]] = []
@@ -107,19 +105,6 @@ def _classes(folder: pathlib.Path) -> dict[str, pathlib.Path]:
         there = ", ".join(entry.name for entry in found.values()) or "none"
         raise UserError(f"{folder}: {len(found)} class folders ({there}): {LAYOUT}")
     return found
-
-
-def _refuse_links(listing: list[tuple[str, int, pathlib.Path]]) -> None:
-    """UserError for a file that is in two splits or classes by a link."""
-    first: dict[tuple[int, int], tuple[str, int, pathlib.Path]] = {}
-    for split, label, path in listing:
-        try:
-            stat = path.stat()
-        except OSError:
-            continue  # is said when it is read
-        other = first.setdefault((stat.st_dev, stat.st_ino), (split, label, path))
-        if stat.st_ino and other[:2] != (split, label):
-            raise UserError(f"{path} is {other[2]} by a link, which would be used twice: remove one of them")
 
 
 def _splits(root: pathlib.Path, data: ConfigDict) -> list[tuple[str, pathlib.Path]]:

@@ -95,13 +95,12 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
         return images.decode(content, where(int(kept[number])))
 
     splits = np.repeat([_split(table.path, root)[0] for table in tables], [t.rows for t in tables])
-    left_out = f", {len(numbers) - len(kept)} without a label left out" if len(kept) < len(numbers) else ""
     return Examples(
         images=cast(np.ndarray, lazy.Decoded(len(kept), decode, input)),
         labels=numbers[kept],
         split=_named(splits[kept], data),
         label_names=names,
-        description=f"{len(kept)} images from {files.name_of(data.path)}{left_out}",
+        description=f"{len(kept)} images from {files.name_of(data.path)}{classes.left_out(len(numbers) - len(kept))}",
     )
 
 
@@ -217,12 +216,7 @@ def _files(data: ConfigDict) -> list[pathlib.Path]:
     if len(places) > 1:
         listed = ", ".join(sorted(places))
         raise UserError(f"{root}: several data sets or configurations ({listed}): give the path of one")
-    by_file: dict[tuple[int, int], pathlib.Path] = {}
-    for path in found:
-        stat = path.stat()
-        other = by_file.setdefault((stat.st_dev, stat.st_ino), path)
-        if stat.st_ino and other is not path:
-            raise UserError(f"{path} is {other} by a link, which would be used twice: remove one of them")
+    classes.refuse_links((path, path) for path in found)
     return found
 
 

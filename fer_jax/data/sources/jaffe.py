@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from fer_jax import files, labels
 from fer_jax.data import lazy
 from fer_jax.data.examples import UNSPLIT, Examples
-from fer_jax.data.sources import DataSet
+from fer_jax.data.sources import DataSet, folder_of
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
 
@@ -58,9 +58,7 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
 
 def image_files(data: ConfigDict) -> list[pathlib.Path]:
     """The files of the images, in the order of `read`."""
-    root = files.expand(data.path)
-    if not data.path or not root.is_dir():
-        raise UserError(f"config.data.path is {data.path!r}, no folder: {LAYOUT}; configs/quickstart.py needs no data")
+    root = folder_of(data, LAYOUT)
     found = [path for path in images.visible(root) if path.suffix.lower() in SUFFIXES]
     if not found:
         raise UserError(f"{root}: no images in it: {LAYOUT}")

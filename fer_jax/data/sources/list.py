@@ -177,7 +177,6 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
     splits = [classes.split_named(row.split, data) for row in rows]
     unsplit = NO_SPLIT if any(splits) else UNSPLIT
     policy = cropping.CropPolicy(float(arguments.value(data, ARGUMENTS, "enlarge")))
-    left_out = f", {len(listed) - len(rows)} without a label left out" if len(rows) < len(listed) else ""
     return Examples(
         images=cast(np.ndarray, lazy.Decoded(len(rows), lambda number: _face(rows[number], policy), input)),
         labels=numbers[kept],
@@ -185,7 +184,8 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
         label_names=names,
         subjects=_subjects(rows),
         votes=None if votes is None else votes[kept],
-        description=f"{len(rows)} images listed in {files.name_of(data.path)}{left_out}",
+        description=f"{len(rows)} images listed in {files.name_of(data.path)}"
+        + classes.left_out(len(listed) - len(rows)),
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fer_jax import files
+from fer_jax.data import classes
 from fer_jax.data.examples import UNSPLIT, Examples
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
@@ -58,13 +59,12 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
                 splits.append(split)
     if not labels:
         raise UserError(f"TFDS {builder.info.full_name} has no labelled images: choose another data set")
-    left_out = f", {len(fitted) - len(labels)} without a label left out" if len(labels) < len(fitted) else ""
     return Examples(
         images=fitted[: len(labels)],
         labels=np.array(labels, np.int32),
         split=np.array(splits),
         label_names=tuple(_features(builder)[keys[1]].names),
-        description=f"TFDS {builder.info.full_name}: {len(labels)} images{left_out}",
+        description=f"TFDS {builder.info.full_name}: {len(labels)} images{classes.left_out(len(fitted) - len(labels))}",
     )
 
 

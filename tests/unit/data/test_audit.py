@@ -69,8 +69,8 @@ def test_the_summary_counts_groups_and_leaks(result):
     assert sum(summary["classes"]["Training"].values()) == 60
 
 
-def test_the_text_says_what_the_summary_counts(result):
-    text = audit.text(result.summary)
+def test_the_text_says_what_the_summary_counts(result, examples):
+    text = audit.text(result.summary, examples)
     assert "seventy faces" in text
     assert "exact duplicates: 2 groups of 4 images, 1 with contradicting labels, 0 across splits" in text
     assert "1 images of Training of PublicTest" in text
