@@ -91,7 +91,7 @@ _ADVICE = {
     errno.EACCES: "give this account the permission, or another path",
     errno.EPERM: "give this account the permission, or another path",
     errno.EROFS: "give a path that can be written to",
-    errno.ELOOP: "remove the loop of links",
+    errno.ELOOP: "remove the link",
     errno.ENAMETOOLONG: "give a shorter path",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
 }

@@ -1,12 +1,12 @@
 """Fixtures shared by all tests."""
 
-import fcntl
 import importlib.metadata
 import os
 import pathlib
 import subprocess
 import sys
 
+import filelock
 import pytest
 
 # Before JAX is imported: eight CPU devices, so that every test of the SPMD code is one on several devices.
@@ -43,8 +43,7 @@ def fer2013_csv(tmp_path_factory) -> pathlib.Path:
 def _made_csv(script: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
     """The csv that a script writes into `folder`, which xdist's workers share: the first one makes it."""
     folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with filelock.FileLock(folder / "lock"):
         if not (folder / "done").exists():
             subprocess.run([sys.executable, script, folder], check=True, stdout=subprocess.DEVNULL)
             (folder / "done").touch()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import functools
 import os
 import pathlib
@@ -12,6 +11,7 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import filelock
 import jax
 import numpy as np
 from absl import logging
@@ -272,23 +272,26 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
 
     The first process holds the lock for all. It goes when that process does, however it ends.
     """
-    with contextlib.ExitStack() as stack:
+    held, holder = filelock.FileLock(workdir / "lock"), workdir / "holder.txt"
 
-        def lock() -> None:
-            workdir.mkdir(parents=True, exist_ok=True)
-            holder = stack.enter_context((workdir / "lock").open("a+", encoding="utf-8"))
-            try:
-                fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                holder.seek(0)
-                raise UserError(
-                    f"{workdir} is in use by {holder.read().strip()}: wait for it to end, or use another --workdir"
-                ) from None
-            holder.truncate(0)
-            holder.write(f"process {os.getpid()} of {socket.gethostname()}")
-            holder.flush()
-            for folder in (workdir, workdir / "checkpoints", workdir / "predictions"):
-                files.remove_leftovers(folder, alone=True)
+    def lock() -> None:
+        workdir.mkdir(parents=True, exist_ok=True)
+        try:
+            held.acquire(timeout=0)
+        except filelock.Timeout:
+            name = holder.read_text(encoding="utf-8") if holder.exists() else "another process"
+            raise UserError(f"{workdir} is in use by {name}: wait for it to end, or use another --workdir") from None
+        except (OSError, NotImplementedError) as error:
+            if held.lock_file and pathlib.Path(held.lock_file).is_symlink():
+                raise
+            logging.warning("%s cannot be locked (%s): no other run may use it now", workdir, error)
+        with files.atomic_path(holder) as tmp:
+            tmp.write_text(f"process {os.getpid()} of {socket.gethostname()}", encoding="utf-8")
+        for folder in (workdir, workdir / "checkpoints", workdir / "predictions"):
+            files.remove_leftovers(folder, alone=True)
 
+    try:
         cluster.run_on_primary(lock)
         yield
+    finally:
+        held.release()

@@ -1,5 +1,9 @@
 """What a run refuses before it writes anything."""
 
+import contextlib
+import errno
+import os
+
 import pytest
 
 from configs import default
@@ -71,3 +75,32 @@ def test_several_runs_are_no_run(tmp_path):
     folds_result().write(tmp_path)
     with pytest.raises(UserError, match="holds a cross-validation, not one run: give one of fold_01, fold_02 in it"):
         run.read_run_result(tmp_path)
+
+
+def test_a_folder_in_use_is_one_line_that_names_the_holder(tmp_path):
+    with run.locked(tmp_path), pytest.raises(UserError, match=rf"in use by process {os.getpid()} of "):  # noqa: SIM117
+        with run.locked(tmp_path):
+            pass
+    with run.locked(tmp_path):
+        pass
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
+    (tmp_path / "mine.txt").write_text("keep", encoding="utf-8")
+    (tmp_path / "run").mkdir()
+    for name in ("lock", "holder.txt"):
+        (tmp_path / "run" / name).symlink_to(tmp_path / "mine.txt")
+        with contextlib.suppress(OSError), run.locked(tmp_path / "run"):
+            pass
+        (tmp_path / "run" / name).unlink()
+    assert (tmp_path / "mine.txt").read_text(encoding="utf-8") == "keep"
+
+
+def test_a_file_system_without_locks_is_no_hindrance(tmp_path, monkeypatch, caplog):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with run.locked(tmp_path):
+        pass
+    assert "cannot be locked" in caplog.text
