@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 # Before anything imports ONNX Runtime, which since 1.29 keeps a device id and a data base of events under the user's
 # cache and sends them away; its own call to disable them comes too late.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+# Before anything imports OpenCV: a picture of a few kB may claim pixels for gigabytes (fer_jax.preprocess.images).
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "100000000")
 
 __version__ = "0.1.0"
 __all__ = ["Analyzer", "Face", "Faces", "TrainedRun", "UserError", "__version__", "analyze", "load", "train"]

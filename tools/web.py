@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
+import webbrowser
 
 from absl import flags, logging
 
@@ -32,6 +34,7 @@ _PUBLIC_ORIGIN = flags.DEFINE_list(
     "what browsers show as the address of a reverse proxy before this server, such as https://faces.example; several "
     "are separated by commas",
 )
+_OPEN = flags.DEFINE_bool("open", False, "open the page in the browser")
 _PORT = flags.DEFINE_integer("port", 8765, "to listen on; 0 takes any that is free", lower_bound=0, upper_bound=65535)
 
 
@@ -61,12 +64,16 @@ def main(argv: list[str]) -> None:
 
 async def _serve(listening: contextlib.AbstractAsyncContextManager[str]) -> None:
     stop = asyncio.Event()
-    with contextlib.suppress(NotImplementedError):  # Windows, where Ctrl-C does it
+    with contextlib.suppress(NotImplementedError):  # Windows, where Ctrl-C cancels the wait below
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with listening as address:
         print(f"{address} (Ctrl-C ends it)", flush=True)
-        await stop.wait()
+        if _OPEN.value:
+            await asyncio.to_thread(webbrowser.open, address)
+        with contextlib.suppress(asyncio.CancelledError):
+            await stop.wait()
+    os._exit(0)  # a thread that is busy with a picture would keep the process
 
 
 if __name__ == "__main__":

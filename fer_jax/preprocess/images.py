@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import os
 import pathlib
+import re
 import stat
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
@@ -19,6 +21,10 @@ from fer_jax.errors import UserError
 # "area" averages the pixels it merges when it shrinks an image, and is the choice that does not alias
 INTERPOLATIONS = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR}
 
+MAX_PIXELS = 100_000_000  # of an image file: 300 MB in memory; `fer_jax` sets OpenCV's own limit to the same
+MAX_SCANS = 100  # of a progressive JPEG, each a pass over all pixels; cameras and editors write about ten
+_JPEG_FRAME = re.compile(rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf](?=\x00.[\x08\x0c](.{4}))", re.DOTALL)
+_JPEG_SCAN = re.compile(rb"\xff\xda\x00(?:\x08\x01|\n\x02|\x0c\x03|\x0e\x04)")
 HEIC_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"mif1"))  # of ISO/IEC 23008-12, in the file's first bytes
 
 
@@ -84,18 +90,42 @@ def read(path: pathlib.Path) -> np.ndarray:
     return decode(data, str(path))
 
 
-def decode(data: bytes, name: str) -> np.ndarray:
-    """The bytes of an image file as `read` gives them; UserError, with the `name`, where they are none."""
+def decode(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """The bytes of an image file as `read` gives them; UserError, with the `name`, where they are none.
+
+    A file of more than `max_pixels`, or a JPEG of more than `MAX_SCANS`, is refused before it is decoded.
+    """
     _silence_opencv()
+    if (pixels := declared_pixels(data)) > max_pixels:
+        raise _too_large(name, f"{pixels:,} pixels", f"{max_pixels:,}")
+    if data[:2] == b"\xff\xd8" and (scans := len(_JPEG_SCAN.findall(data))) > MAX_SCANS:
+        raise _too_large(name, f"a JPEG of {scans:,} scans", f"{MAX_SCANS}")
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data else None
     except cv2.error as error:  # above its limit of pixels it raises
         raise UserError(f"{name}: OpenCV cannot read it ({error.err}): make it smaller or remove it") from None
     if image is None and data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS:
-        return _decode_heic(data, name)
+        return _decode_heic(data, name, max_pixels)
     if image is None:
         raise UserError(f"{name}: not an image that OpenCV can read ({len(data)} bytes): repair or remove the file")
     return image
+
+
+def declared_pixels(data: bytes) -> int:
+    """Width times height in the header of a PNG or JPEG file, 0 for what is neither.
+
+    Of a JPEG it is the largest of its frame headers (ITU-T T.81, B.2.2): one may stand in a thumbnail.
+    """
+    if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) >= 24:
+        return int.from_bytes(data[16:20], "big") * int.from_bytes(data[20:24], "big")
+    if data[:2] != b"\xff\xd8":
+        return 0
+    sizes = (struct.unpack(">HH", match[1]) for match in _JPEG_FRAME.finditer(data))
+    return max((height * width for height, width in sizes), default=0)
+
+
+def _too_large(name: str, found: str, limit: str) -> UserError:
+    return UserError(f"{name}: {found}, expected {limit} at most: make it smaller")
 
 
 @functools.cache
@@ -104,7 +134,7 @@ def _silence_opencv() -> None:
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
-def _decode_heic(data: bytes, name: str) -> np.ndarray:
+def _decode_heic(data: bytes, name: str, max_pixels: int) -> np.ndarray:
     """`decode` for the photos of phones, which OpenCV does not read.
 
     FFmpeg does, but PyAV gives the tiles of such a photo one by one, without their places and the photo's rotation.
@@ -113,6 +143,8 @@ def _decode_heic(data: bytes, name: str) -> np.ndarray:
 
     try:
         photo = pi_heif.open_heif(data, convert_hdr_to_8bit=True)
+        if (pixels := photo.size[0] * photo.size[1]) > max_pixels:
+            raise _too_large(name, f"{pixels:,} pixels", f"{max_pixels:,}")
         image = np.array(photo)  # a copy: the pixels are freed with the photo
     except (EOFError, LookupError, MemoryError, OSError, RuntimeError, SyntaxError, ValueError) as error:
         raise UserError(

@@ -18,20 +18,18 @@ import numpy as np
 
 from fer_jax.errors import UserError
 from fer_jax.faces import detection
+from fer_jax.preprocess import images
 from fer_jax.serve import overlay, smoothing
 from fer_jax.serve.analysis import Activation, FrameResult, TrackedFace
 from fer_jax.serve.classifier import Classifier
 
 MAX_BYTES = 4 * 2**20  # of a message; the page sends a tenth of it
-MAX_PIXELS = 4_000_000  # of a frame, read from its header before any memory is allocated
+MAX_PIXELS = 4_000_000  # of a frame
 LONGER_SIDE_MOVING = 640  # pixels to which the page brings the camera's frames
 LONGER_SIDE_STILL = 1920  # and pictures
 
 _HEADER = struct.Struct(">BI")
 _MOVING, _STILL = 0, 1
-# JPEG's markers that begin a frame header, and those without a length, which have no place before it
-_FRAME_HEADERS = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xDA)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +49,7 @@ class ClientFrame:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What a client may choose about the analysis; the page handles its other settings itself.
+    """A client's choices for the analysis; the page handles its other settings itself.
 
     Attributes:
       detector: one of those the server offers.
@@ -92,41 +90,20 @@ def parse_settings(message: str, detectors: Sequence[str]) -> Settings:
 
 def decode(jpeg: bytes) -> np.ndarray:
     """uint8 BGR (H, W, 3) of a JPEG file; UserError if it is none, or larger than `MAX_PIXELS`."""
-    width, height = jpeg_size(jpeg)
-    if width * height > MAX_PIXELS:
-        raise UserError(f"a frame of {width}x{height} pixels: expected {MAX_PIXELS:,} at most")
-    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
-    if image is None:
-        raise UserError("a frame whose JPEG file is damaged")
-    return image
-
-
-def jpeg_size(data: bytes) -> tuple[int, int]:
-    """(width, height) in pixels from the header of a JPEG file (ITU-T T.81, B.2.2); UserError where there is none."""
-    at = 2
-    while data[:2] == b"\xff\xd8" and data[at : at + 1] == b"\xff" and at + 9 <= len(data):
-        marker = data[at + 1]
-        if marker in _FRAME_HEADERS:
-            height, width = struct.unpack_from(">HH", data, at + 5)
-            if width and height:
-                return width, height
-            break
-        if marker in _WITHOUT_LENGTH:
-            break
-        # bytes of 0xff may fill the space before a marker
-        at += 1 if marker == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    raise UserError("a frame that is no JPEG file")
+    if jpeg[:2] != b"\xff\xd8":
+        raise UserError("a frame that is no JPEG file")
+    return cv2.cvtColor(images.decode(jpeg, "a frame", MAX_PIXELS), cv2.COLOR_RGB2BGR)
 
 
 def hello(classifier: Classifier, detectors: Sequence[str]) -> str:
-    """The first message to a client: what the page must know about the model and the server."""
+    """The first message to a client: the model and the server's choices."""
     bundle = classifier.bundle
     return _text(
         "hello",
         {
             "model": bundle.name,
             "labels": bundle.labels,
-            "colours": ["#{2:02x}{1:02x}{0:02x}".format(*colour) for colour in overlay.colours(bundle.labels)],
+            "colors": ["#{2:02x}{1:02x}{0:02x}".format(*color) for color in overlay.colours(bundle.labels)],
             "uncertain_below": bundle.uncertain_below,
             "doubtful_score": detection.DOUBTFUL_SCORE,
             "detectors": detectors,

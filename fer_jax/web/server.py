@@ -15,9 +15,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from fer_jax.errors import UserError
 from fer_jax.serve.classifier import Classifier
-from fer_jax.web import connections, protocol
-from fer_jax.web.connections import DEFAULT_LIMITS, Connections, Handler, Limits
-from fer_jax.web.origins import Origins
+from fer_jax.web import protocol
+from fer_jax.web.limits import DEFAULT_LIMITS, Handler, Limits, Watch
+from fer_jax.web.origins import Origins, reachable
 from fer_jax.web.session import Session, detectors
 
 PAGE = pathlib.Path(__file__).with_name("page")
@@ -31,7 +31,7 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 MAX_PATH = 100  # characters; the page's own are shorter
-CONNECTIONS = web.AppKey("connections", Connections)
+WATCH = web.AppKey("watch", Watch)
 
 mimetypes.add_type("text/javascript", ".js")  # some Windows registries differ, and browsers refuse the script then
 
@@ -48,20 +48,20 @@ def application(
 
     Args:
       classifier: that all clients share.
-      detector_model: path of YuNet's file; "" looks for it, see `fer_jax.faces.yunet`.
+      detector_model: path of YuNet's file; "" looks for it, see `fer_jax.faces.registry.find_model`.
       host: name under which browsers may know this machine, besides localhost and addresses in numbers.
-      turns: how many frames are analysed at once; None is one a core.
+      turns: how many frames are analyzed at once; None is one a core.
       public_origins: such as "https://faces.example", of proxies in front of this server.
-      limits: of the connections.
+      limits: of the clients.
 
     Raises:
       UserError: the bundle has no crop policy for a detector, YuNet's file is not usable, or a public origin is none.
     """
-    origins = Origins.of(host, public_origins)
-    held = Connections(limits)
+    origins = Origins(host, public_origins)
+    watch = Watch(limits)
     server = _Server(classifier, detector_model, origins, turns or os.cpu_count() or 1, limits)
-    app = web.Application(middlewares=[held.middleware, server.refuse_other_names])
-    app[CONNECTIONS] = held
+    app = web.Application(middlewares=[watch.middleware, server.refuse_strangers])
+    app[WATCH] = watch
     app.router.add_get("/", server.page)
     app.router.add_get("/socket", server.socket)
     app.router.add_static("/", PAGE)
@@ -72,20 +72,28 @@ def application(
 
 @contextlib.asynccontextmanager
 async def listening(app: web.Application, host: str, port: int) -> AsyncIterator[str]:
-    """Serve while the block runs; gives the address of the page. UserError where nobody can listen there."""
-    logging.getLogger("aiohttp.server").addFilter(_is_no_strangers_mistake)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    """Serve while the block runs; gives the page's address on this machine. UserError where `host` has no free `port`.
+
+    Work that is underway at the end is not waited for; its thread keeps the process until the work ends or
+    `os._exit` is called.
+    """
+    logging.getLogger("aiohttp.server").addFilter(_is_not_protocol_error)
+    watch = app[WATCH]
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=watch.limits.request_seconds)
     await runner.setup()
+    site = web.TCPSite(runner, host, port)
     try:
-        async with contextlib.AsyncExitStack() as stack:
-            try:
-                server = await stack.enter_async_context(connections.listening(runner, app[CONNECTIONS], host, port))
-            except OSError as error:
-                raise UserError(
-                    f"cannot listen on port {port} of {host} ({error.strerror}): give another --port, or 0 "
-                    "for any that is free, or another --host"
-                ) from error
-            yield f"http://{f'[{host}]' if ':' in host else host}:{server.sockets[0].getsockname()[1]}/"
+        try:
+            await site.start()
+        except OSError as error:
+            raise UserError(
+                f"cannot listen on port {port} of {host} ({error.strerror}): give another --port, or 0 "
+                "for any that is free, or another --host"
+            ) from error
+        assert runner.server is not None
+        watching = asyncio.create_task(watch.run(runner.server))
+        yield f"http://{reachable(host)}:{runner.addresses[0][1]}/"
+        watching.cancel()
     finally:
         await runner.cleanup()
 
@@ -104,11 +112,17 @@ class _Server:
         self._sockets: set[web.WebSocketResponse] = set()
 
     @web.middleware
-    async def refuse_other_names(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Answer requests to a name of this server only, see `Origins.is_own_name`."""
+    async def refuse_strangers(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer requests to this server's own names and from its own pages only, see `Origins`."""
         if not self._origins.is_own_name(request.host):
             raise web.HTTPForbidden(
                 text=f"{request.host}: this server is not known by that name; a proxy's goes into --public-origin\n"
+            )
+        origin = request.headers.get("Origin")
+        if origin is not None and not self._origins.may_connect(origin, request.host):
+            raise web.HTTPForbidden(
+                text=f"origin {origin or 'none'}: only this server's own page may connect; a proxy's origin goes into "
+                "--public-origin\n"
             )
         if len(request.path) > MAX_PATH:  # the file system would raise an error of its own
             raise web.HTTPNotFound
@@ -120,14 +134,13 @@ class _Server:
 
     async def socket(self, request: web.Request) -> web.StreamResponse:
         """Serve one client until it disconnects."""
-        origin = request.headers.get("Origin", "")
-        if not self._origins.may_connect(origin, request.host):
-            raise web.HTTPForbidden(
-                text=f"origin {origin or 'none'}: only this server's own page may connect; a proxy's origin goes into "
-                "--public-origin\n"
-            )
+        if "Origin" not in request.headers:  # browsers always send it
+            raise web.HTTPForbidden(text="no origin: only this server's own page may connect\n")
         socket = web.WebSocketResponse(
-            max_msg_size=protocol.MAX_BYTES, heartbeat=self._limits.heartbeat_seconds, compress=False
+            max_msg_size=protocol.MAX_BYTES,
+            heartbeat=self._limits.heartbeat_seconds,
+            receive_timeout=self._limits.message_seconds,
+            compress=False,
         )
         await socket.prepare(request)
         self._sockets.add(socket)
@@ -136,8 +149,8 @@ class _Server:
         try:
             await socket.send_str(protocol.hello(self._classifier, self._detectors))
             await _Client(socket, session, self._detectors, self._turns).attend()
-        except* ConnectionResetError:
-            pass  # the client left while it was being answered
+        except* (ConnectionResetError, TimeoutError):
+            pass  # the client left while it was being answered, or it sends a message that does not end
         finally:
             self._sockets.discard(socket)
         return socket
@@ -196,8 +209,8 @@ class _Client:
             await self._socket.send_str(answer)
 
 
-def _is_no_strangers_mistake(record: logging.LogRecord) -> bool:
-    """Whether a log record is worth a line: what others send that is not HTTP has its answer, and could fill a log."""
+def _is_not_protocol_error(record: logging.LogRecord) -> bool:
+    """Drop the tracebacks of malformed requests: they have their answer, and could fill a log."""
     return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 

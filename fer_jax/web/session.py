@@ -13,7 +13,7 @@ from fer_jax.web import protocol
 
 
 class Session:
-    """Analyses the frames of one client, one after the other, as its settings say.
+    """Analyzes the frames of one client, one after the other, as its settings say.
 
     Attributes:
       settings: may be replaced at any time, from any thread; they take effect with the next frame.
@@ -26,15 +26,15 @@ class Session:
         self._detector_model = detector_model
         self._detectors: dict[str, registry.Detectors] = {}
         self._analyzer: FrameAnalyzer | None = None
-        self._analyses: tuple | None = None  # what the present analyzer was made for
+        self._analyzed_as: tuple | None = None  # the settings and shape of the present analyzer
         self._frames = 0
 
     def answer(self, sent: protocol.ClientFrame, dropped: int) -> str:
         """The message that answers a frame; UserError for one that is no picture."""
         settings = self.settings
-        return protocol.scene(sent, self._analyse(sent, settings), settings.explain, dropped)
+        return protocol.scene(sent, self._analyze(sent, settings), settings.explain, dropped)
 
-    def _analyse(self, sent: protocol.ClientFrame, settings: protocol.Settings) -> FrameResult:
+    def _analyze(self, sent: protocol.ClientFrame, settings: protocol.Settings) -> FrameResult:
         image = protocol.decode(sent.jpeg)
         now = time.perf_counter()
         detector = self._detectors.setdefault(
@@ -42,13 +42,13 @@ class Session:
         )
         if sent.still:
             analyzer, starts = FrameAnalyzer(self._classifier, detector, tta="auto"), True
-            self._analyses = None
+            self._analyzed_as = None
         else:
             wanted = settings.detector, settings.smoothing, image.shape
-            starts = wanted != self._analyses
+            starts = wanted != self._analyzed_as
             if starts or self._analyzer is None:
                 self._analyzer = FrameAnalyzer(self._classifier, detector, settings.smoothing)
-                self._analyses = wanted
+                self._analyzed_as = wanted
             analyzer = self._analyzer
         frame = Frame(image, self._frames, now, now, "", starts, still=sent.still)
         self._frames += 1

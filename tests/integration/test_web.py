@@ -1,16 +1,21 @@
 """The page with a camera in a real browser, whose camera shows synthetic faces."""
 
+import asyncio
 import base64
 import json
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
 
 import cv2
 import numpy as np
+import onnx
 import pytest
+from aiohttp import ClientSession, WSMsgType
+from onnx import TensorProto, helper, numpy_helper
 
 from fer_jax.labels import FER2013
 from tests import serving
@@ -348,9 +353,68 @@ def test_a_model_without_a_map_says_so(browse, start, tmp_path):
 
 def test_other_addresses_are_served_with_a_warning(start):
     tool = start("--host=0.0.0.0")
+    assert tool.address.startswith("http://127.0.0.1:"), "where a browser gives the page a camera"
     tool.send_signal(signal.SIGTERM)
     assert tool.wait(PATIENCE_SECONDS) == 0
     assert tool.stderr.read().startswith("warning: --host=0.0.0.0: others who reach this machine can open the page too")
+
+
+def _slow_graph(path):
+    """A network that takes an hour for a bright face."""
+    nodes = [
+        helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.INT64),
+        helper.make_node("ReduceSum", ["pixels"], ["sum"], keepdims=0),
+        helper.make_node("Mul", ["sum", "many"], ["rounds"]),
+        helper.make_node(
+            "Loop",
+            ["rounds", "", "logits_of_all"],
+            ["logits"],
+            body=helper.make_graph(
+                [helper.make_node("Identity", [f"{name}_in"], [f"{name}_out"]) for name in ("go", "state")],
+                "body",
+                [
+                    helper.make_tensor_value_info("round", TensorProto.INT64, []),
+                    helper.make_tensor_value_info("go_in", TensorProto.BOOL, []),
+                    helper.make_tensor_value_info("state_in", TensorProto.FLOAT, None),
+                ],
+                [
+                    helper.make_tensor_value_info("go_out", TensorProto.BOOL, []),
+                    helper.make_tensor_value_info("state_out", TensorProto.FLOAT, None),
+                ],
+            ),
+        ),
+    ]
+    constants = {"many": np.int64(10**6), "logits_of_all": np.zeros((1, 7), np.float32)}
+    graph = helper.make_graph(
+        nodes,
+        "slow",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", 8, 8, 1])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 7])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_ends_the_program_in_the_middle_of_a_picture(start, tmp_path, number):
+    tool = start(model=serving.write_bundle(tmp_path / "slow", graph=_slow_graph))
+    white = cv2.imencode(".jpg", np.full((64, 64, 3), 255, np.uint8))[1].tobytes()
+
+    async def ask():
+        async with (
+            ClientSession() as session,
+            session.ws_connect(f"{tool.address}socket", origin=tool.address.rstrip("/")) as connection,
+        ):
+            await connection.receive()
+            await connection.send_str(json.dumps({"detector": "none", "smoothing": "none", "explain": False}))
+            await connection.send_bytes(struct.pack(">BI", 1, 1) + white)
+            await connection.send_str("?")
+            assert (await connection.receive()).data.startswith('{"refused"'), "the picture has arrived"
+            tool.send_signal(number)
+            assert (await connection.receive()).type == WSMsgType.CLOSE
+
+    asyncio.run(ask())
+    assert tool.wait(10) == 0
 
 
 @pytest.mark.slow

@@ -3,13 +3,13 @@
 const FOR = [178, 24, 43], AGAINST = [33, 102, 172], OPACITY = 0.65;  // as fer_jax.serve.overlay
 const FONT = "600 16px system-ui, sans-serif";
 
-// Black or white, whichever is easier to read on a colour "#rrggbb".
-export function inkOn(colour) {
-  const [r, g, b] = [1, 3, 5].map((i) => (parseInt(colour.slice(i, i + 2), 16) / 255) ** 2.2);
+// Black or white, whichever is easier to read on a color "#rrggbb".
+export function inkOn(color) {
+  const [r, g, b] = [1, 3, 5].map((i) => (parseInt(color.slice(i, i + 2), 16) / 255) ** 2.2);
   return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.18 ? "#000000" : "#ffffff";
 }
 
-const GREY = "#c8c8c8";
+const GRAY = "#c8c8c8";
 
 // Below the threshold the name, as likely as this is a face at all, gets a question mark.
 function isUncertain(face, threshold) {
@@ -27,8 +27,8 @@ export function nameOf(face, model, threshold) {
   return `${model.labels[face.label]}${isUncertain(face, threshold) ? "?" : ""} ${percent} %`;
 }
 
-export function colourOf(face, model, threshold) {
-  return isDoubtful(face, model, threshold) ? GREY : model.colours[face.label];
+export function colorOf(face, model, threshold) {
+  return isDoubtful(face, model, threshold) ? GRAY : model.colors[face.label];
 }
 
 // The largest face; two of nearly the same size do not take turns.
@@ -46,10 +46,10 @@ export function draw(canvas, image, faces, model, threshold) {
   context.drawImage(image, 0, 0);
   const unit = Math.max(Math.min(image.width, image.height) / 480, 0.5);
   for (const face of faces) if (face.activation) tint(context, face.activation);
-  for (const face of faces) box(context, face, colourOf(face, model, threshold), unit);
+  for (const face of faces) box(context, face, colorOf(face, model, threshold), unit);
   const taken = [];
   for (const face of faces) {
-    label(context, face, faces, taken, nameOf(face, model, threshold), colourOf(face, model, threshold), unit);
+    label(context, face, faces, taken, nameOf(face, model, threshold), colorOf(face, model, threshold), unit);
   }
 }
 
@@ -70,7 +70,7 @@ function tint(context, map) {
 }
 
 // With a dark rim, to be seen on any ground; only the corners of a face that was followed without being found.
-function box(context, face, colour, unit) {
+function box(context, face, color, unit) {
   const [x, y, w, h] = face.box, length = Math.min(w, h) / 4;
   context.beginPath();
   if (face.found) {
@@ -82,7 +82,7 @@ function box(context, face, colour, unit) {
       context.lineTo(cx, cy + dy * length);
     }
   }
-  for (const [ink, width] of [["#000000", 4], [colour, 2]]) {
+  for (const [ink, width] of [["#000000", 4], [color, 2]]) {
     context.strokeStyle = ink;
     context.lineWidth = width * unit;
     context.stroke();
@@ -90,7 +90,7 @@ function box(context, face, colour, unit) {
 }
 
 // At the first place around its box that covers no other name or face, within the picture.
-function label(context, face, faces, taken, text, colour, unit) {
+function label(context, face, faces, taken, text, color, unit) {
   context.font = FONT.replace("16px", `${16 * unit}px`);
   const [x, y, w, h] = face.box, width = context.measureText(text).width + 10 * unit, height = 24 * unit;
   const { width: right, height: bottom } = context.canvas;
@@ -101,9 +101,9 @@ function label(context, face, faces, taken, text, colour, unit) {
   const covered = places.map((place) => others.reduce((sum, other) => sum + common(place, other), 0));
   const place = places[covered.indexOf(Math.min(...covered))];
   taken.push(place);
-  context.fillStyle = colour;
+  context.fillStyle = color;
   context.fillRect(...place);
-  context.fillStyle = inkOn(colour);
+  context.fillStyle = inkOn(color);
   context.textBaseline = "middle";
   context.fillText(text, place[0] + 5 * unit, place[1] + height / 2);
 }

@@ -1,6 +1,6 @@
 // A card for each face: its name, a bar for every expression, and how they went.
 
-import { colourOf, inkOn, nameOf } from "./drawing.js";
+import { colorOf, inkOn, nameOf } from "./drawing.js";
 
 const HISTORY_SECONDS = 20;
 const GONE_SECONDS = 1;        // how long a card stays without its face
@@ -65,7 +65,7 @@ export class Cards {
       const bar = make("div", "bar", make("dd", "", bars));
       bar.setAttribute("aria-hidden", "true");
       const fill = make("div", "", bar);
-      fill.style.backgroundColor = model.colours[i];
+      fill.style.backgroundColor = model.colors[i];
       card.rows.push({ term, fill, share: make("dd", "share", bars) });
     });
     card.canvas = make("canvas", "history", element);
@@ -88,9 +88,9 @@ function inWords(faces, model, threshold) {
 function refresh(card, model, threshold, now) {
   const { face, name, rows } = card;
   name.textContent = nameOf(face, model, threshold);
-  const colour = colourOf(face, model, threshold);
-  name.style.backgroundColor = colour;
-  name.style.color = inkOn(colour);
+  const color = colorOf(face, model, threshold);
+  name.style.backgroundColor = color;
+  name.style.color = inkOn(color);
   rows.forEach(({ term, fill, share }, i) => {
     const percent = Math.round(100 * face.probabilities[i]);
     fill.style.width = `${percent}%`;
@@ -111,7 +111,7 @@ function plot({ canvas, history, face }, model, now) {
   context.lineJoin = "round";
   const order = model.labels.map((_, i) => i).sort((a, b) => (a === face.label) - (b === face.label));
   for (const i of order) {
-    context.strokeStyle = model.colours[i];
+    context.strokeStyle = model.colors[i];
     context.lineWidth = (i === face.label ? 2.5 : 1) * scale;
     context.beginPath();
     history.forEach((sample, at) => {

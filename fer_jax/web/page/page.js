@@ -5,7 +5,7 @@ import { Connection } from "./connection.js";
 import { draw, largest } from "./drawing.js";
 import { Cards } from "./faces.js";
 
-const MAX_UNDERWAY = 2;  // one is on its way while the other is analysed; what does not fit is dropped
+const MAX_UNDERWAY = 2;  // one is on its way while the other is analyzed; what does not fit is dropped
 const JPEG_QUALITY = 0.85;
 const RATE_SECONDS = 2;
 

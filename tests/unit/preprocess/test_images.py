@@ -2,6 +2,8 @@
 
 import os
 import pathlib
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -146,3 +148,58 @@ def test_a_link_to_a_folder_above_is_not_followed_round_and_round(tmp_path, capl
     found = list(images.below(tmp_path / "photos"))
     assert found == [tmp_path / "photos" / "happy" / "a.png"]
     assert "is a link to a folder above it" in caplog.text
+
+
+def jpeg(image, *flags):
+    return cv2.imencode(".jpg", image, flags)[1].tobytes()
+
+
+@pytest.mark.parametrize("flags", [(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (cv2.IMWRITE_JPEG_RST_INTERVAL, 2)])
+@pytest.mark.parametrize("size", [(1, 1), (48, 64), (300, 17)])
+def test_the_pixels_of_a_file_are_read_from_its_header(size, flags):
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    assert images.declared_pixels(jpeg(image, *flags)) == size[0] * size[1]
+    assert images.declared_pixels(cv2.imencode(".png", image)[1].tobytes()) == size[0] * size[1]
+    assert images.declared_pixels(cv2.imencode(".bmp", image)[1].tobytes()) == 0
+
+
+def test_a_thumbnail_does_not_hide_the_size_of_a_jpeg():
+    large, small = jpeg(np.zeros((90, 80, 3), np.uint8)), jpeg(np.zeros((8, 9, 3), np.uint8))
+    exif = b"\xff\xe1" + (len(small) + 2).to_bytes(2, "big") + small
+    assert images.declared_pixels(large[:2] + exif + large[2:]) == 7200
+
+
+def progressive_bomb(scans):
+    """A progressive JPEG whose last scan is repeated."""
+    data = jpeg(np.full((64, 64, 3), 128, np.uint8), cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
+    return data[:-2] + data[data.rindex(b"\xff\xda") : -2] * scans + data[-2:]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (jpeg(np.zeros((16, 16, 3), np.uint8)).replace(b"\0\x10\0\x10", b"\xff\xff\xff\xff"), "4,294,836,225 pixels"),
+        (progressive_bomb(1000), r"a JPEG of 1,0\d\d scans, expected 100 at most"),
+    ],
+)
+def test_what_would_take_gigabytes_or_minutes_is_refused_unseen(data, reason, monkeypatch):
+    monkeypatch.setattr(cv2, "imdecode", None)
+    with pytest.raises(UserError, match=f"photo: .*{reason}"):
+        images.decode(data, "photo")
+
+
+def test_opencv_refuses_other_formats_above_the_same_limit():
+    """In a fresh process: OpenCV reads its limit when it is imported."""
+    script = """if True:
+        import sys, fer_jax, cv2, numpy as np
+        from fer_jax.preprocess import images
+        data = bytearray(cv2.imencode(".bmp", np.zeros((4, 4, 3), np.uint8))[1].tobytes())
+        data[18:26] = (20000).to_bytes(4, "little") * 2
+        images.decode(bytes(data), "photo")"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "photo: OpenCV cannot read it" in done.stderr
+
+
+def test_a_video_behind_a_photo_is_no_scan_of_it():
+    photo = jpeg(COLOUR)
+    np.testing.assert_array_equal(images.decode(photo + 200 * b"\xff\xda\x01", "photo"), images.decode(photo, "photo"))

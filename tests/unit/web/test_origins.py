@@ -3,7 +3,7 @@
 import pytest
 
 from fer_jax.errors import UserError
-from fer_jax.web.origins import Origins, is_loopback, parse
+from fer_jax.web.origins import Origins, is_loopback, parse, reachable
 
 
 @pytest.mark.parametrize(
@@ -34,12 +34,14 @@ def test_an_origin_is_written_as_browsers_do(written, origin):
     ],
 )
 def test_what_is_no_origin_is_refused(written):
-    with pytest.raises(UserError, match=r"--public-origin=.*: expected scheme, name and port .*https://faces.example"):
-        Origins.of("localhost", [written])
+    with pytest.raises(
+        UserError, match=r"--public-origin=.*: expected a scheme, a name and a port .*https://faces.example"
+    ):
+        Origins("localhost", [written])
 
 
 def test_a_proxy_may_pass_on_either_name():
-    origins = Origins.of("127.0.0.1", ["https://Faces.example"])
+    origins = Origins("127.0.0.1", ["https://Faces.example"])
     for host in ("faces.example", "127.0.0.1:8765", "localhost:8765"):
         assert origins.is_own_name(host)
         assert origins.may_connect("https://faces.example", host)
@@ -49,7 +51,7 @@ def test_a_proxy_may_pass_on_either_name():
 
 
 def test_without_a_proxy_only_the_page_itself_may_connect():
-    origins = Origins.of("0.0.0.0")
+    origins = Origins("0.0.0.0")
     assert origins.may_connect("http://192.168.0.7:8765", "192.168.0.7:8765")
     assert not origins.may_connect("https://faces.example", "127.0.0.1:8765")
     assert not origins.is_own_name("faces.example")
@@ -68,3 +70,11 @@ def test_without_a_proxy_only_the_page_itself_may_connect():
 )
 def test_addresses_that_only_this_machine_reaches(host, loopback):
     assert is_loopback(host) is loopback
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [("0.0.0.0", "127.0.0.1"), ("::", "[::1]"), ("::1", "[::1]"), ("192.168.0.7", "192.168.0.7"), ("camera.lan",) * 2],
+)
+def test_the_printed_address_can_be_opened_on_this_machine(host, name):
+    assert reachable(host) == name

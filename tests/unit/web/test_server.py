@@ -148,7 +148,7 @@ MALFORMED = [
     ("binary", b"", "a frame of 0 bytes"),
     ("binary", b"\7\0\0\0\1abc", "a frame of kind 7"),
     ("binary", frame(5, b"no picture"), "no JPEG file"),
-    ("binary", frame(5, jpeg_of(0)[:300]), "JPEG file"),
+    ("binary", frame(5, jpeg_of(0)[:300]), "not an image"),
 ]
 
 
