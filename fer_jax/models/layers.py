@@ -119,12 +119,13 @@ class BatchNorm(nn.Module):
 
     Parameters "scale", "bias" (C,), statistics "mean", "var" (C,) in collection "batch_stats". `axis_name` is the
     mapped axis over which the statistics of a training batch are averaged, or None for those of the local batch. The
-    running variance is the biased one, as in Keras and Flax.
+    variance is the biased one, as in Keras and Flax.
+
+    In training the collection gets the statistics of the batch alone: `fer_jax.training.step` averages them over steps.
 
     `pool` (window, strides, padding) max-pools the result, which a GPU or TPU does before it normalises.
     """
 
-    momentum: float = 0.99
     epsilon: float = 1e-3
     axis_name: str | None = None
     dtype: Dtype | None = None
@@ -154,8 +155,7 @@ class BatchNorm(nn.Module):
             mean, var = _moments(x, axis_name)
             y = self._pooled(_normalize(x, mean, var, scale, bias, self.epsilon))
         if not self.is_initializing():
-            for running, batch in ((running_mean, mean), (running_var, var)):
-                running.value = self.momentum * running.value + (1 - self.momentum) * batch
+            running_mean.value, running_var.value = mean, var
         return y
 
     @nn.nowrap

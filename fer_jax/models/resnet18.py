@@ -46,4 +46,4 @@ class ResNet18(Network):
         self, x: jax.Array, train: bool, features: int, name: str, kernel: int = 3, strides: int = 1
     ) -> jax.Array:
         x = self.conv(features, kernel, strides=strides, use_bias=False, name=f"{name}_conv")(x)
-        return self.norm(name=f"{name}_norm", momentum=0.9, epsilon=1e-5)(x, train)  # PyTorch's defaults
+        return self.norm(name=f"{name}_norm", epsilon=1e-5)(x, train)  # PyTorch's default

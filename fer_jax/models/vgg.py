@@ -9,7 +9,7 @@ import jax
 
 from fer_jax.models.network import Flatten, Network
 
-PYTORCH_NORM = {"momentum": 0.9, "epsilon": 1e-5}  # PyTorch's defaults, with which the net was published
+EPSILON = 1e-5  # of BatchNorm: PyTorch's default, with which the net was published
 
 
 class Vgg(Network):
@@ -31,13 +31,13 @@ class Vgg(Network):
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         for stage, features in enumerate(self.stage_features, 1):
             x = self.conv(features, before_norm=True, name=f"stage{stage}_conv1")(x)
-            x = nn.relu(self.norm(name=f"stage{stage}_norm1", **PYTORCH_NORM)(x, train))
+            x = nn.relu(self.norm(name=f"stage{stage}_norm1", epsilon=EPSILON)(x, train))
             x = self.conv(features, before_norm=True, name=f"stage{stage}_conv2")(x)
             if stage < len(self.stage_features):
                 names = f"stage{stage}_norm2", f"stage{stage}_pool"
-                x = self.norm_and_max_pool(x, train, 2, names=names, activation=nn.relu, **PYTORCH_NORM)
+                x = self.norm_and_max_pool(x, train, 2, names=names, activation=nn.relu, epsilon=EPSILON)
             else:
-                x = nn.relu(self.norm(name=f"stage{stage}_norm2", **PYTORCH_NORM)(x, train))
+                x = nn.relu(self.norm(name=f"stage{stage}_norm2", epsilon=EPSILON)(x, train))
         x = self.tap_features(x)
         if not self.dense_features:
             return self.classify_pooled(x, nn.Dropout(self.dropout, deterministic=not train, name="dropout"))

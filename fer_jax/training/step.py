@@ -20,6 +20,7 @@ from fer_jax.training.setup import Setup
 from fer_jax.training.state import TrainState
 
 Tree = Any
+MAX_MOMENTUM = 0.99  # of BatchNorm's running statistics
 Loss = Callable[[Tree], tuple[jax.Array, tuple[jax.Array, Tree]]]
 
 
@@ -61,10 +62,11 @@ def make_train_step(
         if config.optim.sam_radius:
             grads = _sharpness_aware(loss_of, state.params, grads, config.optim.sam_radius)
         correct = jnp.sum(logits.argmax(-1) == targets.argmax(-1), dtype=jnp.float32)
-        # Without synchronised BatchNorm the devices' running statistics differ: averaged, they are one state again.
+        # Without synchronised BatchNorm the devices' statistics differ: averaged, they are one state again.
         # The count travels with them as a mean, since a message costs more than what is in it.
         grads, loss, batch_stats, correct = lax.pmean((grads, loss, batch_stats, correct), AXIS)
         correct = jnp.round(correct * lax.axis_size(AXIS))
+        batch_stats = _running(state, batch_stats)
         with jax.named_scope("optimizer"):
             updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
             params = optax.apply_updates(state.params, jax.tree.map(lambda u: u * state.lr_scale, updates))
@@ -109,6 +111,18 @@ def _sharpness_aware(loss_of: Loss, params: Tree, grads: Tree, radius: float) ->
     reach = radius / (optax.tree.norm(ascent) + 1e-12)
     worst = optax.apply_updates(params, optax.tree.scale(reach, ascent))
     return jax.grad(loss_of, has_aux=True)(worst)[0]
+
+
+def _running(state: TrainState, batch_stats: Tree) -> Tree:
+    """BatchNorm's running statistics after a step whose batch has `batch_stats`.
+
+    The momentum rises with the steps, so that the average spans the last tenth of them: a fixed 0.99 would still be at
+    its start after the 60 steps that a small set takes. The statistics of a frozen layer are those it had, exactly.
+    """
+    momentum = jnp.minimum(MAX_MOMENTUM, (1 + state.step) / (10 + state.step))
+    return jax.tree.map(
+        lambda running, batch: running + (1 - momentum) * (batch - running), state.batch_stats, batch_stats
+    )
 
 
 def _averaged(setup: Setup, state: TrainState, params: Tree, batch_stats: Tree, opt_state: Tree) -> Tree:

@@ -102,7 +102,7 @@ def test_auto_is_that_of_the_platform_and_not_of_this_host(platform):
     ("layer", "reference", "arguments"),
     [
         (layers.Conv(3, implementation="plain"), nn.Conv(3, (3, 3)), ((), ())),
-        (layers.BatchNorm(implementation="plain"), nn.BatchNorm(epsilon=1e-3), ((True,), (False,))),
+        (layers.BatchNorm(implementation="plain"), nn.BatchNorm(momentum=0.0, epsilon=1e-3), ((True,), (False,))),
         (layers.BatchNorm(implementation="plain"), nn.BatchNorm(epsilon=1e-3), ((False,), (True,))),
     ],
     ids=["conv", "norm in training", "norm in evaluation"],

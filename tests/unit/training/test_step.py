@@ -152,6 +152,25 @@ def test_loss_and_correct_are_those_of_the_global_batch(examples):
     assert metrics["correct"] == (logp.argmax(-1) == labels).sum()
 
 
+def test_running_statistics_forget_their_start_within_ten_steps(examples):
+    """A network that does not learn: its statistics are those of its batches, on any number of devices."""
+    still = ("augment.rotation", "augment.shift", "augment.mixup")
+    config = config_of(**{"optim.learning_rate": 1e-12, **dict.fromkeys(still, 0.0)})
+    states = [Trainer(config, examples, devices, 20).run()[0] for devices in (1, 8)]
+    assert differences(states[0].batch_stats, states[1].batch_stats) < 1e-4
+    rows = sampler.indices(0, 0, 20, BATCH, 40)
+    model = registry.from_config(config, 7)
+    _, updated = model.apply(
+        {"params": states[0].params, "batch_stats": states[0].batch_stats},
+        examples.images[rows.ravel()].astype(np.float32) / 127.5 - 1,
+        True,
+        mutable=["batch_stats"],
+    )
+    running, batch = states[0].batch_stats["stem1_norm"], updated["batch_stats"]["stem1_norm"]
+    np.testing.assert_allclose(running["mean"], batch["mean"], atol=0.05 * np.sqrt(batch["var"].max()))
+    np.testing.assert_allclose(running["var"], batch["var"], rtol=0.1)
+
+
 def test_the_end_of_the_training_is_not_warped():
     assert setup.create(config_of(**{"augment.no_warp_fraction": 0.3}), 7, 10, 5).warp_off_step == 7
     assert setup.create(config_of(), 7, 10, 5).warp_off_step == 10
