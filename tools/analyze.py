@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import glob
 import json
 import pathlib
 import sys
@@ -50,6 +49,7 @@ def main(argv: list[str]) -> int:
         raise UserError("--json and --csv are two forms of one output: give one")
     paths = _expanded(argv[1:])
 
+    from fer_jax.serve import outputs, sources
     from fer_jax.serve.analyzer import Analyzer
 
     analyzer = Analyzer(
@@ -61,6 +61,7 @@ def main(argv: list[str]) -> int:
         search_side=_SEARCH_SIDE.value,
         prior=_PRIOR.value,
     )
+    outputs.refuse_conflicts([file for path in paths for file in sources.inputs_of(path)], {"--out": _OUT.value})
     show = _Json() if _JSON.value else _Csv(analyzer.labels) if _CSV.value else _Table()
     unread, taken = 0, set()
     with contextlib.suppress(BrokenPipeError):
@@ -81,14 +82,7 @@ def _expanded(arguments: list[str]) -> list[str]:
     """The files that the arguments name: those of folders and globs, each once, in order."""
     from fer_jax.serve import sources
 
-    found: dict[str, None] = {}
-    for argument in arguments:
-        path = pathlib.Path(argument).expanduser()
-        if path.is_dir() or (not path.exists() and glob.has_magic(argument)):
-            found.update(dict.fromkeys(map(str, sources.playable(path, argument))))
-        else:
-            found[argument] = None
-    return list(found)
+    return list(dict.fromkeys(path for argument in arguments for path in sources.expanded(argument)))
 
 
 def _with_bar(paths: list[str]) -> Iterator[str]:
@@ -104,7 +98,7 @@ def _analysed(analyzer: Analyzer, path: str, taken: set[str]) -> Iterator[Faces]
 
     `taken` are the names of copies so far: files of several folders may have one name.
     """
-    from fer_jax.serve import places, recording, sources
+    from fer_jax.serve import recording, sources
     from fer_jax.serve.frames import Frame
 
     if not _OUT.value:
@@ -116,8 +110,7 @@ def _analysed(analyzer: Analyzer, path: str, taken: set[str]) -> Iterator[Faces]
     suffix = name.suffix
     if suffix.lower() not in (recording.PICTURE_SUFFIXES if source.still else recording.FORMATS):
         suffix = ".png" if source.still else ".mp4"
-    out = pathlib.Path(_OUT.value) / recording.free_name(name.stem, suffix, taken)
-    places.refuse_conflicts([pathlib.Path(path)], {"--out": str(out)})
+    out = recording.free_path(pathlib.Path(_OUT.value), name.stem, suffix, taken)
     annotated = recording.Recording(str(out), source.rate, False, flag="--out")
     try:
         for faces in analyzer.stream(path):
@@ -166,7 +159,7 @@ class _Csv:
     """A row for each face."""
 
     def __init__(self, labels: tuple[str, ...]):
-        from fer_jax.serve.analyzer import columns
+        from fer_jax.serve.answers import columns
 
         self._rows = csv.DictWriter(sys.stdout, columns(labels), lineterminator="\n")
         self._rows.writeheader()

@@ -73,10 +73,10 @@ def _providers() -> str:
 def _cameras() -> str:
     import cv2
 
-    from fer_jax.serve import live
+    from fer_jax.serve import video
 
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    return ", ".join(map(str, live.cameras(other_than=-1))) or "none that opens"
+    return ", ".join(map(str, video.cameras(other_than=-1))) or "none that opens"
 
 
 if __name__ == "__main__":

@@ -93,14 +93,15 @@ def main(argv: list[str]) -> int:
 
 
 def _play() -> int:
-    from fer_jax.serve import places, sources
-    from fer_jax.serve.outputs import Events, FaceFolder
+    from fer_jax.serve import sources
+    from fer_jax.serve.outputs import Events, FaceFolder, refuse_conflicts
     from fer_jax.serve.player import Player
     from fer_jax.serve.window import Window
 
     record, event_file, face_folder = (_output(flag) for flag in (_RECORD, _EVENTS, _SAVE_FACES))
     outputs = {"--record": record, "--events": event_file, "--save-faces": face_folder}
-    places.refuse_conflicts([*sources.inputs_of(_SOURCE.value), *_files_of_model()], outputs)
+    if any(outputs.values()):
+        refuse_conflicts([*sources.inputs_of(_SOURCE.value), *_files_of_model()], outputs)
     source = sources.open_source(
         _SOURCE.value, mirror=_MIRROR.value, camera_size=_size(_CAMERA_SIZE.value), patience=_RECONNECT.value
     )

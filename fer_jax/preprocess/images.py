@@ -8,6 +8,7 @@ import pathlib
 import re
 import stat
 import struct
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
@@ -153,11 +154,12 @@ def _decode_heic(data: bytes, name: str, max_pixels: int) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else np.ascontiguousarray(image[..., :3])
 
 
-def write(path: pathlib.Path, image: np.ndarray, parameters: Sequence[int] = ()) -> None:
+def write(path: pathlib.Path, image: np.ndarray, parameters: Sequence[int] = (), comment: str = "") -> None:
     """Write a uint8 image (H, W), or BGR (H, W, 3), in the format of the path's suffix, whole or not at all.
 
     The file's bytes are encoded in memory: `cv2.imwrite` on Windows opens no path outside the system's code page, and
-    does not report a full disk. Folders are made. `parameters` are OpenCV's for `cv2.imencode`.
+    does not report a full disk. Folders are made. `parameters` are OpenCV's for `cv2.imencode`; `comment` is written
+    near the beginning of a PNG or JPEG file.
 
     Raises:
       UserError: a suffix that OpenCV does not write, a size that the format has no room for, or a place that cannot
@@ -174,9 +176,20 @@ def write(path: pathlib.Path, image: np.ndarray, parameters: Sequence[int] = ())
         )
     try:
         with files.atomic_path(path) as tmp:
-            tmp.write_bytes(data.tobytes())
+            tmp.write_bytes(_commented(data.tobytes(), comment))
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}): name another place or make room") from error
+
+
+def _commented(data: bytes, comment: str) -> bytes:
+    """The bytes of a PNG or JPEG file with a comment; those of another format as they are."""
+    if comment and data.startswith(b"\x89PNG"):
+        chunk = b"tEXtComment\0" + comment.encode()
+        length, check = (struct.pack(">I", number) for number in (len(chunk) - 4, zlib.crc32(chunk)))
+        return data[:33] + length + chunk + check + data[33:]  # after the header
+    if comment and data.startswith(b"\xff\xd8"):
+        return data[:2] + b"\xff\xfe" + struct.pack(">H", len(comment.encode()) + 2) + comment.encode() + data[2:]
+    return data
 
 
 def fit(image: np.ndarray, input: Geometry) -> np.ndarray:

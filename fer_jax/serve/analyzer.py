@@ -2,172 +2,41 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import json
+import itertools
 import os
 import pathlib
-import sys
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast, overload
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, Protocol, cast, overload
 
-import cv2
 import numpy as np
 
 from fer_jax import zoo
 from fer_jax.errors import UserError
 from fer_jax.faces import registry
-from fer_jax.preprocess import images
-from fer_jax.serve import places, sources
+from fer_jax.serve import sources
 from fer_jax.serve.analysis import FrameAnalyzer, FrameResult, TrackedFace
+from fer_jax.serve.answers import Face, Faces
 from fer_jax.serve.classifier import TTA, Classifier
-from fer_jax.serve.frames import shown
-from fer_jax.serve.overlay import Overlay
+from fer_jax.serve.frames import Frame, Sampling, shown
+from fer_jax.serve.summary import Summarizer
 
-if TYPE_CHECKING:
-    import pandas as pd
-    import PIL.Image
-
-    # A path (of a picture, a video, a folder or a glob of pictures), a file's bytes, pixels.
-    Source = str | os.PathLike[str] | bytes | np.ndarray | PIL.Image.Image
-
-MEMORY = "<memory>"  # the name of what has no path
+__all__ = ["Analyzer", "Face", "Faces", "analyze"]
 
 
-@dataclasses.dataclass(frozen=True)
-class Face:
-    """One face in one picture or frame.
+class PILImage(Protocol):
+    """An image of Pillow, which need not be installed."""
 
-    Attributes:
-      label: the most probable expression; of a video, the one that smoothing shows.
-      probabilities: of every expression by name, summing to 1; of a video smoothed over the frames before.
-      box: left, top, width, height in pixels. It may reach beyond the picture.
-      uncertain: whether the label's probability is below what the model calls certain.
-      score: of the detector, 0..1, that this is a face; 1 where the detector has none.
-      source: what it was found in: a path, or "<memory>".
-      frame: index of the picture or frame within the source.
-      time: seconds from the first frame of a video; 0 for a picture.
-      track: number of the face, the same through a video; 0, 1, ... in a picture.
-      roll: clockwise tilt of the head in degrees, by the slope of the eyes; None where it was not measured: by Haar's
-        cascade, and in videos unless the analyzer has `align=True`.
-      landmarks: x and y in pixels of the eye at the left of the picture, the other eye, the tip of the nose and the
-        corners of the mouth, left and right, by YuNet; None by other detectors. Without a roll they are rough.
-    """
+    mode: str
+    size: tuple[int, int]
 
-    label: str
-    probabilities: dict[str, float]
-    box: tuple[float, float, float, float]
-    uncertain: bool
-    score: float
-    source: str
-    frame: int
-    time: float
-    track: int
-    roll: float | None = None
-    landmarks: tuple[tuple[float, float], ...] | None = None
-
-    @property
-    def probability(self) -> float:
-        """Of the label, 0..1."""
-        return self.probabilities[self.label]
-
-    def to_dict(self) -> dict[str, Any]:
-        """What JSON can hold, rounded as events are."""
-        return dataclasses.asdict(self) | {
-            "probabilities": {name: round(value, 6) for name, value in self.probabilities.items()},
-            "box": [round(value, 1) for value in self.box],
-            "score": round(self.score, 4),
-            "time": round(self.time, 4),
-            "roll": None if self.roll is None else round(self.roll, 1),
-            "landmarks": self.landmarks and [[round(x, 1), round(y, 1)] for x, y in self.landmarks],
-        }
+    def convert(self, mode: str) -> Any:
+        """The image in another mode."""
 
 
-class Faces(Sequence[Face]):
-    """The faces that were found, in the order of the frames; in a picture from left to right.
-
-    Attributes:
-      labels: names of the expressions in the model's order.
-      source: what was analysed: a path, or "<memory>".
-      time: of the frame, in seconds from the first one of a video; 0 for a picture, and for several frames together.
-    """
-
-    def __init__(self, faces: Iterable[Face], labels: Sequence[str], source: str, result: FrameResult | None = None):
-        """`result` is the one frame with its pixels, None where the faces are of several."""
-        self._faces = tuple(faces)
-        self.labels = tuple(labels)
-        self.source = source
-        self.time = result.frame.time if result else 0.0
-        self._result = result
-
-    @overload
-    def __getitem__(self, index: int) -> Face: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[Face, ...]: ...
-    def __getitem__(self, index: int | slice) -> Face | tuple[Face, ...]:
-        return self._faces[index]
-
-    def __len__(self) -> int:
-        return len(self._faces)
-
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{face.label} {face.probability:.0%}" for face in self._faces[:10])
-        return f"<{len(self)} faces in {self.source}: {shown}{', ...' if len(self) > 10 else ''}>"
-
-    def to_dicts(self) -> list[dict[str, Any]]:
-        """A dictionary for each face, of what JSON can hold."""
-        return [face.to_dict() for face in self._faces]
-
-    def to_json(self, indent: int | None = None) -> str:
-        """A JSON list with an object for each face."""
-        return json.dumps(self.to_dicts(), ensure_ascii=False, indent=indent)
-
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """A flat dictionary for each face: a column for every number of the box and for every expression."""
-        for face in self.to_dicts():
-            left, top, width, height = face.pop("box")
-            del face["landmarks"]
-            probabilities = face.pop("probabilities")
-            place = {name: face.pop(name) for name in ("source", "frame", "time", "track")}
-            box = {"left": left, "top": top, "width": width, "height": height}
-            yield place | box | face | {name: probabilities[name] for name in self.labels}
-
-    def to_pandas(self) -> pd.DataFrame:
-        """A row for each face, see `rows`; UserError where pandas is not installed."""
-        try:
-            import pandas as pd
-        except ModuleNotFoundError:
-            raise UserError("to_pandas needs pandas, which is not installed: pip install pandas") from None
-        return pd.DataFrame(list(self.rows()), columns=columns(self.labels))
-
-    def draw(self, view: str = "multi", explain: bool = False) -> np.ndarray:
-        """The picture with its faces: uint8 BGR (H, W, 3).
-
-        Args:
-          view: "multi" names every face, "single" draws bars for the largest one.
-          explain: tint what is evidence for each face's label red, what is evidence against it blue, where the model
-            has class activation maps.
-
-        Raises:
-          ValueError: the faces are of several pictures or frames, whose pixels are not kept: draw each one that
-            `Analyzer.stream` gives.
-        """
-        if self._result is None:
-            raise ValueError(f"{self.source} has several frames, whose pixels are not kept: use Analyzer.stream")
-        return Overlay(self.labels).draw(self._result, view, explain)
-
-    def save(self, path: str | os.PathLike, view: str = "multi", explain: bool = False) -> None:
-        """Write what `draw` gives, in the format of the path's suffix; UserError for the path of the picture itself."""
-        if self.source != MEMORY:
-            places.refuse_conflicts([pathlib.Path(self.source)], {"save": str(path)})
-        images.write(pathlib.Path(path), self.draw(view, explain))
-
-
-def columns(labels: Sequence[str]) -> list[str]:
-    """The keys of `Faces.rows` for a model with these labels."""
-    place, box = ["source", "frame", "time", "track"], ["left", "top", "width", "height"]
-    return [*place, *box, "label", "uncertain", "score", "roll", *labels]
+# A path (of a picture, a video, a folder or a glob of them) or an address, a file's bytes, pixels.
+Source = str | os.PathLike[str] | bytes | np.ndarray | PILImage
+Tta = Literal["auto", "none", "flip"]
 
 
 class Analyzer:
@@ -184,12 +53,12 @@ class Analyzer:
         detector: str | None = None,
         *,
         detector_model: str = "",
-        tta: Literal["auto", "none", "flip"] = "auto",
+        tta: Tta = "auto",
         align: bool | None = None,
         search_side: int | None = None,
         runtime: str = "onnx",
         threads: int = 2,
-        prior: str = "",
+        prior: str | Mapping[str, float] = "",
     ):
         """Load the model; the detector is loaded with the first picture.
 
@@ -209,62 +78,116 @@ class Analyzer:
         Raises:
           UserError: no bundle there, no such detector, or no such prior.
         """
+        self._arguments = (
+            (model, detector),
+            {
+                "detector_model": detector_model,
+                "tta": tta,
+                "align": align,
+                "search_side": search_side,
+                "runtime": runtime,
+                "threads": threads,
+                "prior": prior,
+            },
+        )
+        if isinstance(prior, Mapping):
+            prior = as_text(prior)
         self._classifier = Classifier(zoo.resolve(model), runtime, threads, prior)
         if tta not in ("auto", *TTA):
             raise UserError(f"unknown test-time augmentation {tta!r}: expected one of auto, {', '.join(TTA)}")
         self._tta = tta
         self.labels = self._classifier.labels
+        self._uncertain_below = self._classifier.bundle.uncertain_below
         self._detectors = registry.Detectors(detector, detector_model, align=align, search_side=search_side)
         self.detector = self._detectors.of(True).name  # a missing detector is reported at once
 
+    def __reduce__(self) -> tuple:
+        """Pickles as its arguments: each process loads the model for itself."""
+        arguments, options = self._arguments
+        return functools.partial(Analyzer, **options), arguments
+
     @overload
-    def __call__(self, source: Source, *, rgb: bool = False) -> Faces: ...
+    def __call__(self, source: Source, **options: Any) -> Faces: ...
     @overload
-    def __call__(self, source: Sequence[Source], *, rgb: bool = False) -> list[Faces]: ...
-    def __call__(self, source: Source | Sequence[Source], *, rgb: bool = False) -> Faces | list[Faces]:
+    def __call__(self, source: Sequence[Source], **options: Any) -> list[Faces]: ...
+    def __call__(
+        self,
+        source: Source | Sequence[Source],
+        *,
+        rgb: bool = False,
+        every: int = 1,
+        fps: float | None = None,
+        start: float = 0.0,
+        end: float | None = None,
+    ) -> Faces | list[Faces]:
         """The faces in a picture, a video, a folder, a glob; of a list of them, a list.
 
         Args:
-          source: a path of a picture, a video, a folder of pictures or a glob; the bytes of a picture's file; pixels,
-            uint8 (H, W) grey, (H, W, 3) BGR or (H, W, 4) BGRA; a PIL image.
+          source: a path or an address of a picture or a video; a path of a folder of them, or a glob; the bytes of a
+            file; pixels, uint8 (H, W) gray, (H, W, 3) BGR or (H, W, 4) BGRA; a PIL image.
           rgb: whether arrays are RGB or RGBA.
+          every: of a video, analyze one frame of so many.
+          fps: of a video, analyze so many frames a second at most.
+          start, end: of a video, seconds between which it is analyzed.
 
         Raises:
           UserError: nothing there, or nothing that can be read.
           TypeError, ValueError: an object of another kind, an array of another type or shape.
         """
+        options = {"rgb": rgb, "every": every, "fps": fps, "start": start, "end": end}
         if isinstance(source, list | tuple):
-            return [self(one, rgb=rgb) for one in source]
-        frames = self.stream(cast("Source", source), rgb=rgb)
-        first = next(frames, None)
-        second = next(frames, None)
+            return [self(one, **options) for one in source]
+        frames = self.stream(cast("Source", source), **options)
+        first, second = next(frames, None), next(frames, None)
         if first is None:
-            return Faces((), self.labels, _name(source))
+            return Faces((), self.labels, _name(source), self.summarizer().summary(_name(source)))
         if second is None:
-            return first
-        faces = [*first, *second]
-        for frame in frames:
-            faces += frame
-        return Faces(faces, self.labels, _name(source))
+            return self._reread(first, source)
+        found, summarizer = [], self.summarizer()
+        for faces in itertools.chain((first, second), frames):
+            found += faces
+            summarizer.add(cast("FrameResult", faces.result))
+        return Faces(found, self.labels, _name(source), summarizer.summary(_name(source)))
 
-    def stream(self, source: Source, *, rgb: bool = False) -> Iterator[Faces]:
-        """One `Faces` for each picture or frame of a source, which can be drawn; one at a time is in memory."""
-        if isinstance(source, str | os.PathLike):
-            opened = sources.open_source(os.fspath(source))
-            try:
-                yield from self._frames(opened)
-            finally:
-                opened.close()
-            return
-        image = _pixels(source, rgb)
-        yield from self._frames([sources.Frame(image, 0, 0.0, time.perf_counter(), MEMORY, True, still=True)])
+    def stream(
+        self,
+        source: Source,
+        *,
+        rgb: bool = False,
+        every: int = 1,
+        fps: float | None = None,
+        start: float = 0.0,
+        end: float | None = None,
+    ) -> Iterator[Faces]:
+        """One `Faces` for each picture or frame of a source, which can be drawn; one at a time is in memory.
 
-    def _frames(self, frames: Iterable[sources.Frame]) -> Iterator[Faces]:
+        The arguments are those of a call.
+        """
+        opened = sources.open_source(source, rgb=rgb, sampling=Sampling(every, fps, start, end))
+        try:
+            yield from self._frames(opened)
+        finally:
+            opened.close()
+
+    def _reread(self, faces: Faces, source: Any) -> Faces:
+        """The faces of a picture's file without its pixels, which are read again when they are drawn."""
+        files = sources.expanded(os.fspath(source)) if isinstance(source, str | os.PathLike) else []
+        path = pathlib.Path(files[0]) if len(files) == 1 else None
+        if faces.result is None or not path or not path.is_file() or sources.kind_of(path) != "picture":
+            return faces
+        return Faces(faces, self.labels, faces.source, faces.result, self._uncertain_below, path)
+
+    def summarizer(self) -> Summarizer:
+        """Sums up what `stream` gives: `add` takes the `result` of each `Faces`."""
+        return Summarizer(self.labels, self._uncertain_below)
+
+    def _frames(self, frames: Iterable[Frame]) -> Iterator[Faces]:
         analyzer = FrameAnalyzer(self._classifier, self._detectors, tta=self._tta)
         for frame in frames:
             result = analyzer.read(analyzer.search(frame))
-            named = [face for face in result.faces if not face.doubtful]
-            yield Faces((self._face(result, face, i) for i, face in enumerate(named)), self.labels, frame.name, result)
+            named = (face for face in result.faces if not face.doubtful)
+            faces = [self._face(result, face, i) for i, face in enumerate(named)]
+            yield Faces(faces, self.labels, frame.name, result, self._uncertain_below)
 
     def _face(self, result: FrameResult, face: TrackedFace, position: int) -> Face:
         """`position` is that among the faces of the result."""
@@ -285,19 +208,19 @@ class Analyzer:
 
 
 @overload
-def analyze(
-    source: Source, *, rgb: bool = False, tta: Literal["auto", "none", "flip"] = "auto", prior: str = ""
-) -> Faces: ...
+def analyze(source: Source, **options: Any) -> Faces: ...
 @overload
-def analyze(
-    source: Sequence[Source], *, rgb: bool = False, tta: Literal["auto", "none", "flip"] = "auto", prior: str = ""
-) -> list[Faces]: ...
+def analyze(source: Sequence[Source], **options: Any) -> list[Faces]: ...
 def analyze(
     source: Source | Sequence[Source],
     *,
     rgb: bool = False,
-    tta: Literal["auto", "none", "flip"] = "auto",
-    prior: str = "",
+    tta: Tta = "auto",
+    prior: str | Mapping[str, float] = "",
+    every: int = 1,
+    fps: float | None = None,
+    start: float = 0.0,
+    end: float | None = None,
 ) -> Faces | list[Faces]:
     """The faces in a picture or video, by the model that comes with the package; it is loaded once in a process.
 
@@ -316,35 +239,14 @@ def analyze(
 
 
 @functools.cache
-def _default(tta: Literal["auto", "none", "flip"], prior: str) -> Analyzer:
+def _default(tta: Tta, prior: str) -> Analyzer:
     return Analyzer(tta=tta, prior=prior)
 
 
+def as_text(prior: Mapping[str, float]) -> str:
+    """Shares by name as `fer_jax.bundle.prior.parse` reads them."""
+    return ",".join(f"{name}:{share}" for name, share in prior.items())
+
+
 def _name(source: Any) -> str:
-    return shown(os.fspath(source)) if isinstance(source, str | os.PathLike) else MEMORY
-
-
-def _pixels(source: Any, rgb: bool) -> np.ndarray:
-    """uint8 BGR (H, W, 3) of what is in memory."""
-    if isinstance(source, bytes | bytearray | memoryview):
-        return cv2.cvtColor(images.decode(bytes(source), MEMORY), cv2.COLOR_RGB2BGR)
-    if "PIL.Image" in sys.modules and isinstance(source, sys.modules["PIL.Image"].Image):
-        from PIL import ImageOps
-
-        try:
-            upright = ImageOps.exif_transpose(source)
-            # PIL would cut 16 bits off at 255
-            source = np.asarray(upright) if upright.mode.startswith("I;16") else np.asarray(upright.convert("RGB"))
-        except OSError as error:  # it decodes a file when it is asked for pixels
-            raise UserError(f"{MEMORY}: a PIL image that cannot be decoded ({error}): open a whole file") from None
-        source, rgb = (source >> 8).astype(np.uint8) if source.dtype != np.uint8 else source, True
-    if not isinstance(source, np.ndarray):
-        raise TypeError(f"cannot analyse a {type(source).__name__}: expected a path, bytes, a PIL image or an array")
-    if source.dtype != np.uint8 or source.ndim not in (2, 3) or source.shape[2:] not in ((), (1,), (3,), (4,)):
-        raise ValueError(
-            f"expected uint8 pixels (H, W), (H, W, 3) or (H, W, 4), got {source.dtype} of shape {source.shape}"
-        )
-    if not source.size:
-        raise ValueError(f"an array of shape {source.shape} has no pixels")
-    image = sources.as_bgr(source)
-    return np.ascontiguousarray(image[..., ::-1]) if rgb and source.ndim == 3 else image
+    return shown(os.fspath(source)) if isinstance(source, str | os.PathLike) else sources.MEMORY

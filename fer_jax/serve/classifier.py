@@ -57,7 +57,7 @@ def _check_crops(crops: Any) -> None:
             raise UserError(f"image {i} is {crop.dtype} {crop.shape}: expected uint8 in 0..255; scale and convert it")
         if crop.ndim not in (2, 3) or crop.shape[2:] not in ((), (1,), (3,)):
             raise UserError(
-                f"image {i} has the shape {crop.shape}: expected (H, W) or (H, W, 1), grey, or (H, W, 3), BGR; drop an "
+                f"image {i} has the shape {crop.shape}: expected (H, W) or (H, W, 1), gray, or (H, W, 3), BGR; drop an "
                 "alpha channel by image[..., :3]"
             )
         if not crop.size:
@@ -164,7 +164,7 @@ class Classifier:
         """The pixels the network takes, made by the same function as its training data.
 
         Args:
-          crops: list of N images, uint8 (H, W) or (H, W, 1) grey, or (H, W, 3) BGR, each of any size; or an array
+          crops: list of N images, uint8 (H, W) or (H, W, 1) gray, or (H, W, 3) BGR, each of any size; or an array
             (N, H, W, C) of them.
 
         Returns:

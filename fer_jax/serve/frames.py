@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import re
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import cv2
 import numpy as np
 
+from fer_jax.errors import UserError
+
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+# of control, new lines and the direction of writing
+_UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _SECRETS = re.compile(r"user|usr|login|pass|pwd|token|key|auth|secret|sig|credential", re.IGNORECASE)
+
+
+MAX_NAME = 1000  # letters of a source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +74,59 @@ class Source(Protocol):
         """Release the device, file or connection."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """Which frames of a video are analyzed.
+
+    Attributes:
+      every: one frame of so many.
+      fps: so many a second at most, at equal distances; None for all.
+      start, end: seconds from the first frame, from `start` on and before `end`; None is the end.
+
+    Raises:
+      UserError: no positive number, or an end before the start.
+    """
+
+    every: int = 1
+    fps: float | None = None
+    start: float = 0.0
+    end: float | None = None
+
+    def __post_init__(self):
+        if self.every < 1 or self.every != int(self.every):
+            raise UserError(f"every is {self.every}: expected a whole number of frames, 1 or more")
+        if self.fps is not None and not 0 < self.fps < math.inf:
+            raise UserError(f"fps is {self.fps:g}: expected frames per second above 0")
+        if not 0 <= self.start < math.inf:
+            raise UserError(f"start is {self.start:g}: expected seconds, 0 or more")
+        if self.end is not None and not self.end > self.start:
+            raise UserError(f"end is {self.end:g} and start {self.start:g}: expected a later end, in seconds")
+
+    def chooser(self) -> Callable[[float], bool | None]:
+        """A function of the time of each frame in turn: whether it is taken; None after the end."""
+        seen, last = -1, -1
+
+        def chosen(seconds: float) -> bool | None:
+            nonlocal seen, last
+            if self.end is not None and seconds >= self.end:
+                return None
+            if seconds < self.start:
+                return False
+            seen += 1
+            if seen % self.every:
+                return False
+            if self.fps is None:
+                return True
+            slot = math.floor((seconds - self.start) * self.fps + 1e-6)
+            last, taken = max(last, slot), slot > last
+            return taken
+
+        return chosen
+
+
+ALL = Sampling()
+
+
 class Mirrored:
     """Another source with left and right swapped, as in a mirror; boxes and recordings show the same."""
 
@@ -114,30 +175,34 @@ def is_address(spec: str) -> bool:
 
 
 def shown(spec: str) -> str:
-    """The name of a source for windows, events and errors: valid Unicode, without the credentials of an address.
+    """The name of a source for windows, events and errors: printable, short, without the credentials of an address.
 
-    Bytes of a file's name that are no UTF-8 become escapes such as \\xe9. An address loses its user and password and
-    the values of parameters that look like credentials.
+    Bytes of a file's name that are no UTF-8, and control characters, become escapes such as \\xe9. An address loses its
+    user and password and the values of parameters that look like credentials.
     """
     spec = os.fsencode(spec).decode("utf-8", "backslashreplace")
-    if not is_address(spec):
-        return spec
+    spec = _UNPRINTABLE.sub(lambda match: repr(match[0])[1:-1], spec)
+    if is_address(spec):
+        spec = _without_secrets(spec)
+    return spec if len(spec) <= MAX_NAME else f"{spec[: MAX_NAME - 60]}...{spec[-57:]}"
+
+
+def _without_secrets(spec: str) -> str:
     scheme, rest = spec.split("://", 1)
     if re.match(r"[^/?#@]*:[^/?#@\]]*[^\d/?#@\]]", rest):  # no port: a password with a slash, as no standard allows
         rest = rest.rpartition("@")[2]
     host = re.split(r"[/?#]", rest, maxsplit=1)[0]
     path = rest[len(host) :]
-    host = host.rpartition("@")[2]
     path = re.sub(
         r"([^/?&#=;]+)=([^&#;]*)",
         lambda m: f"{m[1]}=..." if _SECRETS.search(urllib.parse.unquote(m[1])) else m[0],
         path,
     )
-    return f"{scheme}://{host}{path}"
+    return f"{scheme}://{host.rpartition('@')[2]}{path}"
 
 
 def as_bgr(image: np.ndarray) -> np.ndarray:
-    """uint8 BGR (H, W, 3) of what a camera may give: grey, with alpha, or of 16 bits, whose high byte is taken."""
+    """uint8 BGR (H, W, 3) of what a camera may give: gray, with alpha, or of 16 bits, whose high byte is taken."""
     if image.dtype == np.uint16:
         image = (image >> 8).astype(np.uint8)
     if image.ndim == 2 or image.shape[2] == 1:

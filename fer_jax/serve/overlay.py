@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -13,20 +14,20 @@ from fer_jax.serve.tracker import overlap
 
 VIEWS = ("multi", "single")
 
-# BGR of Okabe and Ito's palette, which colour-blind eyes can tell apart; the name is always written beside
+# BGR of Okabe and Ito's palette, which color-blind eyes can tell apart; the name is always written beside
 _ORANGE, _SKY, _GREEN, _YELLOW = (0, 159, 230), (233, 180, 86), (115, 158, 0), (66, 228, 240)
-_BLUE, _VERMILLION, _PURPLE, _GREY = (178, 114, 0), (0, 94, 213), (167, 121, 204), (200, 200, 200)
-COLOURS = {
+_BLUE, _VERMILLION, _PURPLE, _GRAY = (178, 114, 0), (0, 94, 213), (167, 121, 204), (200, 200, 200)
+COLORS = {
     "angry": _VERMILLION,
     "disgust": _GREEN,
     "fear": _PURPLE,
     "happy": _YELLOW,
     "sad": _BLUE,
     "surprise": _ORANGE,
-    "neutral": _GREY,
+    "neutral": _GRAY,
     "contempt": _SKY,
 }
-OTHER_COLOURS = (_SKY, _ORANGE, _GREEN, _YELLOW, _PURPLE, _VERMILLION, _BLUE, _GREY)
+OTHER_COLORS = (_SKY, _ORANGE, _GREEN, _YELLOW, _PURPLE, _VERMILLION, _BLUE, _GRAY)
 
 _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
 _AS_FAR_FROM_BLACK_AS_FROM_WHITE = 0.18  # relative luminance, by the contrast of WCAG 2
@@ -48,7 +49,7 @@ class Overlay:
     def __init__(self, labels: Sequence[str]):
         """`labels` are the names of the classes in order."""
         self._names = label_names.latin(labels)
-        self._colours = colours(labels)
+        self._colors = colors(labels)
         self._chosen = 0
 
     def draw(self, result: FrameResult, view: str, explain: bool = False) -> np.ndarray:
@@ -68,7 +69,7 @@ class Overlay:
             if explain and face.activation is not None:
                 pen.tint(face.activation)
         for face in faces:
-            pen.box(face.box, self._colour(face), whole=face.found)
+            pen.box(face.box, self._color(face), whole=face.found)
         self._names_over(pen, faces)
         if view == "single" and faces:
             self._bars(pen, faces[0])
@@ -83,14 +84,14 @@ class Overlay:
             self._chosen = max(areas, key=areas.__getitem__)
         return next(face for face in faces if face.track == self._chosen)
 
-    def _colour(self, face: TrackedFace) -> tuple[int, int, int]:
-        return _GREY if face.doubtful else self._colours[face.label]
+    def _color(self, face: TrackedFace) -> tuple[int, int, int]:
+        return _GRAY if face.doubtful else self._colors[face.label]
 
     def _text(self, face: TrackedFace) -> str:
         """A face's name and its probability; what is hardly a face has no name."""
         if face.doubtful:
             return "?"
-        return f"{self._names[face.label]}{'?' if face.uncertain else ''} {face.smoothed[face.label]:.0%}"
+        return f"{self._names[face.label]}{'?' if face.uncertain else ''} {percent(face.smoothed[face.label])}"
 
     def _names_over(self, pen: _Pen, faces: Sequence[TrackedFace]) -> None:
         """Each face's name beside its box, in smaller letters where a crowd leaves no room for large ones."""
@@ -103,7 +104,7 @@ class Overlay:
             pen = _Pen(pen.image, max(size * pen.scale, min(_MIN_SCALE, pen.scale)))
             places, covering = _arrange(pen, boxes, texts)
         for face, text, place in zip(faces, texts, places, strict=True):
-            pen.label(text, place[:2], self._colour(face))
+            pen.label(text, place[:2], self._color(face))
 
     def _bars(self, pen: _Pen, face: TrackedFace) -> None:
         """A panel at the left with name, bar and per cent of every class; none where the image has no room for all."""
@@ -121,8 +122,8 @@ class Overlay:
             pen.write(name, (left, top), _WHITE)
             left += name_width
             pen.fill((left, top + row // 5, bar_width, row - 2 * (row // 5)), (70, 70, 70))
-            pen.fill((left, top + row // 5, round(bar_width * float(share)), row - 2 * (row // 5)), self._colours[i])
-            pen.write(f"{share:.0%}", (left + bar_width, top), _WHITE)
+            pen.fill((left, top + row // 5, round(bar_width * float(share)), row - 2 * (row // 5)), self._colors[i])
+            pen.write(percent(share), (left + bar_width, top), _WHITE)
 
 
 def _arrange(pen: _Pen, boxes: np.ndarray, texts: Sequence[str]) -> tuple[np.ndarray, int]:
@@ -137,10 +138,15 @@ def _arrange(pen: _Pen, boxes: np.ndarray, texts: Sequence[str]) -> tuple[np.nda
     return taken, covering
 
 
-def colours(labels: Sequence[str]) -> list[tuple[int, int, int]]:
-    """BGR of each name: the same expression has the same colour whatever a data set calls it."""
+def percent(share: float) -> str:
+    """A share, 0..1, as every output shows it: rounded half up to whole per cent, such as 55%."""
+    return f"{math.floor(100 * round(float(share), 6) + 0.5)}%"
+
+
+def colors(labels: Sequence[str]) -> list[tuple[int, int, int]]:
+    """BGR of each name: the same expression has the same color whatever a data set calls it."""
     return [
-        COLOURS.get(label_names.canonical(name), OTHER_COLOURS[i % len(OTHER_COLOURS)]) for i, name in enumerate(labels)
+        COLORS.get(label_names.canonical(name), OTHER_COLORS[i % len(OTHER_COLORS)]) for i, name in enumerate(labels)
     ]
 
 
@@ -181,23 +187,23 @@ class _Pen:
         (width, height), below = cv2.getTextSize(text, _FONT, self._font_scale, self._stroke)
         return width + 2 * self._padding, height + below + 2 * self._padding
 
-    def write(self, text: str, corner: Sequence[float], colour: tuple[int, int, int]) -> None:
+    def write(self, text: str, corner: Sequence[float], color: tuple[int, int, int]) -> None:
         """Text whose `extent` has its upper left corner there."""
         (_, height), _ = cv2.getTextSize(text, _FONT, self._font_scale, self._stroke)
         origin = round(corner[0]) + self._padding, round(corner[1]) + self._padding + height
-        cv2.putText(self.image, text, origin, _FONT, self._font_scale, colour, self._stroke, cv2.LINE_AA)
+        cv2.putText(self.image, text, origin, _FONT, self._font_scale, color, self._stroke, cv2.LINE_AA)
 
-    def label(self, text: str, corner: Sequence[float], colour: tuple[int, int, int]) -> None:
-        """Text on a ground of `colour`, black or white, whichever is easier to read on it."""
-        self.fill((*corner, *self.extent(text)), colour)
-        luminance = np.dot((0.0722, 0.7152, 0.2126), (np.array(colour) / 255) ** 2.2)
+    def label(self, text: str, corner: Sequence[float], color: tuple[int, int, int]) -> None:
+        """Text on a ground of `color`, black or white, whichever is easier to read on it."""
+        self.fill((*corner, *self.extent(text)), color)
+        luminance = np.dot((0.0722, 0.7152, 0.2126), (np.array(color) / 255) ** 2.2)
         self.write(text, corner, _BLACK if luminance > _AS_FAR_FROM_BLACK_AS_FROM_WHITE else _WHITE)
 
-    def fill(self, box: Sequence[float], colour: tuple[int, int, int]) -> None:
+    def fill(self, box: Sequence[float], color: tuple[int, int, int]) -> None:
         """A filled rectangle: left, top, width, height; nothing where it is empty."""
         x, y, w, h = (round(float(value)) for value in box)
         if w > 0 and h > 0:
-            cv2.rectangle(self.image, (x, y), (x + w - 1, y + h - 1), colour, cv2.FILLED)
+            cv2.rectangle(self.image, (x, y), (x + w - 1, y + h - 1), color, cv2.FILLED)
 
     def panel(self, x: int, y: int, w: int, h: int) -> None:
         """Darken a rectangle so that white text can be read on it."""
@@ -206,17 +212,17 @@ class _Pen:
             region[:] = cv2.convertScaleAbs(region, alpha=1 - _PANEL_OPACITY)
 
     def tint(self, activation: Activation) -> None:
-        """Lay the colours of an activation over its region."""
+        """Lay the colors of an activation over its region."""
         region, (rows, columns) = activation.region, activation.values.shape
         limits = np.array(self.image.shape[1::-1])
-        centre, half = np.array((region.x, region.y)), np.array((region.width, region.height)) / 2
-        (x0, y0), (x1, y1) = np.clip((centre - half, centre + half), 0, limits).round().astype(int)
+        center, half = np.array((region.x, region.y)), np.array((region.width, region.height)) / 2
+        (x0, y0), (x1, y1) = np.clip((center - half, center + half), 0, limits).round().astype(int)
         part = self.image[y0:y1, x0:x1]
         if not part.size:
             return
-        # from the pixels' centres to those of the map's cells
+        # from the pixels' centers to those of the map's cells
         matrix = cv2.getRotationMatrix2D((region.x, region.y), region.roll, 1.0)
-        matrix[:, 2] += matrix[:, :2] @ (x0 + 0.5, y0 + 0.5) - centre + half
+        matrix[:, 2] += matrix[:, :2] @ (x0 + 0.5, y0 + 0.5) - center + half
         matrix *= np.array((columns / region.width, rows / region.height))[:, None]
         matrix[:, 2] -= 0.5
         levels = np.round(127.5 * (activation.values + 1)).astype(np.uint8)
@@ -230,7 +236,7 @@ class _Pen:
         kept = cv2.multiply(part, cv2.applyColorMap(levels, _KEPT), scale=1 / 255)
         part[:] = cv2.add(kept, cv2.applyColorMap(levels, _TINTS))
 
-    def box(self, box: np.ndarray, colour: tuple[int, int, int], whole: bool) -> None:
+    def box(self, box: np.ndarray, color: tuple[int, int, int], whole: bool) -> None:
         """A rectangle with a dark rim, to be seen on any ground; only its corners unless `whole`."""
         limits = np.array(self.image.shape[1::-1]) - 1
         (x0, y0), (x1, y1) = (
@@ -238,7 +244,7 @@ class _Pen:
         )
         length = max(min(x1 - x0, y1 - y0) // 4, 1)
         line = max(min(self._thick, min(x1 - x0, y1 - y0) // 12), 1)  # or it would hide a small face
-        for ink, thick in ((_BLACK, line + 2), (colour, line)):
+        for ink, thick in ((_BLACK, line + 2), (color, line)):
             if whole:
                 cv2.rectangle(self.image, (x0, y0), (x1, y1), ink, thick)
                 continue

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import pathlib
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ from absl import logging
 from fer_jax import files
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
-from fer_jax.serve import places
+from fer_jax.serve import outputs
 from fer_jax.serve.frames import Frame
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -106,8 +107,8 @@ class Recording:
                 f"ending in {', '.join(SUFFIXES)}"
             )
         self._target = pathlib.Path(os.path.realpath(self.path))
-        places.check_writable(flag, self._target.parent)
-        places.check_target(flag, self.path)
+        outputs.check_writable(flag, self._target.parent)
+        outputs.check_target(flag, self.path)
         if self.path.exists() and not self.path.is_file():
             raise UserError(f"{flag}={path}: is a pipe or device, where no recording can be checked: name a file")
         files.remove_leftovers(self._target.parent, self._target.stem)
@@ -140,7 +141,7 @@ class Recording:
         """Finish the file, check it and give it its name; without a frame there is none."""
         picture, self._picture = self._picture, None
         if picture is not None:
-            images.write(self._target, picture)
+            images.write(self._target, picture, comment=outputs.MARK)
         try:
             if self._video is not None:
                 self._video.close()
@@ -177,6 +178,7 @@ class _Video:
 
         self._av = av
         self._container: Any = av.open(f"file:{path}", "w", format=made.muxer, options=dict(made.options))
+        self._container.metadata["comment"] = outputs.MARK
         self._encoder = _available(made.encoders, path)
         fraction = Fraction(rate).limit_denominator(min(MAX_RATE_DENOMINATOR, int(self._encoder.max_ticks / rate)))
         # where an encoder's clock is too coarse it ticks once a frame
@@ -239,7 +241,7 @@ class RecordingFolder:
         """Write into `folder`, which is made if need be; UserError where that cannot be. `rate` as of `Recording`."""
         self._folder = pathlib.Path(folder)
         self._rate = rate
-        places.check_writable("--record", self._folder)
+        outputs.check_writable("--record", self._folder)
         self._taken: set[str] = set()
         self._open: Recording | None = None
         self._begins = 0.0
@@ -252,7 +254,8 @@ class RecordingFolder:
             source = pathlib.PurePath(frame.name)
             suffix = source.suffix.lower()
             wanted = (suffix if suffix in PICTURE_SUFFIXES else ".png") if frame.still else ".mp4"
-            self._open = Recording(self._folder / free_name(source.stem, wanted, self._taken), self._rate, live=False)
+            path = free_path(self._folder, source.stem, wanted, self._taken)
+            self._open = Recording(path, self._rate, live=False)
         self._open.write(image, dataclasses.replace(frame, time=frame.time - self._begins))
 
     def close(self) -> None:
@@ -262,14 +265,17 @@ class RecordingFolder:
             done.close()
 
 
-def free_name(stem: str, suffix: str, taken: set[str]) -> str:
-    """The name, or one with a number, that is not among those `taken`, to which it is added, in lower case."""
-    name, number = f"{stem}{suffix}", 1
-    while name.lower() in taken:
-        number += 1
-        name = f"{stem}-{number}{suffix}"
-    taken.add(name.lower())
-    return name
+def free_path(folder: pathlib.Path, stem: str, suffix: str, taken: set[str]) -> pathlib.Path:
+    """The path of that name, or with a number, that is not among the names `taken` and not another's picture or video.
+
+    It is added to `taken`, in lower case.
+    """
+    for number in itertools.count(1):
+        name = f"{stem}{suffix}" if number == 1 else f"{stem}-{number}{suffix}"
+        if name.lower() not in taken and not outputs.is_foreign(folder / name):
+            taken.add(name.lower())
+            return folder / name
+    raise AssertionError("the numbers do not end")
 
 
 def fitted(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

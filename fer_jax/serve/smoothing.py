@@ -21,6 +21,23 @@ LAST_LABELS = 10  # as in the reports this project follows: the most frequent of
 METHODS = ("average", "last10", "none")
 
 
+class SteadyLabel:
+    """A label that changes when another one clearly leads, or leads for a while; -1 before the first update."""
+
+    def __init__(self):
+        self.label = -1
+        self._led_since = math.inf  # when another label than this one began to lead
+
+    def update(self, probabilities: np.ndarray, time: float) -> int:
+        """The label, after probabilities (classes,) at `time`, in seconds, not before the last one's."""
+        best = int(probabilities.argmax())
+        lead = np.inf if self.label < 0 else probabilities[best] - probabilities[self.label]
+        self._led_since = min(self._led_since, time) if lead > LASTING_MARGIN else math.inf
+        if lead > MARGIN or time - self._led_since >= LASTING_SECONDS:
+            self.label, self._led_since = best, math.inf
+        return self.label
+
+
 class History:
     """The recent probabilities of one face.
 
@@ -38,7 +55,7 @@ class History:
         self._method = method
         self._recent: collections.deque[int] = collections.deque(maxlen=LAST_LABELS)
         self._time = 0.0
-        self._led_since = math.inf  # when another label than the shown one began to lead
+        self._steady = SteadyLabel()
         self.latest = self.probabilities = np.empty(0, np.float32)
         self.label = -1
 
@@ -58,13 +75,6 @@ class History:
             counts = np.bincount(self._recent, minlength=len(self.probabilities))
             # a tie keeps the label that is shown
             return self.label if self.label >= 0 and counts[self.label] == counts.max() else int(counts.argmax())
-        best = int(self.probabilities.argmax())
-        if self._method == "none" or self.label < 0:
-            return best
-        lead = self.probabilities[best] - self.probabilities[self.label]
-        if lead <= LASTING_MARGIN:
-            self._led_since = math.inf
-            return self.label
-        self._led_since = min(self._led_since, self._time)
-        lasting = self._time - self._led_since >= LASTING_SECONDS
-        return best if lead > MARGIN or lasting else self.label
+        if self._method == "none":
+            return int(self.probabilities.argmax())
+        return self._steady.update(self.probabilities, self._time)

@@ -1,46 +1,116 @@
-"""What --source names: a camera, a video, a picture, a folder or glob of both, a pipe or an address."""
+"""What can be analyzed: a camera, a video, a picture, a folder or glob of both, a pipe, an address, or pixels."""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import contextlib
 import dataclasses
 import glob
+import io
 import os
 import pathlib
 import re
 import stat
+import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import IO, Any, Literal
 
 import cv2
+import numpy as np
 from absl import logging
 
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
-from fer_jax.serve import formats
-from fer_jax.serve.frames import Frame, Mirrored, Source, as_bgr, is_address, shown
+from fer_jax.serve.frames import ALL, Frame, Mirrored, Sampling, Source, as_bgr, is_address, shown
 
-__all__ = ["Frame", "Pictures", "Source", "as_bgr", "inputs_of", "open_source", "playable"]
-
+MEMORY = "<memory>"  # the name of what has no path
 PICTURES_PER_SECOND = 1.0  # in a window or a recording
 MAX_NAMES = 5  # of files that are left out
 VIDEO4LINUX = 81  # major number of its devices
-# What comes over HTTP in these formats, with neither a length nor a duration, has no end.
-ENDLESS_FORMATS = frozenset(
-    ("mpjpeg", "mjpeg", "mpegts", "flv", "live_flv", "hls", "dash", "h264", "hevc", "m4v", "mpegvideo")
+HEAD_BYTES = 4096  # that tell what a file is
+MAX_PICTURE_BYTES = 1 << 28  # of a picture from a pipe or the web
+WEB_SECONDS = 10.0  # to wait for a web server
+
+# Suffixes decide where the first bytes do not tell.
+_PICTURE_SUFFIX = re.compile(r"\.(png|jpe?g|jpe|jfif|bmp|tiff?|webp|p[gpbn]m|avif|hei[cf]|jp2)")
+_VIDEO_SUFFIX = re.compile(r"\.(mp4|m4v|mov|mkv|webm|avi|mpe?g|vob|ts|m2?ts|wmv|flv|3gp|ogv|gif|h264|mjpe?g)")
+JPEG_SEQUENCES = frozenset((".mjpeg", ".mjpg"))  # videos that begin like a single JPEG file
+_PICTURES = re.compile(
+    rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|BM.{4}\0\0\0\0|II\*\0|MM\0\*|RIFF.{4}WEBP|P[1-6][ \t\r\n#]|\0\0\0\x0cjP  "
+    rb"|.{4}ftyp(?:heic|heix|heim|heis|mif1|avif)",
+    re.DOTALL,
 )
+_VIDEOS = re.compile(
+    rb"GIF8|\x1a\x45\xdf\xa3|RIFF.{4}AVI |FLV\x01|\0\0\x01[\xba\xb3]|\x30\x26\xb2\x75|OggS|\x47.{187}\x47"
+    rb"|.{4}\x47.{191}\x47|.{4}(?:ftyp|moov|mdat|wide|free|skip)",
+    re.DOTALL,
+)
+
+Kind = Literal["picture", "animation", "video", ""]
+
+
+def kind_of(path: pathlib.Path) -> Kind:
+    """The kind of a file by its first bytes, or else by its suffix: suffixes are often missing or wrong.
+
+    Animations are WebP, which FFmpeg does not decode; GIF is a video here, one picture or many. "" is a file that
+    neither announces as either.
+    """
+    head = b""
+    with contextlib.suppress(OSError):
+        if path.exists() and not path.is_file():  # opening a pipe would wait for a writer
+            return ""
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    suffix = path.suffix.lower()
+    if kind := kind_by_content(head):
+        return "video" if suffix in JPEG_SEQUENCES else kind
+    if _PICTURE_SUFFIX.fullmatch(suffix):
+        return "picture"
+    return "video" if _VIDEO_SUFFIX.fullmatch(suffix) else ""
+
+
+def kind_by_content(head: bytes) -> Kind:
+    """`kind_of` for the first bytes of a file."""
+    if head[:4] == b"\x89PNG" and b"acTL" in head.partition(b"IDAT")[0]:
+        return "video"
+    if head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and head[20:21] and head[20] & 2:
+        return "animation"
+    if _PICTURES.match(head):
+        return "picture"
+    return "video" if _VIDEOS.match(head) else ""
+
+
+class Picture:
+    """A single picture. Attributes as of `frames.Source`."""
+
+    live, still, rate, length = False, True, PICTURES_PER_SECOND, 1
+
+    def __init__(self, image: np.ndarray, name: str):
+        """Of uint8 BGR pixels (H, W, 3)."""
+        self.name = name
+        self._image = image
+
+    def __iter__(self) -> Iterator[Frame]:
+        """The one frame."""
+        yield Frame(self._image, 0, 0.0, time.perf_counter(), self.name, True, 1 / PICTURES_PER_SECOND, True)
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 class Pictures:
-    """Pictures and videos in order, each a scene of its own. Attributes as of `frames.Source`.
+    """Files of pictures and videos in order, each a scene of its own. Attributes as of `frames.Source`.
 
     A picture takes a second, a video its own time. What cannot be read is skipped with a warning, unless nothing can.
     """
 
     live = False
 
-    def __init__(self, paths: Sequence[pathlib.Path], name: str):
-        self._items = [(path, formats.kind_of(path)) for path in paths]
+    def __init__(self, paths: Sequence[pathlib.Path], name: str, sampling: Sampling = ALL):
+        self._items = [(path, kind_of(path)) for path in paths]
+        self._sampling = sampling
         self.name = shown(name)
         self.still = all(kind in ("picture", "") for _, kind in self._items)
         self.rate = PICTURES_PER_SECOND if self.still else 0.0
@@ -48,7 +118,7 @@ class Pictures:
         if not self.still:  # the rate of the first video
             first = next(path for path, kind in self._items if kind not in ("picture", ""))
             try:
-                opened = _video(first)
+                opened = _file(first)
                 self.rate = opened.rate
                 opened.close()
             except UserError:
@@ -57,10 +127,10 @@ class Pictures:
     def __iter__(self) -> Iterator[Frame]:
         """All frames, with times and indices that go on from one file to the next."""
         index, begins, unreadable = 0, 0.0, 0
-        for path, kind in self._items:
+        for path, _ in self._items:
             ends = begins
             try:
-                for frame in self._picture(path) if kind in ("picture", "") else self._frames(path):
+                for frame in self._frames(path):
                     yield dataclasses.replace(frame, index=index, time=begins + frame.time)
                     index += 1
                     ends = begins + frame.time + (frame.duration or 1 / self.rate)
@@ -72,14 +142,8 @@ class Pictures:
                 logging.warning("%s; skipped", error)
             begins = max(ends, begins + (1 / PICTURES_PER_SECOND if ends == begins else 0.0))
 
-    @staticmethod
-    def _picture(path: pathlib.Path) -> Iterator[Frame]:
-        image = cv2.cvtColor(images.read(path), cv2.COLOR_RGB2BGR)
-        yield Frame(image, 0, 0.0, time.perf_counter(), shown(str(path)), True, 1 / PICTURES_PER_SECOND, True)
-
-    @staticmethod
-    def _frames(path: pathlib.Path) -> Iterator[Frame]:
-        opened = _video(path)
+    def _frames(self, path: pathlib.Path) -> Iterator[Frame]:
+        opened = _file(path, self._sampling)
         try:
             yield from opened
         finally:
@@ -90,130 +154,274 @@ class Pictures:
 
 
 def open_source(
-    spec: str, *, mirror: bool = False, camera_size: tuple[int, int] | None = None, patience: float = 0.0
+    source: Any,
+    *,
+    mirror: bool = False,
+    camera_size: tuple[int, int] | None = None,
+    patience: float = 0.0,
+    sampling: Sampling = ALL,
+    rgb: bool = False,
 ) -> Source:
-    """What `spec` names: a camera's number or device, a file, a folder, a glob, "-" for standard input, an address.
+    """What `source` is or names.
 
     Args:
-      spec: what to open.
+      source: a camera's number or device, a file, a folder, a glob, "-" for standard input, an address or data: URL;
+        the bytes of a file; pixels, uint8 (H, W), (H, W, 3) or (H, W, 4); a PIL image.
       mirror: swap left and right.
       camera_size: (width, height) in pixels to ask a camera for.
       patience: seconds for which to try to reach a camera or stream again once it breaks off.
+      sampling: which frames of videos are taken.
+      rgb: whether arrays are RGB or RGBA instead of BGR or BGRA.
 
     Raises:
       UserError: nothing there, or nothing that can be read; for a camera, which ones can be opened.
+      TypeError, ValueError: an object of another kind, an array of another type or shape.
     """
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    if not isinstance(source, str | os.PathLike):
+        return _in_memory(source, rgb, sampling)
+    spec = os.fspath(source)
     try:
-        source = _open(spec, camera_size, patience)
+        opened = _open(spec, camera_size, patience, sampling)
     except OSError as error:
         name = shown(str(error.filename or spec))
         raise UserError(
             f"{name}: cannot be read ({error.strerror}): give another name, or this account the permission"
         ) from error
-    if camera_size and not source.name.startswith("camera "):
-        source.close()
-        raise UserError(f"--camera-size is for cameras, and {source.name} is none: leave the flag out")
-    return Mirrored(source) if mirror else source
+    if camera_size and not opened.name.startswith("camera "):
+        opened.close()
+        raise UserError(f"--camera-size is for cameras, and {opened.name} is none: leave the flag out")
+    return Mirrored(opened) if mirror else opened
 
 
-def _open(spec: str, camera_size: tuple[int, int] | None, patience: float) -> Source:
+def _open(spec: str, camera_size: tuple[int, int] | None, patience: float, sampling: Sampling) -> Source:
     if not spec:
         raise UserError("the source is empty: expected a camera's number, a file, a folder or an address")
     if spec.isdecimal():
-        from fer_jax.serve import live
+        from fer_jax.serve import video
 
-        return live.camera(int(spec), f"camera {int(spec)}", camera_size, patience)
+        return video.camera(int(spec), f"camera {int(spec)}", camera_size, patience)
     if spec == "-":
-        return _pipe("pipe:0", "standard input")
+        return _stream(sys.stdin.buffer, "standard input", sampling)
+    if spec.startswith("data:"):
+        return _in_memory(_decoded(spec), False, sampling)
     if is_address(spec) and not spec.lower().startswith("file://"):
-        return _address(spec, patience)
+        return _address(spec, patience, sampling)
     path = _local(spec)
-    if path.is_dir() or (not path.exists() and glob.has_magic(spec)):
-        return Pictures(playable(path, spec), spec)
+    if path.is_dir() or _is_glob(path):
+        return Pictures(playable(path, spec), spec, sampling)
     if not path.exists():
         raise UserError(
             f"{shown(spec)}: no such file or folder: expected a camera's number or device, a video, a picture, a "
             "folder or glob of them, - for standard input, or an address"
         )
-    if not path.is_file():
-        return _special(path, spec, camera_size, patience)
-    kind = formats.kind_of(path)
-    return Pictures([path], spec) if kind == "picture" else _video(path)
+    return _file(path, sampling) if path.is_file() else _special(path, spec, camera_size, patience, sampling)
 
 
-def _video(path: pathlib.Path) -> Any:
-    from fer_jax.serve import video  # importing PyAV takes a tenth of a second, which a camera need not wait for
-
-    return video.Animation(path) if formats.kind_of(path) == "animation" else video.VideoFile.of_path(path)
-
-
-def _pipe(address: str, name: str) -> Source:
-    from fer_jax.serve import video
-
-    return video.VideoFile(address, name)
-
-
-def _special(path: pathlib.Path, spec: str, camera_size: tuple[int, int] | None, patience: float) -> Source:
-    """A device or a pipe."""
+def _special(
+    path: pathlib.Path, spec: str, camera_size: tuple[int, int] | None, patience: float, sampling: Sampling
+) -> Source:
+    """A pipe or a device."""
     status = path.stat()
     if stat.S_ISFIFO(status.st_mode):
-        return _pipe(f"file:{path}", shown(spec))
+        return _stream(path.open("rb"), shown(spec), sampling)
     if stat.S_ISCHR(status.st_mode) and os.major(status.st_rdev) == VIDEO4LINUX:
-        from fer_jax.serve import live
+        from fer_jax.serve import video
 
-        return live.camera(str(path.resolve()), f"camera {shown(spec)}", camera_size, patience)
+        return video.camera(str(path.resolve()), f"camera {shown(spec)}", camera_size, patience)
     raise UserError(f"{shown(spec)}: neither a file nor a camera nor a pipe: expected one of them")
 
 
-def _address(spec: str, patience: float) -> Source:
-    from fer_jax.serve import live, video
+def _file(path: pathlib.Path, sampling: Sampling = ALL) -> Source:
+    kind, name = kind_of(path), shown(str(path))
+    if kind == "picture":
+        pixels = images.read(path)
+        _warn_of_pages(path, name)
+        return Picture(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), name)
+    from fer_jax.serve import video  # importing PyAV takes a tenth of a second, which a picture need not wait for
 
-    name = shown(spec)
+    if kind == "animation":
+        return video.Animation(path.read_bytes(), name, sampling)
+    return video.VideoFile.of_path(path, sampling)
+
+
+def _warn_of_pages(file: pathlib.Path | IO[bytes], name: str) -> None:
+    """Say that a picture has more pages than the one that is analyzed."""
+    with contextlib.suppress(Exception):  # Pillow's own, of formats that it does not know
+        if isinstance(file, pathlib.Path) and file.suffix.lower() not in (".tif", ".tiff"):
+            return
+        from PIL import Image
+
+        pages = getattr(Image.open(file), "n_frames", 1)
+        if pages > 1:
+            logging.warning("%s: the first of %d pages is analyzed; save the others as files of their own", name, pages)
+
+
+class _Rest:
+    """A stream of which the first bytes were read already, as PyAV reads one."""
+
+    def __init__(self, head: bytes, file: IO[bytes]):
+        self._head, self._file = head, file
+
+    def read(self, count: int) -> bytes:
+        """Some bytes, `count` at most; none at the end."""
+        if self._head:
+            part, self._head = self._head[:count], self._head[count:]
+            return part
+        return getattr(self._file, "read1", self._file.read)(count)  # what is there, rather than wait for all of it
+
+
+def _stream(file: IO[bytes], name: str, sampling: Sampling) -> Source:
+    """The picture or video in a pipe."""
+    head = file.read(HEAD_BYTES)
+    kind = kind_by_content(head)
+    if kind in ("picture", "animation") or head[:4] == b"GIF8":  # what is small, and needs all of its bytes
+        return _in_memory(head + file.read(MAX_PICTURE_BYTES), False, sampling, name)
+    from fer_jax.serve import video
+
+    if not head:
+        raise UserError(f"{name}: the pipe is empty: nothing was written to it")
+    return video.VideoFile(_Rest(head, file), name, sampling)
+
+
+def _decoded(spec: str) -> bytes:
+    """The bytes of a data: URL."""
+    kind, comma, data = spec.partition(",")
+    with contextlib.suppress(binascii.Error, ValueError):
+        if comma and kind.endswith(";base64"):
+            return base64.b64decode(data)
+    raise UserError(f"{shown(spec[:40])}...: expected a data: URL of an image in base64")
+
+
+def _address(spec: str, patience: float, sampling: Sampling) -> Source:
+    from fer_jax.serve import video
+
+    name, web = shown(spec), spec.lower().startswith(("http://", "https://", "ftp://"))
     container = video.open_container(spec, name, live=True)
-    if not _is_endless(container, spec):
-        return video.VideoFile(spec, name, container)
+    if not video.is_endless(container, web):
+        formats = container.format.name
+        if web and (formats.endswith("_pipe") or not (container.duration or 0) > 0):  # maybe a picture
+            data = _fetched(spec, name)
+            if data and kind_by_content(data) in ("picture", "animation"):
+                container.close()
+                return _in_memory(data, False, sampling, name)
+        return video.VideoFile(spec, name, sampling, container)
     opened = [container]
 
-    def connect() -> live.StreamConnection:
-        return live.StreamConnection(opened.pop() if opened else video.open_container(spec, name, live=True), name)
+    def connect() -> video.StreamConnection:
+        return video.StreamConnection(opened.pop() if opened else video.open_container(spec, name, live=True), name)
 
-    return live.Live(name, connect, patience)
+    return video.Live(name, connect, patience)
 
 
-def _is_endless(container: Any, spec: str) -> bool:
-    """Whether an address gives frames in real time rather than the content of a file."""
-    if container.duration and container.duration > 0:
-        return False
-    if spec.lower().startswith(("http://", "https://", "ftp://")):
-        return container.size <= 0 and not set(container.format.name.split(",")).isdisjoint(ENDLESS_FORMATS)
-    return True
+def _fetched(spec: str, name: str) -> bytes:
+    """The bytes at an address whose first ones are those of a picture; else the first ones alone."""
+    import urllib.request  # with ssl and http.client, which other names need not wait for
+
+    try:
+        with urllib.request.urlopen(spec, timeout=WEB_SECONDS) as answer:
+            head = answer.read(HEAD_BYTES)
+            return head + answer.read(MAX_PICTURE_BYTES) if kind_by_content(head) else head
+    except (OSError, ValueError) as error:
+        raise UserError(f"{name}: cannot be fetched ({error}): check that it can be reached") from None
 
 
 def _local(spec: str) -> pathlib.Path:
+    """The path of a name; ~ is the home folder, unless there is a file of that name."""
     if spec.lower().startswith("file://"):
-        import urllib.request  # with ssl and http.client, which other names need not wait for
+        import urllib.request
 
         return pathlib.Path(urllib.request.url2pathname(spec[len("file://") :]))
-    return pathlib.Path(spec).expanduser()
+    path = pathlib.Path(spec)
+    with contextlib.suppress(RuntimeError):  # no such account
+        return path if path.exists() else path.expanduser()
+    return path
+
+
+def _in_memory(source: Any, rgb: bool, sampling: Sampling, name: str = MEMORY) -> Source:
+    if isinstance(source, bytes | bytearray | memoryview):
+        data = bytes(source)
+        kind = kind_by_content(data[:HEAD_BYTES])
+        if kind not in ("video", "animation"):
+            image = images.decode(data, name)
+            _warn_of_pages(io.BytesIO(data), name)
+            return Picture(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), name)
+        from fer_jax.serve import video
+
+        if kind == "animation":
+            return video.Animation(data, name, sampling)
+        return video.VideoFile(io.BytesIO(data), name, sampling)
+    if "PIL.Image" in sys.modules and isinstance(source, sys.modules["PIL.Image"].Image):
+        source, rgb = _of_pillow(source), True
+    if not isinstance(source, np.ndarray):
+        raise TypeError(f"cannot analyze a {type(source).__name__}: expected a path, bytes, a PIL image or an array")
+    if source.dtype != np.uint8 or source.ndim not in (2, 3) or source.shape[2:] not in ((), (1,), (3,), (4,)):
+        raise ValueError(
+            f"expected uint8 pixels (H, W), (H, W, 3) or (H, W, 4), got {source.dtype} of shape {source.shape}"
+        )
+    if not source.size:
+        raise ValueError(f"an array of shape {source.shape} has no pixels")
+    image = as_bgr(source)
+    # a copy: the array may change before the result is drawn
+    return Picture(np.array(image[..., ::-1] if rgb and source.ndim == 3 else image), name)
+
+
+def _of_pillow(image: Any) -> np.ndarray:
+    """uint8 (H, W, 3) RGB or (H, W) of a PIL image, upright."""
+    from PIL import ImageOps
+
+    if image.mode in ("I", "F"):  # PIL would cut at 255
+        raise ValueError(f"a PIL image of mode {image.mode}: expected 8 bits, or I;16; scale and convert it")
+    if (pages := getattr(image, "n_frames", 1)) > 1:
+        logging.warning("a PIL image of %d frames: the first is analyzed; give the path for all", pages)
+    try:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I;16"):
+            return (np.asarray(upright) >> 8).astype(np.uint8)
+        return np.asarray(upright.convert("RGBA" if upright.mode in ("RGBa", "La") else "RGB"))
+    except (AssertionError, OSError, ValueError) as error:  # it decodes a file when it is asked for pixels
+        raise UserError(
+            f"{MEMORY}: a PIL image that cannot be decoded ({error or 'closed'}): open a whole file, and keep it open"
+        ) from None
+
+
+def _is_glob(path: pathlib.Path) -> bool:
+    return not path.exists() and glob.has_magic(str(path.relative_to(_existing(path))))
+
+
+def _existing(path: pathlib.Path) -> pathlib.Path:
+    """The deepest folder above a path that is there, whatever characters of globs its name has."""
+    return next(parent for parent in (*path.parents, pathlib.Path()) if parent.exists())
+
+
+def _matches(path: pathlib.Path) -> list[pathlib.Path]:
+    """The files and folders that a glob finds."""
+    above = _existing(path)
+    pattern = pathlib.Path(glob.escape(str(above)), path.relative_to(above))
+    return [pathlib.Path(found) for found in glob.glob(str(pattern), recursive=True)]  # noqa: PTH207 takes absolute ones
+
+
+def expanded(spec: str) -> list[str]:
+    """The names of the files of a folder or glob, as `playable` finds them; any other name alone."""
+    if spec.isdecimal() or spec == "-" or is_address(spec) or spec.startswith("data:"):
+        return [spec]
+    path = _local(spec)
+    return [str(found) for found in playable(path, spec)] if path.is_dir() or _is_glob(path) else [spec]
 
 
 def playable(path: pathlib.Path, spec: str) -> list[pathlib.Path]:
     """The pictures and videos of a folder or glob, frame2 before frame10; the rest is named.
 
-    A folder that has none itself, such as one of `tools.extract_faces`, is looked through with the folders below it.
+    A folder that has none itself, such as one of `fer-jax extract-faces`, is looked through with the folders below it.
 
     Raises:
       UserError: there is none.
     """
-    if path.is_dir():
-        entries = images.visible(path)
-    else:
-        entries = [pathlib.Path(found) for found in glob.glob(str(path), recursive=True)]  # noqa: PTH207 takes absolute ones
-    files = [entry for entry in entries if entry.is_file() and formats.kind_of(entry)]
+    entries = images.visible(path) if path.is_dir() else _matches(path)
+    files = [entry for entry in entries if entry.is_file() and kind_of(entry)]
     if path.is_dir() and not files:
         entries = list(images.below(path))
-        files = [entry for entry in entries if formats.kind_of(entry)]
+        files = [entry for entry in entries if kind_of(entry)]
     left_out = [shown(entry.name) for entry in entries if entry not in set(files)]
     if not files:
         raise UserError(
@@ -234,13 +442,12 @@ def _natural(path: pathlib.Path) -> list[list[tuple[bool, int, str]]]:
 
 
 def inputs_of(spec: str) -> list[pathlib.Path]:
-    """The files that a source reads and the folders it finds them in; [] for a camera, a pipe or an address."""
-    if spec.isdecimal() or spec == "-" or (is_address(spec) and not spec.lower().startswith("file://")):
+    """The files that a source reads; [] for a camera, a pipe or an address."""
+    if spec.isdecimal() or spec == "-" or spec.startswith("data:"):
+        return []
+    if is_address(spec) and not spec.lower().startswith("file://"):
         return []
     path = _local(spec)
     if path.is_dir():
-        return [path, *images.visible(path)]
-    if path.exists() or not glob.has_magic(spec):
-        return [path]
-    found = [pathlib.Path(entry) for entry in glob.glob(str(path), recursive=True)]  # noqa: PTH207 takes absolute ones
-    return sorted({*found, *(entry.parent for entry in found)})
+        return [entry for entry in images.below(path) if entry.is_file()]
+    return [found for found in _matches(path) if found.is_file()] if _is_glob(path) else [path]

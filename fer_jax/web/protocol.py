@@ -103,7 +103,7 @@ def hello(classifier: Classifier, detectors: Sequence[str]) -> str:
         {
             "model": bundle.name,
             "labels": bundle.labels,
-            "colors": ["#{2:02x}{1:02x}{0:02x}".format(*color) for color in overlay.colours(bundle.labels)],
+            "colors": ["#{2:02x}{1:02x}{0:02x}".format(*color) for color in overlay.colors(bundle.labels)],
             "uncertain_below": bundle.uncertain_below,
             "doubtful_score": detection.DOUBTFUL_SCORE,
             "detectors": detectors,

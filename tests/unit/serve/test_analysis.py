@@ -210,8 +210,8 @@ def test_a_live_source_loses_frames_where_the_search_is_slow_and_not_its_time(cl
 
 @pytest.mark.parametrize(("name", "sigma"), [("haar", 3), ("yunet", 3), ("yunet", 8)])
 def test_on_a_still_clip_the_shown_name_changes_at_most_once(name, sigma, group_picture, request, tmp_path):
-    """A camera's noise over the group's picture, and a network that answers to every grey value."""
-    labels = tuple(f"grey{i}" for i in range(40))  # so many that noise crosses their borders all the time
+    """A camera's noise over the group's picture, and a network that answers to every gray value."""
+    labels = tuple(f"gray{i}" for i in range(40))  # so many that noise crosses their borders all the time
     classifier = Classifier(serving.write_bundle(tmp_path / "bundle", labels=labels))
     detector = registry.create(name, str(request.getfixturevalue("yunet_model")) if name == "yunet" else "")
     analyzer = FrameAnalyzer(classifier, detector)

@@ -13,7 +13,7 @@ import fer_jax
 from fer_jax.errors import UserError
 from fer_jax.labels import FER2013
 from fer_jax.preprocess import images
-from fer_jax.serve import analyzer
+from fer_jax.serve import analyzer, answers
 from tests import serving
 
 HAPPY, SAD = (serving.brightness_of(FER2013.index(name)) for name in ("happy", "sad"))
@@ -32,11 +32,11 @@ def _png(image):
 def test_a_picture_in_every_form_gives_the_same_face(whole_pictures, tmp_path):
     from PIL import Image
 
-    grey = np.full((30, 40), HAPPY, np.uint8)
-    colour = np.repeat(grey[..., None], 3, -1)
+    gray = np.full((30, 40), HAPPY, np.uint8)
+    color = np.repeat(gray[..., None], 3, -1)
     path = tmp_path / "a.png"
-    path.write_bytes(_png(grey))
-    forms = [path, str(path), _png(grey), grey, colour, cv2.cvtColor(colour, cv2.COLOR_BGR2BGRA), Image.fromarray(grey)]
+    path.write_bytes(_png(gray))
+    forms = [path, str(path), _png(gray), gray, color, cv2.cvtColor(color, cv2.COLOR_BGR2BGRA), Image.fromarray(gray)]
     for faces in [whole_pictures(form) for form in forms] + whole_pictures(forms):
         (face,) = faces
         assert face.label == "happy"
@@ -45,10 +45,10 @@ def test_a_picture_in_every_form_gives_the_same_face(whole_pictures, tmp_path):
         assert face.probability == max(face.probabilities.values()) == face.probabilities["happy"]
         assert (face.frame, face.time, face.track) == (0, 0.0, 0)
     assert whole_pictures(path)[0].source == str(path)
-    assert whole_pictures(grey)[0].source == analyzer.MEMORY
+    assert whole_pictures(gray)[0].source == answers.MEMORY
 
 
-def test_colours_are_those_of_opencv_unless_rgb_is_said(whole_pictures):
+def test_colors_are_those_of_opencv_unless_rgb_is_said(whole_pictures):
     from PIL import Image
 
     red = np.zeros((8, 8, 3), np.uint8)
@@ -69,7 +69,7 @@ def test_a_pil_image_is_turned_upright(whole_pictures):
     assert whole_pictures(Image.open(file))[0].box == whole_pictures(file.getvalue())[0].box == (0, 0, 30, 40)
 
 
-def test_a_pil_image_of_16_bits_keeps_its_grey(whole_pictures, tmp_path):
+def test_a_pil_image_of_16_bits_keeps_its_gray(whole_pictures, tmp_path):
     from PIL import Image
 
     cv2.imwrite(str(tmp_path / "deep.png"), np.full((30, 40), HAPPY * 257, np.uint16))
@@ -121,8 +121,8 @@ def test_a_video_gives_the_faces_of_all_frames(whole_pictures, tmp_path):
 
 
 def test_a_folder_gives_the_faces_of_all_pictures(whole_pictures, tmp_path):
-    for name, grey in (("a", HAPPY), ("b", SAD)):
-        images.write(tmp_path / f"{name}.png", np.full((20, 20), grey, np.uint8))
+    for name, gray in (("a", HAPPY), ("b", SAD)):
+        images.write(tmp_path / f"{name}.png", np.full((20, 20), gray, np.uint8))
     faces = whole_pictures(tmp_path)
     assert [(face.label, face.source, face.frame) for face in faces] == [
         ("happy", str(tmp_path / "a.png"), 0),
@@ -147,7 +147,7 @@ def test_faces_as_json_rows_and_table(whole_pictures):
     assert face["box"] == [0, 0, 20, 20]
     table = faces.to_pandas()
     assert isinstance(table, pandas.DataFrame)
-    assert list(table.columns) == analyzer.columns(FER2013)
+    assert list(table.columns) == answers.columns(FER2013)
     assert table.loc[0, "label"] == "sad"
     assert table.loc[0, "sad"] == face["probabilities"]["sad"]
     assert "sad" in repr(faces)
@@ -159,7 +159,7 @@ def test_no_face_is_an_empty_table(brightness_bundle, tmp_path):
     assert len(faces) == 0
     assert not faces
     assert faces.to_json() == "[]"
-    assert list(faces.to_pandas().columns) == analyzer.columns(FER2013)
+    assert list(faces.to_pandas().columns) == answers.columns(FER2013)
     assert faces.draw().shape == (60, 60, 3)
 
 
@@ -202,7 +202,7 @@ def test_mirror_images_count_for_pictures_and_not_for_videos(brightness_bundle, 
         ("nowhere.jpg", UserError, "nowhere.jpg: no such file"),
         (b"no image", UserError, "<memory>: not an image that OpenCV can read"),
         (b"", UserError, "<memory>: not an image"),
-        (7, TypeError, "cannot analyse a int"),
+        (7, TypeError, "cannot analyze a int"),
         (np.zeros((4, 4)), ValueError, "expected uint8 pixels .* got float64"),
         (np.zeros((2, 4, 4, 3), np.uint8), ValueError, r"of shape \(2, 4, 4, 3\)"),
         (np.zeros((0, 4, 3), np.uint8), ValueError, "has no pixels"),

@@ -32,9 +32,9 @@ def test_each_crop_gets_its_own_label_whatever_its_size(classifier):
         assert prediction.probabilities[FER2013.index(prediction.label)] == prediction.probabilities.max()
 
 
-def test_grey_and_equal_colour_are_the_same_face(classifier):
-    grey = np.random.default_rng(0).integers(0, 256, (40, 30), np.uint8)
-    rows = classifier.probabilities([grey, grey[..., None], np.repeat(grey[..., None], 3, axis=2)])
+def test_gray_and_equal_color_are_the_same_face(classifier):
+    gray = np.random.default_rng(0).integers(0, 256, (40, 30), np.uint8)
+    rows = classifier.probabilities([gray, gray[..., None], np.repeat(gray[..., None], 3, axis=2)])
     np.testing.assert_array_equal(rows[0], rows[1])
     np.testing.assert_array_equal(rows[0], rows[2])
 
@@ -42,9 +42,9 @@ def test_grey_and_equal_colour_are_the_same_face(classifier):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_pixels_are_prepared_as_the_training_data_was(tmp_path, channels):
     classifier = Classifier(serving.write_bundle(tmp_path / "bundle", spec=Input(12, channels, "unit", "area")))
-    colour = np.random.default_rng(0).integers(0, 256, (30, 30, 3), np.uint8)
-    expected = images.fit(np.ascontiguousarray(colour[..., ::-1]), classifier.bundle.input)
-    np.testing.assert_array_equal(classifier.prepare([colour])[0], expected)
+    color = np.random.default_rng(0).integers(0, 256, (30, 30, 3), np.uint8)
+    expected = images.fit(np.ascontiguousarray(color[..., ::-1]), classifier.bundle.input)
+    np.testing.assert_array_equal(classifier.prepare([color])[0], expected)
 
 
 def test_a_crowd_is_classified_as_each_face_alone(classifier):
@@ -63,9 +63,9 @@ def test_a_graph_that_is_not_what_the_manifest_says_is_refused_at_once(tmp_path)
     labels = serving.write_bundle(tmp_path / "labels", FER2013[:5], Input(12, 1, "unit", "area"), copied)
     with pytest.raises(UserError, match=r"model.onnx: gives logits of \(1, 7\), bundle.json has 5 labels"):
         Classifier(labels)
-    colour = serving.write_bundle(tmp_path / "colour", FER2013, Input(12, 3, "unit", "area"), copied)
+    color = serving.write_bundle(tmp_path / "color", FER2013, Input(12, 3, "unit", "area"), copied)
     with pytest.raises(UserError, match=r"model.onnx: does not take images of \(12, 12, 3\), as bundle.json says"):
-        Classifier(colour)
+        Classifier(color)
 
 
 def test_class_maps_where_the_network_has_them(classifier, map_bundle):

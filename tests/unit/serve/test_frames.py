@@ -76,5 +76,5 @@ def test_a_mirror_swaps_left_and_right():
         np.full((6, 8, 4), 7 * 256, np.uint16),
     ],
 )
-def test_cameras_may_give_grey_alpha_or_sixteen_bits(image):
+def test_cameras_may_give_gray_alpha_or_sixteen_bits(image):
     np.testing.assert_array_equal(frames.as_bgr(image), np.full((6, 8, 3), 7, np.uint8))

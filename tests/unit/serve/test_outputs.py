@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from fer_jax.errors import UserError
+from fer_jax.serve import outputs, recording
 from fer_jax.serve.analysis import FrameResult, TrackedFace
 from fer_jax.serve.frames import Frame
 from fer_jax.serve.outputs import Events, FaceFolder
@@ -196,3 +197,68 @@ def test_faces_are_saved_as_they_were_classified(tmp_path):
     names = sorted(path.name for path in (tmp_path / "faces").iterdir())
     assert names == ["000007_001_sad.png", "000007_002_happy.png"]
     np.testing.assert_array_equal(cv2.imread(str(tmp_path / "faces" / "000007_002_happy.png")), np.full((9, 9, 3), 2))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").touch()
+    (tmp_path / "talk.mp4").touch()
+    (tmp_path / "link.mp4").symlink_to(tmp_path / "talk.mp4")
+    os.link(tmp_path / "talk.mp4", tmp_path / "hard.mp4")
+    (tmp_path / "same").symlink_to(tmp_path / "photos")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["talk.mp4", "link.mp4", "hard.mp4", "photos/../talk.mp4", "same/../talk.mp4"])
+@pytest.mark.parametrize("flag", ["--record", "--events", "--save-faces"])
+def test_an_output_that_is_the_input(folder, flag, name):
+    with pytest.raises(UserError, match=rf"{flag}=.* would overwrite the input .*talk.mp4: name another place"):
+        outputs.refuse_conflicts([folder / "talk.mp4"], {flag: str(folder / name)})
+
+
+@pytest.mark.parametrize("flag", ["--record", "--save-faces"])
+@pytest.mark.parametrize("name", ["photos", "same"])
+def test_an_output_that_is_the_folder_of_the_input(folder, flag, name):
+    with pytest.raises(UserError, match="would overwrite the input"):
+        outputs.refuse_conflicts([folder / "photos", folder / "photos" / "a.jpg"], {flag: str(folder / name)})
+
+
+def test_recordings_of_a_picture_go_to_another_folder(folder):
+    with pytest.raises(UserError, match="would overwrite the input"):
+        outputs.refuse_conflicts([folder / "photos" / "a.jpg"], {"--record": str(folder / "photos")})
+    outputs.refuse_conflicts([folder / "photos" / "a.jpg"], {"--save-faces": str(folder / "photos")})
+
+
+def test_outputs_that_are_each_other(folder):
+    (folder / "out").symlink_to(folder / "not_there_yet")
+    given = {"--record": str(folder / "not_there_yet"), "--events": str(folder / "out"), "--save-faces": None}
+    with pytest.raises(UserError, match=r"--events=.*out and --record=.*not_there_yet are the same place: name two"):
+        outputs.refuse_conflicts([], given)
+
+
+def test_outputs_that_are_apart(folder):
+    given = {"--record": str(folder / "out.mp4"), "--events": "-", "--save-faces": str(folder / "faces")}
+    outputs.refuse_conflicts([folder / "talk.mp4", folder / "photos"], given)
+
+
+def test_a_place_that_cannot_be_written(folder):
+    with pytest.raises(UserError, match=r"--record: .*talk.mp4 cannot be written \(.*\): name a place where you may"):
+        outputs.check_writable("--record", folder / "talk.mp4")
+    outputs.check_writable("--record", folder / "new" / "folder")
+    assert not list((folder / "new" / "folder").iterdir())
+
+
+def test_a_write_protected_file_is_not_renamed_over(tmp_path, monkeypatch):
+    protected = tmp_path / "out.mp4"
+    protected.write_bytes(b"before")
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # which an administrator's tests cannot show otherwise
+    labels = ("happy", "sad")
+    for make, flag in (
+        (lambda: recording.Recording(protected, 25.0, live=False), "--record"),
+        (lambda: outputs.Events(str(protected), labels), "--events"),
+    ):
+        with pytest.raises(UserError, match=f"{flag}=.*out.mp4: is write-protected: name another place"):
+            make()
+    assert protected.read_bytes() == b"before"
+    outputs.check_target("--record", tmp_path / "new.mp4")

@@ -27,9 +27,9 @@ def _result(faces, shape=(480, 640)):
 
 
 def _shows(image, label, tolerance=12):
-    """How many pixels have a label's colour."""
-    colour = np.array(overlay.COLOURS[FER2013[label]])
-    return int((np.abs(image.astype(int) - colour).max(axis=-1) <= tolerance).sum())
+    """How many pixels have a label's color."""
+    color = np.array(overlay.COLORS[FER2013[label]])
+    return int((np.abs(image.astype(int) - color).max(axis=-1) <= tolerance).sum())
 
 
 @pytest.mark.parametrize("view", overlay.VIEWS)
@@ -74,7 +74,7 @@ def test_what_is_hardly_a_face_gets_no_name(view):
     doubtful = dataclasses.replace(named, doubtful=True)
     with_name, without = (overlay.Overlay(FER2013).draw(_result([face]), view)[:, 250:] for face in (named, doubtful))
     assert _shows(with_name, 3) > 400
-    assert _shows(without, 3) == 0, "neither the name's colour nor its label"
+    assert _shows(without, 3) == 0, "neither the name's color nor its label"
     assert (without != 90).any(), "but a box"
 
 
@@ -105,7 +105,7 @@ def test_a_missed_face_shows_corners_only_and_an_uncertain_name_a_question_mark(
 
 
 def _tinted(values, region, shape=(100, 200)):
-    """Where a grey frame became redder and where bluer, bool (H, W) each."""
+    """Where a gray frame became redder and where bluer, bool (H, W) each."""
     face = TrackedFace(
         1,
         np.array([0, 0, 1, 1.0]),
@@ -205,23 +205,23 @@ def test_two_hundred_faces():
 def test_names_beyond_the_font_and_beyond_the_palette():
     drawing = overlay.Overlay(("glücklich", "悲しい", "anger"))
     assert drawing._names == ["glucklich", "class 1", "anger"]
-    assert drawing._colours[2] == overlay.COLOURS["angry"]
-    assert len(set(drawing._colours)) == 3
+    assert drawing._colors[2] == overlay.COLORS["angry"]
+    assert len(set(drawing._colors)) == 3
 
 
-def test_every_name_can_be_read_on_its_colour():
-    def luminance(colour):  # of WCAG 2
-        linear = [(c / 255 / 12.92 if c / 255 <= 0.03928 else ((c / 255 + 0.055) / 1.055) ** 2.4) for c in colour]
+def test_every_name_can_be_read_on_its_color():
+    def luminance(color):  # of WCAG 2
+        linear = [(c / 255 / 12.92 if c / 255 <= 0.03928 else ((c / 255 + 0.055) / 1.055) ** 2.4) for c in color]
         return 0.0722 * linear[0] + 0.7152 * linear[1] + 0.2126 * linear[2]
 
-    for colour in overlay.COLOURS.values():
+    for color in overlay.COLORS.values():
         image = np.full((40, 120, 3), 128, np.uint8)
         pen = overlay._Pen(image)
         inks = []
         pen.write = lambda text, corner, ink, inks=inks: inks.append(ink)
-        pen.label("x", (0, 0), colour)
-        dark, light = sorted((luminance(colour), luminance(inks[0])))
-        assert (light + 0.05) / (dark + 0.05) >= 4.5, f"contrast on {colour}"
+        pen.label("x", (0, 0), color)
+        dark, light = sorted((luminance(color), luminance(inks[0])))
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, f"contrast on {color}"
 
 
 def test_lines_darken_what_is_behind_them():

@@ -25,7 +25,7 @@ from tests import serving
 
 
 class Source:
-    """Frames of one grey value, made when they are wanted."""
+    """Frames of one gray value, made when they are wanted."""
 
     name = "made"
     rate = 25.0

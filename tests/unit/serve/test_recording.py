@@ -76,7 +76,7 @@ def test_a_live_recording_keeps_its_times_and_cuts_pauses(tmp_path):
     [(".mp4", "mp4", "h264"), (".mov", "mov", "h264"), (".mkv", "matroska", "h264"), (".webm", "webm", "vp8")],
 )
 def test_browsers_play_it(tmp_path, suffix, container, codec):
-    """They play H.264 and VP8 with 4:2:0 colours; of an mp4 file from the first bytes on, if its index comes first."""
+    """They play H.264 and VP8 with 4:2:0 colors; of an mp4 file from the first bytes on, if its index comes first."""
     record(tmp_path / f"out{suffix}", [0.0, 0.04])
     with av.open(str(tmp_path / f"out{suffix}")) as made:
         stream = made.streams.video[0]

@@ -11,7 +11,8 @@ import pytest
 
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
-from fer_jax.serve import live, sources, video
+from fer_jax.serve import sources, video
+from fer_jax.serve.frames import ALL
 from tests import serving, videos
 
 
@@ -29,31 +30,31 @@ def test_a_video_file_gives_every_frame_with_its_time(tmp_path):
 
 def _write_pictures(folder):
     folder.mkdir()
-    grey = np.random.default_rng(0).integers(0, 256, (10, 12), np.uint8)
-    colour = np.random.default_rng(1).integers(0, 256, (10, 12, 3), np.uint8)
-    cv2.imwrite(str(folder / "a_grey.png"), grey)
-    cv2.imwrite(str(folder / "b_alpha.png"), np.dstack([colour, np.full((10, 12), 128, np.uint8)]))
-    cv2.imwrite(str(folder / "c_deep.png"), colour.astype(np.uint16) * 256 + 77)
-    cv2.imwrite(str(folder / "d_deep_alpha.png"), np.dstack([colour, grey]).astype(np.uint16) * 257)
-    cv2.imwrite(str(folder / "e_colour.bmp"), colour)
+    gray = np.random.default_rng(0).integers(0, 256, (10, 12), np.uint8)
+    color = np.random.default_rng(1).integers(0, 256, (10, 12, 3), np.uint8)
+    cv2.imwrite(str(folder / "a_gray.png"), gray)
+    cv2.imwrite(str(folder / "b_alpha.png"), np.dstack([color, np.full((10, 12), 128, np.uint8)]))
+    cv2.imwrite(str(folder / "c_deep.png"), color.astype(np.uint16) * 256 + 77)
+    cv2.imwrite(str(folder / "d_deep_alpha.png"), np.dstack([color, gray]).astype(np.uint16) * 257)
+    cv2.imwrite(str(folder / "e_color.bmp"), color)
     (folder / ".hidden.png").write_bytes(b"")
     (folder / "notes.txt").write_text("no picture", encoding="utf-8")
-    return grey, colour
+    return gray, color
 
 
 @pytest.mark.parametrize("spec", ["{}", "{}/*", "{}/../**/*.*"])
 def test_pictures_of_any_depth_and_channels(tmp_path, spec):
-    grey, colour = _write_pictures(tmp_path / "pictures")
+    gray, color = _write_pictures(tmp_path / "pictures")
     source = sources.open_source(spec.format(tmp_path / "pictures"))
     frames = list(source)
     assert source.still
     assert source.length == len(frames) == 5
     assert all(frame.starts for frame in frames)
     assert [os.path.basename(frame.name)[0] for frame in frames] == list("abcde")  # noqa: PTH119 a string
-    np.testing.assert_array_equal(frames[0].image, np.repeat(grey[..., None], 3, axis=2))
+    np.testing.assert_array_equal(frames[0].image, np.repeat(gray[..., None], 3, axis=2))
     for frame in frames[1:]:
         assert frame.image.dtype == np.uint8
-        np.testing.assert_array_equal(frame.image, colour)
+        np.testing.assert_array_equal(frame.image, color)
 
 
 def test_pictures_are_read_as_the_training_data_is(tmp_path):
@@ -205,11 +206,11 @@ def test_a_camera_by_its_device(monkeypatch, tmp_path):
     status = os.stat_result((0o020660, *[0] * 9))
     monkeypatch.setattr(os, "major", lambda device: 81)
     opened = []
-    monkeypatch.setattr(live, "camera", lambda *args: opened.append(args))
+    monkeypatch.setattr(video, "camera", lambda *args: opened.append(args))
     path = tmp_path / "usb-Camera-index0"
     path.symlink_to(tmp_path / "video7")
     monkeypatch.setattr(type(path), "stat", lambda self, **_: status)
-    sources._special(path, str(path), (1280, 720), 3.0)
+    sources._special(path, str(path), (1280, 720), 3.0, ALL)
     assert opened == [(str(tmp_path / "video7"), f"camera {path}", (1280, 720), 3.0)]
 
 
@@ -230,8 +231,8 @@ def test_what_a_source_reads(tmp_path):
     for name in ("a.png", "b.png"):
         (tmp_path / name).touch()
     both = [tmp_path / "a.png", tmp_path / "b.png"]
-    assert sources.inputs_of(str(tmp_path)) == [tmp_path, *both]
-    assert sources.inputs_of(f"{tmp_path}/*.png") == [tmp_path, *both]
+    assert sources.inputs_of(str(tmp_path)) == both
+    assert sources.inputs_of(f"{tmp_path}/*.png") == both
     assert sources.inputs_of(str(both[0])) == both[:1]
     assert sources.inputs_of("0") == sources.inputs_of("rtsp://host/live") == []
 
@@ -305,7 +306,7 @@ def test_a_web_server_that_gives_no_parts_of_a_file_may_be_why_it_cannot_be_read
 
 def test_a_network_camera_is_live(server):
     source = sources.open_source(f"{server}/camera")
-    assert isinstance(source, live.Live)
+    assert isinstance(source, video.Live)
     assert not isinstance(source, video.VideoFile)
     frames = []
     with pytest.raises(UserError, match=r"/camera gave no frame after \d+: it was unplugged, or the connection broke"):
@@ -330,3 +331,44 @@ def test_a_folder_of_folders_gives_the_pictures_below(tmp_path):
         assert cv2.imwrite(str(tmp_path / name), np.zeros((8, 8, 3), np.uint8))
     (tmp_path / "extracted.csv").touch()
     assert len(list(sources.open_source(str(tmp_path)))) == 2
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tiff", ".webp", ".ppm", ".jp2"])
+@pytest.mark.parametrize("name", ["photo", "photo.jfif", "photo.mp4"])
+def test_pictures_are_told_by_their_bytes(tmp_path, suffix, name):
+    path = tmp_path / name
+    path.write_bytes(cv2.imencode(suffix, videos.frames(1)[0])[1].tobytes())
+    assert sources.kind_of(path) == "picture"
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".avi", ".ts", ".mpg"])
+def test_videos_are_told_by_their_bytes(tmp_path, suffix):
+    codec = {".mpg": "mpeg2video", ".avi": "mpeg4"}.get(suffix, "libx264")
+    tick = {"tick": 1 / videos.Fraction(25)} if codec != "libx264" else {}
+    path = videos.write(tmp_path / f"clip{suffix}", [i / 25 for i in range(5)], codec=codec, **tick)
+    assert sources.kind_of(path.rename(tmp_path / "clip.png")) == "video"
+
+
+@pytest.mark.parametrize("name", ["camera.mjpeg", "camera.MJPG"])
+def test_jpeg_files_in_a_row_are_a_video(tmp_path, name):
+    (tmp_path / name).write_bytes(cv2.imencode(".jpg", videos.frames(1)[0])[1].tobytes() * 5)
+    assert sources.kind_of(tmp_path / name) == "video"
+
+
+def test_animations(tmp_path):
+    assert sources.kind_of(videos.animated_webp(tmp_path / "moving")) == "animation"
+    (tmp_path / "x").write_bytes(b"GIF89a")
+    assert sources.kind_of(tmp_path / "x") == "video"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+def test_a_pipe_is_neither_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    assert sources.kind_of(tmp_path / "a.png") == ""
+
+
+def test_what_is_damaged_goes_by_its_suffix_and_the_rest_is_neither(tmp_path):
+    for name, kind in (("a.png", "picture"), ("a.mp4", "video"), ("a.txt", ""), ("a", "")):
+        (tmp_path / name).write_bytes(b"text")
+        assert sources.kind_of(tmp_path / name) == kind
+    assert sources.kind_of(tmp_path / "none.jpg") == "picture"

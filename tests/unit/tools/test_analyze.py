@@ -70,7 +70,7 @@ def test_annotated_copies(analyze, tmp_path):
     assert len(serving.frames_of(tmp_path / "annotated/c.mp4")) == 4
     done = analyze("a.png", "--out=.")
     assert done.returncode == 2
-    assert "a.png would overwrite the input a.png" in done.stderr
+    assert "--out=. would overwrite the input a.png" in done.stderr
 
 
 def test_pictures_of_one_name_have_a_copy_each(analyze, tmp_path):

@@ -1,0 +1,74 @@
+"""The bands of a video's answer, in each format."""
+
+import io
+import xml.etree.ElementTree
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from fer_jax.errors import UserError
+from fer_jax.serve.plot import MAX_PEOPLE, WIDTH, Plot
+from fer_jax.serve.summary import Person, Segment, Summary
+
+FACE = cv2.imencode(".jpg", np.full((64, 64, 3), (0, 0, 200), np.uint8))[1].tobytes()
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def _person(track, segments, thumbnail=FACE):
+    segments = tuple(Segment(*segment) for segment in segments)
+    shares = {"happy": 0.5, "<b>": 0.5}
+    return Person(track, 5.0, shares, "happy", 1, 12.0, 1.0, segments, thumbnail)
+
+
+@pytest.fixture
+def summary():
+    people = (_person(1, [(0, 4, "happy", 1.0), (4, 5, "<b>", 0.0)]), _person(2, [(5, 10, "<b>", 1.0)]))
+    return Summary("a & <b>.mp4", 10.0, 250, ("happy", "<b>"), people)
+
+
+def _boxes(plot, color):
+    image = xml.etree.ElementTree.fromstring(plot.svg())
+    return [box for box in image.iter(f"{SVG}rect") if box.get("fill") == color and box.find(f"{SVG}title") is not None]
+
+
+def test_each_person_has_a_band_in_proportion_to_time(summary):
+    plot = Plot(summary)
+    [happy] = _boxes(plot, plot._colors["happy"])
+    pale, full = _boxes(plot, plot._colors["<b>"])
+    assert float(happy.get("width")) == pytest.approx(4 * float(pale.get("width")), abs=0.3)
+    assert float(pale.get("fill-opacity")) < 0.5 < float(full.get("fill-opacity"))
+    assert float(full.get("y")) > float(happy.get("y"))
+    assert float(full.get("x")) + float(full.get("width")) == pytest.approx(WIDTH - 20, abs=0.2)
+    assert not list(xml.etree.ElementTree.fromstring(plot.svg()).iter(f"{SVG}image"))
+    with_faces = xml.etree.ElementTree.fromstring(Plot(summary, thumbnails=True).svg())
+    assert len(list(with_faces.iter(f"{SVG}image"))) == 2
+
+
+def test_the_files(summary, tmp_path):
+    for name in ("new/plot.svg", "plot.html", "plot.png"):
+        Plot(summary, thumbnails=True).save(tmp_path / name)
+    picture = np.asarray(Image.open(io.BytesIO((tmp_path / "plot.png").read_bytes())))
+    assert picture.shape[1] == 2 * WIDTH
+    assert (picture == (200, 0, 0)).all(-1).sum() > 2000 or (picture[..., 0].astype(int) - picture[..., 1] > 150).any()
+    page = (tmp_path / "plot.html").read_text(encoding="utf-8")
+    assert "<b>.mp4" not in page
+    assert "<script" not in page
+    assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
+    assert Plot(summary)._repr_svg_().startswith("<svg")
+    with pytest.raises(UserError, match=r"cannot plot as \.pdf: use \.svg, \.png, \.html"):
+        Plot(summary).save(tmp_path / "plot.pdf")
+    with pytest.raises(UserError, match="cannot be written"):
+        Plot(summary).save(tmp_path / "plot.html" / "plot.svg")
+
+
+def test_a_crowd_and_nobody():
+    people = tuple(_person(i, [(0, 10, "happy", 1.0)], b"") for i in range(100))
+    plot = Plot(Summary("x", 36_000.0, 9, ("happy", "<b>"), people))
+    assert len(_boxes(plot, plot._colors["happy"])) == MAX_PEOPLE
+    assert "60 more" in plot.svg()
+    for seconds in (0.0, 0.01, 59.0, 3599.0, 1e6):
+        nobody = Plot(Summary("x", seconds, 0, ("happy",), ()))
+        xml.etree.ElementTree.fromstring(nobody.svg())
+        assert nobody.png()
