@@ -230,7 +230,7 @@ def user_cache() -> pathlib.Path:
     with contextlib.suppress(RuntimeError):
         if (path := platformdirs.user_cache_path("fer_jax", appauthor=False)).is_absolute():
             return path
-    user = os.getuid() if hasattr(os, "getuid") else 0
+    user = getattr(os, "getuid", int)()  # Windows has none, and always a home folder
     return pathlib.Path(tempfile.gettempdir()) / f"fer_jax-{user}"
 
 

@@ -82,7 +82,8 @@ def _wait(processes: Sequence[subprocess.Popen], ended: queue.SimpleQueue) -> in
             number = ended.get(timeout=GRACE_SECONDS if exit_code else None)
         except queue.Empty:
             print(f"the others have not ended within {GRACE_SECONDS} s: killing them", flush=True)
-            _send(processes, signal.SIGKILL)
+            for process in processes:
+                process.kill()
             continue
         code = processes[number].wait()
         if code and not exit_code:

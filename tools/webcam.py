@@ -121,7 +121,7 @@ def _play() -> int:
         face_folder=faces,
         max_frames=_MAX_FRAMES.value,
     ).play()
-    if summary.stopped_by == signal.SIGPIPE:
+    if summary.stopped_by == getattr(signal, "SIGPIPE", 13):
         # or Python, flushing at its end, would complain about the pipe once more
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     rate = "" if source.still or summary.frames < 2 else f", {(summary.frames - 1) / summary.seconds:.1f} frames/s"

@@ -208,7 +208,8 @@ def map_blocks(source: np.ndarray, work: Callable[[np.ndarray], _T]) -> Iterator
 
 def threads() -> int:
     """How many threads read images side by side: one for each core of this process, at most `MAX_THREADS`."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = getattr(os, "sched_getaffinity", None)  # Linux alone says which cores a process may use
+    cores = len(allowed(0)) if allowed else os.cpu_count() or 1
     return min(MAX_THREADS, cores)
 
 

@@ -186,7 +186,12 @@ def _free_port() -> int:
 
 
 def _listen_for_sigint() -> None:
-    """Read SIGINT on a thread: Python's own handler has to wait while the main thread compiles or computes."""
+    """Read SIGINT on a thread: Python's own handler has to wait while the main thread compiles or computes.
+
+    Not on Windows, where a process cannot send itself a SIGTERM that anything hears: there Ctrl-C ends it at once.
+    """
+    if sys.platform == "win32":
+        return
     read, write = socket.socketpair()
     write.setblocking(False)
     signal.signal(signal.SIGINT, lambda *_: None)

@@ -162,7 +162,7 @@ class Player:
                 if self._source.still:
                     self._hold(stop)
             except BrokenPipeError:
-                stop.append(signal.SIGPIPE)
+                stop.append(getattr(signal, "SIGPIPE", 13))
         summary.faces = len(self._tracks)
         summary.stopped_by = stop[0] if stop else 0
         return summary
