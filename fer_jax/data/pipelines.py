@@ -89,7 +89,7 @@ class TfPipeline:
         threads = lazy.threads()
         pool = futures.ThreadPoolExecutor(threads, "gather")
 
-        def rows(chunk: np.ndarray) -> np.ndarray:
+        def rows(chunk: np.int64) -> np.ndarray:
             return self._order.indices(step + int(chunk) * steps, steps, self._batch_size)[:, self._shard]
 
         def gather(order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

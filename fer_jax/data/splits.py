@@ -215,7 +215,7 @@ def _held_out(examples: Examples, indices: np.ndarray, share: float, how: str, s
     labels = examples.labels[indices]
     if how == "random":
         held = model_selection.train_test_split(indices, test_size=count, random_state=seed)[1]
-        return _with_every_class(labels, indices, held, everywhere=False)
+        return _with_every_class(labels, indices, np.asarray(held), everywhere=False)
     # A class with one image has none to hold out.
     several = np.bincount(labels)[labels] > 1
     classes = len(np.unique(labels[several]))
@@ -230,7 +230,7 @@ def _held_out(examples: Examples, indices: np.ndarray, share: float, how: str, s
     held = model_selection.train_test_split(
         indices[several], test_size=count, stratify=labels[several] if feasible else None, random_state=seed
     )[1]
-    return _with_every_class(labels, indices, held, everywhere=True)
+    return _with_every_class(labels, indices, np.asarray(held), everywhere=True)
 
 
 def _with_every_class(labels: np.ndarray, indices: np.ndarray, held: np.ndarray, everywhere: bool) -> np.ndarray:
@@ -275,8 +275,8 @@ def _held_out_people(examples: Examples, indices: np.ndarray, share: float, seed
     def badness(held: np.ndarray) -> tuple[int, int, float]:
         """Classes that nobody trains, classes that nobody shows, distance from the wanted numbers."""
         counts = np.bincount(labels[held], minlength=len(all_))
-        lost = np.count_nonzero((counts == all_) & (all_ > 0))
-        return lost, np.count_nonzero((counts == 0) & (all_ > 0)), np.abs(counts - wanted).sum()
+        lost, missing = ((counts == all_) & (all_ > 0)).sum(), ((counts == 0) & (all_ > 0)).sum()
+        return int(lost), int(missing), float(np.abs(counts - wanted).sum())
 
     held = min((held for _, held in draws.split(labels, groups=subjects)), key=badness)
     if badness(held)[0]:

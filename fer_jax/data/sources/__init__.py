@@ -5,7 +5,7 @@ A source module has
     VERSION: int
         Raised whenever the same files would be read into something else: old cache files are then not used.
 
-    def read(data: ConfigDict, input: ConfigDict) -> Examples
+    def read(data: ConfigDict, input: Geometry) -> Examples
         Everything at `data.path` (`config.data`), in an order that does not depend on the file system, with images of
         the shape (N, input.size, input.size, input.channels). Images of files are `lazy.Decoded` (`lazy.of_files`):
         `fer_jax.data.cache` decodes them, and then those that cannot be read are found. Raises UserError for whatever

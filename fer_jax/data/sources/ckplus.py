@@ -50,7 +50,7 @@ def fingerprint(data: ConfigDict) -> list:
     return [[label, *files.stamp(path)] for path, label, _ in _listing(data)[0]]
 
 
-def read(data: ConfigDict, input: ConfigDict) -> Examples:
+def read(data: ConfigDict, input: images.Geometry) -> Examples:
     """The images with their person as subject, by expression or by person and sequence; no splits.
 
     The classes are always `labels.CKPLUS` in that order. Hidden files are ignored. Sequences without a label are

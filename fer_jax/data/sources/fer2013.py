@@ -81,7 +81,7 @@ def fingerprint(data: ConfigDict) -> list:
     return files.stamp(locate(data.path)) + ([files.stamp(ferplus_votes.locate(data)), weight] if weight else [])
 
 
-def read(data: ConfigDict, input: ConfigDict) -> Examples:
+def read(data: ConfigDict, input: images.Geometry) -> Examples:
     """All rows of the csv at `data.path`, in their order, with the splits its Usage column names.
 
     With `data.args.votes_weight` the targets of Training are mixed from the label and the votes of FER+ for the seven

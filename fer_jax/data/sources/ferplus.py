@@ -39,7 +39,7 @@ def fingerprint(data: ConfigDict) -> list:
     return [files.stamp(faces), files.stamp(votes), arguments.value(data, ARGUMENTS, "votes")]
 
 
-def read(data: ConfigDict, input: ConfigDict) -> Examples:
+def read(data: ConfigDict, input: images.Geometry) -> Examples:
     """The rows of FER2013 that FER+ gives one of `labels.FERPLUS`, in their order.
 
     `data.path` is the folder of both files or either file. With `data.args.votes`, `Examples.votes` holds the

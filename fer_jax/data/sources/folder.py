@@ -40,7 +40,7 @@ def fingerprint(data: ConfigDict) -> list:
     ]
 
 
-def read(data: ConfigDict, input: ConfigDict) -> Examples:
+def read(data: ConfigDict, input: images.Geometry) -> Examples:
     """All images under `data.path`, by split, class and file name.
 
     train/, val[id[ation]]/ and test/ become `data.train_split`, `data.select_split` and `data.test_split`; without them
@@ -109,17 +109,14 @@ def _classes(folder: pathlib.Path) -> dict[str, pathlib.Path]:
 
 def _splits(root: pathlib.Path, data: ConfigDict) -> list[tuple[str, pathlib.Path]]:
     """The splits' names and folders: those of train/ and its like, or `root` itself as one."""
-    folders = _folders(root)
-    roles = [classes.SPLIT_ROLES.get(folder.name.lower()) for folder in folders]
-    if not any(roles):
+    found = [(classes.SPLIT_ROLES.get(entry.name.strip().lower(), ""), entry) for entry in _folders(root)]
+    if not any(role for role, _ in found):
         return [(UNSPLIT, root)]
-    if not all(roles):
-        raise UserError(f"{root}: folders {', '.join(entry.name for entry in folders)}, splits beside others: {LAYOUT}")
+    if not all(role for role, _ in found):
+        names = ", ".join(entry.name for _, entry in found)
+        raise UserError(f"{root}: folders {names}, splits beside others: {LAYOUT}")
     order = list(dict.fromkeys(classes.SPLIT_ROLES.values()))
-    return sorted(
-        ((data[role], folder) for role, folder in zip(roles, folders, strict=True)),
-        key=lambda part: order.index(classes.SPLIT_ROLES[part[1].name.lower()]),
-    )
+    return [(data[role], entry) for role, entry in sorted(found, key=lambda part: order.index(part[0]))]
 
 
 def _folders(folder: pathlib.Path) -> list[pathlib.Path]:

@@ -52,7 +52,7 @@ def fingerprint(data: ConfigDict) -> list:
     return [plain, data.train_split, data.select_split, data.test_split, *map(files.stamp, _files(data))]
 
 
-def read(data: ConfigDict, input: ConfigDict) -> Examples:
+def read(data: ConfigDict, input: images.Geometry) -> Examples:
     """All rows with a label, in the order of the files' paths; images are read when they are prepared.
 
     Each file's numbers are translated by its own names of the classes. Splits that are called train, validation and

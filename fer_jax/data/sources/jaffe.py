@@ -37,7 +37,7 @@ def fingerprint(data: ConfigDict) -> list:
     return [files.stamp(path) for path in image_files(data)]
 
 
-def read(data: ConfigDict, input: ConfigDict) -> Examples:
+def read(data: ConfigDict, input: images.Geometry) -> Examples:
     """All images in the folder `data.path`, with the person as subject, in the order of their names; no splits.
 
     Hidden files and files that are no images, such as the set's README, are ignored. Raises UserError where there are

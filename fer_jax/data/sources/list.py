@@ -157,7 +157,7 @@ def fingerprint(data: ConfigDict) -> list:
     return [plain, data.train_split, data.select_split, data.test_split, *map(files.stamp, sorted(listed))]
 
 
-def read(data: ConfigDict, input: ConfigDict) -> Examples:
+def read(data: ConfigDict, input: images.Geometry) -> Examples:
     """The listed images in their order, with labels, splits, people and votes as far as the list names them.
 
     Names of splits such as train, val and test become `data.train_split` and so on, others stay. Lines without a label

@@ -22,6 +22,7 @@ from fer_jax.data.arguments import Argument
 from fer_jax.data.examples import Examples
 from fer_jax.data.sources import DataSet
 from fer_jax.errors import UserError
+from fer_jax.preprocess.images import Geometry
 
 VERSION = 2
 DATA_SET = DataSet(labels.FER2013, terms="synthetic faces, which show no real person", real_people=False)
@@ -137,14 +138,14 @@ class _Face:
 
     def tone(self, palette: Sequence[tuple], position: np.ndarray | float = 0.0) -> list[np.ndarray]:
         """A palette's color at `position` in 0..1: one float32 array a channel."""
-        palette = np.asarray(palette, np.float32)
+        colors = np.asarray(palette, np.float32)
         if self.channels == 1:  # ITU-R BT.601 luma; not a matrix product, whose order of summation varies
-            palette = 0.299 * palette[:, :1] + 0.587 * palette[:, 1:2] + 0.114 * palette[:, 2:]
-        at = np.asarray(position, np.float32) * np.float32(len(palette) - 1)
-        low = np.minimum(at.astype(np.int32), max(len(palette) - 2, 0))
-        high = np.minimum(low + 1, len(palette) - 1)
+            colors = 0.299 * colors[:, :1] + 0.587 * colors[:, 1:2] + 0.114 * colors[:, 2:]
+        at = np.asarray(position, np.float32) * np.float32(len(colors) - 1)
+        low = np.minimum(at.astype(np.int32), max(len(colors) - 2, 0))
+        high = np.minimum(low + 1, len(colors) - 1)
         rest = at - low.astype(np.float32)
-        return [palette[low, c] + (palette[high, c] - palette[low, c]) * rest for c in range(self.channels)]
+        return [colors[low, c] + (colors[high, c] - colors[low, c]) * rest for c in range(self.channels)]
 
     def paint(self, share: np.ndarray, color: Sequence[np.ndarray]) -> None:
         """Lay `color` over the image where `share` (0..1) is, as much as it is."""
@@ -393,7 +394,7 @@ def fingerprint(data: ConfigDict) -> list:
     return [arguments.value(data, ARGUMENTS, "examples")]
 
 
-def read(data: ConfigDict, input: ConfigDict) -> Examples:
+def read(data: ConfigDict, input: Geometry) -> Examples:
     """`data.args.examples` synthetic faces of `input.size` and `input.channels`, classes balanced within every split.
 
     Raises:

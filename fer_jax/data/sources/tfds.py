@@ -16,7 +16,6 @@ from fer_jax.data import classes
 from fer_jax.data.examples import UNSPLIT, Examples
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
-from fer_jax.preprocess.images import Geometry
 
 if TYPE_CHECKING:
     from tensorflow_datasets.core import DatasetBuilder
@@ -32,7 +31,7 @@ def fingerprint(data: ConfigDict) -> list:
     return [data.path, data.train_split, data.select_split, data.test_split]
 
 
-def read(data: ConfigDict, input: ConfigDict) -> Examples:
+def read(data: ConfigDict, input: images.Geometry) -> Examples:
     """All splits of the data set, each in the order TFDS reads its files in; the fitted images are in memory.
 
     train, validation and test become `data.train_split`, `data.select_split` and `data.test_split`, other splits keep
@@ -54,7 +53,7 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
         examples = cast(Any, builder).as_dataset(split=name).map(lambda one: tuple(one[key] for key in keys))
         for image, label in examples.as_numpy_iterator():
             if label >= 0:
-                fitted[len(labels)] = images.fit(image[..., :3], cast(Geometry, input))
+                fitted[len(labels)] = images.fit(image[..., :3], input)
                 labels.append(label)
                 splits.append(split)
     if not labels:
