@@ -11,18 +11,20 @@ import pathlib
 from absl import flags
 
 from fer_jax import cli, environment
+from fer_jax.bundle import formats
 
 _WORKDIR = cli.define_path("workdir", None, "Folder of the finished run.")
 _OUT = cli.define_output("out", None, "Folder of the bundle: new, or a bundle to be replaced.", folder=True)
 _CHECKPOINT = flags.DEFINE_enum("checkpoint", "best", ["best", "last"], "Which checkpoint of the run.")
 _DATA = cli.define_path("data", None, "Where the run's data lies now, if not where it was trained from.")
-_FLOAT16 = flags.DEFINE_bool("float16", False, "Add the graph in half precision.")
-_INT8 = flags.DEFINE_bool("int8", False, "Add the graph in 8-bit integers, its ranges fitted to training faces.")
+_FORMATS = {
+    role: flags.DEFINE_bool(role, False, f"Add {row.what}.") for role, row in formats.GRAPHS.items() if row.optional
+}
 _COMPACT = flags.DEFINE_enum(
     "compact",
     None,
     ["float16", "int8"],
-    "Write a small bundle: model.onnx alone, its weights stored so and computed with in float32.",
+    "Write a small bundle: one graph, its weights stored so and computed with in float32.",
 )
 _NAME = flags.DEFINE_string("name", None, "Name of the model, on its card and in its files. Default: the config's.")
 _NOTE = flags.DEFINE_string("note", None, "A sentence for the card, such as how this run was chosen among several.")
@@ -41,8 +43,7 @@ def main(argv: list[str]) -> None:
     exported = TrainedRun(pathlib.Path(_WORKDIR.value), _CHECKPOINT.value).export(
         _OUT.value,
         data=_DATA.value or "",
-        float16=_FLOAT16.value,
-        int8=_INT8.value,
+        formats=[role for role, flag in _FORMATS.items() if flag.value],
         compact=_COMPACT.value or "",
         licence=_LICENCE.value or "",
         name=_NAME.value or "",

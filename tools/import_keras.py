@@ -30,6 +30,7 @@ def main(argv: list[str]) -> None:
     from fer_jax.bundle import manifest
     from fer_jax.data import loading
     from fer_jax.export import comparison, exporting, provenance
+    from fer_jax.export.trained import Trained
     from fer_jax.models import pretrained
     from fer_jax.recipes import default
 
@@ -51,7 +52,7 @@ def main(argv: list[str]) -> None:
     evaluation = None
     if _DATA.value:
         evaluation = loading.load_split(config, _SPLIT.value, _DATA.value, tuple(_LABELS.value))
-    trained = exporting.Trained(
+    trained = Trained(
         config,
         variables,
         _LABELS.value,

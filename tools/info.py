@@ -19,7 +19,6 @@ PACKAGES = [
     "onnxruntime",
     "absl-py",
     "aiohttp",
-    "jsonschema",
     "jax",
     "jaxlib",
     "flax",

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from fer_jax import cli
+from fer_jax.bundle import formats
 from fer_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ _SMOOTHING = flags.DEFINE_enum(
     ["average", "last10", "none"],
     "of each face's name: average of probabilities, most frequent of its last ten, or none",
 )
-_RUNTIME = flags.DEFINE_enum("runtime", "onnx", ["onnx", "int8", "float16", "jax"], "which graph of the bundle to run")
+_RUNTIME = flags.DEFINE_enum("runtime", "onnx", [*formats.GRAPHS, "jax"], "which graph of the bundle to run")
 _THREADS = flags.DEFINE_integer("threads", 2, "maximum number of ONNX Runtime threads per frame", lower_bound=1)
 _MAX_FRAMES = flags.DEFINE_integer("max-frames", 0, "stop after N frames; 0 is never", lower_bound=0)
 

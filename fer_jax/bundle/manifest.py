@@ -13,35 +13,26 @@ import json
 import os
 import pathlib
 import shutil
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fer_jax import files
+from fer_jax.bundle import schema
+from fer_jax.bundle.formats import FILES
 from fer_jax.errors import UserError
 from fer_jax.preprocess import scaling
 
 FORMAT_VERSION = 1
 MANIFEST = "bundle.json"
-_IMPORTING = threading.Lock()
-# role: file name. The roles of graphs are also the names under which tools offer to run them.
-FILES = {
-    "onnx": "model.onnx",
-    "float16": "model.float16.onnx",
-    "int8": "model.int8.onnx",
-    "stablehlo": "model.stablehlo",
-    "weights": "weights.safetensors",
-    "card": "README.md",
-}
 
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """What the graphs take: uint8 (batch, size, size, channels) raw pixels in 0..255, grey or RGB.
+    """What the graphs take: uint8 (batch, size, size, channels) raw pixels in 0..255, gray or RGB.
 
     Attributes:
       size: height and width in pixels.
-      channels: 1 (grey) or 3 (RGB).
+      channels: 1 (gray) or 3 (RGB).
       scaling: name in `fer_jax.preprocess.scaling`; the graphs apply it themselves.
       resize: "area" or "linear", the filter that brings a crop to `size`.
       seen: side in pixels of the central square that the graphs cut out themselves, over which class maps lie; None
@@ -70,7 +61,7 @@ class Bundle:
       model: {"name", "args", "parameters"} of the network, and "stored" where model.onnx has its weights in fewer bits.
       provenance: {"licence", "training_data", "result", "config", "versions", "created"}, and where they are known
         "class_counts" and "formats".
-      files: absolute path of each file by its role, a key of `FILES`.
+      files: absolute path of each file by its role, a key of `formats.FILES`.
     """
 
     path: pathlib.Path
@@ -108,7 +99,7 @@ def write(
     model: Mapping[str, Any],
     provenance: Mapping[str, Any],
 ) -> Bundle:
-    """Write bundle.json for the files of `FILES` that lie in `folder`, and read the bundle back.
+    """Write bundle.json for the files of `formats.FILES` that lie in `folder`, and read the bundle back.
 
     Give a folder made by `fer_jax.files.atomic_path`, so that the bundle appears whole. The arguments are the
     attributes of `Bundle`; what the schema refuses is a defect of the caller and raises `ValueError`.
@@ -140,7 +131,7 @@ def write(
         },
     }
     manifest = json.loads(json.dumps(manifest))  # tuples become lists, which is what the schema knows as arrays
-    if problem := _schema_problem(manifest):
+    if problem := schema.problem(manifest, _schema()):
         raise ValueError(problem)
     files.write_json(folder / MANIFEST, manifest)
     return read(folder)
@@ -177,7 +168,9 @@ def recalibrated(
     """
     refuse_other_content(out)
     with files.atomic_path(out) as tmp:
-        shutil.copytree(bundle.path, tmp)
+        tmp.mkdir()
+        for path in bundle.files.values():  # not the folder, in which anything may lie, links among it
+            shutil.copyfile(path, tmp / path.name)
         if (card := tmp / FILES["card"]).is_file():
             card.write_text(f"{card.read_text(encoding='utf-8').rstrip()}\n\n{note}\n", encoding="utf-8")
         write(
@@ -204,7 +197,7 @@ def read(path: str | os.PathLike) -> Bundle:
         raise UserError(
             f"{path}: bundle of format {version}, this fer_jax reads up to {FORMAT_VERSION}: install a newer fer_jax"
         )
-    if problem := _schema_problem(manifest):
+    if problem := schema.problem(manifest, _schema()):
         raise UserError(f"{path / MANIFEST}: {problem}: copy the bundle again or export it again")
     for name, entry in manifest["files"].items():
         _check_file(path / name, entry)
@@ -228,26 +221,9 @@ def _check_file(path: pathlib.Path, entry: Mapping[str, Any]) -> None:
         raise UserError(f"{path}: altered, its sha256 is not the one in bundle.json: {remedy}")
 
 
-def _schema_problem(manifest: Any) -> str | None:
-    """The most telling violation of the schema in one line, or None."""
-    try:  # what a NaN is compared with lets it pass
-        json.dumps({key: value for key, value in manifest.items() if key != "provenance"}, allow_nan=False)
-    except ValueError:
-        return "it holds a number that is infinite or none"
-    with _IMPORTING:  # several threads may read their first bundle at once
-        from jsonschema import exceptions  # a tenth of a second, which commands that read no bundle need not wait for
-
-        validator = _validator()
-    error = exceptions.best_match(validator.iter_errors(manifest))
-    if error is None:
-        return None
-    where = ".".join(str(part) for part in error.absolute_path)
-    return " ".join(f"{where}: {error.message}".removeprefix(": ").split())
-
-
 @functools.cache
-def _validator() -> Any:
-    import jsonschema
-
-    schema = json.loads(pathlib.Path(__file__).with_name("bundle.schema.json").read_text(encoding="utf-8"))
-    return jsonschema.Draft202012Validator(schema)
+def _schema() -> dict[str, Any]:
+    """What bundle.json must be, its roles those of the table of formats."""
+    found = json.loads(pathlib.Path(__file__).with_name("bundle.schema.json").read_text(encoding="utf-8"))
+    found["properties"]["files"]["additionalProperties"]["properties"]["role"]["enum"] = list(FILES)
+    return found

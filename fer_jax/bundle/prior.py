@@ -63,7 +63,7 @@ def trained_shares(names: Sequence[str], provenance: Mapping[str, Any], what: ob
       UserError: there are no counts, or not of these classes.
     """
     counts = provenance.get("class_counts")
-    if not counts:
+    if not counts or not any(counts.values()):
         raise UserError(
             f"{what} does not say how many training examples each class had, which --prior needs: export it again from "
             "its run, or leave --prior out"

@@ -1,4 +1,4 @@
-"""An exported file as its users run it: pixels in, logits out."""
+"""An exported graph as its users run it: pixels in, logits out."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Callable
 
 import numpy as np
 
+from fer_jax.bundle import formats
+from fer_jax.bundle.manifest import Bundle
 from fer_jax.errors import UserError
 
-GRAPHS = ("onnx", "float16", "int8", "stablehlo")  # the roles of a bundle's files that can be run
 BATCH = 64  # images that go through at a time
 # Of ONNX Runtime. Each runs whole images: the layers of small networks take less time than handing them to another
 # thread, unless that thread spins, which takes the processor from the search for faces.
 THREADS = 2
 MIN_IMAGES_PER_THREAD = 4  # fewer are done before another has begun
-
-# Entry points, named by role, of functions from a file's path to a `Graph`: fer_jax.export brings "stablehlo" and JAX.
-PLUGINS = "fer_jax.runtimes"
+_LARGEST = 1e9  # no network of ours gives such a logit; divided by a temperature it stays a number
+_AGAIN = "copy the bundle again or export it again"
 
 Graph = Callable[[np.ndarray], dict[str, np.ndarray]]
 
@@ -31,17 +31,79 @@ def open_graph(path: str | os.PathLike, role: str, threads: int = THREADS) -> Gr
 
     Args:
       path: the file.
-      role: one of `GRAPHS`.
+      role: a key of `formats.GRAPHS`.
       threads: maximum number of ONNX Runtime threads among which a batch is divided.
 
     Raises:
-      UserError: the file cannot be loaded, or needs JAX and there is none; fewer threads than one.
+      UserError: the file cannot be loaded, or needs JAX, which is not installed; fewer threads than one.
     """
-    if role == "stablehlo":
-        return _plugin(role, path)(path)
     if threads < 1:
         raise UserError(f"threads is {threads}: expected 1 or more")
-    run = _onnx(path)
+    try:
+        opener = formats.function(formats.GRAPHS[role].opener)
+    except ImportError as error:
+        raise UserError(
+            f"{path}: {role} cannot be run without {error.name}: pip install 'fer_jax[train]', or use onnx"
+        ) from error
+    return opener(path, threads)
+
+
+def open_bundle(bundle: Bundle, role: str, threads: int = THREADS) -> Graph:
+    """A graph of a bundle, run once to see that it does what bundle.json says.
+
+    Raises:
+      UserError: as of `open_graph`; other inputs or outputs than bundle.json says, at once or in a later call; a result
+        that is not a number.
+    """
+    path, spec = bundle.file(role), bundle.input
+    graph = open_graph(path, role, threads)
+
+    def run(images: np.ndarray) -> dict[str, np.ndarray]:
+        outputs = graph(images)
+        _check(path, outputs, len(images), len(bundle.labels))
+        return outputs
+
+    for batch in (1, 2):  # the second finds graphs that take one face alone
+        images = np.zeros((batch, spec.size, spec.size, spec.channels), np.uint8)
+        try:
+            run(images)
+        except UserError:
+            raise
+        except Exception as error:  # ONNX Runtime's exceptions share no base class but this one
+            reason = " ".join(str(error).split())
+            shape = images.shape[1:]
+            raise UserError(
+                f"{path}: does not take images of {shape}, as bundle.json says ({reason}): {_AGAIN}"
+            ) from error
+    return run
+
+
+def _check(path: os.PathLike, outputs: dict[str, np.ndarray], batch: int, classes: int) -> None:
+    """UserError unless these are the outputs for `batch` images: see `open_graph`."""
+    if "logits" not in outputs:
+        raise UserError(f"{path}: gives {', '.join(outputs)} and no logits: {_AGAIN}")
+    for name, found in outputs.items():
+        expected = (batch, classes) if name == "logits" else (batch, *found.shape[1:3], classes)
+        if name in ("logits", "class_maps"):
+            if found.shape != expected or found.dtype != np.float32:
+                raise UserError(
+                    f"{path}: gives {name} of {found.dtype} {found.shape}, expected float32 {expected}: {_AGAIN}"
+                )
+            if not (np.abs(found) < _LARGEST).all():  # false of NaN
+                raise UserError(f"{path}: gives {name} that are infinite or not a number: {_AGAIN}")
+
+
+def logits(graph: Graph, images: np.ndarray) -> np.ndarray:
+    """float32 (N, classes) for uint8 images (N, size, size, channels), N at least 1, in their order."""
+    from tqdm import tqdm
+
+    starts = tqdm(range(0, len(images), BATCH), unit="batch", leave=False, disable=None)
+    return np.concatenate([graph(images[start : start + BATCH])["logits"] for start in starts])
+
+
+def open_onnx(path: str | os.PathLike, threads: int) -> Graph:
+    """An ONNX file in ONNX Runtime, see `open_graph`."""
+    run = _session(path)
     if threads == 1:
         return run
     others = concurrent.futures.ThreadPoolExecutor(threads - 1, thread_name_prefix="graph")
@@ -55,27 +117,7 @@ def open_graph(path: str | os.PathLike, role: str, threads: int = THREADS) -> Gr
     return divided
 
 
-def logits(graph: Graph, images: np.ndarray) -> np.ndarray:
-    """float32 (N, classes) for uint8 images (N, size, size, channels), N at least 1, in their order."""
-    from tqdm import tqdm
-
-    starts = tqdm(range(0, len(images), BATCH), unit="batch", leave=False, disable=None)
-    return np.concatenate([graph(images[start : start + BATCH])["logits"] for start in starts])
-
-
-def _plugin(role: str, path: str | os.PathLike) -> Callable[[str | os.PathLike], Graph]:
-    """What loads a format that this room does not know: an entry point of the group `PLUGINS`."""
-    import importlib.metadata
-
-    for plugin in importlib.metadata.entry_points(group=PLUGINS, name=role):
-        try:
-            return plugin.load()
-        except ImportError as error:
-            raise UserError(f"{path}: {role} cannot be run without {error.name}: install it, or use onnx") from error
-    raise UserError(f"{path}: no installed package runs {role}: pip install 'fer_jax[train]', or use onnx")
-
-
-def _onnx(path: str | os.PathLike) -> Graph:
+def _session(path: str | os.PathLike) -> Graph:
     import onnxruntime
 
     onnxruntime.set_default_logger_severity(3)  # its warnings are for the author of the graph

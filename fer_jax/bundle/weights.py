@@ -11,15 +11,22 @@ import numpy as np
 import safetensors.numpy
 
 from fer_jax.bundle.manifest import Bundle
+from fer_jax.errors import UserError
 
 
-def save(path: str | os.PathLike, variables: Mapping[str, Any]) -> None:
-    """Write {"params", "batch_stats"?} under flat names such as "params/stem1_conv/kernel"."""
-    flat = dict(_flat(variables))
-    # not save_file, which lets nobody but its maker read the file
-    pathlib.Path(path).write_bytes(
-        safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in flat.items()})
-    )
+def save(path: str | os.PathLike, variables: Mapping[str, Any], half: bool = False) -> None:
+    """Write {"params", "batch_stats"?} under flat names such as "params/stem1_conv/kernel".
+
+    With `half` arrays are rounded to float16, but for those with numbers beyond it.
+    """
+    flat = {name: np.ascontiguousarray(array) for name, array in _flat(variables)}
+    if half:
+        limit = np.finfo(np.float16).max
+        flat = {
+            name: array if np.abs(array).max() > limit else array.astype(np.float16) for name, array in flat.items()
+        }
+    # not save_file, whose file its maker alone may read
+    pathlib.Path(path).write_bytes(safetensors.numpy.save(flat))
 
 
 def load(bundle: Bundle) -> dict[str, Any]:
@@ -29,13 +36,36 @@ def load(bundle: Bundle) -> dict[str, Any]:
       UserError: the bundle holds no weights.
     """
     tree: dict[str, Any] = {}
-    for name, array in safetensors.numpy.load_file(bundle.file("weights")).items():
+    for name, array in read_safetensors(bundle.file("weights")).items():
         *groups, last = name.split("/")
         branch = tree
         for group in groups:
             branch = branch.setdefault(group, {})
         branch[last] = array
     return tree
+
+
+def read_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """The float32 arrays of a file of safetensors.
+
+    Raises:
+      UserError: a damaged file, arrays that are not of real numbers, or with a NaN or an infinity.
+    """
+    try:
+        found = safetensors.numpy.load_file(path)
+    except Exception as error:  # its parser has an error of its own, NumPy others for types and shapes
+        raise UserError(f"{path}: damaged safetensors ({' '.join(str(error).split())}): copy it again") from error
+    for name, array in found.items():
+        require_numbers(f"{path}: {name!r}", array)
+    return {name: array.astype(np.float32, copy=False) for name, array in found.items()}
+
+
+def require_numbers(what: str, array: np.ndarray) -> None:
+    """UserError unless `array`, which `what` names, holds finite floating-point numbers."""
+    if array.dtype.kind != "f":
+        raise UserError(f"{what} is of {array.dtype}, expected floating-point numbers: give other weights")
+    if not np.isfinite(array).all():
+        raise UserError(f"{what} has numbers that are infinite or NaN: give weights of a training that converged")
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

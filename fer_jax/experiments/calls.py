@@ -14,9 +14,11 @@ from ml_collections import ConfigDict
 from fer_jax import config as configs
 from fer_jax import environment
 from fer_jax.bundle import manifest
+from fer_jax.bundle.formats import GRAPHS
 from fer_jax.errors import UserError
 from fer_jax.experiments import run, rundata, scoring
 from fer_jax.export import exporting, provenance
+from fer_jax.export.trained import Trained
 from fer_jax.result import Evaluation, RunResult
 
 
@@ -56,8 +58,7 @@ class TrainedRun:
         out: str | os.PathLike,
         *,
         data: str | os.PathLike = "",
-        float16: bool = False,
-        int8: bool = False,
+        formats: Sequence[str] = (),
         compact: str = "",
         licence: str = "",
         name: str = "",
@@ -68,9 +69,9 @@ class TrainedRun:
         Args:
           out: its folder: new, or a bundle to be replaced.
           data: where the run's data lies now, if not where it was trained from.
-          float16: add the graph in half precision.
-          int8: add the graph in 8-bit integers, its ranges fitted to training faces.
-          compact: "float16" or "int8": write model.onnx alone, its weights stored so and computed with in float32.
+          formats: graphs to add: "float16", in half precision; "int8", in 8-bit integers, its ranges fitted to
+            training faces.
+          compact: "float16" or "int8": write one graph, model.onnx, its weights stored so and computed with in float32.
           licence: terms of the weights; "" is the note on the run's data source.
           name: of the model, on its card and in its files; "" is the config's.
           note: a sentence for the card on how it was made, such as how it was chosen among several runs.
@@ -85,7 +86,8 @@ class TrainedRun:
             logging.warning(
                 "%s is not finished: what is exported is its %s checkpoint so far", self.workdir, self.checkpoint
             )
-        found = rundata.to_export(config, self.workdir, loaded.label_names, os.fspath(data), int8)
+        needs_faces = any(GRAPHS[role].needs_faces for role in formats if role in GRAPHS)
+        found = rundata.to_export(config, self.workdir, loaded.label_names, os.fspath(data), needs_faces)
         licence = licence or provenance.licence_note(config.data.source)
         trained = dataclasses.replace(
             _trained(loaded, result, licence, found.class_counts),
@@ -97,18 +99,15 @@ class TrainedRun:
             trained,
             evaluation=found.evaluation,
             calibration=found.calibration,
-            float16=float16,
-            int8=int8,
+            formats=formats,
             compact=compact,
         )
 
 
-def _trained(
-    loaded: run.Run, result: RunResult | None, licence: str, class_counts: dict[str, float] | None
-) -> exporting.Trained:
+def _trained(loaded: run.Run, result: RunResult | None, licence: str, class_counts: dict[str, float] | None) -> Trained:
     """A run with its result as an export takes it; `class_counts` are of its data, where the result lacks them."""
     fitted = (result and result.calibration) or {"temperature": 1.0, "uncertain_below": 0.0}
-    return exporting.Trained(
+    return Trained(
         loaded.config,
         loaded.variables,
         loaded.label_names,

@@ -12,13 +12,12 @@ from ml_collections import ConfigDict
 from scipy.special import softmax
 
 from fer_jax import config as configs
-from fer_jax import files
+from fer_jax import files, templates
 from fer_jax import result as results
 from fer_jax.data import doubtful, identity, loading, sources
 from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
 from fer_jax.experiments import rundata
-from fer_jax.report import page
 from fer_jax.report.faces import Face
 
 TABLE, PAGE = "doubtful.csv", "doubtful.html"
@@ -82,7 +81,7 @@ def _write_page(
         suggested = f"{row.suggested} {100 * row.probability_of_suggested:.0f} %"
         faces.append(Face(image, (label, suggested, pathlib.PurePath(row.place).name)))
     shown = {"title": "Doubtful labels", "name": name, "table": TABLE, "faces": faces}
-    page.render("doubtful.html", path, shown | {"labels": int(ends[-1]), "doubtful": len(rows)})
+    templates.write(path, "doubtful.html", shown | {"labels": int(ends[-1]), "doubtful": len(rows)})
 
 
 def _held_out(workdir: pathlib.Path, split: str) -> tuple[Examples, np.ndarray]:

@@ -19,6 +19,7 @@ from fer_jax import environment, labels
 from fer_jax.bundle import manifest as bundles
 from fer_jax.bundle import prior as priors
 from fer_jax.bundle import runtime as graphs
+from fer_jax.bundle.formats import GRAPHS
 from fer_jax.bundle.prior import Prior
 from fer_jax.data import identity
 from fer_jax.errors import UserError
@@ -148,9 +149,9 @@ def of_bundle(path: str | os.PathLike, role: str, prior: str = "") -> Predictor:
     `prior` is that of `of_runs`.
     """
     bundle = bundles.read(path)
-    if role not in graphs.GRAPHS:
-        raise UserError(f"--format is {role!r}: expected one of {', '.join(graphs.GRAPHS)}")
-    graph = graphs.open_graph(bundle.file(role), role, os.cpu_count())
+    if role not in GRAPHS:
+        raise UserError(f"--format is {role!r}: expected one of {', '.join(GRAPHS)}")
+    graph = graphs.open_bundle(bundle, role, os.cpu_count() or 1)
     config = configs.of_bundle(bundle.provenance)
     config.input.crop = 0  # the graph takes whole images and crops them itself
     result = bundle.provenance["result"] or {}

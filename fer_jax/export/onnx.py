@@ -5,40 +5,33 @@ from __future__ import annotations
 import os
 import pathlib
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import jax
 import onnx
 import onnxruntime
 
-from fer_jax.bundle.manifest import Input
 from fer_jax.export import graph
+from fer_jax.export.trained import Source
 
 OPSET = 17  # of 2022: read by ONNX Runtime from 1.12 on, and by what is compared with it in browsers and on GPUs
 
 
-def save(path: str | os.PathLike, infer: Callable[[jax.Array], dict], spec: Input, metadata: Mapping[str, str]) -> None:
-    """Write `infer`, made by `graph.inference`: input "images", outputs "logits" and, if it has them, "class_maps".
-
-    Args:
-      path: the file to write.
-      infer: the function.
-      spec: shape of its images.
-      metadata: stored in the file, for a reader who has nothing but it.
-    """
+def save(path: str | os.PathLike, source: Source) -> None:
+    """Write the graph of `source`: input "images", outputs "logits" and, if it has them, "class_maps"."""
     from jax2onnx import to_onnx  # seconds
 
-    images = graph.symbolic_images(spec)
-    names = [name for name in graph.OUTPUTS if name in jax.eval_shape(infer, images)]
+    images = graph.symbolic_images(source.input)
+    names = [name for name in graph.OUTPUTS if name in jax.eval_shape(source.infer, images)]
 
     def outputs_in_order(images: jax.Array) -> tuple[jax.Array, ...]:
-        outputs = infer(images)
+        outputs = source.infer(images)
         return tuple(outputs[name] for name in names)
 
     model = to_onnx(
         outputs_in_order, [images], model_name="fer_jax", opset=OPSET, input_names=["images"], output_names=names
     )
-    write(path, _fold(model), metadata)
+    write(path, _fold(model), source.metadata)
 
 
 def write(path: str | os.PathLike, model: onnx.ModelProto, metadata: Mapping[str, str]) -> None:

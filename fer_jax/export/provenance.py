@@ -1,18 +1,20 @@
-"""Where a bundle's weights come from and on what terms, in words that make sense years later."""
+"""Where a bundle's weights come from and on what terms, for bundle.json and for its card."""
 
 from __future__ import annotations
 
 import datetime
 import importlib.metadata
 import json
-from collections.abc import Mapping
+import math
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from fer_jax import config as configs
-from fer_jax import environment
+from fer_jax import environment, templates
 from fer_jax.data import sources
+from fer_jax.evaluation import tta
+from fer_jax.export.trained import Trained
 from fer_jax.result import RunResult
 
 RESEARCH_FACES = (
@@ -42,28 +44,20 @@ def training_data_note(config: ConfigDict, result: RunResult | None) -> str:
     return f"{result.data}, of which the split {config.data.train_split}"
 
 
-def of_run(
-    config: ConfigDict,
-    result: RunResult | None,
-    training_data: str,
-    licence: str,
-    class_counts: Mapping[str, float] | None = None,
-) -> dict[str, Any]:
+def of(trained: Trained) -> dict[str, Any]:
     """The field "provenance" of bundle.json.
 
-    Of paths in the config the names alone are kept, for a bundle is made to be given away. `class_counts` are those of
-    the training split, see `RunResult`.
+    Of paths in the config the names alone are kept, for a bundle is made to be given away.
     """
-    kept = json.loads(configs.without_folders(config).to_json())
+    packages = ("jax2onnx", "onnx", "onnxruntime", "safetensors")
     return {
-        "licence": licence,
-        "training_data": training_data,
-        "result": essentials(result),
-        "config": kept,
-        "versions": environment.versions()
-        | {name: importlib.metadata.version(name) for name in ("jax2onnx", "onnx", "onnxruntime", "safetensors")},
+        "licence": trained.licence,
+        "training_data": trained.training_data,
+        "result": essentials(trained.result),
+        "config": json.loads(configs.without_folders(trained.config).to_json()),
+        "versions": environment.versions() | {name: importlib.metadata.version(name) for name in packages},
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    } | ({"class_counts": dict(class_counts)} if class_counts else {})
+    } | ({"class_counts": dict(trained.class_counts)} if trained.class_counts else {})
 
 
 def essentials(result: RunResult | None) -> dict[str, Any] | None:
@@ -76,3 +70,32 @@ def essentials(result: RunResult | None) -> dict[str, Any] | None:
         "best_epoch": result.best_epoch,
         "splits": {name: {key: split[key] for key in scores} for name, split in result.splits.items()},
     }
+
+
+def card(trained: Trained, stored: str = "") -> str:
+    """The bundle's README.md: what it is, where it comes from, how well it does and what it is not for.
+
+    Scores come from the run's result, each with its binomial standard error. `stored` is how model.onnx stores its
+    weights, "" for float32.
+    """
+    config, result = trained.config, trained.result
+    return templates.render(
+        "card.md",
+        {
+            "name": trained.title,
+            "labels": trained.label_names,
+            "input": trained.input,
+            "model": trained.model | ({"stored": stored} if stored else {}),
+            "result": result,
+            "command": environment.without_folders(result.command) if result else "",
+            "training_data": trained.training_data,
+            "licence": trained.licence,
+            "note": trained.note,
+            "views": tta.IN_WORDS,
+            "teachers": config.teacher.runs,
+            "teacher_weight": config.teacher.weight,
+            "words": sources.data_set(config.data.source).words,
+            "ceiling": result and any("noise_ceiling" in split for split in result.splits.values()),
+            "standard_error": lambda share, count: math.sqrt(share * (1 - share) / count) if count else math.nan,
+        },
+    )

@@ -12,14 +12,15 @@ from onnxruntime import quantization
 from onnxruntime.quantization import quant_utils
 
 from fer_jax.export import onnx as onnx_export
+from fer_jax.export.trained import Source
 
 STORED = ("float16", "int8")  # how `compact` stores weights
 MIN_STORED = 128  # numbers of a constant that is worth a conversion of its own
 CALIBRATION_BATCH = 50  # images; bounds the memory, not the result
 
 
-def float16(source: str | os.PathLike, path: str | os.PathLike) -> None:
-    """Write the graph at `source` with weights and activations in half precision.
+def float16(path: str | os.PathLike, source: Source) -> None:
+    """Write the ONNX graph of `source` with weights and activations in half precision.
 
     Inputs and outputs keep their types. The pixels are scaled in float32 before they are rounded: the scaling's factor
     in half precision alone would shift a white pixel by 2e-4.
@@ -27,7 +28,7 @@ def float16(source: str | os.PathLike, path: str | os.PathLike) -> None:
     from onnxruntime.transformers.float16 import convert_float_to_float16
     from onnxruntime.transformers.onnx_model import OnnxModel
 
-    model = onnx.load(source)
+    model = onnx.load(source.file("onnx"))
     metadata = onnx_export.metadata(model)
     before_first_convolution = itertools.takewhile(lambda node: node.op_type != "Conv", model.graph.node)
     model = convert_float_to_float16(
@@ -37,24 +38,21 @@ def float16(source: str | os.PathLike, path: str | os.PathLike) -> None:
     onnx_export.write(path, model, metadata)
 
 
-def int8(source: str | os.PathLike, path: str | os.PathLike, faces: np.ndarray) -> None:
-    """Write the graph at `source` in 8-bit integers, as pairs of QuantizeLinear and DequantizeLinear.
+def int8(path: str | os.PathLike, source: Source) -> None:
+    """Write the ONNX graph of `source` in 8-bit integers, as pairs of QuantizeLinear and DequantizeLinear.
 
-    Weights have one scale an output channel, activations one scale a tensor, fitted to the range seen over `faces`.
-    Weights use 7 of their 8 bits: processors with AVX2 and no VNNI add pairs of products in 16 bits, which overflow
-    with 8, so that the same bundle would score worse on an older laptop than where it was measured.
-
-    Args:
-      faces: uint8 (N, size, size, channels), of the training data: what is scored later must not set the ranges.
+    Weights have one scale an output channel, activations one scale a tensor, fitted to the range seen over its training
+    faces. Weights use 7 of their 8 bits: processors with AVX2 and no VNNI add pairs of products in 16 bits, which
+    overflow with 8, so that the same bundle would score worse on an older laptop than where it was measured.
     """
-    model = onnx.load(source)
+    model = onnx.load(source.file("onnx"))
     metadata = onnx_export.metadata(model)
     model = onnx.shape_inference.infer_shapes(model)
     quant_utils.add_pre_process_metadata(model)  # already folded: without the mark it warns that it should be
     quantization.quantize_static(
         model,
         path,
-        _Faces(faces),
+        _Faces(source.faces),
         quant_format=quantization.QuantFormat.QDQ,
         per_channel=True,
         reduce_range=True,
@@ -66,17 +64,17 @@ def int8(source: str | os.PathLike, path: str | os.PathLike, faces: np.ndarray) 
     onnx_export.write(path, onnx.load(path), metadata)
 
 
-def compact(source: str | os.PathLike, path: str | os.PathLike, stored: str) -> None:
-    """Write the graph at `source` with its weights stored in fewer bits; it computes in float32 all the same.
+def compact(path: str | os.PathLike, stored: str) -> None:
+    """Store the weights of the ONNX graph at `path` in fewer bits; it computes in float32 all the same.
 
-    ONNX Runtime converts them once, when it loads the file, so that a face takes the time that it takes with `source`.
+    ONNX Runtime converts them once, when it loads the file, so that a face takes the time that it took before.
     Activations are not rounded, which leaves far more of the accuracy than `int8` and needs no faces.
 
     Args:
       stored: one of `STORED`. "int8" has one scale an output channel, of its largest weight (255 steps, all 8 bits: no
         integers are added up); what is no convolution or product with a matrix is stored in half precision.
     """
-    model = onnx.load(source)
+    model = onnx.load(path)
     metadata = onnx_export.metadata(model)
     axes = _output_axes(model.graph) if stored == "int8" else {}
     nodes, kept = [], []

@@ -16,7 +16,7 @@ class ResNet18(Network):
     """A stem, four stages of two basic blocks and global average pooling.
 
     11,171,271 trained parameters and 9,600 statistics at 7 classes and one channel. Shortcuts are 1x1 convolutions
-    where the width changes. `dropout` is applied to the pooled vector; narrower
+    where the shape changes. `dropout` is applied to the pooled vector; narrower
     `stage_features` make a net for processors without a GPU.
     """
 
@@ -37,7 +37,7 @@ class ResNet18(Network):
     def _basic_block(self, x: jax.Array, train: bool, features: int, strides: int, name: str) -> jax.Array:
         y = nn.relu(self._conv_norm(x, train, features, f"{name}_1", strides=strides))
         y = self._conv_norm(y, train, features, f"{name}_2")
-        if x.shape[-1] != features:
+        if x.shape != y.shape:
             x = self._conv_norm(x, train, features, f"{name}_shortcut", kernel=1, strides=strides)
         return nn.relu(y + x)
 

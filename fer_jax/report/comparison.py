@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fer_jax import config as configs
+from fer_jax import templates
 from fer_jax.report import page, plots, records
 from fer_jax.result import FoldsResult, RunResult, SeedsResult
 
@@ -29,9 +30,9 @@ def write(workdirs: Sequence[str | os.PathLike], out: str | os.PathLike) -> path
         for key in keys
         if len({repr(one.get(key, absent)) for one in flat}) > 1
     ]
-    return page.render(
-        "comparison.html",
+    return templates.write(
         pathlib.Path(out) / page.PAGE,
+        "comparison.html",
         {
             "title": f"{len(runs)} runs compared",
             "runs": runs,

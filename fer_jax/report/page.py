@@ -12,11 +12,10 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from fer_jax import config as configs
-from fer_jax import environment, files
+from fer_jax import environment, templates
 from fer_jax.data.examples import Examples
 from fer_jax.evaluation import metrics
 from fer_jax.report import faces, plots, records
@@ -78,7 +77,7 @@ def _write_run(run: records.Records, examples: Examples | None, out: pathlib.Pat
         page["reliability"] = plots.svg(draw)
         plots.png(out / "reliability.png", [draw])
     page["sheets"] = _sheets(run, predictions, examples, out) if examples is not None else []
-    return render("run.html", out / PAGE, page)
+    return templates.write(out / PAGE, "run.html", page)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +130,7 @@ def _write_repeated(found: records.Records, out: pathlib.Path) -> pathlib.Path:
         plots.png(out / "learning_curves.png", draws)
     if result:
         page["confusion"] = _confusion(counts, found, out)
-    return render("repeated.html", out / PAGE, page)
+    return templates.write(out / PAGE, "repeated.html", page)
 
 
 def _basics(found: records.Records) -> dict[str, Any]:
@@ -263,14 +262,3 @@ def comparison_curves(runs: Sequence[records.Records]) -> list[plots.Draw]:
         )
         for x, xlabel in (("epoch", "epoch"), ("seconds_train", "seconds of training"))
     ]
-
-
-def render(template: str, path: pathlib.Path, page: dict[str, Any]) -> pathlib.Path:
-    """Write a page from one of this folder's templates; returns its path."""
-    engine = jinja2.Environment(
-        loader=jinja2.PackageLoader("fer_jax.report", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    engine.filters["percent"] = lambda value, digits=1: f"{100 * value:.{digits}f}"
-    with files.atomic_path(path) as tmp:
-        tmp.write_text(engine.get_template(template).render(page), encoding="utf-8")
-    return path

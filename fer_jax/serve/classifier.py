@@ -13,10 +13,11 @@ import numpy as np
 from fer_jax.bundle import manifest
 from fer_jax.bundle import prior as priors
 from fer_jax.bundle import runtime as runtimes
+from fer_jax.bundle.formats import GRAPHS
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images as image_files
 
-RUNTIMES = {"onnx": "onnx", "int8": "int8", "float16": "float16", "jax": "stablehlo"}  # and the file each runs
+RUNTIMES = (*GRAPHS, "jax")  # another name of "stablehlo"
 TTA = ("none", "flip")
 
 
@@ -80,7 +81,7 @@ class Classifier:
 
         Args:
           path: folder of the bundle.
-          runtime: "onnx", "int8" or "float16" run that graph in ONNX Runtime on the CPU, "jax" runs the StableHLO on
+          runtime: "onnx", "int8" or "float16" run that graph in ONNX Runtime on the CPU, "stablehlo" (or "jax") runs on
             JAX's default device.
           threads: maximum number of ONNX Runtime threads among which the faces of one call are divided.
           prior: shares of the classes among the faces to come, see `fer_jax.bundle.prior.parse`: "flat", or such as
@@ -98,29 +99,9 @@ class Classifier:
         if prior:
             trained = priors.trained_shares(self.labels, self.bundle.provenance, self.bundle.path)
             self._shift = priors.parse(prior, self.labels, trained).shift
-        role = RUNTIMES[runtime]
-        self._run = runtimes.open_graph(self.bundle.file(role), role, threads)
-        self.has_maps = "class_maps" in self._first_outputs(self.bundle.file(role))
-
-    def _first_outputs(self, graph: os.PathLike) -> dict[str, np.ndarray]:
-        """What a black face gives; takes what the first run costs off the first frame.
-
-        UserError where the graph does not fit what bundle.json says of it.
-        """
+        self._run = runtimes.open_bundle(self.bundle, "stablehlo" if runtime == "jax" else runtime, threads)
         spec = self.bundle.input
-        shape = (1, spec.size, spec.size, spec.channels)
-        advice = "copy the bundle again or export it again"
-        try:
-            outputs = self._run(np.zeros(shape, np.uint8))
-            given = outputs["logits"].shape
-        except Exception as error:  # ONNX Runtime's exceptions share no base class but this one
-            reason = " ".join(str(error).split())
-            raise UserError(
-                f"{graph}: does not take images of {shape[1:]}, as bundle.json says ({reason}): {advice}"
-            ) from error
-        if given != (1, len(self.labels)):
-            raise UserError(f"{graph}: gives logits of {given}, bundle.json has {len(self.labels)} labels: {advice}")
-        return outputs
+        self.has_maps = "class_maps" in self._run(np.zeros((1, spec.size, spec.size, spec.channels), np.uint8))
 
     def __call__(self, crops: Sequence[np.ndarray]) -> list[Prediction]:
         """What each of N crops shows; see `prepare` for what a crop may be. All go through the network as one batch."""

@@ -71,8 +71,9 @@ def tiny():
 def exported(tiny, tmp_path_factory):
     """The tiny network in every format: what `exporting.export` returned."""
     from fer_jax.export import exporting
+    from fer_jax.export.trained import Trained
 
-    trained = exporting.Trained(
+    trained = Trained(
         tiny.config,
         tiny.variables,
         tiny.faces.label_names,
@@ -86,8 +87,7 @@ def exported(tiny, tmp_path_factory):
         trained,
         evaluation=tiny.faces.of_split("PublicTest"),
         calibration=tiny.faces.of_split("Training"),
-        float16=True,
-        int8=True,
+        formats=("float16", "int8"),
     )
 
 

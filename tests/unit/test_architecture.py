@@ -28,6 +28,7 @@ FLOORS = [
     "labels",
     "ops",
     "files",
+    "templates",
     "recipes",
     "environment",
     "result",

@@ -1,10 +1,14 @@
 """A graph gives the same logits however a batch is divided over threads."""
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
+from fer_jax.bundle import manifest
 from fer_jax.bundle import runtime as runtimes
 from fer_jax.errors import UserError
+from tests import serving
 
 
 @pytest.mark.parametrize("batch", [1, 3, 8, 42])
@@ -29,3 +33,66 @@ def test_what_is_no_graph(tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"no graph")
     with pytest.raises(UserError, match=r"model\.onnx: ONNX Runtime .* cannot load it .* export the bundle again"):
         runtimes.open_graph(tmp_path / "model.onnx", "onnx")
+
+
+def graph_of(*nodes, constants=(), kind=TensorProto.FLOAT):
+    """A writer of an ONNX file whose nodes follow "mean" (N, 1), the mean of each image over 255."""
+
+    def write(path):
+        first = [
+            helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.FLOAT),
+            helper.make_node("ReduceMean", ["pixels"], ["sum"], axes=[1, 2, 3], keepdims=0),
+            helper.make_node("Unsqueeze", ["sum", "one"], ["mean"]),
+            helper.make_node("Concat", ["mean"] * 7, ["seven"], axis=1),
+        ]
+        given = [("one", np.array([1])), *constants]
+        outputs = [name for node in nodes for name in node.output if name in ("logits", "class_maps", "other")]
+        graph = helper.make_graph(
+            [*first, *nodes],
+            "graph",
+            [helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", 8, 8, 1])],
+            [helper.make_tensor_value_info(name, kind, None) for name in outputs],
+            [numpy_helper.from_array(value, name) for name, value in given],
+        )
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+    return write
+
+
+LOGITS = helper.make_node("Identity", ["seven"], ["logits"])
+
+
+@pytest.mark.parametrize(
+    ("graph", "message"),
+    [
+        (graph_of(helper.make_node("Identity", ["seven"], ["other"])), "gives other and no logits"),
+        (graph_of(helper.make_node("Identity", ["mean"], ["logits"])), r"gives logits of float32 \(1, 1\), expected"),
+        (
+            graph_of(helper.make_node("Cast", ["seven"], ["logits"], to=TensorProto.DOUBLE), kind=TensorProto.DOUBLE),
+            r"gives logits of float64 \(1, 7\)",
+        ),
+        (
+            graph_of(helper.make_node("Gather", ["seven", "zero"], ["logits"]), constants=[("zero", np.array([0]))]),
+            r"gives logits of float32 \(1, 7\), expected float32 \(2, 7\)",
+        ),
+        (
+            graph_of(LOGITS, helper.make_node("Identity", ["seven"], ["class_maps"])),
+            r"gives class_maps of float32 \(1, 7\), expected",
+        ),
+        (graph_of(helper.make_node("Log", ["seven"], ["logits"])), "gives logits that are infinite or not a number"),
+    ],
+)
+def test_a_graph_that_does_not_what_its_manifest_says(tmp_path, graph, message):
+    bundle = manifest.read(serving.write_bundle(tmp_path / "bundle", graph=graph))
+    with pytest.raises(UserError, match=rf"model\.onnx: {message}") as caught:
+        runtimes.open_bundle(bundle, "onnx")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_result_that_is_not_a_number_is_refused_when_it_comes(tmp_path):
+    nodes = [helper.make_node("Sub", ["hundred", "seven"], ["left"]), helper.make_node("Sqrt", ["left"], ["logits"])]
+    graph = graph_of(*nodes, constants=[("hundred", np.float32(100))])
+    run = runtimes.open_bundle(manifest.read(serving.write_bundle(tmp_path / "bundle", graph=graph)), "onnx")
+    assert run(np.full((3, 8, 8, 1), 99, np.uint8))["logits"].shape == (3, 7)
+    with pytest.raises(UserError, match="infinite or not a number"):
+        run(np.full((3, 8, 8, 1), 101, np.uint8))

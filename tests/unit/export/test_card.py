@@ -1,23 +1,25 @@
 """What people read beside a bundle."""
 
+import numpy as np
+
 from configs import default
-from fer_jax.bundle import manifest
-from fer_jax.export import card
+from fer_jax.export import provenance
+from fer_jax.export.trained import Trained
 from tests.results import CALIBRATION, SCORES, run_result
 
-INPUT = manifest.Input(48, 1, "signed", "area")
-ARGUMENTS = {
-    "name": "small",
-    "labels": ("happy", "sad"),
-    "input": INPUT,
-    "licence": "Research only.",
-    "model": {"name": "mini_xception", "parameters": 58423},
-    "training_data": "4 synthetic faces",
-}
+
+def card(result, config=None, note=""):
+    config = config or default.get_config()
+    variables = {"params": {"classes": {"kernel": np.zeros((3, 2))}}}
+    return provenance.card(
+        Trained(
+            config, variables, ("happy", "sad"), "4 synthetic faces", "Research only.", result, name="small", note=note
+        )
+    )
 
 
 def test_a_card_has_the_scores_with_their_standard_errors():
-    text = card.text(config=default.get_config(), result=run_result(), **ARGUMENTS)
+    text = card(run_result())
     lines = text.splitlines()
     assert "| PublicTest | 4 | 75.0 ± 21.7 % | 100.0 % | 75.0 % | 0.733 |" in lines
     assert "| sad | 2 | 100.0 % | 50.0 ± 35.4 % | 0.667 |" in lines
@@ -33,14 +35,14 @@ def test_a_card_names_the_noise_ceiling_and_the_teachers():
     config = default.get_config()
     config.teacher.runs = ("a", "b")
     record = run_result(splits={"PublicTest": SCORES | {"noise_ceiling": 0.7}})
-    text = card.text(config=config, result=record, **ARGUMENTS)
+    text = card(record, config)
     assert "| PublicTest | 4 | 75.0 ± 21.7 % | 100.0 % | 75.0 % | 0.733 | 70.0 % |" in text
     assert "Distilled from 2 teachers trained on the same data" in text
 
 
 def test_a_card_has_a_row_for_each_view_and_what_its_maker_notes():
     record = run_result(splits={"PublicTest": SCORES | {"tta": {"flip": SCORES | {"accuracy": 0.5}}}})
-    text = card.text(config=default.get_config(), result=record, note="The better of two seeds.", **ARGUMENTS)
+    text = card(record, note="The better of two seeds.")
     plain = text.splitlines().index("| PublicTest | 4 | 75.0 ± 21.7 % | 100.0 % | 75.0 % | 0.733 |")
     assert text.splitlines()[plain + 1].startswith("| PublicTest, with mirror images | 4 | 50.0 ± ")
     assert text.splitlines()[plain + 2] == ""
@@ -48,19 +50,19 @@ def test_a_card_has_a_row_for_each_view_and_what_its_maker_notes():
 
 
 def test_without_a_result_there_are_no_scores():
-    text = card.text(config=default.get_config(), result=None, **ARGUMENTS)
+    text = card(None)
     assert "Scores" not in text and "Research only." in text
 
 
 def test_a_card_says_the_warnings_and_no_temperature_that_was_not_fitted():
     record = run_result(calibration=CALIBRATION | {"fitted_on": None}, warnings=("PublicTest has no image of sad",))
-    text = card.text(config=default.get_config(), result=record, **ARGUMENTS)
+    text = card(record)
     assert "Warning: PublicTest has no image of sad." in text.splitlines()
     assert "Probabilities are" not in text
 
 
 def test_a_card_names_no_folder():
     command = "python -m fer_jax.main --config=configs/small.py --workdir=/home/me/run --config.data.path=../me/a.csv"
-    text = card.text(config=default.get_config(), result=run_result(command=command), **ARGUMENTS)
+    text = card(run_result(command=command))
     assert "    python -m fer_jax.main --config=configs/small.py --workdir=run --config.data.path=a.csv\n" in text
     assert "/me" not in text

@@ -1,16 +1,21 @@
 """An exported bundle is whole, agrees with Flax, and replaces only another bundle."""
 
+import sys
+import types
+
+import jax
 import numpy as np
 import pytest
 
-from fer_jax.bundle import manifest
+from fer_jax.bundle import formats, manifest, runtime, weights
 from fer_jax.errors import UserError
 from fer_jax.export import exporting, graph
+from fer_jax.export.trained import Trained
 from fer_jax.faces import cropping
 
 
 def arguments(tiny, **changes):
-    trained = exporting.Trained(tiny.config, tiny.variables, tiny.faces.label_names, "synthetic faces", "none")
+    trained = Trained(tiny.config, tiny.variables, tiny.faces.label_names, "synthetic faces", "none")
     return {"trained": trained, "evaluation": tiny.faces.of_split("PublicTest"), **changes}
 
 
@@ -82,20 +87,45 @@ def test_a_bundle_gives_way_to_another(exported, tmp_path):
     manifest.refuse_other_content(exported.bundle.path)
 
 
-def test_int8_needs_training_faces(tiny, tmp_path):
-    with pytest.raises(UserError, match="there are none: give the run's data by --data"):
-        exporting.export(tmp_path / "out", **arguments(tiny, int8=True))
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"formats": ["int8"]}, "there are none: give the run's data by --data"),
+        ({"formats": ["tflite"]}, "unknown format 'tflite': expected some of onnx, float16, int8"),
+        ({"formats": ["float16"], "compact": "int8"}, r"--compact writes model\.onnx alone: leave --float16 out"),
+    ],
+)
+def test_what_cannot_be_written(tiny, tmp_path, changes, message):
+    with pytest.raises(UserError, match=message):
+        exporting.export(tmp_path / "out", **arguments(tiny, **changes))
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_a_compact_bundle_is_one_graph_and_its_card(tiny, tmp_path):
-    trained = exporting.Trained(tiny.config, tiny.variables, tiny.faces.label_names, "synthetic faces", "none")
-    evaluation = tiny.faces.of_split("PublicTest")
-    made = exporting.export(tmp_path / "small", trained, evaluation=evaluation, compact="int8")
-    assert sorted(made.bundle.files) == ["card", "onnx"]
-    assert sorted(path.name for path in made.bundle.path.iterdir()) == ["README.md", "bundle.json", "model.onnx"]
+def test_a_compact_bundle_is_one_graph_with_half_weights(tiny, tmp_path):
+    made = exporting.export(tmp_path / "small", **arguments(tiny, compact="int8"))
+    assert sorted(made.bundle.files) == ["card", "onnx", "weights"]
     assert made.bundle.model["stored"] == "int8"
     assert "stores its weights in int8 and computes in float32" in made.bundle.file("card").read_text()
     assert [one.role for one in made.formats] == ["flax", "onnx"]
     assert set(made.bundle.provenance["formats"]) == {"onnx"}
-    with pytest.raises(UserError, match=r"--compact writes model\.onnx alone: leave --float16"):
-        exporting.export(tmp_path / "x", trained, evaluation=evaluation, float16=True, compact="int8")
+    loaded = weights.load(made.bundle)
+    jax.tree.map(
+        lambda ours, half: np.testing.assert_allclose(half, ours, rtol=1e-3, atol=1e-7), tiny.variables, loaded
+    )
+    assert made.bundle.file("weights").stat().st_size < 0.6 * 4 * made.bundle.model["parameters"] + 6000
+
+
+def test_another_format_is_a_row_and_a_module(tiny, tmp_path, monkeypatch):
+    """Its file, its flag and the roles of bundle.json follow."""
+    module = types.ModuleType("other_format")
+    module.save = lambda path, source: path.write_bytes(source.file("onnx").read_bytes())
+    module.load = formats.function("fer_jax.bundle.runtime:open_onnx")
+    monkeypatch.setitem(sys.modules, "other_format", module)
+    row = formats.Format("model.other", "another graph", "other_format:save", "other_format:load", 1e-4, optional=True)
+    monkeypatch.setitem(formats.GRAPHS, "other", row)
+    monkeypatch.setitem(formats.FILES, "other", row.file)
+    manifest._schema.cache_clear()
+    made = exporting.export(tmp_path / "out", **arguments(tiny, formats=["other"]))
+    assert made.bundle.file("other").name == "model.other"
+    assert runtime.open_bundle(made.bundle, "other")(tiny.faces.images[:3])["logits"].shape == (3, 7)
+    manifest._schema.cache_clear()

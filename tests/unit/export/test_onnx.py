@@ -12,6 +12,7 @@ from fer_jax.bundle import manifest
 from fer_jax.bundle import runtime as runtimes
 from fer_jax.export import graph
 from fer_jax.export import onnx as onnx_export
+from fer_jax.export.trained import Source
 from fer_jax.models import registry
 
 
@@ -49,12 +50,12 @@ def test_batchnorm_and_layout_are_gone(exported):
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", onnx_export.OPSET)]
 
 
-def assert_saved_as_computed(path, variables_of, name, args, channels):
+def assert_saved_as_computed(path, variables_of, name, args, channels, side=16):
     model = registry.create(name, 3, args, implementation="plain")
-    images = np.random.default_rng(0).integers(0, 256, (2, 16, 16, channels), np.uint8)
-    spec = manifest.Input(16, channels, "unit", "area")
+    images = np.random.default_rng(0).integers(0, 256, (2, side, side, channels), np.uint8)
+    spec = manifest.Input(side, channels, "unit", "area")
     infer = graph.inference(model, variables_of(model, images.shape[1:]), spec)
-    onnx_export.save(path, infer, spec, {})
+    onnx_export.save(path, Source(infer, spec, {}, path.parent))
     outputs = runtimes.open_graph(path, "onnx")(images)
     for output, expected in jax.jit(infer)(images).items():
         np.testing.assert_allclose(outputs[output], expected, rtol=1e-4, atol=1e-5)
@@ -71,3 +72,23 @@ def test_images_enlarged_within_the_network(variables_of, tmp_path):
     assert_saved_as_computed(tmp_path / "model.onnx", variables_of, "mini_xception", args, 1)
     constants = onnx.load(tmp_path / "model.onnx").graph.initializer
     assert [tuple(c.dims) for c in constants].count((24, 16)) == 1, "rows and columns share a matrix"
+
+
+SMALLEST = {  # arguments and side of the smallest image that a network takes
+    "ckplus_model1": ({"dense_features": 4}, 24),
+    "ckplus_model2": ({"dense_features": 4}, 16),
+    "jaffe_basic": ({}, 40),
+    "jaffe_best": ({}, 32),
+    "jaffe_dropout": ({}, 128),
+    "mini_xception": ({"block_features": (4, 8)}, 24),
+    "resnet18": ({"stage_features": (4, 8, 8, 8)}, 16),
+    "six_conv": ({"features": 4}, 16),
+    "vgg": ({"stage_features": (4, 8, 8, 8), "dense_features": (8,)}, 16),
+    "vgg16": ({}, 32),
+}
+
+
+@pytest.mark.parametrize("name", registry.MODELS)
+def test_every_network_goes_through_onnx(variables_of, tmp_path, name):
+    args, side = SMALLEST[name]
+    assert_saved_as_computed(tmp_path / "model.onnx", variables_of, name, args, 1, side)

@@ -2,6 +2,7 @@
 
 from configs import default
 from fer_jax.export import provenance
+from fer_jax.export.trained import Trained
 from tests.results import SCORES, run_result
 
 
@@ -16,14 +17,14 @@ def test_of_paths_the_names_alone_are_kept():
     config = default.get_config()
     config.data.path, config.data.cache_dir = "/home/me/fer2013.csv", "/home/me/cache"
     config.model.pretrained, config.teacher.runs = "/home/me/a.bundle", ("/home/me/runs/teacher", "b")
-    written = provenance.of_run(config, None, "faces", "none")
+    written = provenance.of(Trained(config, {}, ("a", "b"), "faces", "none"))
     assert "/home/me" not in str(written)
     kept = written["config"]
     assert (kept["data"]["path"], kept["model"]["pretrained"]) == ("fer2013.csv", "a.bundle")
     assert kept["teacher"]["runs"] == ["teacher", "b"]
     assert config.data.path == "/home/me/fer2013.csv"
     assert "class_counts" not in written
-    assert provenance.of_run(config, None, "", "", {"happy": 3})["class_counts"] == {"happy": 3}
+    assert provenance.of(Trained(config, {}, (), "", "", class_counts={"happy": 3}))["class_counts"] == {"happy": 3}
     assert written["result"] is None and written["config"]["seed"] == config.seed
     assert {"jax", "flax", "onnxruntime", "python"} <= set(written["versions"])
 

@@ -34,3 +34,18 @@ def test_a_file_of_another_time(tmp_path):
     (tmp_path / "model.stablehlo").write_bytes(b"something else")
     with pytest.raises(UserError, match=r"model.stablehlo: JAX .* cannot read it .*use the bundle's ONNX graph"):
         stablehlo.load(tmp_path / "model.stablehlo")
+
+
+def test_a_graph_that_calls_other_code_is_refused_before_it_runs(tmp_path):
+    shape = jax.ShapeDtypeStruct((2, 3), np.float32)
+
+    def foreign(images):
+        return {"logits": jax.ffi.ffi_call("foreign_code", shape)(images)}
+
+    checks = [jax.export.DisabledSafetyCheck.custom_call("foreign_code")]
+    written = jax.export.export(jax.jit(foreign), disabled_checks=checks, platforms=["cpu"])(shape)
+    (tmp_path / "model.stablehlo").write_bytes(written.serialize())
+    with pytest.raises(
+        UserError, match=r"model.stablehlo: has a custom_call @foreign_code, which no exported network has"
+    ):
+        stablehlo.load(tmp_path / "model.stablehlo")
