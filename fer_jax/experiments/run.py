@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import math
 import os
 import pathlib
 import socket
@@ -32,11 +33,14 @@ from fer_jax.evaluation.evaluator import Evaluator
 from fer_jax.experiments import distillation, rundata
 from fer_jax.experiments.rundata import RunData
 from fer_jax.result import RunResult
+from fer_jax.training import metric_log
 from fer_jax.training.chunk_metrics import NonFiniteLossError
 from fer_jax.training.loop import train
 from fer_jax.training.progress import Progress
 from fer_jax.training.restore import restore_best
 from fer_jax.training.timing import PhaseTimer
+
+MEMORIZED = 0.95  # training accuracy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,7 +197,8 @@ def _conclude(
     selected = config.data.select_split
     of_selected = logits[selected][""], examples.labels_of(selected), selected
     result = _result(run, examples, progress, splits, calibration.fit(*of_selected), timer)
-    if reason := calibration.why_not_fitted(*of_selected):
+    reasons = calibration.why_not_fitted(*of_selected), memorized(run.workdir, splits[selected], selected)
+    for reason in filter(None, reasons):
         logging.warning("%s", reason)
         result = dataclasses.replace(result, warnings=(*result.warnings, reason))
     from fer_jax.report import page  # matplotlib: slow to import, and of no use before this point
@@ -201,6 +206,23 @@ def _conclude(
     result.write(run.workdir)
     page.write(run.workdir, examples)
     return result
+
+
+def memorized(workdir: pathlib.Path, scores: dict[str, Any], split: str) -> str:
+    """Advice for a run that memorized its training images while the selection split is near chance; else "".
+
+    Near is within two standard errors of what always naming the commonest class would give.
+    """
+    known = max((row["train_accuracy"] for row in metric_log.read_metrics(workdir)), default=0.0)
+    chance = max(row["examples"] for row in scores["per_class"].values()) / scores["examples"]
+    error = math.sqrt(chance * (1 - chance) / scores["examples"])
+    if known < MEMORIZED or scores["accuracy"] >= chance + 2 * error:
+        return ""
+    return (
+        f"{100 * known:.0f} % of the training images are right and {100 * scores['accuracy']:.0f} % of {split}, where "
+        f"always naming the commonest class gives {100 * chance:.0f} %: the network has memorized its images; start "
+        "from a trained network (--config=finetune), give more images, or look at the labels (fer-jax audit)"
+    )
 
 
 def scores_of_views(logits: dict[str, np.ndarray], labels: np.ndarray, label_names: Sequence[str]) -> dict[str, Any]:

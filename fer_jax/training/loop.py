@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import pathlib
 import sys
 import time
@@ -57,6 +58,24 @@ class Plan:
         return plan
 
 
+def fitted_batch(config: ConfigDict, examples: int) -> ConfigDict:
+    """The config with a batch that is at most the training set.
+
+    A set smaller than a batch is one batch, rounded down to a multiple of 8, or of 16 where neighbors are mixed, so
+    that 1, 2, 4 and 8 devices take the same steps.
+    """
+    if config.batch_size <= examples:
+        return config
+    pair = 2 if config.augment.mixup or config.augment.cutmix else 1
+    multiple = math.lcm(8, jax.device_count()) * pair
+    if examples < multiple:
+        multiple = pair
+    config = config.copy_and_resolve_references()
+    given, config.batch_size = config.batch_size, max(examples // multiple * multiple, multiple)
+    logging.info("batches of %d, not %d: there are %d training examples", config.batch_size, given, examples)
+    return config
+
+
 def train(config: ConfigDict, workdir: pathlib.Path, examples: Examples, timer: PhaseTimer) -> Progress:
     """Train on `config.data.train_split`, choosing the epoch on `config.data.select_split`; resumes `workdir`.
 
@@ -85,6 +104,7 @@ def train_seeds(
     """
     train_set = examples.of_split(config.data.train_split)
     select_set = examples.of_split(config.data.select_split)
+    config = fitted_batch(config, len(train_set))
     plan = Plan.of(config, len(train_set))
     made = setup.create(config, len(examples.label_names), plan.total_steps, plan.steps_per_epoch)
     runs = seed_run.restore_all(made, workdirs, examples.label_names, examples.fingerprint)

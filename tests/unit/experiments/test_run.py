@@ -2,7 +2,9 @@
 
 import contextlib
 import errno
+import json
 import os
+import re
 
 import pytest
 
@@ -104,3 +106,16 @@ def test_a_file_system_without_locks_is_no_hindrance(tmp_path, monkeypatch, capl
     with run.locked(tmp_path):
         pass
     assert "cannot be locked" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("train", "right", "said"), [(0.99, 36, True), (0.99, 54, True), (0.99, 60, False), (0.9, 36, False)]
+)
+def test_memorized_images_lead_to_advice(tmp_path, train, right, said):
+    rows = [{"step": step, "train_accuracy": accuracy} for step, accuracy in ((1, 0.2), (2, train), (3, 0.5))]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    counts = {"happy": 45, "sad": 30, "angry": 25}
+    scores = {"examples": 100, "accuracy": right / 100, "per_class": {k: {"examples": n} for k, n in counts.items()}}
+    warning = run.memorized(tmp_path, scores, "PublicTest")
+    expected = "99 % of the training images are right and .* commonest class gives 45 %.*--config=finetune"
+    assert bool(re.match(expected, warning)) == said == bool(warning)

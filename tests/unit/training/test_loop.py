@@ -99,3 +99,15 @@ def test_more_steps_to_accumulate_than_there_are_is_refused(config, examples, tm
     config.optim.accumulate_steps = 13
     with pytest.raises(UserError, match=r"accumulate_steps is 13 and the run has \d+ steps: no update would be made"):
         loop.train(config, tmp_path, examples, PhaseTimer())
+
+
+@pytest.mark.parametrize(
+    ("examples", "mixup", "expected"),
+    [(200, 0.2, 128), (90, 0.0, 88), (90, 0.2, 80), (7, 0.0, 7), (7, 0.2, 6), (1, 0.2, 2)],
+)
+def test_a_batch_is_at_most_the_training_set(config, caplog, examples, mixup, expected):
+    config.batch_size, config.augment.mixup = 128, mixup
+    with caplog.at_level(logging.INFO):
+        assert loop.fitted_batch(config, examples).batch_size == expected
+    assert config.batch_size == 128
+    assert ("batches of" in caplog.text) == (expected < 128)
