@@ -1,4 +1,4 @@
-"""Types by pyright: no error in the serving wing and the shared rooms, and elsewhere no more than there were.
+"""Types by pyright: no error in the serving wing, the shared rooms and the commands; elsewhere no more than before.
 
 python .ci/types.py
 """
@@ -9,7 +9,11 @@ import subprocess
 import sys
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
-CLEAN = ("errors", "files", "labels", "cli", "preprocess", "bundle", "faces", "serve", "web", "zoo", "api", "commands")
+sys.path.insert(0, str(REPOSITORY))
+
+from tests.unit.test_architecture import SERVING  # noqa: E402
+
+CLEAN = {*SERVING, "cli"}
 MAX_ERRORS_ELSEWHERE = 147  # may only fall
 
 

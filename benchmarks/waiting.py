@@ -21,7 +21,7 @@ from fer_jax.serve.classifier import Classifier
 from fer_jax.training import metric_log
 
 TRAIN = (sys.executable, "-m", "fer_jax.main")
-WEBCAM = (sys.executable, "-m", "fer_jax.commands", "webcam", "--headless", "--events=-")
+WEBCAM = (sys.executable, "-m", "fer_jax", "webcam", "--headless", "--events=-")
 GLANCE_SECONDS = 0.02  # between two looks at the metrics of a run
 CALLS = 200  # of a classifier
 

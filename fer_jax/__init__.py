@@ -59,9 +59,9 @@ def __getattr__(name: str) -> Any:
     try:
         value = getattr(importlib.import_module(_HOMES[name]), name)
     except ModuleNotFoundError as error:
-        from fer_jax import cli
+        from fer_jax.cli import command
 
-        if remedy := cli.missing_extra(error):
+        if remedy := command.missing_extra(error):
             raise ModuleNotFoundError(remedy, name=error.name) from error
         raise
     globals()[name] = value

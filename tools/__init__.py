@@ -1,3 +1,1 @@
-"""The command lines; `fer-jax` runs them too."""
-
-import fer_jax  # noqa: F401 it says which Python it needs, before anything that an old one has not
+"""The commands in a checkout, where the package is not installed: python -m tools.webcam is `fer-jax webcam`."""

@@ -1,57 +1,6 @@
-"""Look for duplicates, contradicting labels, leaks between splits and images without a face in a data set.
-
-python -m tools.audit_data --source=fer2013 --path=fer2013.csv --out=audit
-python -m tools.audit_data --config=configs/xception.py --config.data.path=fer2013.csv --out=audit
-
-Writes findings.csv (a row an image with a finding), summary.txt and summary.json. With the folder of a
-cross-validation it checks the labels by what each fold says about the images that it holds out:
-
-python -m tools.audit_data --workdir=runs/folds --out=audit
-
-Writes doubtful.csv, the doubtful labels with the class suggested for each, and doubtful.html with the first hundred.
-"""
-
-from __future__ import annotations
-
-import pathlib
-
-from absl import flags
+"""`fer-jax audit` in a checkout."""
 
 from fer_jax import cli
-from fer_jax import config as configs
-from fer_jax.errors import UserError
-
-_CONFIG = configs.Flag("A config whose data is looked at, as it is split there.")
-_SOURCE = flags.DEFINE_string("source", None, "Without --config: a source of config.data.source, such as folder.")
-_PATH = cli.define_path("path", "", "Without --config: the file or folder of the data set.")
-_WORKDIR = cli.define_path("workdir", "", "A cross-validation, or a run, by which labels are checked.")
-_OUT = cli.define_output("out", None, "Folder for the findings.", folder=True, required=True)
-
-
-def main(argv: list[str]) -> None:
-    """Audit the data and print the summary."""
-    if (bool(_CONFIG.given), bool(_SOURCE.value), bool(_WORKDIR.value)).count(True) != 1:
-        raise UserError("expected one of --config, --source (with --path) and --workdir")
-    if _WORKDIR.value:
-        from fer_jax.experiments import label_check
-
-        found = label_check.check(_WORKDIR.value, _OUT.value)
-        print(f"{found.doubtful:,} of {found.labels:,} labels are doubtful: {label_check.TABLE} and {label_check.PAGE}")
-        print(f"written to {_OUT.value}")
-        return
-    from fer_jax.data import audit, cache, splits
-
-    config = _CONFIG.read()
-    if _SOURCE.value:
-        config.data.source, config.data.path = _SOURCE.value, _PATH.value
-        examples = cache.read(config.data, config.input)
-    else:
-        examples = splits.assign(cache.read(config.data, config.input), config.data, config.seed)
-    result = audit.audit(examples)
-    audit.write(result, examples, pathlib.Path(_OUT.value))
-    print(audit.text(result.summary, examples))
-    print(f"written to {_OUT.value}")
-
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.main("audit")

@@ -190,7 +190,7 @@ def read(path: str | os.PathLike) -> Bundle:
     """
     path = files.expand(path).absolute()
     if not is_bundle(path):
-        raise UserError(f"no bundle at {path}: expected a folder with {MANIFEST}, as python -m tools.export writes it")
+        raise UserError(f"no bundle at {path}: expected a folder with {MANIFEST}, as fer-jax export writes it")
     manifest = files.read_json(path / MANIFEST, "a bundle's manifest", "copy the bundle again or export it again")
     version = manifest.get("format_version")
     if isinstance(version, int) and version > FORMAT_VERSION:

@@ -1,6 +1,6 @@
 """The config of a run: the table of its keys, their checks, config files and the command line, and the saved config."""
 
-from fer_jax.config.recipe import Flag, changed, of_command, read
+from fer_jax.config.recipe import changed, of_command, read
 from fer_jax.config.rules import validate
 from fer_jax.config.saved import has_checkpoint, load, of_bundle, refuse_other, require_inputs, save, without_folders
 from fer_jax.config.table import TABLE, Field, default, flatten, get
@@ -8,7 +8,6 @@ from fer_jax.config.table import TABLE, Field, default, flatten, get
 __all__ = [
     "TABLE",
     "Field",
-    "Flag",
     "changed",
     "default",
     "flatten",

@@ -1,6 +1,6 @@
 """A config from a file and the command line: --config=FILE[:variant] --config.KEY=VALUE.
 
-`fer_jax.cli` collects every --config.KEY=VALUE in the flag --config_set, which is read here.
+`fer_jax.cli.options` collects every --config.KEY=VALUE, which is read here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import types
 from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
-from absl import flags
 from ml_collections import ConfigDict
 
 from fer_jax import files, recipes
@@ -23,29 +22,8 @@ from fer_jax.config import arguments, names, rules
 from fer_jax.config.table import ARGUMENTS, GROUPS, TABLE, get
 from fer_jax.errors import UserError
 
-flags.disclaim_key_flags()  # --config is a flag of the command that makes a `Flag`
-
 TRUE, FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 MAX_SHOWN = 200  # characters of somebody else's error in one line
-
-
-class Flag:
-    """The flags --config and --config.KEY of a command line; define one before the flags are parsed."""
-
-    def __init__(self, help_text: str, default: str | None = None):
-        self._file = flags.DEFINE_string("config", default, help_text)
-        self._changes = flags.DEFINE_multi_string(
-            "config_set", [], "KEY=VALUE, the same as --config.KEY=VALUE; docs/config.md lists the keys"
-        )
-
-    @property
-    def given(self) -> bool:
-        """Whether there is a config file."""
-        return self._file.value is not None
-
-    def read(self) -> ConfigDict:
-        """The checked config; see `read`."""
-        return read(self._file.value or "default", self._changes.value)
 
 
 def read(argument: str, changes: Iterable[str] = ()) -> ConfigDict:

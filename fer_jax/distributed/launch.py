@@ -43,7 +43,7 @@ def launch_of(
     Raises:
       UserError: some but not all of the three flags, or of a launcher's variables, are set; it lists what was found.
     """
-    flags = {"--coordinator": coordinator, "--num_processes": num_processes, "--process_id": process_id}
+    flags = {"--coordinator": coordinator, "--num-processes": num_processes, "--process-id": process_id}
     if any(value is not None for value in flags.values()):
         if coordinator is None or num_processes is None or process_id is None:
             raise UserError(f"{_found(flags)}: give all of {', '.join(flags)}, or none where a launcher sets them")

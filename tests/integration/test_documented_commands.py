@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks import command as benchmarks
-from fer_jax import commands, labels
-from fer_jax.commands import dispatch
+from fer_jax import cli, labels
 from fer_jax.data.sources import synthetic
 from tests import datasets
 
@@ -74,7 +73,7 @@ def test_every_documented_command_is_known():
         program, *words = shlex.split(command, comments=True)
         assert program in ("fer-jax", "python"), f"{page}: {command}"
         if program == "fer-jax":
-            assert words[0] in commands.COMMANDS, f"{page}: {command}"
+            assert words[0] in cli.COMMANDS, f"{page}: {command}"
         else:
             assert words[0] == "-m", f"{page}: {command}"
 
@@ -86,29 +85,31 @@ def test_commands_that_are_not_run_have_flags_that_exist():
     given = {}
     for line in lines:
         program, *words = shlex.split(line, comments=True)
-        if program == "fer-jax" and words and words[0] in commands.COMMANDS:
-            module, words = dispatch.module_of(words[0]), words[1:]
+        if program == "fer-jax" and words and words[0] in cli.COMMANDS:
+            name, *words = words
         elif words[:1] == ["-m"] and words[1].partition(".")[0] in ("fer_jax", "tools"):
-            module, words = words[1], words[2:]
+            name, *words = [command_of(words[1]), *words[2:]]
         else:
             continue
-        if module == "tools.benchmark":  # it has its own parser
+        if name == "benchmark":  # it has its own parser
             benchmarks.parse([word for word in words if not word.startswith("--config.")])
             continue
-        names = {word.removeprefix("--").partition("=")[0].partition(".")[0] for word in words if word.startswith("--")}
-        given.setdefault(module, set()).update(names)
+        flags = {word.removeprefix("--").partition("=")[0].partition(".")[0] for word in words if word.startswith("--")}
+        given.setdefault(name, set()).update(flag.replace("_", "-") for flag in flags)
     assert len(given) > 10
-    code = "import importlib, sys\nfrom absl import flags\nimportlib.import_module(sys.argv[1])\nprint(*flags.FLAGS)"
-    for command, names in given.items():
+    code = "import sys\nfrom absl import flags\nfrom fer_jax.cli import command\n"
+    code += "command.module_of(sys.argv[1])\nprint(*flags.FLAGS)"
+    for name, names in given.items():
         if names:
-            done = subprocess.run(
-                [sys.executable, "-c", code, command],
-                cwd=REPOSITORY,
-                capture_output=True,
-                encoding="utf-8",
-                check=True,
-            )
-            assert names <= {*done.stdout.split(), "help"}, f"{command} has not {names - {*done.stdout.split()}}"
+            done = subprocess.run([sys.executable, "-c", code, name], capture_output=True, encoding="utf-8", check=True)
+            assert names <= {*done.stdout.split(), "help"}, f"{name} has not {names - {*done.stdout.split()}}"
+
+
+def command_of(module):
+    """The command behind a door of a checkout, such as tools.prepare_data."""
+    text = (REPOSITORY / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
+    found = re.search(r'cli\.main\("([\w-]+)"\)', text)
+    return found[1] if found else module.rpartition(".")[2]
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +182,7 @@ def test_every_documented_command_runs_after_the_one_before_it(folder, user_envi
         if why_not_run(line):
             continue
         program, *words = shlex.split(line, comments=True)
-        module = ["-m", "fer_jax.commands"] if program == "fer-jax" else ["-m", words.pop(0) and words.pop(0)]
+        module = ["-m", "fer_jax"] if program == "fer-jax" else ["-m", words.pop(0) and words.pop(0)]
         words = small(words if program == "fer-jax" else [module[1], *words])
         command = [sys.executable, *module, *(words if program == "fer-jax" else words[1:])]
         prepare(folder, line)

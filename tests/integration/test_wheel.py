@@ -131,11 +131,10 @@ def use(tmp_path):
     return run
 
 
-def test_the_wheel_is_small_and_holds_tools_recipes_and_the_model(wheel):
+def test_the_wheel_is_small_and_holds_recipes_and_the_model(wheel):
     assert wheel.stat().st_size <= MAX_BYTES
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {f"fer_jax/configs/{path.name}" for path in (REPOSITORY / "configs").glob("*.py")} <= names
-    assert {f"fer_jax/tools/{path.name}" for path in (REPOSITORY / "tools").glob("*.py")} <= names
     assert "fer_jax/configs/ablations/optimisers.json" in names
     assert "fer_jax/zoo/mini_xception/model.onnx" in names
     assert "fer_jax/web/page/index.html" in names

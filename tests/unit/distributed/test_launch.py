@@ -82,12 +82,12 @@ def test_an_incomplete_environment_is_refused_with_what_was_found(environ, missi
     [
         (
             ("host:1", None, None),
-            "--coordinator=host:1 found: give all of --coordinator, --num_processes, --process_id",
+            "--coordinator=host:1 found: give all of --coordinator, --num-processes, --process-id",
         ),
-        ((None, 2, 0), "--num_processes=2, --process_id=0 found: give all of"),
+        ((None, 2, 0), "--num-processes=2, --process-id=0 found: give all of"),
         (
             ("host:1", 2, 2),
-            "--process_id=2 found: expected host:port, a number of processes, and an id from 0 to one less",
+            "--process-id=2 found: expected host:port, a number of processes, and an id from 0 to one less",
         ),
         (("host", 2, 1), "--coordinator=host, .* expected host:port"),
     ],

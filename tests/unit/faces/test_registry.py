@@ -49,13 +49,13 @@ def test_a_name_that_is_nearly_right():
 @pytest.mark.parametrize(("searching", "offered"), [(True, ["haar", "yunet"]), (False, ["haar", "yunet", "none"])])
 def test_the_flags_offer_what_is_registered(searching, offered):
     code = f"""from absl import flags
-from fer_jax import cli
-cli.define_detector(searching={searching})
+from fer_jax.cli import options
+options.define_detector(searching={searching})
 print(*flags.FLAGS["detector"].parser.enum_values)"""
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, encoding="utf-8")
     assert done.stdout.split() == offered
 
 
 def test_the_list_of_detectors_needs_no_opencv():
-    code = "import sys, fer_jax.cli; assert 'cv2' not in sys.modules"
+    code = "import sys, fer_jax.cli.options; assert 'cv2' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,13 +6,12 @@ fer-jax completion fish > ~/.config/fish/completions/fer-jax.fish
 
 from __future__ import annotations
 
-import importlib
 import sys
 
 from absl import flags
 
-from fer_jax import cli, errors
-from fer_jax.commands import COMMANDS, dispatch
+from fer_jax import errors
+from fer_jax.cli import COMMANDS, command
 
 _BASH = """_fer_jax() {{
   local word="${{COMP_WORDS[COMP_CWORD]}}"
@@ -32,6 +31,8 @@ complete -c fer-jax -n "not __fish_use_subcommand" -a "(fer-jax completion flags
 """
 SHELLS = {"bash": _BASH, "zsh": "autoload -U +X bashcompinit && bashcompinit\n" + _BASH, "fish": _FISH}
 
+POSITIONAL = True
+
 
 def script(shell: str) -> str:
     """What a shell has to read; UserError for one that is not known."""
@@ -40,13 +41,13 @@ def script(shell: str) -> str:
     return SHELLS[shell].format(commands=" ".join(COMMANDS))
 
 
-def flags_of(command: str) -> list[str]:
+def flags_of(name: str) -> list[str]:
     """The flags of a subcommand, each as --name, or as --name= where it takes a value."""
-    if command not in COMMANDS:
+    if name not in COMMANDS:
         return []
     libraries = set(flags.FLAGS)
-    importlib.import_module(dispatch.module_of(command))
-    return [f"--{name}{'' if flags.FLAGS[name].boolean else '='}" for name in sorted(set(flags.FLAGS) - libraries)]
+    command.module_of(name)
+    return [f"--{flag}{'' if flags.FLAGS[flag].boolean else '='}" for flag in sorted(set(flags.FLAGS) - libraries)]
 
 
 def main(argv: list[str]) -> None:
@@ -57,7 +58,3 @@ def main(argv: list[str]) -> None:
     if len(argv) != 2:
         raise errors.UserError(f"completion for which shell? Give one of {', '.join(SHELLS)}")
     sys.stdout.write(script(argv[1]))
-
-
-if __name__ == "__main__":
-    cli.run(main, positional=True)

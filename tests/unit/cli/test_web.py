@@ -13,7 +13,7 @@ def _run(*arguments):
 def test_help_comes_quickly_because_it_imports_nothing_heavy():
     done = _run(
         "-c",
-        "import sys; import tools.web\n"
+        "import sys; import fer_jax.cli.web\n"
         "print([name for name in ('numpy', 'cv2', 'aiohttp', 'jax') if name in sys.modules])",
     )
     assert done.stdout.strip() == "[]", done.stderr

@@ -1,6 +1,5 @@
 """`fer-jax`: its subcommands, what it says of words it does not know, and completion."""
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -8,70 +7,62 @@ import sys
 
 import pytest
 
-from fer_jax import commands
-from fer_jax.commands import completion, dispatch
+from fer_jax import cli
+from fer_jax.cli import completion
 from fer_jax.errors import UserError
+from tests.conftest import REPOSITORY
 
 SCREEN = (30, 80)  # lines and columns
 
 
 def test_usage_fits_a_screen_and_names_every_command():
-    lines = dispatch.usage().splitlines()
+    lines = cli.usage().splitlines()
     assert len(lines) <= SCREEN[0]
     assert max(map(len, lines)) <= SCREEN[1]
-    for name in commands.COMMANDS:
+    for name in cli.COMMANDS:
         assert any(line.startswith(f"  {name} ") for line in lines), name
 
 
-@pytest.mark.parametrize("name", commands.COMMANDS)
-def test_every_command_has_its_module(name):
-    assert importlib.util.find_spec(dispatch.module_of(name))
-
-
-def test_a_mistyped_command_names_its_neighbour(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["fer-jax", "evalaute"])
-    with pytest.raises(SystemExit) as ended:
-        dispatch.main()
-    assert ended.value.code == 2
-    error = capsys.readouterr().err
-    assert error == (
-        "error: fer-jax has no command 'evalaute' (did you mean 'evaluate'?): fer-jax --help lists those it has\n"
-    )
-
-
-def test_a_command_that_needs_an_extra_says_which(monkeypatch, capsys):
-    def missing(*_, **__):
-        raise ModuleNotFoundError("No module named 'jax'", name="jax.numpy")
-
-    monkeypatch.setattr(dispatch.runpy, "run_module", missing)
-    monkeypatch.setattr(sys, "argv", ["fer-jax", "train"])
-    with pytest.raises(SystemExit) as ended:
-        dispatch.main()
-    assert ended.value.code == 2
-    assert capsys.readouterr().err == "error: this needs jax, which is not installed: pip install 'fer_jax[train]'\n"
-
-
-def test_a_module_that_no_extra_brings_keeps_its_traceback(monkeypatch):
-    def missing(*_, **__):
-        raise ModuleNotFoundError("No module named 'fer_jax.gone'", name="fer_jax.gone")
-
-    monkeypatch.setattr(dispatch.runpy, "run_module", missing)
-    monkeypatch.setattr(sys, "argv", ["fer-jax", "train"])
-    with pytest.raises(ModuleNotFoundError):
-        dispatch.main()
-
-
-@pytest.mark.parametrize("name", commands.COMMANDS)
-def test_help_fits_a_screen_of_80_columns(name):
-    shown = subprocess.run(
-        [sys.executable, "-m", commands.COMMANDS[name].module, "--help"],
+@pytest.mark.parametrize("extra", [True, False])
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_help_is_shown_with_and_without_the_packages_of_an_extra(name, extra):
+    missing = "" if extra else "sys.modules.update(dict.fromkeys(('jax', 'ml_collections', 'tensorflow', 'onnx')));"
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"import sys; {missing} sys.argv[1:] = ['--help']; import fer_jax.cli as c; c.main('{name}')",
+        ],
         capture_output=True,
         text=True,
-        check=True,
         env={**os.environ, "COLUMNS": "80"},
-    ).stdout
-    assert sum(max(-(-len(line) // 80), 1) for line in shown.splitlines()) <= SCREEN[0]
-    assert "flags:" in shown
+        encoding="utf-8",
+    )
+    assert done.returncode == 0, done.stderr
+    flags = done.stdout.partition("flags:\n")[2]
+    assert flags and max(map(len, flags.splitlines())) <= SCREEN[1]
+
+
+@pytest.mark.parametrize("name", ["train", "prepare", "evaluate", "ablation"])
+def test_a_command_that_needs_an_extra_says_which(name, tmp_path):
+    needs = {"train": ["--config=default"], "evaluate": [f"--workdir={tmp_path}"]}
+    needs["ablation"] = [*needs["train"], "--changes=optimisers", f"--workdir={tmp_path}"]
+    words = [name, *needs.get(name, [])]
+    code = f"import sys; sys.modules.update(dict.fromkeys(('jax', 'ml_collections'))); sys.argv[1:] = {words}"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; import fer_jax.cli as c; c.main()"], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: this needs ") and done.stderr.count("\n") == 1
+    assert done.stderr.endswith(", which is not installed: pip install 'fer_jax[train]'\n")
+
+
+def test_the_doors_of_a_checkout_are_the_same_command():
+    for module in ("fer_jax.main", "tools.prepare_data"):
+        done = subprocess.run(
+            [sys.executable, "-m", module, "--nothing"], capture_output=True, text=True, cwd=REPOSITORY
+        )
+        assert (done.returncode, done.stderr.partition("'")[0]) == (2, "error: Unknown command line flag ")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
@@ -86,7 +77,7 @@ def test_completion_scripts_are_valid_and_complete_commands(shell):
 
 @pytest.mark.skipif(not shutil.which("fish"), reason="fish is not installed")
 def test_fish_completes_commands_and_flags(tmp_path):
-    (tmp_path / "fer-jax").write_text(f'#!/bin/sh\nexec {sys.executable} -m fer_jax.commands "$@"\n')
+    (tmp_path / "fer-jax").write_text(f'#!/bin/sh\nexec {sys.executable} -m fer_jax "$@"\n')
     (tmp_path / "fer-jax").chmod(0o755)
     (tmp_path / "script.fish").write_text(completion.script("fish"))
     lines = {"fer-jax we": ["web", "webcam"], "fer-jax webcam --rec": ["--reconnect=", "--record="]}
@@ -108,7 +99,7 @@ def test_completion_for_an_unknown_shell_is_refused():
 
 def test_flags_of_a_command_are_listed_for_completion():
     listed = subprocess.run(
-        [sys.executable, "-m", "fer_jax.commands", "completion", "flags", "webcam"],
+        [sys.executable, "-m", "fer_jax", "completion", "flags", "webcam"],
         capture_output=True,
         text=True,
         check=True,

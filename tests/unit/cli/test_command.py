@@ -9,21 +9,20 @@ import sys
 import pytest
 from absl import flags
 
-from fer_jax import cli
+from fer_jax.cli import command, options
 from fer_jax.errors import Preempted, UserError
 
 TOOL = """
 import pathlib, sys
-from fer_jax import cli
-PATH = cli.define_path("path", None, "")
-OUT = cli.define_output("out", None, "", folder=False)
+from fer_jax.cli import command, options
+PATH = options.define_path("path", None, "")
+OUT = options.define_output("out", None, "", folder=False)
 
 def main(argv):
     print("working", flush=True)
     {work}
 
-if __name__ == "__main__":
-    cli.run(main)
+command.execute(sys.modules[__name__], sys.argv)
 """
 
 
@@ -42,54 +41,33 @@ def run(tmp_path, work, *arguments, **options):
     )
 
 
-def test_a_flag_that_is_no_number_and_flags_that_are_missing(tmp_path):
-    script = tmp_path / "tool.py"
-    script.write_text(
-        "from absl import flags\n"
-        "from fer_jax import cli\n"
-        "flags.DEFINE_float('share', 0.5, '', lower_bound=0.0)\n"
-        "flags.DEFINE_string('source', None, '', required=True)\n"
-        "flags.DEFINE_string('out', None, '', required=True)\n"
-        "cli.run(print)\n"
-    )
-    for arguments, line in (
-        (["--source=a", "--out=b", "--share=nan"], "error: --share=nan: expected a number"),
-        ([], "error: --out and --source must be given; see --help"),
-    ):
-        done = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True)
-        assert done.returncode == 2
-        assert sorted(done.stderr.split()) == sorted(line.split())
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["webcam", "--reconnect=nan"], "--reconnect=nan: expected a number"),
+        (["export"], "--out and --workdir must be given; see --help"),
+        (["webcam", "--heedless"], "Unknown command line flag 'heedless'"),
+        (["webcam", "photo.jpg"], "unexpected argument 'photo.jpg': every option is a flag, see --help"),
+        (["evalaute"], "fer-jax has no command 'evalaute' (did you mean 'evaluate'?): fer-jax --help lists them"),
+    ],
+)
+def test_a_wrong_word_is_one_line(words, line):
+    done = subprocess.run([sys.executable, "-m", "fer_jax", *words], capture_output=True, text=True, encoding="utf-8")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert not set(line.split()) - set(done.stderr.split()) - {"'heedless'"}
 
 
-def test_help_cuts_what_does_not_fit_a_screen_and_shows_the_whole_when_asked(tmp_path):
-    script = tmp_path / "tool.py"
-    script.write_text(
-        "'What it does: tool'\n"
-        "from absl import flags\n"
-        "from fer_jax import cli\n"
-        "for i in range(18):\n"
-        "    flags.DEFINE_integer(f'flag{i:02}', i, 'some words ' * (14 if i % 2 else 3))\n"
-        "cli.run(print, rare=('flag16', 'flag17'))\n"
-    )
-
-    def lines(asked):
-        done = subprocess.run(
-            [sys.executable, script, asked],
-            capture_output=True,
-            text=True,
-            check=True,
-            env={**os.environ, "COLUMNS": "80"},
-        )
-        return done.stdout.splitlines()
-
-    short, whole = lines("--help"), lines("--help=all")
-    assert len(short) == cli.HELP_LINES
-    assert short[:3] == ["What it does: tool", "", "flags:"]
-    assert f"  {'--flag02':23} {'some words ' * 3}[2]" in short, "what is short is whole"
-    assert sum(line.endswith(" ... [15]") for line in short) == 1, "the default stands behind what is cut"
-    assert "  also: --flag16 --flag17" in short
-    assert [line for line in whole if line.startswith("  --flag17")]
-    assert not [line for line in whole if "also:" in line or line.endswith("...")]
+@pytest.mark.parametrize("given", ["--max_frames=3", "--max-frames=3", "-max-frames=3"])
+def test_hyphens_and_underscores_of_a_flag_are_one(given):
+    command.module_of("webcam")
+    assert options._with_known_spellings(["webcam", given]) == ["webcam", "--max-frames=3"]
+    assert options._with_known_spellings(["webcam", "--no-headless", "--", given]) == [
+        "webcam",
+        "--noheadless",
+        "--",
+        given,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +97,7 @@ def test_a_missing_library_of_the_system(tmp_path, tool, reason):
 
 
 def test_an_import_error_of_another_kind_is_a_defect():
-    assert cli._exit_code(ImportError("cannot import name 'a' from 'b'", name="b")) is None
+    assert command.exit_code(ImportError("cannot import name 'a' from 'b'", name="b")) is None
 
 
 @pytest.mark.parametrize("module", ["fer_jax", "fer_jax.main", "tools.webcam"])
@@ -162,9 +140,9 @@ def test_a_python_that_is_too_old_says_so_before_it_misses_a_package(module):
     ],
 )
 def test_exit_codes(error, code, words, capsys):
-    assert cli._exit_code(error) == code
+    assert command.exit_code(error) == code
     line = capsys.readouterr().err
-    assert words in line and len(line) <= cli.MAX_LINE + 1
+    assert words in line and len(line) <= command.MAX_LINE + 1
 
 
 def test_a_platform_that_jax_has_no_plugin_for(monkeypatch, capsys):
@@ -173,18 +151,18 @@ def test_a_platform_that_jax_has_no_plugin_for(monkeypatch, capsys):
     )
     with pytest.raises(AssertionError) as of_jax:
         exec(compile("assert False", "site-packages/jax/_src/xla_bridge.py", "exec"))
-    assert cli._exit_code(of_jax.value) is None, "nobody asked for a platform"
+    assert command.exit_code(of_jax.value) is None, "nobody asked for a platform"
     monkeypatch.setenv("JAX_PLATFORMS", "cuda")
     for error in (unknown, of_jax.value):
-        assert cli._exit_code(error) == 2
+        assert command.exit_code(error) == 2
         assert "JAX has no plugin for JAX_PLATFORMS=cuda: unset it, or install one" in capsys.readouterr().err
     for error in (AssertionError(), RuntimeError("Unable to initialize backend 'tpu': in use by another process")):
-        assert cli._exit_code(error) is None
+        assert command.exit_code(error) is None
 
 
 def test_a_line_is_short_and_shows_nothing_binary():
-    line = cli.one_line("error: " + "\0\x1b[31m\n" + "x" * 2000 + "\udcff: give another")
-    assert len(line) <= cli.MAX_LINE
+    line = command.one_line("error: " + "\0\x1b[31m\n" + "x" * 2000 + "\udcff: give another")
+    assert len(line) <= command.MAX_LINE
     assert line.startswith("error: \\x00\\x1b[31m xxx") and line.endswith("\\udcff: give another")
 
 
@@ -208,7 +186,7 @@ def test_a_closed_pipe_ends_quietly(tmp_path):
         process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == b""
-    assert process.returncode == cli.EXIT_BROKEN_PIPE
+    assert process.returncode == command.EXIT_BROKEN_PIPE
 
 
 def test_a_path_that_is_not_utf8_is_one_line(tmp_path):
@@ -224,24 +202,24 @@ def test_an_encoding_that_lacks_a_letter_shows_an_escape(tmp_path):
 
 def test_an_empty_path_stays_empty():
     with contextlib.suppress(flags.DuplicateFlagError):
-        cli.define_path("test_cli_path", "", "for this test")
+        options.define_path("test_cli_path", "", "for this test")
     assert flags.FLAGS["test_cli_path"].parser.parse("") == ""
 
 
 @pytest.mark.parametrize(
     ("given", "found"),
     [
-        (["--config.epochs=3"], ["--config_set=epochs=3"]),
-        (["-config.epochs=3"], ["--config_set=epochs=3"]),
-        (["--config.epochs", "3"], ["--config_set=epochs=3"]),
-        (["--config.data.path=a=b c\nd"], ["--config_set=data.path=a=b c\nd"]),
-        (["--config.eval.tta="], ["--config_set=eval.tta="]),
-        (["--config.profile", "--workdir=w"], ["--config_set=profile=true", "--workdir=w"]),
-        (["--config.profile"], ["--config_set=profile=true"]),
-        (["--noconfig.profile"], ["--config_set=profile=false"]),
-        (["--config.epochs=3", "--config=xception"], ["--config_set=epochs=3", "--config=xception"]),
+        (["--config.epochs=3"], ["--config-set=epochs=3"]),
+        (["-config.epochs=3"], ["--config-set=epochs=3"]),
+        (["--config.epochs", "3"], ["--config-set=epochs=3"]),
+        (["--config.data.path=a=b c\nd"], ["--config-set=data.path=a=b c\nd"]),
+        (["--config.eval.tta="], ["--config-set=eval.tta="]),
+        (["--config.profile", "--workdir=w"], ["--config-set=profile=true", "--workdir=w"]),
+        (["--config.profile"], ["--config-set=profile=true"]),
+        (["--noconfig.profile"], ["--config-set=profile=false"]),
+        (["--config.epochs=3", "--config=xception"], ["--config-set=epochs=3", "--config=xception"]),
         (["step", "--config", "xception", "--configure.x=1"], ["step", "--config", "xception", "--configure.x=1"]),
     ],
 )
 def test_values_of_the_config_are_gathered_in_one_flag(given, found):
-    assert cli.with_config_set(["command", *given]) == ["command", *found]
+    assert options.with_config_set(["command", *given]) == ["command", *found]

@@ -24,7 +24,7 @@ def analyze(brightness_bundle, tmp_path):
         cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((20, 30), grey, np.uint8))
     serving.write_clip(tmp_path / "c.mp4", [HAPPY] * 4)
     (tmp_path / "broken.png").write_bytes(b"broken")
-    command = sys.executable, "-m", "fer_jax.commands", "analyze", f"--bundle={brightness_bundle}"
+    command = sys.executable, "-m", "fer_jax", "analyze", f"--bundle={brightness_bundle}"
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "XDG_CACHE_HOME": str(tmp_path / "cache")}
 
     def run(*arguments, detector="none"):

@@ -1,0 +1,5 @@
+"""`python -m fer_jax` is `fer-jax`."""
+
+from fer_jax import cli
+
+cli.main()

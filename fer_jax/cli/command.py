@@ -1,0 +1,250 @@
+"""Around every command: parses its flags, logs to standard error, turns a user's mistake into one line, exits."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import logging
+import os
+import pathlib
+import sys
+import traceback
+from collections.abc import Iterator
+from types import ModuleType
+
+from absl import app, flags
+from absl import logging as absl_logging
+
+from fer_jax import cli, errors, files
+from fer_jax.cli import options
+from fer_jax.errors import EXIT_PREEMPTED, EXIT_USER_ERROR, Preempted, UserError
+
+# Importable names of the packages that an extra of this one brings.
+EXTRAS = {
+    "train": frozenset(
+        [
+            "filelock",
+            "flax",
+            "jax",
+            "jaxlib",
+            "jinja2",
+            "matplotlib",
+            "ml_collections",
+            "optax",
+            "orbax",
+            "safetensors",
+            "scipy",
+            "sklearn",
+            "tensorboardX",
+            "tensorflow",
+            "tensorflow_datasets",
+        ]
+    ),
+    "export": frozenset(("h5py", "jax2onnx", "onnx", "onnx_ir")),
+}
+EXIT_BROKEN_PIPE = 141  # as the shell says of a program that SIGPIPE ended
+EXIT_INTERRUPTED = 130  # and of one that Ctrl-C ended
+MAX_LINE = 500  # characters of an error or a warning
+
+
+class Lines(logging.Handler):
+    """Log records as plain lines on standard error, above a progress bar if one is shown.
+
+    Shows INFO from this package and warnings from any library.
+    """
+
+    def __init__(self):
+        super().__init__()
+        home = str(pathlib.Path(files.__file__).parent)
+        self.addFilter(lambda record: record.levelno >= logging.WARNING or record.pathname.startswith(home))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        line = self.format(record)
+        if record.levelno >= logging.WARNING:
+            line = one_line(f"{record.levelname.lower()}: {line}")
+        tqdm = sys.modules.get("tqdm")  # loaded where there can be a bar
+        if tqdm is not None:
+            tqdm.tqdm.write(line, file=sys.stderr)
+        else:
+            print(line, file=sys.stderr)
+
+
+def run(name: str, words: list[str]) -> None:
+    """Run the command of this name with the words that follow it, and exit; see `execute`."""
+    with one_line_errors():
+        module = module_of(name)
+    execute(module, [f"fer-jax {name}", *words])
+
+
+def execute(module: ModuleType, argv: list[str]) -> None:
+    """Parse the flags in `argv`, call the module's `main` and exit with what it returns (None is 0).
+
+    A `UserError`, also one raised while a config file is loaded, a wrong flag, a config key that does not exist and a
+    package that an extra would have brought are printed to standard error as one line, `error: ...`, and give exit
+    code 2. So are the file system's errors for a path, and a full disk (`files.user_error`). `Preempted` gives exit
+    code 75. A closed pipe (`| head`) and Ctrl-C end the command quietly, with the exit codes that a shell gives them.
+    """
+    _occupy_standard_streams()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without UTF-8 shows escapes
+            stream.reconfigure(errors="backslashreplace")
+    with quiet_pipe():
+        app.run(lambda rest: _work(module, rest), argv=argv, flags_parser=lambda argv: _parse(module, argv))
+
+
+def module_of(name: str) -> ModuleType:
+    """The module of a command; UserError with the nearest name for one that does not exist."""
+    if name not in cli.COMMANDS:
+        raise UserError(
+            f"fer-jax has no command {name!r}{errors.did_you_mean(name, cli.COMMANDS)}: fer-jax --help lists them"
+        )
+    return importlib.import_module(f"fer_jax.cli.{name.replace('-', '_')}")
+
+
+def _parse(module: ModuleType, argv: list[str]) -> list[str]:
+    if options.asks_for_help(argv[1:]):
+        print(options.help_of(module))
+        sys.exit(0)
+    with one_line_errors():
+        return options.parse(argv)
+
+
+def _work(module: ModuleType, argv: list[str]) -> int | None:
+    logging.root.handlers[:] = [Lines()]
+    absl_logging.set_verbosity(absl_logging.INFO)
+    with one_line_errors():
+        if len(argv) > 1 and not getattr(module, "POSITIONAL", False):
+            raise UserError(f"unexpected argument {argv[1]!r}: every option is a flag, see --help")
+        options.check_outputs()
+        return module.main(argv)
+
+
+def _occupy_standard_streams() -> None:
+    """Connect closed standard streams to nothing; otherwise the next file opened takes their number and their text."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r+", encoding="utf-8"))  # noqa: SIM115 PTH123 open until the end
+
+
+@contextlib.contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Exit with one line for what is no defect."""
+    try:
+        yield
+    except BaseException as error:
+        if (code := exit_code(error)) is None:
+            raise
+        sys.exit(code)
+
+
+@contextlib.contextmanager
+def quiet_pipe() -> Iterator[None]:
+    """End the process quietly where nobody reads its output any more, as after `| head`."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError as error:
+        if error.filename is not None:
+            raise
+        # What is left in the buffer has no reader: Python would complain about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_BROKEN_PIPE)
+
+
+def exit_code(error: BaseException) -> int | None:
+    """Print the line of an exception and return its exit code; None for a defect, of which nothing is printed."""
+    match error:
+        case UserError() | flags.Error():
+            return _fail(error)
+        case Preempted():
+            absl_logging.info("%s", error)
+            return EXIT_PREEMPTED
+        case KeyboardInterrupt():
+            return EXIT_INTERRUPTED
+    remedy = _remedy(error)
+    return None if remedy is None else _fail(remedy)
+
+
+def _remedy(error: BaseException) -> object | None:
+    """What is wrong around this package, and what to do about it; None of what may be a defect."""
+    match error:
+        case ModuleNotFoundError():
+            return missing_extra(error)
+        case ImportError():
+            return missing_library(error)
+        case OSError():
+            return files.user_error(error)
+        case MemoryError() | RuntimeError() | AssertionError():
+            return _out_of_memory(error) or _no_device(error)
+    return None
+
+
+def missing_extra(error: ModuleNotFoundError) -> str | None:
+    """What to install for a package that is missing, in one line; None where no extra of this package brings it."""
+    package = (error.name or "").partition(".")[0]
+    for extra, packages in EXTRAS.items():
+        if package in packages:
+            return f"this needs {package}, which is not installed: pip install 'fer_jax[{extra}]'"
+    return None
+
+
+def missing_library(error: ImportError) -> str | None:
+    """What to install for a library of the system without which a package does not load; None where that is not why."""
+    reason = " ".join(str(error).split())
+    if not any(sign in reason for sign in ("cannot open shared object file", "DLL load failed", "Library not loaded")):
+        return None
+    if error.name != "cv2" and "libGL" not in reason:
+        return f"{error.name or 'a package'} cannot be loaded ({reason}): install the library that it names"
+    return (
+        f"OpenCV cannot be loaded ({reason}): install what it names (on Debian: apt-get install libgl1 libglib2.0-0), "
+        "or opencv-python-headless in place of opencv-python, which opens no window"
+    )
+
+
+def _out_of_memory(error: Exception) -> str | None:
+    """What to do where the memory of this machine or of a device is too small; None where that is not why."""
+    reason = str(error)
+    if not isinstance(error, MemoryError) and not ("RESOURCE_EXHAUSTED" in reason and "memory" in reason):  # JAX's
+        return None
+    reason = " ".join(reason.removeprefix("RESOURCE_EXHAUSTED: ").split())[:200].rstrip(".")
+    return f"out of memory ({reason or 'of this machine'}): lower config.batch_size, config.eval.batch_size or --batch"
+
+
+def _no_device(error: Exception) -> str | None:
+    """What to do where JAX_PLATFORMS names what this JAX has no plugin for; None where that is not why.
+
+    Devices that are there and do not start, as while another process holds them, are another matter.
+    """
+    asked = os.environ.get("JAX_PLATFORMS")
+    place = traceback.extract_tb(error.__traceback__)[-1:]
+    missing = (
+        isinstance(error, AssertionError) and place and pathlib.PurePath(place[0].filename).name == "xla_bridge.py"
+    )
+    if not asked or not (missing or "is not in the list of known backends" in str(error)):
+        return None
+    return (
+        f"JAX has no plugin for JAX_PLATFORMS={asked}: unset it, or install one, pip install 'fer_jax[cuda]' or "
+        "'fer_jax[tpu]'"
+    )
+
+
+def one_line(text: str) -> str:
+    """`text` on a line of `MAX_LINE` characters at most: shortened in the middle, what cannot be shown escaped."""
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split()))
+    if len(line) > MAX_LINE:
+        end = MAX_LINE // 3
+        line = f"{line[: MAX_LINE - end - 5]} ... {line[-end:]}"
+    return line
+
+
+def _fail(error: object) -> int:
+    print(one_line(f"error: {error}"), file=sys.stderr)
+    return EXIT_USER_ERROR
