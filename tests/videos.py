@@ -28,6 +28,7 @@ def write(
     rotation=None,
     seconds_of_sound=0.0,
     images=None,
+    transfer=None,
     **options,
 ) -> pathlib.Path:
     """A video with a frame at each of these times in seconds, in the container of its suffix."""
@@ -39,6 +40,8 @@ def write(
         stream.codec_context.gop_size = gop
         if codec == "libx264":
             stream.options = {"bf": "0", "crf": "10", "preset": "ultrafast"}
+        if transfer:
+            stream.codec_context.color_trc = transfer
         if pixel_aspect:
             stream.codec_context.sample_aspect_ratio = Fraction(pixel_aspect)
         if rotation:

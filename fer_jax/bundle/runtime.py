@@ -106,11 +106,13 @@ def open_onnx(path: str | os.PathLike, threads: int) -> Graph:
     run = _session(path)
     if threads == 1:
         return run
-    others = concurrent.futures.ThreadPoolExecutor(threads - 1, thread_name_prefix="graph")
+    pools: dict[int, concurrent.futures.Executor] = {}  # one a process: a fork has none of its parent's threads
 
     def divided(images: np.ndarray) -> dict[str, np.ndarray]:
         parts = np.array_split(images, min(threads, max(len(images) // MIN_IMAGES_PER_THREAD, 1)))
-        elsewhere = [others.submit(run, part) for part in parts[1:]]
+        if (process := os.getpid()) not in pools:
+            pools[process] = concurrent.futures.ThreadPoolExecutor(threads - 1, thread_name_prefix="graph")
+        elsewhere = [pools[process].submit(run, part) for part in parts[1:]]
         outputs = [run(parts[0]), *(future.result() for future in elsewhere)]
         return {name: np.concatenate([output[name] for output in outputs]) for name in outputs[0]}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol, cast, overload
 
@@ -73,7 +72,7 @@ class Analyzer:
           search_side: pixels of the picture's longer side when it is searched; None is 960, and 320 for videos.
           runtime: see `fer_jax.serve.Classifier`.
           threads: see there.
-          prior: see there; "flat" takes every expression to be as frequent as the others.
+          prior: see there, or the shares by name; "flat" takes every expression to be as frequent as the others.
 
         Raises:
           UserError: no bundle there, no such detector, or no such prior.
@@ -90,9 +89,7 @@ class Analyzer:
                 "prior": prior,
             },
         )
-        if isinstance(prior, Mapping):
-            prior = as_text(prior)
-        self._classifier = Classifier(zoo.resolve(model), runtime, threads, prior)
+        self._classifier = Classifier(zoo.resolve(model), runtime, threads, _as_text(prior))
         if tta not in ("auto", *TTA):
             raise UserError(f"unknown test-time augmentation {tta!r}: expected one of auto, {', '.join(TTA)}")
         self._tta = tta
@@ -171,11 +168,10 @@ class Analyzer:
 
     def _reread(self, faces: Faces, source: Any) -> Faces:
         """The faces of a picture's file without its pixels, which are read again when they are drawn."""
-        files = sources.expanded(os.fspath(source)) if isinstance(source, str | os.PathLike) else []
-        path = pathlib.Path(files[0]) if len(files) == 1 else None
-        if faces.result is None or not path or not path.is_file() or sources.kind_of(path) != "picture":
+        files = sources.inputs_of(os.fspath(source)) if isinstance(source, str | os.PathLike) else []
+        if faces.result is None or len(files) != 1 or sources.kind_of(files[0]) != "picture":
             return faces
-        return Faces(faces, self.labels, faces.source, faces.result, self._uncertain_below, path)
+        return Faces(faces, self.labels, faces.source, faces.result, self._uncertain_below, files[0])
 
     def summarizer(self) -> Summarizer:
         """Sums up what `stream` gives: `add` takes the `result` of each `Faces`."""
@@ -234,8 +230,9 @@ def analyze(
       rgb: whether arrays are RGB rather than OpenCV's BGR.
       tta: test-time augmentation, see `Analyzer`.
       prior: shares of the expressions to be expected, see `Analyzer`.
+      every, fps, start, end: which frames of a video are analyzed, see `Analyzer.__call__`.
     """
-    return _default(tta, prior)(source, rgb=rgb)
+    return _default(tta, _as_text(prior))(source, rgb=rgb, every=every, fps=fps, start=start, end=end)
 
 
 @functools.cache
@@ -243,9 +240,9 @@ def _default(tta: Tta, prior: str) -> Analyzer:
     return Analyzer(tta=tta, prior=prior)
 
 
-def as_text(prior: Mapping[str, float]) -> str:
+def _as_text(prior: str | Mapping[str, float]) -> str:
     """Shares by name as `fer_jax.bundle.prior.parse` reads them."""
-    return ",".join(f"{name}:{share}" for name, share in prior.items())
+    return prior if isinstance(prior, str) else ",".join(f"{name}:{share}" for name, share in prior.items())
 
 
 def _name(source: Any) -> str:

@@ -299,8 +299,8 @@ def _address(spec: str, patience: float, sampling: Sampling) -> Source:
     name, web = shown(spec), spec.lower().startswith(("http://", "https://", "ftp://"))
     container = video.open_container(spec, name, live=True)
     if not video.is_endless(container, web):
-        formats = container.format.name
-        if web and (formats.endswith("_pipe") or not (container.duration or 0) > 0):  # maybe a picture
+        made = container.format.name
+        if web and (made == "image2" or made.endswith("_pipe") or (container.duration or 0) <= 0):  # maybe a picture
             data = _fetched(spec, name)
             if data and kind_by_content(data) in ("picture", "animation"):
                 container.close()
@@ -378,7 +378,9 @@ def _of_pillow(image: Any) -> np.ndarray:
         upright = ImageOps.exif_transpose(image)
         if upright.mode.startswith("I;16"):
             return (np.asarray(upright) >> 8).astype(np.uint8)
-        return np.asarray(upright.convert("RGBA" if upright.mode in ("RGBa", "La") else "RGB"))
+        if upright.mode in ("RGBa", "La"):
+            upright = upright.convert(upright.mode.upper())
+        return np.asarray(upright.convert("RGB"))
     except (AssertionError, OSError, ValueError) as error:  # it decodes a file when it is asked for pixels
         raise UserError(
             f"{MEMORY}: a PIL image that cannot be decoded ({error or 'closed'}): open a whole file, and keep it open"

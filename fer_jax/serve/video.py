@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
 import pathlib
 import sys
@@ -25,7 +26,6 @@ from absl import logging
 from av.video.reformatter import VideoReformatter
 
 from fer_jax.errors import UserError
-from fer_jax.serve import color
 from fer_jax.serve.frames import ALL, Frame, Sampling, Timeline, as_bgr, shown
 
 DEFAULT_RATE = 30.0  # frames per second, where a source does not say
@@ -113,7 +113,8 @@ class _Decoder:
         rows = np.frombuffer(plane, np.uint8).reshape(converted.height, plane.line_size)
         image = rows[:, : 3 * converted.width].reshape(converted.height, converted.width, 3)
         image = np.ascontiguousarray(image)  # no copy, unless rows are padded
-        image = color.for_screens(image, frame.color_trc)
+        if (curve := _screen_levels(int(frame.color_trc or 0))) is not None:
+            image = cv2.LUT(image, curve)
         return image if matrix is None else _displayed(image, matrix)
 
 
@@ -482,6 +483,26 @@ def cameras(other_than: int | str) -> list[int]:
                 opened.append(number)
             capture.release()
     return opened
+
+
+@functools.cache
+def _screen_levels(transfer: int) -> np.ndarray | None:
+    """uint8 (256,): the levels on a usual screen of those of a film of high dynamic range; None for any other film.
+
+    `transfer` is FFmpeg's number of the curve: 16 is PQ (SMPTE ST 2084), 18 HLG (ARIB STD-B67). A white surface, 203
+    cd/m2 by ITU-R BT.2408, becomes white, and so does what is brighter. The primaries stay those of BT.2020: colors are
+    a little paler.
+    """
+    signal = np.arange(256) / 255
+    if transfer == 16:
+        root = signal ** (32 / 2523)
+        light = 10_000 * (np.maximum(root - 3424 / 4096, 0) / (2413 / 128 - 2392 / 128 * root)) ** (8192 / 1305)
+    elif transfer == 18:
+        scene = np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - 0.55991073) / 0.17883277) + 0.28466892) / 12)
+        light = 1000 * scene**1.2
+    else:
+        return None
+    return np.round(255 * np.clip(light / 203, 0, 1) ** (1 / 2.2)).astype(np.uint8)
 
 
 def _display_matrix(frame: Any) -> np.ndarray | None:

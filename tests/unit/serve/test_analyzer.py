@@ -2,8 +2,11 @@
 
 import io
 import json
+import os
+import pickle
 import subprocess
 import sys
+import typing
 
 import cv2
 import numpy as np
@@ -214,7 +217,7 @@ def test_what_is_no_picture_is_refused(whole_pictures, source, error, message):
 
 
 def test_another_prior_is_that_of_the_classifier(tmp_path):
-    folder = serving.write_bundle(tmp_path / "bundle", temperature=1000.0, class_counts=(1, 1, 1, 10, 1, 1, 1))
+    folder = serving.write_bundle(tmp_path / "bundle", temperature=100.0, class_counts=(1, 1, 1, 10, 1, 1, 1))
     picture = np.full((20, 20), 128, np.uint8)
     [plain] = fer_jax.Analyzer(folder, "none")(picture)
     [flat] = fer_jax.Analyzer(folder, "none", prior="flat")(picture)
@@ -241,3 +244,60 @@ def test_importing_the_package_imports_nothing_heavy():
 
 def test_the_name_of_an_address_has_no_credentials():
     assert analyzer._name("rtsp://me:secret@camera/live") == "rtsp://camera/live"
+
+
+def test_results_and_analyzers_are_hashed_pickled_and_copied(whole_pictures, tmp_path):
+    images.write(tmp_path / "a.png", np.full((20, 20), HAPPY, np.uint8))
+    faces = whole_pictures(tmp_path / "a.png")
+    assert len({*faces, *whole_pictures(tmp_path / "a.png")}) == 1
+    again = pickle.loads(pickle.dumps(faces))
+    assert again.to_json() == faces.to_json()
+    np.testing.assert_array_equal(again.draw(), faces.draw())
+    assert again.summary() == faces.summary()
+    assert pickle.loads(pickle.dumps(whole_pictures))(tmp_path / "a.png").to_json() == faces.to_json()
+
+
+def test_a_thousand_pictures_keep_no_pixels_and_are_read_again_to_be_drawn(whole_pictures, tmp_path):
+    images.write(tmp_path / "a.png", np.full((900, 900), HAPPY, np.uint8))
+    many = whole_pictures([tmp_path / "a.png"] * 20)
+    assert len(pickle.dumps(many)) < 100_000
+    assert many[7].draw().shape == (900, 900, 3)
+    images.write(tmp_path / "a.png", np.full((800, 900), HAPPY, np.uint8))
+    with pytest.raises(UserError, match="the file changed since it was analyzed"):
+        many[7].draw()
+
+
+def test_a_prior_by_names():
+    text, named = (fer_jax.Analyzer(prior=prior)._classifier._shift for prior in ("happy:0.3", {"happy": 0.3}))
+    np.testing.assert_array_equal(text, named)
+    assert fer_jax.analyze(np.full((60, 60), SAD, np.uint8), prior={"happy": 0.3}).labels == FER2013
+
+
+def test_annotations_can_be_evaluated():
+    assert "source" in typing.get_type_hints(fer_jax.analyze)
+    assert "source" in typing.get_type_hints(fer_jax.Analyzer.__call__)
+
+
+def test_results_show_themselves_in_two_lines_and_as_pictures(whole_pictures, tmp_path):
+    clip = serving.write_clip(tmp_path / "<clip>.mp4", [HAPPY] * 10 + [SAD] * 30)
+    for faces, picture in (
+        (whole_pictures(np.full((900, 20), HAPPY, np.uint8)), "<img"),
+        (whole_pictures(clip), "<svg"),
+    ):
+        assert len(repr(faces)) < 240
+        assert "happy" in repr(faces)
+        assert picture in faces._repr_html_()
+        assert "<clip>" not in faces._repr_html_()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_fork_answers_as_its_parent_does(brightness_bundle):
+    """In a process of its own: JAX, which other tests import, warns of forks."""
+    code = (
+        "import multiprocessing, sys, numpy as np\nfrom fer_jax.serve.classifier import Classifier\n"
+        "classify, crops = Classifier(sys.argv[1]).probabilities, [np.full((8, 8), 9, np.uint8)] * 40\n"
+        "expected, context = classify(crops), multiprocessing.get_context('fork')\n"
+        "child = context.Process(target=lambda: sys.exit(not (classify(crops) == expected).all()))\n"
+        "child.start(); child.join(60); child.kill(); sys.exit(child.exitcode)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code, brightness_bundle]).returncode == 0

@@ -17,6 +17,11 @@ from fer_jax.serve import frames
         ("http://cam/cgi?user=me&pwd=1234&channel=2", "http://cam/cgi?user=...&pwd=...&channel=2"),
         ("https://cam/v?access_token=abc#t=3", "https://cam/v?access_token=...#t=3"),
         ("rtsp://[::1]:554/live", "rtsp://[::1]:554/live"),
+        ("a\x1b[31mb\n\x9b\u202e.jpg", "a\\x1b[31mb\\n\\x9b\\u202e.jpg"),
+        (
+            "Foto von J\u00f6rg\u202f9 \U0001f469\u200d\U0001f680.jpg",
+            "Foto von J\u00f6rg\u202f9 \U0001f469\u200d\U0001f680.jpg",
+        ),
         ("http://host:8080/@someone/clip.mp4", "http://host:8080/@someone/clip.mp4"),
         ("talk.mp4", "talk.mp4"),
         ("mail@home.mp4", "mail@home.mp4"),

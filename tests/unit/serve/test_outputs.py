@@ -17,7 +17,7 @@ from fer_jax.serve.analysis import FrameResult, TrackedFace
 from fer_jax.serve.frames import Frame
 from fer_jax.serve.outputs import Events, FaceFolder
 from fer_jax.serve.recording import Recording
-from tests import serving
+from tests import serving, videos
 
 LABELS = ("happy", "sad")
 
@@ -262,3 +262,55 @@ def test_a_write_protected_file_is_not_renamed_over(tmp_path, monkeypatch):
             make()
     assert protected.read_bytes() == b"before"
     outputs.check_target("--record", tmp_path / "new.mp4")
+
+
+@pytest.mark.parametrize("value", ["photos", "same", "photos/", "same/../photos"])
+def test_copies_go_to_no_folder_of_the_inputs(folder, value):
+    (folder / "photos" / "below").mkdir()
+    inputs = [folder / "photos" / "below" / "b.jpg", folder / "same" / "a.jpg"]
+    for path in inputs:
+        path.touch()
+    for flag in ("--out", "--record"):
+        with pytest.raises(UserError, match=f"{flag}=.* would overwrite the input"):
+            outputs.refuse_conflicts(inputs, {flag: str(folder / value)})
+        with pytest.raises(UserError, match="would overwrite the input"):
+            outputs.refuse_conflicts(inputs, {flag: str(folder / value / "below")})
+        outputs.refuse_conflicts(inputs, {flag: str(folder / "elsewhere")})
+    outputs.refuse_conflicts(inputs, {"--record": str(folder / "photos" / "new.mp4")})
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".mp4", ".mkv", ".webm", ".avi", ".mov"])
+def test_what_was_not_written_here_is_kept_and_what_was_is_replaced(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    image = np.full((48, 64, 3), 90, np.uint8)
+
+    def record():
+        made = recording.Recording(path, 25.0, live=False)
+        made.write(image, Frame(image, 0, 0.0, 0.0, "x", True))
+        made.close()
+
+    record()
+    assert not outputs.is_foreign(path)
+    record()
+    if suffix in (".png", ".jpg"):
+        path.write_bytes(cv2.imencode(suffix, image)[1].tobytes())
+    else:
+        videos.write(path, [0.0], codec="libvpx" if suffix == ".webm" else "mpeg4", tick=videos.MILLISECONDS)
+    before = path.read_bytes()
+    with pytest.raises(UserError, match="is a picture or video that was not written here"):
+        record()
+    assert path.read_bytes() == before
+    taken = set()
+    assert recording.free_path(tmp_path, "a", suffix, taken) == tmp_path / f"a-2{suffix}"
+    assert recording.free_path(tmp_path, "a", suffix, taken) == tmp_path / f"a-3{suffix}"
+
+
+def test_saved_faces_of_an_earlier_run_are_replaced_and_other_pictures_kept(tmp_path):
+    for labels in (("happy", "sad"), ("joy", "grief")):
+        faces = FaceFolder(tmp_path, labels)
+        faces.write(_result(0))
+        faces.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["000000_001_grief.png", "000000_002_joy.png"]
+    (tmp_path / "000007_001_mine.png").write_bytes(cv2.imencode(".png", np.zeros((9, 9), np.uint8))[1].tobytes())
+    with pytest.raises(UserError, match="mine\\.png was not written here"):
+        FaceFolder(tmp_path, ("happy", "sad"))

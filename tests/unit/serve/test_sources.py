@@ -1,13 +1,17 @@
 """What --source names; what comes out of a video file is tested in test_video.py, cameras in test_live.py."""
 
+import base64
 import contextlib
 import http.server
+import io
 import os
 import threading
+import types
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
@@ -372,3 +376,136 @@ def test_what_is_damaged_goes_by_its_suffix_and_the_rest_is_neither(tmp_path):
         (tmp_path / name).write_bytes(b"text")
         assert sources.kind_of(tmp_path / name) == kind
     assert sources.kind_of(tmp_path / "none.jpg") == "picture"
+
+
+PICTURE = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+
+
+def _encoded(suffix):
+    if suffix == ".gif":
+        file = io.BytesIO()
+        Image.fromarray(PICTURE[..., ::-1]).save(file, "gif")
+        return file.getvalue()
+    return cv2.imencode(suffix, PICTURE)[1].tobytes()
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp", ".tiff", ".gif", ".avif"])
+def test_a_picture_is_a_picture_wherever_it_comes_from(tmp_path, server, monkeypatch, suffix):
+    data = _encoded(suffix)
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(data)
+    [expected] = sources.open_source(path)
+    encoded = "data:image/x;base64," + base64.b64encode(data).decode()
+    monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=io.BytesIO(data)))
+    for source in (data, bytearray(data), encoded, "-", f"{server}/a{suffix}", f"{server}/a{suffix}?width=200&x=[1]"):
+        opened = sources.open_source(source)
+        [frame] = opened
+        assert (opened.still, opened.live, frame.still) == (True, False, True)
+        np.testing.assert_array_equal(frame.image, expected.image)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+def test_a_picture_in_a_named_pipe(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(_encoded(".png"),))
+    writer.start()
+    [frame] = sources.open_source(str(tmp_path / "pipe"))
+    writer.join()
+    assert frame.still
+    np.testing.assert_array_equal(frame.image, PICTURE)
+
+
+def test_the_bytes_of_videos_are_videos(tmp_path):
+    video = videos.write(tmp_path / "clip.mp4", [0.0, 0.04, 0.08])
+    assert [frame.still for frame in sources.open_source(video.read_bytes())] == [False] * 3
+    webp = videos.animated_webp(tmp_path / "moving").read_bytes()
+    assert len(list(sources.open_source(webp))) == len(list(sources.open_source(tmp_path / "moving"))) > 1
+
+
+@pytest.mark.parametrize(
+    "data", ["data:image/png,abc", "data:", "data:image/png;base64,%%%", "data:;base64," + 9999 * "A"]
+)
+def test_data_urls_that_are_none_get_a_short_line(data):
+    with pytest.raises(UserError) as error:
+        sources.open_source(data)
+    assert len(str(error.value)) < 150
+
+
+@pytest.mark.parametrize("name", ["~photo.png", "~", "a?b.png", "[2020].png"])
+def test_names_that_mean_something_else_are_files_first(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite(str(tmp_path / "x.png"), PICTURE)
+    (tmp_path / "x.png").rename(tmp_path / name)
+    assert len(list(sources.open_source(name))) == 1
+    assert sources.expanded(name) == [name]
+    assert sources.expanded(".") == [name]
+    with pytest.raises(UserError, match="no such file"):
+        sources.open_source("~nobody-has-this-name/a.png")
+
+
+def test_a_glob_below_a_folder_with_brackets_and_addresses_that_are_no_globs(tmp_path):
+    (tmp_path / "Album [2020]").mkdir()
+    path = tmp_path / "Album [2020]" / "a.png"
+    cv2.imwrite(str(path), PICTURE)
+    assert sources.expanded(f"{tmp_path}/Album [2020]/*.png") == sources.expanded(f"{tmp_path}/A*/?.png") == [str(path)]
+    assert sources.expanded("http://host/a.jpg?width=[1]") == ["http://host/a.jpg?width=[1]"]
+
+
+def test_pages_that_are_not_analyzed_are_told(tmp_path, caplog):
+    pages = [Image.fromarray(PICTURE)] * 3
+    pages[0].save(tmp_path / "pages.tiff", save_all=True, append_images=pages[1:])
+    for source in (tmp_path / "pages.tiff", (tmp_path / "pages.tiff").read_bytes()):
+        caplog.clear()
+        assert len(list(sources.open_source(source))) == 1
+        assert "the first of 3 pages" in caplog.text
+    caplog.clear()
+    sources.open_source(Image.open(tmp_path / "pages.tiff"))
+    assert "a PIL image of 3 frames" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "P", "RGB", "RGBA", "RGBa", "La", "LA", "PA", "CMYK", "YCbCr", "LAB", "HSV", "RGBX"]
+)
+def test_pillow_images_of_any_mode(mode):
+    gray = Image.fromarray(np.full((20, 30), 200, np.uint8))
+    via = {"RGBa": "RGBA", "La": "LA", "LAB": "RGB", "HSV": "RGB", "PA": "RGBA"}.get(mode)
+    image = (gray.convert(via) if via else gray).convert(mode)
+    [frame] = sources.open_source(image)
+    assert frame.image.shape == (20, 30, 3)
+    assert abs(float(frame.image.mean()) - 200) < (60 if mode == "1" else 4)
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_pillow_images_that_would_be_cut_off_are_refused(mode):
+    with pytest.raises(ValueError, match=f"a PIL image of mode {mode}: expected 8 bits"):
+        sources.open_source(Image.new(mode, (9, 9)))
+
+
+def test_an_array_that_changes_afterwards_changes_nothing():
+    pixels = PICTURE.copy()
+    source = sources.open_source(pixels)
+    pixels[:] = 0
+    [frame] = source
+    np.testing.assert_array_equal(frame.image, PICTURE)
+
+
+def _container(**known):
+    """One of PyAV 19, which says None where FFmpeg does not know."""
+    unknown = {"duration": None, "size": None, "format": types.SimpleNamespace(name="mpjpeg")}
+    return types.SimpleNamespace(**unknown | known)
+
+
+@pytest.mark.parametrize(
+    ("known", "web", "endless"),
+    [
+        ({}, True, True),
+        ({"size": 0}, True, True),
+        ({"size": -1}, True, True),
+        ({"size": 5000}, True, False),
+        ({"duration": 5000}, True, False),
+        ({"format": types.SimpleNamespace(name="mov,mp4")}, True, False),
+        ({"format": types.SimpleNamespace(name="rtsp")}, False, True),
+    ],
+)
+def test_a_stream_of_unknown_length_is_live(known, web, endless):
+    assert video.is_endless(_container(**known), web) == endless

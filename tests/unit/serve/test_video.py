@@ -12,6 +12,7 @@ import pytest
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
 from fer_jax.serve import sources, video
+from fer_jax.serve.frames import Sampling
 from tests import videos
 
 
@@ -390,3 +391,48 @@ def test_closing_frees_the_device(monkeypatch):
     capture = Capture(3)
     connection(capture, monkeypatch).close()
     assert capture.released
+
+
+@pytest.mark.parametrize(("transfer", "white"), [(16, 148), (18, 191)])
+def test_high_dynamic_range_is_brought_to_a_screen(tmp_path, transfer, white):
+    """A white surface, 203 cd/m2, is at 0.58 of PQ's signal and at 0.75 of HLG's (ITU-R BT.2408)."""
+    levels = np.repeat(np.linspace(0, 255, 64).astype(np.uint8)[None], 48, axis=0)
+    written = [np.dstack([levels] * 3)] * 3
+    [usual, bright] = [
+        next(
+            iter(
+                sources.open_source(
+                    videos.write(tmp_path / f"{tag}.mp4", [0.0, 0.04, 0.08], images=written, transfer=tag)
+                )
+            )
+        )
+        for tag in (1, transfer)
+    ]
+    curve = video._screen_levels(transfer)
+    np.testing.assert_array_equal(bright.image, curve[usual.image])
+    assert (np.diff(curve.astype(int)) >= 0).all()
+    assert (curve[0], curve[-1]) == (0, 255)
+    assert curve[white] == pytest.approx(255, abs=2)
+    assert curve[white // 2] < 120
+
+
+def test_what_comes_before_the_start_is_not_decoded(tmp_path, monkeypatch):
+    path = videos.write(tmp_path / "clip.mp4", np.arange(200) / 25, gop=25)
+    whole = list(sources.open_source(path))
+    decoded = []
+    image = video._Decoder.image
+    monkeypatch.setattr(video._Decoder, "image", lambda self, frame: decoded.append(frame.pts) or image(self, frame))
+    part = list(sources.open_source(path, sampling=Sampling(start=4.5, end=5.0)))
+    assert len(decoded) == len(part) == 12
+    for frame, same in zip(part, whole[113:125], strict=True):
+        assert (frame.index, frame.time) == (same.index, pytest.approx(same.time))
+        np.testing.assert_array_equal(frame.image, same.image)
+
+
+def test_frames_say_how_long_they_are_shown(tmp_path):
+    path = videos.write(tmp_path / "clip.mkv", [0.0, 0.04, 0.5, 0.52, 2.0], tick=videos.MILLISECONDS)
+    durations = [frame.duration for frame in sources.open_source(path)]
+    np.testing.assert_allclose(durations[:4], [0.04, 0.46, 0.02, 1.48], atol=1e-3)
+    [first, second] = sources.open_source(path, sampling=Sampling(every=3))
+    assert (first.duration, second.time) == (pytest.approx(0.52), pytest.approx(0.52))
+    assert second.duration >= 1.48
