@@ -13,7 +13,7 @@ import json
 import pathlib
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from absl import flags, logging
 
@@ -21,7 +21,7 @@ from fer_jax.cli import options
 from fer_jax.errors import UserError
 
 if TYPE_CHECKING:
-    from fer_jax.serve.analyzer import Analyzer, Faces
+    from fer_jax.serve.analyzer import Analyzer, Faces, Tta
 
 _BUNDLE = options.define_bundle()
 _JSON = flags.DEFINE_bool("json", False, "Print a line of JSON for each face.")
@@ -58,7 +58,7 @@ def main(argv: list[str]) -> int:
         _BUNDLE.value,
         _DETECTOR.value,
         detector_model=_DETECTOR_MODEL.value,
-        tta=_TTA.value,
+        tta=cast("Tta", _TTA.value),
         align=_ALIGN.value,
         search_side=_SEARCH_SIDE.value,
         prior=_PRIOR.value,

@@ -62,7 +62,7 @@ def main(argv: list[str]) -> None:
     methods = _METHODS.value or explainer.methods
     out = pathlib.Path(_OUT.value)
     if _SOURCE.value:
-        images, labels = _faces_of_source(explainer.config), None
+        images, labels = _faces_of_source(explainer.config, _SOURCE.value), None
     else:
         split = _SPLIT.value or explainer.config.data.select_split
         workdirs = [_WORKDIR.value] if _WORKDIR.value else []
@@ -78,8 +78,8 @@ def main(argv: list[str]) -> None:
         print(out / "agreement.json", *(f"{method} {value:.2f}" for method, value in agreement.items()))
 
 
-def _faces_of_source(config: ConfigDict) -> np.ndarray:
-    """uint8 (N, size, size, C), the first faces found in --source, framed as the webcam tool frames them."""
+def _faces_of_source(config: ConfigDict, path: str) -> np.ndarray:
+    """uint8 (N, size, size, C), the first faces found in `path`, framed as the webcam tool frames them."""
     import cv2
 
     from fer_jax import files
@@ -87,8 +87,8 @@ def _faces_of_source(config: ConfigDict) -> np.ndarray:
     from fer_jax.preprocess import images as image_files
     from fer_jax.serve import sources
 
-    source = sources.open_source(_SOURCE.value)
-    cut_already = (files.expand(_SOURCE.value) / extraction.LISTING).is_file()  # by tools.extract_faces
+    source = sources.open_source(path)
+    cut_already = (files.expand(path) / extraction.LISTING).is_file()  # by tools.extract_faces
     name = _DETECTOR.value or ("none" if cut_already else None)
     detectors = registry.Detectors(name, _DETECTOR_MODEL.value)
     policy = cropping.CropPolicy.of(cropping.CROP, detectors.name)
@@ -102,5 +102,5 @@ def _faces_of_source(config: ConfigDict) -> np.ndarray:
     finally:
         source.close()
     if not crops:
-        raise UserError(f"{_SOURCE.value}: no face found; --detector=none takes each picture as one")
+        raise UserError(f"{path}: no face found; --detector=none takes each picture as one")
     return image_files.fit_all(crops, len(crops), config.input)

@@ -6,6 +6,7 @@ fer-jax report --workdir=runs/a --workdir=runs/b --out=compared
 
 from __future__ import annotations
 
+import pathlib
 from typing import TYPE_CHECKING
 
 from absl import flags, logging
@@ -38,10 +39,10 @@ def main(argv: list[str]) -> None:
     if len(workdirs) > 1:
         print(comparison.write(workdirs, _OUT.value))
         return
-    print(page.write(workdirs[0], _examples(workdirs[0]) if _FACES.value else None, _OUT.value))
+    print(page.write(workdirs[0], _examples(pathlib.Path(workdirs[0])) if _FACES.value else None, _OUT.value))
 
 
-def _examples(workdir: str) -> Examples | None:
+def _examples(workdir: pathlib.Path) -> Examples | None:
     """The examples of a run as it was trained on them; None where they cannot be read, or there are several runs."""
     from fer_jax import config as configs
     from fer_jax import result

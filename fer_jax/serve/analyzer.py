@@ -6,7 +6,7 @@ import functools
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, Protocol, cast, overload
+from typing import Any, Literal, Protocol, TypedDict, Unpack, cast, overload
 
 import numpy as np
 
@@ -36,6 +36,23 @@ class PILImage(Protocol):
 # A path (of a picture, a video, a folder or a glob of them) or an address, a file's bytes, pixels.
 Source = str | os.PathLike[str] | bytes | np.ndarray | PILImage
 Tta = Literal["auto", "none", "flip"]
+
+
+class FrameOptions(TypedDict, total=False):
+    """Which frames `Analyzer.__call__` analyzes, and how arrays are read."""
+
+    rgb: bool
+    every: int
+    fps: float | None
+    start: float
+    end: float | None
+
+
+class AnalyzeOptions(FrameOptions, total=False):
+    """What `analyze` takes beside them."""
+
+    tta: Tta
+    prior: str | Mapping[str, float]
 
 
 class Analyzer:
@@ -104,9 +121,9 @@ class Analyzer:
         return functools.partial(Analyzer, **options), arguments
 
     @overload
-    def __call__(self, source: Source, **options: Any) -> Faces: ...
+    def __call__(self, source: Source, **options: Unpack[FrameOptions]) -> Faces: ...
     @overload
-    def __call__(self, source: Sequence[Source], **options: Any) -> list[Faces]: ...
+    def __call__(self, source: Sequence[Source], **options: Unpack[FrameOptions]) -> list[Faces]: ...
     def __call__(
         self,
         source: Source | Sequence[Source],
@@ -204,9 +221,9 @@ class Analyzer:
 
 
 @overload
-def analyze(source: Source, **options: Any) -> Faces: ...
+def analyze(source: Source, **options: Unpack[AnalyzeOptions]) -> Faces: ...
 @overload
-def analyze(source: Sequence[Source], **options: Any) -> list[Faces]: ...
+def analyze(source: Sequence[Source], **options: Unpack[AnalyzeOptions]) -> list[Faces]: ...
 def analyze(
     source: Source | Sequence[Source],
     *,

@@ -196,7 +196,7 @@ class _Png:
     def picture(self, x: float, y: float, side: float, jpeg: bytes) -> None:
         from PIL import Image
 
-        face = Image.open(io.BytesIO(jpeg)).resize((round(2 * side),) * 2)
+        face = Image.open(io.BytesIO(jpeg)).resize((round(2 * side), round(2 * side)))
         self._image.paste(face, (round(2 * x), round(2 * y)))
 
     def file(self) -> bytes:

@@ -290,7 +290,7 @@ def _likeness(look: np.ndarray, others: Sequence[np.ndarray]) -> float:
 
 def _is_other(look: np.ndarray, track: Track) -> bool:
     """Whether a face, a moment later, is plainly not that of the track. Areas without any pattern tell nothing."""
-    known = bool(track.looks) and track.looks[0].any() and look.any()
+    known = bool(track.looks) and bool(track.looks[0].any()) and bool(look.any())
     return known and _likeness(look, track.looks[:1]) <= MAX_UNLIKENESS
 
 

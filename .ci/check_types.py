@@ -1,6 +1,6 @@
 """Types by pyright: no error in the serving wing, the shared rooms and the commands; elsewhere no more than before.
 
-python .ci/types.py
+python .ci/check_types.py
 """
 
 import json
@@ -14,7 +14,7 @@ sys.path.insert(0, str(REPOSITORY))
 from tests.unit.test_architecture import SERVING  # noqa: E402
 
 CLEAN = {*SERVING, "cli"}
-MAX_ERRORS_ELSEWHERE = 147  # may only fall
+MAX_ERRORS_ELSEWHERE = 108  # may only fall
 
 
 def main() -> int:
@@ -36,7 +36,7 @@ def main() -> int:
         print(f"expected at most {MAX_ERRORS_ELSEWHERE} elsewhere:", *lines[False], sep="\n")
         return 1
     if len(lines[False]) < MAX_ERRORS_ELSEWHERE:
-        print(f"lower MAX_ERRORS_ELSEWHERE in .ci/types.py to {len(lines[False])}, so that it stays there")
+        print(f"lower MAX_ERRORS_ELSEWHERE in .ci/check_types.py to {len(lines[False])}, so that it stays there")
     return bool(lines[True])
 
 
