@@ -160,6 +160,8 @@ def parse(argv: list[str]) -> list[str]:
 def check_outputs() -> None:
     """Try to write where the output flags point, before the command's work; see `fer_jax.files.check_output`."""
     for flag, folder in _outputs:
+        if flag.present and flag.value == "":  # such as of a variable of the shell that is not set
+            raise UserError(f"--{flag.name} is empty: name a file or folder, or leave the flag out")
         if flag.value and flag.value != "-":  # standard output
             files.check_output(flag.value, folder=folder)
 

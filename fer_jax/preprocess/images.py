@@ -176,12 +176,12 @@ def write(path: pathlib.Path, image: np.ndarray, parameters: Sequence[int] = (),
         )
     try:
         with files.atomic_path(path) as tmp:
-            tmp.write_bytes(_commented(data.tobytes(), comment))
+            tmp.write_bytes(commented(data.tobytes(), comment))
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}): name another place or make room") from error
 
 
-def _commented(data: bytes, comment: str) -> bytes:
+def commented(data: bytes, comment: str) -> bytes:
     """The bytes of a PNG or JPEG file with a comment; those of another format as they are."""
     if comment and data.startswith(b"\x89PNG"):
         chunk = b"tEXtComment\0" + comment.encode()

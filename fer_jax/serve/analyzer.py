@@ -179,7 +179,7 @@ class Analyzer:
         """
         opened = sources.open_source(source, rgb=rgb, sampling=Sampling(every, fps, start, end))
         try:
-            yield from self._frames(opened)
+            yield from self.frames(opened)
         finally:
             opened.close()
 
@@ -194,7 +194,8 @@ class Analyzer:
         """Sums up what `stream` gives: `add` takes the `result` of each `Faces`."""
         return Summarizer(self.labels, self._uncertain_below)
 
-    def _frames(self, frames: Iterable[Frame]) -> Iterator[Faces]:
+    def frames(self, frames: Iterable[Frame]) -> Iterator[Faces]:
+        """`stream` for a source that is open, such as of `fer_jax.serve.sources.open_source`."""
         analyzer = FrameAnalyzer(self._classifier, self._detectors, tta=self._tta)
         for frame in frames:
             result = analyzer.read(analyzer.search(frame))

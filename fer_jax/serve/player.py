@@ -145,7 +145,7 @@ class Player:
             for part in (self._source, self._recording, self._events, self._face_folder, self._window):
                 if part is not None:
                     stack.callback(part.close)
-            stop = stack.enter_context(_stopping_signals())
+            stop = stack.enter_context(stopping_signals())
             pipeline = Pipeline(self._source, self._analyzer, self._source.live)
             stack.callback(pipeline.close)
             progress = self._progress(stack)
@@ -299,7 +299,7 @@ class Player:
 
 
 @contextmanager
-def _stopping_signals() -> Iterator[list[int]]:
+def stopping_signals() -> Iterator[list[int]]:
     """A list that receives the first Ctrl-C, SIGTERM or SIGHUP, in place of its usual effect; a second one has it."""
     stop: list[int] = []
     if threading.current_thread() is not threading.main_thread():

@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 import html
 import io
+import math
 import os
 from collections.abc import Iterator
 
 from fer_jax import files
 from fer_jax.errors import UserError
+from fer_jax.preprocess import images
+from fer_jax.serve import outputs
 from fer_jax.serve.overlay import colors, percent
 from fer_jax.serve.summary import Person, Summary
 
@@ -30,8 +33,7 @@ class Plot:
         """`thumbnails` puts a picture of each face beside its band."""
         self._summary = summary
         self._thumbnails = thumbnails
-        longest = sorted(summary.people, key=lambda person: -person.seconds)[:MAX_PEOPLE]
-        self._people = [person for person in summary.people if person in longest]
+        self._people = summary.longest(MAX_PEOPLE)
         self._colors = {
             name: f"#{red:02x}{green:02x}{blue:02x}"
             for name, (blue, green, red) in zip(summary.labels, colors(summary.labels), strict=True)
@@ -43,6 +45,7 @@ class Plot:
         suffix = path.suffix.lower()
         if suffix not in SUFFIXES:
             raise UserError(f"{path}: cannot plot as {suffix or 'a file without suffix'}: use {', '.join(SUFFIXES)}")
+        outputs.check_target("plot", path)
         data = self.png() if suffix == ".png" else (self.svg() if suffix == ".svg" else self.page()).encode()
         try:
             with files.atomic_path(path) as tmp:
@@ -57,10 +60,10 @@ class Plot:
             f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
             '<meta name="viewport" content="width=device-width">\n<style>:root{color-scheme:light dark}'
             f"body{{font:15px system-ui,sans-serif;max-width:{WIDTH}px;margin:1em auto;padding:0 1em;"
-            f"color:{INK[0]};background:{PAPER[0]}}}svg{{width:100%;height:auto}}div{{overflow-x:auto}}"
-            "td,th{padding:.2em .6em;text-align:right}"
+            f"color:{INK[0]};background:{PAPER[0]}}}svg{{width:100%;min-width:{WIDTH * 2 // 3}px;height:auto}}"
+            "div{overflow-x:auto}td,th{padding:.2em .6em;text-align:right;white-space:nowrap}"
             f"@media(prefers-color-scheme:dark){{body{{color:{INK[1]};background:{PAPER[1]}}}}}</style></head>\n"
-            f"<body>\n{self.svg()}\n<div>{self._summary._repr_html_()}</div>\n</body></html>\n"
+            f"<body>\n<div>{self.svg()}</div>\n<div>{self._summary.html_table()}</div>\n</body></html>\n"
         )
 
     def svg(self) -> str:
@@ -73,7 +76,7 @@ class Plot:
         """A PNG file, twice as large as the SVG."""
         drawing = _Png(self._draw(_Svg()))
         self._draw(drawing)
-        return drawing.file()
+        return images.commented(drawing.file(), outputs.MARK)
 
     def _repr_svg_(self) -> str:
         return self.svg()
@@ -81,7 +84,7 @@ class Plot:
     def _draw(self, drawing: _Svg | _Png) -> int:
         """Draw everything; its height in pixels."""
         left, right = MARGIN + NAME_WIDTH + (THUMBNAIL + 8 if self._thumbnails else 0), WIDTH - MARGIN
-        scale = (right - left) / (self._summary.seconds or 1.0)
+        scale, begin = (right - left) / (self._summary.seconds or 1.0), self._summary.start
         drawing.text(MARGIN, MARGIN + 12, _fitted(self._summary.heading(), 100), 16)
         top = MARGIN + 34
         row = max(BAND, THUMBNAIL if self._thumbnails else 0) + GAP
@@ -90,20 +93,19 @@ class Plot:
             self._name(drawing, person, middle)
             at = left
             for segment in person.segments:
-                start, end = left + segment.start * scale, left + segment.end * scale
+                start, end = (left + (seconds - begin) * scale for seconds in (segment.start, segment.end))
                 drawing.line(at, start, middle)
                 opacity = UNCERTAIN + (1 - UNCERTAIN) * segment.certain
-                told = (
-                    f"{segment.start:.1f} to {segment.end:.1f} s: {segment.label}, {percent(segment.certain)} certain"
-                )
+                period = f"{segment.start:.1f} to {segment.end:.1f} s"
+                told = f"{period}: {segment.label}, {percent(segment.certain)} certain"
                 width, color = max(end - start, 0.5), self._colors[segment.label]
                 drawing.box(start, middle - BAND / 2, width, BAND, color, opacity, told)
                 at = end
             drawing.line(at, right, middle)
             top += row
-        for seconds, name in _ticks(self._summary.seconds):
-            drawing.text(left + seconds * scale, top + 12, name, 12, "middle")
-            drawing.box(left + seconds * scale, top - GAP / 2, 1, 5, TRACE[0])
+        for seconds, name in _ticks(begin, self._summary.seconds):
+            drawing.text(left + (seconds - begin) * scale, top + 12, name, 12, "middle")
+            drawing.box(left + (seconds - begin) * scale, top - GAP / 2, 1, 5, TRACE[0])
         return self._legend(drawing, left, right, top + 34)
 
     def _name(self, drawing: _Svg | _Png, person: Person, middle: float) -> None:
@@ -205,14 +207,15 @@ class _Png:
         return file.getvalue()
 
 
-def _ticks(seconds: float) -> Iterator[tuple[float, str]]:
-    """Times and their names, ten of them at most."""
+def _ticks(begin: float, seconds: float) -> Iterator[tuple[float, str]]:
+    """Times between `begin` and so many seconds later, and their names, eleven of them at most."""
     step = next((step for step in STEPS if seconds / step <= 10), STEPS[-1])
-    for i in range(int(seconds / step) + 1):
+    end = begin + seconds
+    for i in range(math.ceil(begin / step), math.floor(end / step) + 1):
         at = i * step
-        if seconds < 60:
+        if end < 60:
             yield at, f"{at:g} s"
-        elif seconds < 3600:
+        elif end < 3600:
             yield at, f"{int(at // 60)}:{int(at % 60):02d}"
         else:
             yield at, f"{int(at // 3600)}:{int(at % 3600 // 60):02d} h"

@@ -6,7 +6,8 @@ import collections
 import dataclasses
 import itertools
 import json
-from collections.abc import Iterable, Sequence
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -14,7 +15,7 @@ import numpy as np
 
 from fer_jax.errors import UserError
 from fer_jax.serve.analysis import FrameResult, TrackedFace
-from fer_jax.serve.overlay import percent
+from fer_jax.serve.overlay import colors, percent
 from fer_jax.serve.smoothing import SteadyLabel
 from fer_jax.serve.tracker import SURVIVES_SECONDS
 
@@ -27,6 +28,7 @@ HALF_WINDOW_SECONDS = 0.25
 THUMBNAIL_SIDE = 64  # pixels
 MAX_ROWS = 18  # of a printed table
 MAX_COLUMNS = 8  # expressions in it; the rest are "other"
+BAR, BLOCK = 12, "\N{FULL BLOCK}"  # of a terminal, for the shares
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,13 +80,15 @@ class Summary:
 
     Attributes:
       source: what was analyzed: a path, or "<memory>".
-      seconds: duration of what was analyzed; 0 for a picture.
+      start: where that begins, in seconds from the first frame.
+      seconds: its duration; 0 for a picture.
       frames: how many were analyzed.
       labels: names of the expressions in the model's order.
       people: in the order in which they appear.
     """
 
     source: str
+    start: float
     seconds: float
     frames: int
     labels: tuple[str, ...]
@@ -112,44 +116,61 @@ class Summary:
         return pd.DataFrame(rows, columns=[*plain, *self.labels])
 
     def __str__(self) -> str:
-        """A table of at most `MAX_ROWS` people, those who are seen longest, with a line for all together."""
-        head, *rows = self.table()
-        widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-        lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in (head, *rows)]
-        left_out = len(self.people) - MAX_ROWS
-        more = [f"and {left_out} more, see the JSON"] if left_out > 0 else []
+        return self.text()
+
+    def text(self, width: int = 0, bars: bool = False) -> str:
+        """A table of at most `MAX_ROWS` people, those who are seen longest, with a line for all together.
+
+        Args:
+          width: columns of the terminal, into which the shares of fewer expressions may fit; 0 is without limit.
+          bars: whether the shares stand at each line's end as blocks in the expressions' colors, for a terminal.
+        """
+        people = self.longest(MAX_ROWS)
+        rows = [(str(person.track), person) for person in people]
+        total = together(self.people, self.labels)
+        if len(self.people) > 1:
+            rows.append(("all", total))
+        left_out = len(self.people) - len(people)
+        more = [f"and {left_out} more, see --summary"] if left_out else []
+        lines = _laid_out("face", rows, total, self.labels, width, bars) if rows else []
         return "\n".join([self.heading(), *lines, *more])
 
     def heading(self) -> str:
-        """The source, its duration and the number of its people in a line."""
+        """The name of the source without its folders, its duration and the number of its people in a line."""
         kind = "person" if self.seconds else "face"
         plural = "people" if self.seconds else "faces"
         count = f"{len(self.people)} {kind if len(self.people) == 1 else plural}"
-        return f"{self.source}: {_clock(self.seconds)}, {count}" if self.seconds else f"{self.source}: {count}"
+        name = pathlib.PurePath(self.source).name or self.source
+        return f"{name}: {_clock(self.seconds)}, {count}" if self.seconds else f"{name}: {count}"
+
+    def longest(self, count: int) -> list[Person]:
+        """The people who are seen longest, `count` at most, in the order in which they appear."""
+        kept = {person.track for person in sorted(self.people, key=lambda person: -person.seconds)[:count]}
+        return [person for person in self.people if person.track in kept]
 
     def table(self) -> list[list[str]]:
         """The cells of the printed table, its head first."""
-        longest = sorted(self.people, key=lambda person: -person.seconds)[:MAX_ROWS]
         total = together(self.people, self.labels)
-        names = sorted(self.labels, key=lambda name: -total.shares[name])[:MAX_COLUMNS]
-        names = [name for name in self.labels if name in names]
-        others = ["other"] if len(names) < len(self.labels) else []
-        rows = [["face", "seen", *names, *others, "mostly", "changes/min", "certain"]]
-        for person in [person for person in self.people if person in longest]:
-            rows.append(_row(str(person.track), person, names, bool(others)))
+        rows = [(str(person.track), person) for person in self.longest(MAX_ROWS)]
         if len(self.people) > 1:
-            rows.append(_row("all", total, names, bool(others)))
-        return rows
+            rows.append(("all", total))
+        return _cells("face", rows, total, self.labels, MAX_COLUMNS)
 
     def _repr_html_(self) -> str:
-        """The table, for a notebook."""
+        """The heading and the table, for a notebook."""
+        import html
+
+        return f"<p>{html.escape(self.heading())}</p>{self.html_table()}"
+
+    def html_table(self) -> str:
+        """The table as an HTML element."""
         import html
 
         head, *rows = self.table()
         cells = ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows]
         names = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
         body = "".join(f"<tr>{row}</tr>" for row in cells)
-        return f"<p>{html.escape(self.heading())}</p><table><tr>{names}</tr>{body}</table>"
+        return f"<table><tr>{names}</tr>{body}</table>"
 
 
 class Summarizer:
@@ -165,13 +186,15 @@ class Summarizer:
         self._people: dict[tuple[int, int], _Timeline] = {}
         self._before: FrameResult | None = None
         self._period = 0.0  # between the last two frames
-        self._seconds, self._frames = 0.0, 0
+        self._start, self._seconds, self._frames = 0.0, 0.0, 0
 
     def add(self, result: FrameResult) -> None:
         """Take in the next frame."""
         if self._before and not result.frame.starts:
             self._period = max(result.frame.time - self._before.frame.time, 0.0)
         self._close(result.frame.time if not result.frame.starts else None)
+        if not self._frames and not result.frame.still:
+            self._start = result.frame.time
         self._before = result
         self._frames += 1
 
@@ -179,7 +202,7 @@ class Summarizer:
         """What happened until the last frame, which is taken to end after its duration; nothing can be added then."""
         self._close(None)
         people = [timeline.person() for timeline in self._people.values()]
-        return Summary(source, self._seconds, self._frames, self._labels, tuple(people))
+        return Summary(source, self._start, self._seconds, self._frames, self._labels, tuple(people))
 
     def _close(self, end: float | None) -> None:
         """Count the frame before, which is shown until `end`, or as long as it says."""
@@ -295,7 +318,7 @@ def _person(track: int, segments: Sequence[Segment], labels: Sequence[str], thum
 
 
 def together(people: Iterable[Person], labels: Sequence[str]) -> Person:
-    """All people as one, each weighted by the time for which it was seen; track is 0, segments are left out."""
+    """All people as one, each weighted by the time for which it was seen: track 0, no segments, no dominant of none."""
     people = list(people)
     seconds = sum(person.seconds for person in people)
     weights = [person.seconds / seconds if seconds else 1 / len(people) for person in people]
@@ -303,16 +326,77 @@ def together(people: Iterable[Person], labels: Sequence[str]) -> Person:
     certain = sum(weight * person.certain for weight, person in zip(weights, people, strict=True))
     changes = sum(person.changes for person in people)
     rate = 60 * changes / seconds if seconds else 0.0
-    return Person(0, seconds, shares, max(shares, key=shares.__getitem__), changes, rate, certain, ())
+    dominant = max(shares, key=shares.__getitem__) if people else ""
+    return Person(0, seconds, shares, dominant, changes, rate, certain, ())
 
 
-def _row(name: str, person: Person, names: Sequence[str], others: bool) -> list[str]:
-    shares = [percent(person.shares[name]) for name in names]
-    if others:
-        shares.append(percent(max(1 - sum(person.shares[name] for name in names), 0.0)))
-    seen = f"{person.seconds:.1f} s" if person.seconds else "-"
-    rate = f"{person.changes_per_minute:.0f}" if person.seconds else "-"
-    return [name, seen, *shares, person.dominant, rate, percent(person.certain)]
+def overview(
+    videos: Sequence[tuple[str, int, Person]], labels: Sequence[str], width: int = 0, bars: bool = False
+) -> str:
+    """A line for each of several videos: its people `together`, their number and the video's name.
+
+    Args:
+      videos: the name, the number of people, and all of them together.
+      labels: names of the expressions in the model's order.
+      width, bars: see `Summary.text`; the names are as long as they are.
+    """
+    rows = [(str(count), total) for _, count, total in videos]
+    total = together([person for _, _, person in videos], labels)
+    head, *lines = _laid_out("faces", rows, total, labels, width, bars)
+    return "\n".join(
+        [f"{head}  source", *(f"{line}  {name}" for line, (name, _, _) in zip(lines, videos, strict=True))]
+    )
+
+
+def _laid_out(
+    first: str, rows: Sequence[tuple[str, Person]], total: Person, labels: Sequence[str], width: int, bars: bool
+) -> list[str]:
+    """The lines of a table, in columns, of as many expressions as fit into `width`."""
+    for expressions in range(MAX_COLUMNS, 0, -1):
+        cells = _cells(first, rows, total, labels, expressions)
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        taken = sum(widths) + 2 * len(widths) - 2 + (BAR + 2) * bars
+        if not width or taken <= width:
+            break
+    lines = ["  ".join(cell.rjust(wide) for cell, wide in zip(row, widths, strict=True)) for row in cells]
+    if bars:
+        codes = _terminal_colors(labels)
+        ends = ["".rjust(BAR), *(_blocks(person, codes) for _, person in rows)]
+        lines = [f"{line}  {end}" for line, end in zip(lines, ends, strict=True)]
+    return lines
+
+
+def _cells(
+    first: str, rows: Sequence[tuple[str, Person]], total: Person, labels: Sequence[str], expressions: int
+) -> list[list[str]]:
+    """The cells of a table, its head first: the shares of the most frequent expressions, and of the others together."""
+    names = sorted(labels, key=lambda name: -total.shares[name])[:expressions]
+    names = [name for name in labels if name in names]
+    others = ["other"] if len(names) < len(labels) else []
+    cells = [[first, "seen", *names, *others, "mostly", "changes/min", "certain"]]
+    for name, person in rows:
+        shares = [person.shares[name] for name in names]
+        shares += [max(sum(person.shares.values()) - sum(shares), 0.0)] if others else []
+        seen, rate = (f"{person.seconds:.1f} s", f"{person.changes_per_minute:.0f}") if person.seconds else ("-", "-")
+        if person.dominant:
+            cells.append([name, seen, *map(percent, shares), person.dominant, rate, percent(person.certain)])
+        else:
+            cells.append([name, *["-"] * (len(cells[0]) - 1)])
+    return cells
+
+
+def _blocks(person: Person, codes: Mapping[str, int]) -> str:
+    """The shares as `BAR` blocks in the expressions' colors."""
+    ends = [round(BAR * end) for end in itertools.accumulate(person.shares[name] for name in codes)]
+    counts = (end - start for start, end in zip([0, *ends[:-1]], ends, strict=True))
+    parts = (f"\x1b[38;5;{code}m{BLOCK * count}" for code, count in zip(codes.values(), counts, strict=True) if count)
+    return f"{''.join(parts)}\x1b[0m"
+
+
+def _terminal_colors(labels: Sequence[str]) -> dict[str, int]:
+    """The color of each expression in the cube of 6x6x6 colors that terminals have from number 16 on."""
+    cubes = ([round(value / 51) for value in color] for color in colors(labels))
+    return {name: 16 + 36 * red + 6 * green + blue for name, (blue, green, red) in zip(labels, cubes, strict=True)}
 
 
 def _clock(seconds: float) -> str:

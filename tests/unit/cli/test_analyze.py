@@ -3,15 +3,17 @@
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import cv2
 import numpy as np
 import pytest
 
 from fer_jax.labels import FER2013
-from tests import serving
+from tests import serving, videos
 from tests.conftest import REPOSITORY
 
 HAPPY, SAD = (serving.brightness_of(FER2013.index(name)) for name in ("happy", "sad"))
@@ -37,6 +39,7 @@ def analyze(brightness_bundle, tmp_path):
             encoding="utf-8",
         )
 
+    run.command, run.environment = command, environment
     return run
 
 
@@ -80,21 +83,91 @@ def test_pictures_of_one_name_have_a_copy_each(analyze, tmp_path):
     assert analyze("one", "two", "--out=annotated").returncode == 0
     assert sorted(path.name for path in (tmp_path / "annotated").iterdir()) == ["a-2.png", "a.png"]
     (tmp_path / "file").touch()
-    assert "error: --out: file cannot be written" in analyze("a.png", "--out=file").stderr.replace(f"{tmp_path}/", "")
+    assert analyze("a.png", "--out=file").stderr.startswith("error: file is a file, expected a folder")
 
 
 def test_of_several_what_cannot_be_read_is_skipped_and_told(analyze):
     done = analyze(".")
     assert done.returncode == 1
     assert "warning: ./broken.png: not an image" in done.stderr or "broken.png: not an image" in done.stderr
-    assert len(done.stdout.splitlines()) == 3 + 4, "two pictures and the frames of a video"
+    assert len(done.stdout.splitlines()) == 3 + 2, "two pictures and a video"
+    done = analyze("a.png", "b.png", "--out=/proc/annotated")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+
+
+def test_what_happened_in_a_video(analyze, tmp_path):
+    serving.write_clip(tmp_path / "d.mp4", [HAPPY] * 50 + [SAD] * 100)
+    done = analyze("d.mp4", "--summary=d.json", "--plot=d.svg", "--thumbnails")
+    assert (done.returncode, done.stderr) == (0, "")
+    heading, columns, row = done.stdout.splitlines()
+    assert heading == "d.mp4: 6.0 s, 1 person"
+    person = dict(zip(columns.split(), row.replace(" s ", " ").split(), strict=True))
+    assert (person["face"], person["mostly"]) == ("1", "sad")
+    assert int(person["sad"].strip("%")) == pytest.approx(67, abs=5)
+    written = json.loads((tmp_path / "d.json").read_text(encoding="utf-8"))
+    assert written["people"][0]["shares"]["sad"] == pytest.approx(2 / 3, abs=0.05)
+    assert (tmp_path / "d.svg").read_text(encoding="utf-8").count("<image") == 1
+    rows = analyze("d.mp4", "--frames", "--fps=5", "--start=1", "--end=3").stdout.splitlines()
+    assert (len(rows), rows[1].split()[0], rows[-1].split()[0]) == (1 + 10, "happy", "sad")
+    assert rows[1].endswith("d.mp4 at 1.00 s, face 1")
+
+
+def test_several_videos_have_a_line_and_a_file_each(analyze, tmp_path):
+    serving.write_clip(tmp_path / "d.mp4", [SAD] * 10)
+    done = analyze("c.mp4", "d.mp4", "a.png", "--summary=sums", "--plot=plots")
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert [(line.split()[0], line.split()[-1]) for line in lines] == [
+        ("expression", "source"),
+        ("happy", "a.png"),
+        ("faces", "source"),
+        ("1", "c.mp4"),
+        ("1", "d.mp4"),
+    ]
+    for folder, suffix in (("sums", "json"), ("plots", "svg")):
+        assert sorted(path.name for path in (tmp_path / folder).iterdir()) == [f"c.{suffix}", f"d.{suffix}"]
+
+
+def test_what_comes_before_damage_is_shown(analyze, tmp_path):
+    path = videos.write(tmp_path / "d.mkv", [i / 25 for i in range(250)], gop=10)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    done = analyze("d.mkv", "--summary=d.json")
+    assert done.returncode == 2
+    assert "truncated or damaged" in done.stderr
+    assert "1 person" in done.stdout
+    assert 3 < json.loads((tmp_path / "d.json").read_text(encoding="utf-8"))["seconds"] < 7
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there a process cannot be asked to end")
+def test_a_signal_ends_it_with_what_was_seen(analyze, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    clip = videos.write(tmp_path / "d.mkv", [i / 25 for i in range(250)], gop=10).read_bytes()
+    command = [*analyze.command, "--detector=none", "pipe", "--out=copies"]
+    with subprocess.Popen(command, cwd=tmp_path, env=analyze.environment, stdout=-1, stderr=-1, text=True) as running:
+        with (tmp_path / "pipe").open("wb") as pipe:
+            pipe.write(clip)
+            pipe.flush()
+            while not list(tmp_path.glob("copies/.*")):
+                time.sleep(0.05)
+            running.terminate()
+        output, _ = running.communicate(timeout=60)
+    assert running.returncode == 128 + signal.SIGTERM
+    assert "1 person" in output
+    assert [path.name for path in (tmp_path / "copies").iterdir()] == ["pipe.mp4"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "what shall be analysed?"),
-        (("a.png", "--json", "--csv"), "--json and --csv are two forms of one output"),
+        ((), "nothing to analyze"),
+        (("a.png", "--json", "--csv"), "--json, --csv and --frames are forms of one output"),
+        (("a.png", "--thumbnails"), "--thumbnails belongs to --plot"),
+        (("a.png", "--every=0"), "every is 0"),
+        (("a.png", "--out="), "--out is empty"),
+        (("a.png", "--plot=x.gif"), "expected a name ending in .svg, .png, .html"),
+        (("a.png", "--summary=x.json"), "a.png is a picture"),
+        (("a.png", "b.png", "--summary=x.json"), "one file for 2: name a folder"),
+        (("c.mp4", "--plot=a.png"), "not written here"),
         (("broken.png",), "broken.png: not an image"),
         (("nowhere.png",), "nowhere.png: no such file"),
         (("*.tiff",), "*.tiff: no pictures or videos there"),

@@ -1,5 +1,6 @@
 """The bands of a video's answer, in each format."""
 
+import dataclasses
 import io
 import xml.etree.ElementTree
 
@@ -25,7 +26,7 @@ def _person(track, segments, thumbnail=FACE):
 @pytest.fixture
 def summary():
     people = (_person(1, [(0, 4, "happy", 1.0), (4, 5, "<b>", 0.0)]), _person(2, [(5, 10, "<b>", 1.0)]))
-    return Summary("a & <b>.mp4", 10.0, 250, ("happy", "<b>"), people)
+    return Summary("folder/a & <b>.mp4", 0.0, 10.0, 250, ("happy", "<b>"), people)
 
 
 def _boxes(plot, color):
@@ -46,6 +47,22 @@ def test_each_person_has_a_band_in_proportion_to_time(summary):
     assert len(list(with_faces.iter(f"{SVG}image"))) == 2
 
 
+def test_the_axis_begins_where_the_analysis_does_and_the_title_is_the_name_of_the_file(summary):
+    later = [
+        dataclasses.replace(segment, start=segment.start + 60, end=segment.end + 60)
+        for segment in summary.people[1].segments
+    ]
+    moved = dataclasses.replace(
+        summary, start=60.0, people=(dataclasses.replace(summary.people[1], segments=tuple(later)),)
+    )
+    [there] = _boxes(Plot(moved), Plot(moved)._colors["<b>"])
+    _, here = _boxes(Plot(summary), Plot(summary)._colors["<b>"])
+    assert there.get("x") == here.get("x")
+    texts = [text.text for text in xml.etree.ElementTree.fromstring(Plot(moved).svg()).iter(f"{SVG}text")]
+    assert texts[0] == "a & <b>.mp4: 10.0 s, 1 person"
+    assert {"1:00", "1:05", "1:10"} <= set(texts)
+
+
 def test_the_files(summary, tmp_path):
     for name in ("new/plot.svg", "plot.html", "plot.png"):
         Plot(summary, thumbnails=True).save(tmp_path / name)
@@ -59,16 +76,20 @@ def test_the_files(summary, tmp_path):
     assert Plot(summary)._repr_svg_().startswith("<svg")
     with pytest.raises(UserError, match=r"cannot plot as \.pdf: use \.svg, \.png, \.html"):
         Plot(summary).save(tmp_path / "plot.pdf")
+    Plot(summary).save(tmp_path / "plot.png")
+    cv2.imwrite(str(tmp_path / "photo.png"), np.zeros((9, 9, 3), np.uint8))
+    with pytest.raises(UserError, match="not written here"):
+        Plot(summary).save(tmp_path / "photo.png")
     with pytest.raises(UserError, match="cannot be written"):
         Plot(summary).save(tmp_path / "plot.html" / "plot.svg")
 
 
 def test_a_crowd_and_nobody():
     people = tuple(_person(i, [(0, 10, "happy", 1.0)], b"") for i in range(100))
-    plot = Plot(Summary("x", 36_000.0, 9, ("happy", "<b>"), people))
+    plot = Plot(Summary("x", 0.0, 36_000.0, 9, ("happy", "<b>"), people))
     assert len(_boxes(plot, plot._colors["happy"])) == MAX_PEOPLE
     assert "60 more" in plot.svg()
     for seconds in (0.0, 0.01, 59.0, 3599.0, 1e6):
-        nobody = Plot(Summary("x", seconds, 0, ("happy",), ()))
+        nobody = Plot(Summary("x", 0.0, seconds, 0, ("happy",), ()))
         xml.etree.ElementTree.fromstring(nobody.svg())
         assert nobody.png()

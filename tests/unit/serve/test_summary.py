@@ -1,6 +1,7 @@
 """What happened in a video: shares of real time, changes where they happened."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from fer_jax.errors import UserError
 from fer_jax.labels import FER2013
 from fer_jax.serve.analysis import FrameResult, TrackedFace
 from fer_jax.serve.frames import Frame, Sampling
-from fer_jax.serve.summary import MAX_ROWS, Summarizer
+from fer_jax.serve.summary import BAR, BLOCK, MAX_ROWS, Summarizer, overview, together
 from tests import serving, videos
 
 LABELS = ("happy", "sad", "neutral")
@@ -85,6 +86,7 @@ def test_a_part_of_a_video(brightness_bundle, tmp_path):
     assert (faces[0].time, faces[0].frame, faces[-1].time) == (3.52, 88, 5.48)
     assert [segment.label for segment in faces.summary().people[0].segments] == ["sad", "neutral"]
     assert faces.summary().seconds == pytest.approx(2, abs=0.04)
+    assert faces.summary().start == 3.52
     with pytest.raises(UserError, match="ends before 60 s: give an earlier start"):
         analyzer(path, start=60)
 
@@ -147,10 +149,33 @@ def test_a_table_of_any_video_has_at_most_25_lines():
     lines = str(_summed([(i / 25, crowd) for i in range(10)])).splitlines()
     assert len(lines) == MAX_ROWS + 4 <= 25
     assert lines[0] == "talk.mp4: 0.4 s, 200 people"
-    assert lines[-1] == f"and {200 - MAX_ROWS} more, see the JSON"
+    assert lines[-1] == f"and {200 - MAX_ROWS} more, see --summary"
     assert len({len(line) for line in lines[1:-1]}) == 1
-    empty = str(_summed([(0.0, [])]))
-    assert empty.splitlines()[0] == "talk.mp4: 0.0 s, 0 people"
+    assert str(_summed([(0.0, [])])) == "talk.mp4: 0.0 s, 0 people"
+
+
+def test_a_table_fits_a_terminal_and_shows_shares_as_blocks():
+    summary = _summed([(i / 25, [_face(1, "happy" if i < 75 else "sad"), _face(2, "neutral")]) for i in range(100)])
+    head, *rows = summary.text(width=76, bars=True).splitlines()[1:]
+    assert head.split() == ["face", "seen", "happy", "neutral", "other", "mostly", "changes/min", "certain"]
+    visible = [re.sub("\x1b[^m]*m", "", row) for row in rows]
+    assert {len(row) for row in visible} == {len(head)} and len(head) <= 76
+    assert [row.count(BLOCK) for row in rows] == [BAR] * 3
+    assert [part.count(BLOCK) for part in rows[0].split("\x1b[38;5;")[1:]] == [9, 3]
+
+
+def test_several_videos_have_a_line_each():
+    videos = [
+        (name, len(summary.people), together(summary.people, LABELS))
+        for name, summary in (
+            ("a/x.mp4", _summed([(i / 25, [_face(1, "sad"), _face(2, "happy")]) for i in range(25)])),
+            ("y.mp4", _summed([(0.0, []), (1.0, [])])),
+        )
+    ]
+    head, first, second = overview(videos, LABELS).splitlines()
+    assert head.split()[:5] == ["faces", "seen", "happy", "sad", "neutral"]
+    assert first.split() == ["2", "2.0", "s", "50%", "50%", "0%", "happy", "0", "100%", "a/x.mp4"]
+    assert second.split() == ["0", *["-"] * 7, "y.mp4"]
 
 
 def test_many_expressions_share_a_column():
