@@ -43,7 +43,6 @@ ALLOWED = {
     "fer_jax/report/faces.py": 2,
     "fer_jax/report/page.py": 10,
     "fer_jax/report/plots.py": 3,
-    "fer_jax/report/results.py": 2,
     "fer_jax/training/checkpoint.py": 1,
     "fer_jax/training/chunk_metrics.py": 1,
     "fer_jax/training/optim.py": 1,

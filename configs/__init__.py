@@ -1,1 +1,1 @@
-"""The recipes: each file has get_config(variant). docs/recipes.md tells how to write one."""
+"""The recipes: each file has get_config(variant). docs/how-to/train.md says how to write one."""

@@ -3,8 +3,8 @@
     python -m fer_jax.main --config=configs/affectnet.py:resnet18 --config.data.path=AffectNet
 
 Every class is drawn equally often (`data.sampling`). `:vgg` is the VGG of configs/vgg.py with pooled features instead.
-The folder holds `training.csv` and `validation.csv`, or `train_set/` and `val_set/`, see docs/data.md. The validation
-set chooses the epoch and nothing is left to score: AffectNet's test labels are not public.
+The folder holds `training.csv` and `validation.csv`, or `train_set/` and `val_set/`, see docs/reference/data.md. The
+validation set chooses the epoch and nothing is left to score: AffectNet's test labels are not public.
 
 A chunk of 8 steps of 128 images has 39 MB, of which four exist at a time.
 

@@ -6,7 +6,7 @@ The report's cleaning: images whose fullest histogram bin holds more than 350 pi
 become one class, 3,000 images of happy are removed. Adam 1e-3 as published; batches of 64, 30 epochs and a dropout of a
 half are this project's choice.
 
-Published: 0.5625, and the accuracy of each class. Measured here: 0.540 +- 0.008 of PublicTest, docs/results.md.
+Published: 0.5625, and the accuracy of each class. Measured here: 0.540 +- 0.008 of PublicTest.
 """
 
 from ml_collections import ConfigDict

@@ -11,8 +11,8 @@
 | `:best`             | 29,894,599                  |                            | not yet         |
 | `:best,head=pooled` |  4,695,495                  |                            | not yet         |
 | `:paper`            | 29,894,599                  | 73.28 % by ten crops       | not yet         |
-| `:small`            |  1,177,319                  |                            | docs/results.md |
-| `:wide`             |  4,695,495                  |                            | docs/results.md |
+| `:small`            |  1,177,319                  |                            | see Results     |
+| `:wide`             |  4,695,495                  |                            | see Results     |
 
 `:paper` is the recipe of Khaireddin and Chen (2021) and their code: SGD with Nesterov momentum at 0.01, weight decay
 1e-4, the rate times 0.75 after 5 epochs without a better accuracy, 300 epochs, batches of 64, crops of 40x40, half of

@@ -28,7 +28,7 @@ then every training image is slightly blurred, and the images of an evaluation a
 zoom and flip, faces upsampled to 64x64, stopped after 50 epochs without a better validation loss. Published: 66 %,
 chosen on the images it is scored on; their published weights give 65.0 % on PublicTest, see `tools/import_keras.py`.
 
-Measured (docs/results.md), PublicTest, each +- 0.008 by the number of faces:
+Measured (docs/measured/results.md), PublicTest, each +- 0.008 by the number of faces:
 
 - `:wide`: 0.691, 0.696 and 0.692 with three seeds, with the mirror image 0.696, 0.692 and 0.703. A run takes 4 minutes
   on an H100 that trains four others at the same time, and the five folds together 3. Without erasing it was 0.689, with

@@ -51,7 +51,7 @@ class ConfigFlag:
     def __init__(self, help_text: str, required: bool = False):
         self._file = flags.DEFINE_string("config", None, help_text, required=required)
         self._changes = flags.DEFINE_multi_string(
-            "config-set", [], "KEY=VALUE, the same as --config.KEY=VALUE; docs/config.md lists the keys"
+            "config-set", [], "KEY=VALUE, the same as --config.KEY=VALUE; docs/reference/config.md lists the keys"
         )
 
     @property

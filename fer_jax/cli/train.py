@@ -36,7 +36,7 @@ _FOLD = flags.DEFINE_integer(
     lower_bound=0,
 )
 _COORDINATOR = flags.DEFINE_string(
-    "coordinator", None, "host:port of process 0, when no launcher says it: see docs/scaling.md."
+    "coordinator", None, "host:port of process 0, when no launcher says it: see docs/how-to/cluster.md."
 )
 _NUM_PROCESSES = flags.DEFINE_integer("num-processes", None, "Number of processes of the run, with --coordinator.")
 _PROCESS_ID = flags.DEFINE_integer("process-id", None, "Which of them this is, from 0, with --coordinator.")

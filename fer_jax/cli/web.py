@@ -3,7 +3,7 @@
     fer-jax web
 
 Then open the printed address. Needs neither JAX nor TensorFlow.
-docs/web.md tells more.
+docs/how-to/deploy.md says how others can reach it.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 fer-jax webcam --source=0 --mirror
 fer-jax webcam --source=talk.mp4 --headless --record=out.mp4 --events=out.jsonl
 
-docs/webcam.md tells more.
+docs/start/camera.md and docs/reference/events.md say more.
 """
 
 from __future__ import annotations

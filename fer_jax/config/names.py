@@ -31,7 +31,7 @@ def unknown(key: str) -> str:
         return f"config.{key} is {RENAMED[key]} now"
     if key in GROUPS:
         return f"config.{key} is a group of keys, not a value: give one of its keys, {', '.join(_members(key))}"
-    return f"the config has no key {key!r}: {near(key)}; docs/config.md lists all keys"
+    return f"the config has no key {key!r}: {near(key)}; docs/reference/config.md lists all keys"
 
 
 def near(key: str) -> str:

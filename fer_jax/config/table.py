@@ -1,7 +1,8 @@
 """The one table of config keys: default, allowed values or range, and meaning.
 
-`configs/default.py`, the checks of `fer_jax.config.rules` and docs/config.md are made from it. Choices that belong to a
-registry are looked up there when they are needed, so that reading a config file imports neither JAX nor TensorFlow.
+`configs/default.py`, the checks of `fer_jax.config.rules` and docs/reference/config.md are made from it. Choices that
+belong to a registry are looked up there when they are needed, so that reading a config file imports neither JAX nor
+TensorFlow.
 """
 
 from __future__ import annotations

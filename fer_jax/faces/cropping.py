@@ -13,7 +13,7 @@ import numpy as np
 from fer_jax.errors import UserError
 
 # How each detector's box becomes the square a network was trained on, in a bundle's form: medians measured on FER2013,
-# see docs/webcam.md.
+# see docs/measured/detectors.md.
 CROP = {
     "border": "replicate",
     "detectors": {

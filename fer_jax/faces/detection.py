@@ -17,8 +17,9 @@ from fer_jax.errors import UserError
 TRACKING_SIDE = 320  # pixels of the longer side of the grey frames in which faces are followed
 MIN_FACE = 20  # pixels of the searched frame; the cascade's own window
 BEYOND_EDGE = 0.15  # of the shorter side is added around what Haar searches, for faces the frame cuts off
-# Windows of the cascade that must agree on a face, besides the first. docs/webcam.md has the measurements. In a video
-# few are enough, since a box that is no face seldom appears in two frames at the same place; a picture has one frame.
+# Windows of the cascade that must agree on a face, besides the first; docs/measured/detectors.md has the measurements.
+# In a video few are enough, since a box that is no face seldom appears in two frames at the same place; a picture has
+# one frame.
 HAAR_MIN_NEIGHBORS_MOVING = 2
 HAAR_MIN_NEIGHBORS_STILL = 6
 
@@ -126,8 +127,8 @@ def haar_score(windows: int, side: int) -> float:
     """How likely a box is a face on which `windows` windows of the cascade agree, in a search of `side` pixels.
 
     The number of false boxes grows with the number of searched windows, hence with the area. At 960 pixels half of the
-    boxes on which only 3 windows agree, the fewest that are reported, were no face (docs/webcam.md), and 3 of 40 on
-    which 7 or more do, in eleven public group photographs; at 320 pixels hardly any box was false.
+    boxes on which only 3 windows agree, the fewest that are reported, were no face (docs/measured/detectors.md), and 3
+    of 40 on which 7 or more do, in eleven public group photographs; at 320 pixels hardly any box was false.
     """
     doubt = min(0.5 * (side / 960) ** 2, 0.5)
     return 1 - doubt * 0.63 ** max(windows - 3, 0)

@@ -18,8 +18,12 @@ from fer_jax.data.sources import synthetic
 from tests import datasets
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
-# results.md before recipes.md: its runs are the teachers of the recipes xception:taught and xception:wide
-PAGES = ["README.md", "docs/results.md", *sorted(f"docs/{page.name}" for page in (REPOSITORY / "docs").glob("*.md"))]
+# README.md and results.md first: their runs and bundles are used by the pages after them
+ROOMS = ("start", "how-to", "reference", "measured", ".")
+PAGES = ["README.md", "docs/measured/results.md"]
+for room in ROOMS:
+    found = sorted(page.relative_to(REPOSITORY).as_posix() for page in (REPOSITORY / "docs" / room).glob("*.md"))
+    PAGES += [page for page in found if page not in PAGES]
 COMMAND = re.compile(r"^(?: {4})?((?:fer-jax|python3?|\.venv/bin/\S+|pip) .*)$")
 SPAN = re.compile(r"`((?:fer-jax|python -m) [^`]*)`")
 
@@ -29,7 +33,6 @@ NOT_RUN = {
     "pip install": "installs; .ci/run does",
     "fer-jax webcam": "needs a camera; test_webcam.py runs it",
     "fer-jax web": "runs until it is ended; test_web.py runs it",
-    "python -m tools.web": "runs until it is ended; test_web.py runs it",
     "detector yunet": "downloads; the command has tests with a server of their own",
     "--peer=": "needs Keras or PyTorch; tests of benchmarks run it with a peer of its own",
     "benchmark aot": "compiles for accelerators, minutes; tests of benchmarks run it",
@@ -37,7 +40,6 @@ NOT_RUN = {
     "benchmark startup": "starts many processes; tests of benchmarks run it",
     "benchmark serve": "needs YuNet's weights; tests of benchmarks run it",
     "--measure-peak": "minutes of measuring; tests of benchmarks run it",
-    "tools.results": "writes this repository's own page",
     "docs.pictures.make": "needs Chromium",
     "launch/": "starts clusters; test_launch.py and test_slurm.py run them",
 }
@@ -205,7 +207,7 @@ def test_every_documented_command_runs_after_the_one_before_it(folder, user_envi
 
 def prepare(folder, line):
     """What the text around a command supposes: two runs to compare, and that a recipe begins in folders of its own."""
-    if "drop_leaks" in line:  # docs/results.md has made runs of these names by other words
+    if "drop_leaks" in line:  # measured/results.md has made runs of these names by other words
         for name in ("vgg_wide_folds", "xception_wide"):
             shutil.rmtree(folder / "runs" / name, ignore_errors=True)
     if "runs/a" in line:

@@ -253,7 +253,7 @@ def test_one_of_several_cameras_is_chosen(browse, server):
 
 @pytest.fixture
 def proxy(tmp_path):
-    """`proxy(port)` starts nginx as docs/web.md sets it up before the program's port, and gives its https address."""
+    """`proxy(port)` starts nginx before the program's port, as docs/how-to/deploy.md says: its https address."""
     nginx, openssl = shutil.which("nginx") or shutil.which("/usr/sbin/nginx"), shutil.which("openssl")
     if not (nginx and openssl):
         pytest.skip("nginx and openssl are not installed (Debian's nginx-light)")
@@ -289,7 +289,7 @@ def proxy(tmp_path):
 
 
 def test_a_camera_behind_a_proxy_with_a_public_name(browse, start, camera, proxy):
-    """TLS ends at nginx, set up as docs/web.md says; the browser knows the program by the proxy's name alone."""
+    """TLS ends at nginx, as docs/how-to/deploy.md says; the browser knows the proxy's name alone."""
     port, listen = free_port(), None
     listen = proxy(port)
     start(f"--public-origin=https://{PUBLIC_NAME}:{listen}", port=port)

@@ -6,7 +6,7 @@
 The separator is a tab, a comma, a semicolon, a bar or blanks. A box is the face in the picture, in pixels, as corner
 and size, two corners, or center and size (`tables.NOTATIONS`); the crop policy of `fer_jax.faces` cuts the square from
 it. Columns that are named after expressions hold votes. `config.data.args.layout` reads RAF-DB, AffectNet and ExpW as
-they are distributed (`LAYOUTS`); docs/data.md shows all.
+they are distributed (`LAYOUTS`); docs/reference/data.md shows all.
 """
 
 from __future__ import annotations
