@@ -2,9 +2,7 @@
 
 A table stands where a page has a line `<!-- table: NAME -->`; NAME is a function here, and its argument may follow.
 mkdocs fills the pages of the site as it builds them. README.md, which is read without mkdocs, and configs/scores.json,
-which `fer-jax recipes` shows, are written by
-
-    python docs/build.py
+which `fer-jax recipes` shows, are written by `python docs/build.py`.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ DATA = ("PublicTest", "PrivateTest", "CK+", "JAFFE", "in the wild")
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """mkdocs' hook: the page with its tables."""
-    return TABLE.sub(lambda found: TABLES[found[1]](*found[2].split()), markdown)
+    return TABLE.sub(lambda found: TABLES[found[1]](*found[2].split()) + "\n", markdown)
 
 
 def readme() -> str:
@@ -94,7 +92,7 @@ def results(group: str) -> str:
             "macro-F1": f"{mean(split['macro_f1'] for split in splits):.3f}",
             "confidence": _percent(calibrated["mean_confidence"]) if calibrated else "",
             "ECE": f"{calibrated['expected_calibration_error']:.3f}" if calibrated else "",
-            "training": _training(kept[0]) if "train_seconds" in kept[0] else "",
+            "training": f"{kept[0]['train_seconds'] / 60:.0f} min" if "train_seconds" in kept[0] else "",
             "records": ", ".join(links),
         }
         rows.append(cells)
@@ -177,19 +175,14 @@ def _allowed(field: Any) -> str:
 
 
 def _accuracy(splits: Sequence[Any]) -> str:
-    accuracies = [split["accuracy"] for split in splits]
-    error = stdev(accuracies) if len(splits) > 1 else splits[0]["standard_error"]
-    return f"{_percent(mean(accuracies))} ± {_percent(error)}"
+    shares = [split["accuracy"] for split in splits]
+    error = stdev(shares) if len(shares) > 1 else splits[0]["standard_error"]
+    return f"{_percent(mean(shares))}\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}{_percent(error)}"
 
 
 def _view(splits: Sequence[Any], view: str) -> str:
     found = [split["tta"][view]["accuracy"] for split in splits if view in split.get("tta", {})]
     return _percent(mean(found)) if len(found) == len(splits) else ""
-
-
-def _training(run: Mapping[str, Any]) -> str:
-    device = run["versions"]["device"].removeprefix("1 x ")
-    return f"{run['train_seconds'] / 60:.0f} min, {run['versions']['cpus'] + ' cores' if device == 'cpu' else device}"
 
 
 def _percent(share: float) -> str:

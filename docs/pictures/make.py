@@ -22,6 +22,7 @@ import numpy as np
 from absl import app, flags
 from selenium import webdriver
 
+import fer_jax
 from fer_jax.preprocess import images
 from tests import serving
 
@@ -30,12 +31,18 @@ _BUNDLE = flags.DEFINE_string("bundle", None, "Folder of a bundle.", required=Tr
 
 HERE = pathlib.Path(__file__).parent
 EXPRESSIONS = ("happy", "surprise", "angry")
+ACTS = (  # of the video, each for 30 frames
+    ("happy", "surprise", "angry"),
+    ("happy", "neutral", "angry"),
+    ("surprise", "happy", "sad"),
+    ("neutral", "happy", "surprise"),
+)
 SEED = 13  # of people who look different
 SECONDS = 12  # of history in the picture of the page
 
 
 def main(argv: list[str]) -> None:
-    """Write report.webp, webcam.webp, web.webp and web_phone.webp beside this file."""
+    """Write report.webp, webcam.webp, web.webp, web_phone.webp and video.svg beside this file."""
     del argv
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
@@ -48,7 +55,8 @@ def main(argv: list[str]) -> None:
             [
                 sys.executable,
                 "-m",
-                "tools.webcam",
+                "fer_jax",
+                "webcam",
                 f"--bundle={_BUNDLE.value}",
                 "--headless",
                 "--explain",
@@ -58,6 +66,9 @@ def main(argv: list[str]) -> None:
             check=True,
         )
         _save("webcam", images.read(folder / "webcam.png")[..., ::-1])
+        acts = [serving.drawn_people(names, 30, seed=SEED) for names in ACTS]
+        talk = serving.write_motion_jpeg(folder / "talk.mjpeg", [frame for act in acts for frame in act])
+        fer_jax.Analyzer(_BUNDLE.value)(talk).plot(HERE / "video.svg", thumbnails=True)
         camera = serving.write_motion_jpeg(folder / "people.mjpeg", people)
         with _server() as address, _browser(camera) as browser:
             browser.get(address)
@@ -73,7 +84,7 @@ def main(argv: list[str]) -> None:
 
 @contextlib.contextmanager
 def _server() -> Iterator[str]:
-    command = [sys.executable, "-m", "tools.web", f"--bundle={_BUNDLE.value}", "--port=0"]
+    command = [sys.executable, "-m", "fer_jax", "web", f"--bundle={_BUNDLE.value}", "--port=0"]
     with subprocess.Popen(command, text=True, stdout=subprocess.PIPE, encoding="utf-8") as tool:
         yield tool.stdout.readline().partition(" ")[0]
         tool.terminate()
