@@ -20,7 +20,7 @@ class Format:
       file: its name in the bundle.
       what: it is, for people.
       writer: "module:function" of (path, `fer_jax.export.trained.Source`), which writes the file.
-      opener: "module:function" of (path, threads), which gives a `fer_jax.bundle.runtime.Graph`.
+      opener: "module:function" of (path, threads, device), which gives a `fer_jax.bundle.runtime.Graph`.
       tolerance: largest difference of a logit from the network's, above which the export fails; None where numbers are
         rounded and the difference is only shown.
       optional: whether it is written only when asked for, by a flag of its name.
@@ -61,6 +61,17 @@ GRAPHS = {
     ),
 }
 FILES = {role: row.file for role, row in GRAPHS.items()} | {"weights": "weights.safetensors", "card": "README.md"}
+
+# By device: ONNX Runtime's provider of it, and what is installed for it.
+PROVIDERS = {
+    "cuda": ("CUDAExecutionProvider", "onnxruntime-gpu"),
+    "directml": ("DmlExecutionProvider", "onnxruntime-directml"),
+    "openvino": ("OpenVINOExecutionProvider", "onnxruntime-openvino"),
+    "coreml": ("CoreMLExecutionProvider", "onnxruntime on a Mac"),
+    "cpu": ("CPUExecutionProvider", "onnxruntime"),
+}
+DEVICES = ("auto", *PROVIDERS)
+AUTOMATIC = ("cuda", "directml", "openvino", "cpu")  # CoreML is in every wheel for the Mac, asked for or not
 
 
 def function(name: str) -> Callable[..., Any]:

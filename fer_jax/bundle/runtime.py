@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -23,8 +23,8 @@ _AGAIN = "copy the bundle again or export it again"
 Graph = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
-def open_graph(path: str | os.PathLike, role: str, threads: int = THREADS) -> Graph:
-    """The function in an exported file: StableHLO on JAX's default device, the others in ONNX Runtime on the CPU.
+def open_graph(path: str | os.PathLike, role: str, threads: int = THREADS, device: str = "cpu") -> Graph:
+    """The function in an exported file: StableHLO on JAX's default device, the others in ONNX Runtime.
 
     It takes uint8 (batch, size, size, channels) of any batch from 1 on and gives "logits" float32 (batch, classes)
     and, where the network has them, "class_maps" float32 (batch, h, w, classes).
@@ -32,23 +32,29 @@ def open_graph(path: str | os.PathLike, role: str, threads: int = THREADS) -> Gr
     Args:
       path: the file.
       role: a key of `formats.GRAPHS`.
-      threads: maximum number of ONNX Runtime threads among which a batch is divided.
+      threads: maximum number of ONNX Runtime threads among which a batch is divided on the CPU.
+      device: where ONNX Runtime runs it, one of `formats.DEVICES`; "auto" is what an ONNX Runtime was installed for.
 
     Raises:
-      UserError: the file cannot be loaded, or needs JAX, which is not installed; fewer threads than one.
+      UserError: the file cannot be loaded, or needs JAX, which is not installed; fewer threads than one; a device that
+        this ONNX Runtime has no provider for, or that does not start.
     """
     if threads < 1:
         raise UserError(f"threads is {threads}: expected 1 or more")
+    if device not in formats.DEVICES:
+        raise UserError(f"unknown device {device!r}: expected one of {', '.join(formats.DEVICES)}")
+    if role == "stablehlo" and device not in ("auto", "cpu"):
+        raise UserError(f"device {device} is for ONNX graphs: JAX chooses its own, by JAX_PLATFORMS")
     try:
         opener = formats.function(formats.GRAPHS[role].opener)
     except ImportError as error:
         raise UserError(
             f"{path}: {role} cannot be run without {error.name}: pip install 'fer_jax[train]', or use onnx"
         ) from error
-    return opener(path, threads)
+    return opener(path, threads, device)
 
 
-def open_bundle(bundle: Bundle, role: str, threads: int = THREADS) -> Graph:
+def open_bundle(bundle: Bundle, role: str, threads: int = THREADS, device: str = "cpu") -> Graph:
     """A graph of a bundle, run once to see that it does what bundle.json says.
 
     Raises:
@@ -56,7 +62,7 @@ def open_bundle(bundle: Bundle, role: str, threads: int = THREADS) -> Graph:
         that is not a number.
     """
     path, spec = bundle.file(role), bundle.input
-    graph = open_graph(path, role, threads)
+    graph = open_graph(path, role, threads, device)
 
     def run(images: np.ndarray) -> dict[str, np.ndarray]:
         outputs = graph(images)
@@ -101,10 +107,13 @@ def logits(graph: Graph, images: np.ndarray) -> np.ndarray:
     return np.concatenate([graph(images[start : start + BATCH])["logits"] for start in starts])
 
 
-def open_onnx(path: str | os.PathLike, threads: int) -> Graph:
+def open_onnx(path: str | os.PathLike, threads: int, device: str = "cpu") -> Graph:
     """An ONNX file in ONNX Runtime, see `open_graph`."""
-    run = _session(path)
-    if threads == 1:
+    import onnxruntime
+
+    chosen = chosen_device(device, onnxruntime.get_available_providers())
+    run = _session(path, chosen)
+    if threads == 1 or chosen != "cpu":
         return run
     pools: dict[int, concurrent.futures.Executor] = {}  # one a process: a fork has none of its parent's threads
 
@@ -119,20 +128,37 @@ def open_onnx(path: str | os.PathLike, threads: int) -> Graph:
     return divided
 
 
-def _session(path: str | os.PathLike) -> Graph:
+def chosen_device(device: str, available: Sequence[str]) -> str:
+    """The key of `formats.PROVIDERS` for one of `formats.DEVICES`; UserError where its provider is not `available`."""
+    if device == "auto":
+        return next(name for name in formats.AUTOMATIC if formats.PROVIDERS[name][0] in available)
+    provider, package = formats.PROVIDERS[device]
+    if provider not in available:
+        raise UserError(
+            f"device {device}: this ONNX Runtime has no {provider}, only {', '.join(available)}: install {package} in "
+            "place of onnxruntime, or leave the device out"
+        )
+    return device
+
+
+def _session(path: str | os.PathLike, device: str) -> Graph:
     import onnxruntime
 
     onnxruntime.set_default_logger_severity(3)  # its warnings are for the author of the graph
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     try:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        # the CPU for what a device lacks
+        wanted = list(dict.fromkeys(formats.PROVIDERS[name][0] for name in (device, "cpu")))
+        session = onnxruntime.InferenceSession(path, options, providers=wanted)
     except Exception as error:  # its exceptions share no base class but this one
         reason = " ".join(str(error).split())
         raise UserError(
             f"{path}: ONNX Runtime {onnxruntime.__version__} cannot load it ({reason}): "
             "install a newer onnxruntime or export the bundle again"
         ) from error
+    if wanted[0] not in session.get_providers():  # ONNX Runtime goes on with the CPU
+        raise UserError(f"device {device}: {wanted[0]} does not start here: mend its driver, or choose the device cpu")
     names = [output.name for output in session.get_outputs()]
 
     def run(images: np.ndarray) -> dict[str, np.ndarray]:

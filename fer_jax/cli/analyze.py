@@ -48,6 +48,7 @@ _END = flags.DEFINE_float("end", None, "of a video, seconds at which to end")
 _DETECTOR, _DETECTOR_MODEL = options.define_detector()
 _TTA = options.define_tta()
 _PRIOR = options.define_prior()
+_DEVICE = options.define_device()
 _ALIGN = flags.DEFINE_bool(
     "align", None, "level tilted heads by YuNet's landmarks. Default: in pictures, not in videos"
 )
@@ -89,6 +90,7 @@ def main(argv: list[str]) -> int:
         align=_ALIGN.value,
         search_side=_SEARCH_SIDE.value,
         prior=_PRIOR.value,
+        device=_DEVICE.value,
     )
     show: _Show = (
         _Json() if _JSON.value else _Csv(analyzer.labels) if _CSV.value else _Table(_FRAMES.value, len(paths) == 1)

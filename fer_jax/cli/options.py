@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from fer_jax import files, zoo
+from fer_jax.bundle import formats
 from fer_jax.errors import UserError
 from fer_jax.faces import registry
 
@@ -106,6 +107,16 @@ def define_tta() -> flags.FlagHolder[str | None]:
         ["auto", "flip", "none"],
         "test-time augmentation: flip averages the logits of each face and of its mirror image; auto does so for "
         "pictures alone",
+    )
+
+
+def define_device() -> flags.FlagHolder[str]:
+    """Define --device of the commands that serve a bundle."""
+    return flags.DEFINE_enum(
+        "device",
+        "auto",
+        formats.DEVICES,
+        "where ONNX Runtime runs the network; auto is what the installed ONNX Runtime was made for, else the CPU",
     )
 
 

@@ -22,6 +22,7 @@ from fer_jax.faces import yunet
 
 _BUNDLE = options.define_bundle()
 _PRIOR = options.define_prior()
+_DEVICE = options.define_device()
 _DETECTOR_MODEL = options.define_path(
     "detector-model", "", f"YuNet's ONNX file, {yunet.FILE}, where it is not in the user's cache"
 )
@@ -47,7 +48,7 @@ def main(argv: list[str]) -> None:
     from fer_jax.web import origins, server
 
     app = server.application(
-        Classifier(_BUNDLE.value, prior=_PRIOR.value),
+        Classifier(_BUNDLE.value, prior=_PRIOR.value, device=_DEVICE.value),
         _DETECTOR_MODEL.value,
         _HOST.value,
         public_origins=_PUBLIC_ORIGIN.value,

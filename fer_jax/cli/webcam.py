@@ -79,6 +79,7 @@ _SMOOTHING = flags.DEFINE_enum(
     "of each face's name: average of probabilities, most frequent of its last ten, or none",
 )
 _RUNTIME = flags.DEFINE_enum("runtime", "onnx", [*formats.GRAPHS, "jax"], "which graph of the bundle to run")
+_DEVICE = options.define_device()
 _THREADS = flags.DEFINE_integer("threads", 2, "maximum number of ONNX Runtime threads per frame", lower_bound=1)
 _MAX_FRAMES = flags.DEFINE_integer("max-frames", 0, "stop after N frames; 0 is never", lower_bound=0)
 
@@ -145,7 +146,7 @@ def _analyzer(source: Source) -> FrameAnalyzer:
     from fer_jax.serve.analysis import FrameAnalyzer
     from fer_jax.serve.classifier import Classifier
 
-    classifier = Classifier(_BUNDLE.value, _RUNTIME.value, _THREADS.value, _PRIOR.value)
+    classifier = Classifier(_BUNDLE.value, _RUNTIME.value, _THREADS.value, _PRIOR.value, _DEVICE.value)
     detectors = registry.Detectors(
         _DETECTOR.value, _DETECTOR_MODEL.value, align=_ALIGN.value, search_side=_SEARCH_SIDE.value
     )

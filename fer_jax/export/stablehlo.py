@@ -27,8 +27,10 @@ def save(path: str | os.PathLike, source: Source) -> None:
     pathlib.Path(path).write_bytes(exported.serialize())
 
 
-def load(path: str | os.PathLike, threads: int = 1) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """The function in the file, run on JAX's default device, whatever `threads`.
+def load(
+    path: str | os.PathLike, threads: int = 1, device: str = "auto"
+) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """The function in the file, run on JAX's default device, whatever `threads` and `device`.
 
     Takes uint8 (batch, size, size, channels) of any batch, gives what `graph.inference` does. It is compiled once
     for each power of two that a batch is padded to, not for every number of faces a frame may hold.

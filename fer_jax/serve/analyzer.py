@@ -75,6 +75,7 @@ class Analyzer:
         runtime: str = "onnx",
         threads: int = 2,
         prior: str | Mapping[str, float] = "",
+        device: str = "auto",
     ):
         """Load the model; the detector is loaded with the first picture.
 
@@ -90,9 +91,11 @@ class Analyzer:
           runtime: see `fer_jax.serve.Classifier`.
           threads: see there.
           prior: see there, or the shares by name; "flat" takes every expression to be as frequent as the others.
+          device: "cpu", "cuda", "openvino", "coreml" or "directml", by ONNX Runtime's provider of it; "auto" is the
+            one that the installed ONNX Runtime was made for, CoreML aside.
 
         Raises:
-          UserError: no bundle there, no such detector, or no such prior.
+          UserError: no bundle there, no such detector, prior or device.
         """
         self._arguments = (
             (model, detector),
@@ -104,9 +107,10 @@ class Analyzer:
                 "runtime": runtime,
                 "threads": threads,
                 "prior": prior,
+                "device": device,
             },
         )
-        self._classifier = Classifier(zoo.resolve(model), runtime, threads, _as_text(prior))
+        self._classifier = Classifier(zoo.resolve(model), runtime, threads, _as_text(prior), device)
         if tta not in ("auto", *TTA):
             raise UserError(f"unknown test-time augmentation {tta!r}: expected one of auto, {', '.join(TTA)}")
         self._tta = tta

@@ -75,21 +75,27 @@ class Classifier:
     """
 
     def __init__(
-        self, path: str | os.PathLike, runtime: str = "onnx", threads: int = runtimes.THREADS, prior: str = ""
+        self,
+        path: str | os.PathLike,
+        runtime: str = "onnx",
+        threads: int = runtimes.THREADS,
+        prior: str = "",
+        device: str = "auto",
     ):
         """Read and check a bundle and load one of its graphs.
 
         Args:
           path: folder of the bundle.
-          runtime: "onnx", "int8" or "float16" run that graph in ONNX Runtime on the CPU, "stablehlo" (or "jax") runs on
+          runtime: "onnx", "int8" or "float16" run that graph in ONNX Runtime, "stablehlo" (or "jax") runs on
             JAX's default device.
-          threads: maximum number of ONNX Runtime threads among which the faces of one call are divided.
+          threads: maximum number of ONNX Runtime threads among which the faces of one call are divided on the CPU.
           prior: shares of the classes among the faces to come, see `fer_jax.bundle.prior.parse`: "flat", or such as
             "happy:0.3,neutral:0.4". "" leaves those of the training data.
+          device: where ONNX Runtime runs the graph, one of `fer_jax.bundle.formats.DEVICES`.
 
         Raises:
-          UserError: no bundle, not a whole one, or none for this runtime; `prior` is none, or the bundle does not say
-            what it was trained on.
+          UserError: no bundle, not a whole one, or none for this runtime or device; `prior` is none, or the bundle
+            does not say what it was trained on.
         """
         if runtime not in RUNTIMES:
             raise UserError(f"unknown runtime {runtime!r}: expected one of {', '.join(RUNTIMES)}")
@@ -99,7 +105,7 @@ class Classifier:
         if prior:
             trained = priors.trained_shares(self.labels, self.bundle.provenance, self.bundle.path)
             self._shift = priors.parse(prior, self.labels, trained).shift
-        self._run = runtimes.open_bundle(self.bundle, "stablehlo" if runtime == "jax" else runtime, threads)
+        self._run = runtimes.open_bundle(self.bundle, "stablehlo" if runtime == "jax" else runtime, threads, device)
         spec = self.bundle.input
         self.has_maps = "class_maps" in self._run(np.zeros((1, spec.size, spec.size, spec.channels), np.uint8))
 

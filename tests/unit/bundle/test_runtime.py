@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from fer_jax.bundle import manifest
+from fer_jax.bundle import formats, manifest
 from fer_jax.bundle import runtime as runtimes
 from fer_jax.errors import UserError
 from tests import serving
@@ -33,6 +33,57 @@ def test_what_is_no_graph(tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"no graph")
     with pytest.raises(UserError, match=r"model\.onnx: ONNX Runtime .* cannot load it .* export the bundle again"):
         runtimes.open_graph(tmp_path / "model.onnx", "onnx")
+
+
+CPU, CUDA, OPENVINO, COREML = (formats.PROVIDERS[name][0] for name in ("cpu", "cuda", "openvino", "coreml"))
+
+
+@pytest.mark.parametrize(
+    ("device", "available", "expected"),
+    [
+        ("auto", [CPU], "cpu"),
+        ("auto", ["AzureExecutionProvider", COREML, CPU], "cpu"),
+        ("auto", [OPENVINO, CPU], "openvino"),
+        ("auto", ["TensorrtExecutionProvider", CUDA, CPU], "cuda"),
+        ("cpu", [CUDA, CPU], "cpu"),
+        ("coreml", [COREML, CPU], "coreml"),
+    ],
+)
+def test_devices_by_the_providers_that_are_installed(device, available, expected):
+    assert runtimes.chosen_device(device, available) == expected
+
+
+def test_devices_that_are_missing_or_do_not_start(exported, monkeypatch):
+    path = exported.bundle.file("onnx")
+    for device, available, message in (
+        ("directml", [CPU], "has no DmlExecutionProvider, only CPUExecutionProvider: install onnxruntime-directml"),
+        ("gpu", [CPU], "unknown device 'gpu': expected one of auto, cuda"),
+        ("cuda", [CUDA, CPU], "CUDAExecutionProvider does not start here"),
+    ):
+        monkeypatch.setattr("onnxruntime.get_available_providers", lambda available=available: available)
+        with pytest.raises(UserError, match=message):
+            runtimes.open_graph(path, "onnx", device=device)
+    with pytest.raises(UserError, match="JAX chooses its own"):
+        runtimes.open_graph(path, "stablehlo", device="cuda")
+
+
+def test_the_session_is_asked_for_the_provider_and_then_the_cpu(exported, monkeypatch):
+    import onnxruntime
+
+    asked, session = [], onnxruntime.InferenceSession
+
+    def opened(path, options, providers):
+        asked.append(providers)
+        made = session(path, options, providers=[CPU])
+        monkeypatch.setattr(made, "get_providers", lambda: providers)
+        return made
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", opened)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [OPENVINO, CPU])
+    for device in ("auto", "openvino", "cpu"):
+        run = runtimes.open_graph(exported.bundle.file("onnx"), "onnx", device=device)
+        assert run(np.zeros((9, 48, 48, 1), np.uint8))["logits"].shape == (9, 7)
+    assert asked == [[OPENVINO, CPU], [OPENVINO, CPU], [CPU]]
 
 
 def graph_of(*nodes, constants=(), kind=TensorProto.FLOAT):
