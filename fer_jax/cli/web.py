@@ -36,6 +36,12 @@ _PUBLIC_ORIGIN = flags.DEFINE_list(
     "are separated by commas",
 )
 _OPEN = flags.DEFINE_bool("open", False, "open the page in the browser")
+_TOKEN = flags.DEFINE_string(
+    "token",
+    "",
+    "16 or more letters and digits that clients must send: the page has them from the address that is printed, "
+    "programs send them in the header Authorization: Bearer TOKEN",
+)
 _PORT = flags.DEFINE_integer("port", 8765, "to listen on; 0 takes any that is free", lower_bound=0, upper_bound=65535)
 
 
@@ -44,14 +50,15 @@ def main(argv: list[str]) -> None:
     del argv
     if not _HOST.value:
         raise UserError("--host is empty: name an address; 0.0.0.0 is every network that this machine is in")
-    from fer_jax.serve.classifier import Classifier
+    from fer_jax.serve.analyzer import Analyzer
     from fer_jax.web import origins, server
 
     app = server.application(
-        Classifier(_BUNDLE.value, prior=_PRIOR.value, device=_DEVICE.value),
+        Analyzer(_BUNDLE.value, detector_model=_DETECTOR_MODEL.value, prior=_PRIOR.value, device=_DEVICE.value),
         _DETECTOR_MODEL.value,
         _HOST.value,
         public_origins=_PUBLIC_ORIGIN.value,
+        token=_TOKEN.value,
     )
     if not origins.is_loopback(_HOST.value):
         logging.warning(
@@ -69,6 +76,8 @@ async def _serve(listening: contextlib.AbstractAsyncContextManager[str]) -> None
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with listening as address:
+        if _TOKEN.value:
+            address += f"#{_TOKEN.value}"
         print(f"{address} (Ctrl-C ends it)", flush=True)
         if _OPEN.value:
             await asyncio.to_thread(webbrowser.open, address)

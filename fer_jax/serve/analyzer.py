@@ -61,6 +61,7 @@ class Analyzer:
     Attributes:
       labels: names of the expressions in the model's order.
       detector: name of what finds the faces.
+      classifier: the model.
     """
 
     def __init__(
@@ -110,12 +111,12 @@ class Analyzer:
                 "device": device,
             },
         )
-        self._classifier = Classifier(zoo.resolve(model), runtime, threads, _as_text(prior), device)
+        self.classifier = Classifier(zoo.resolve(model), runtime, threads, _as_text(prior), device)
         if tta not in ("auto", *TTA):
             raise UserError(f"unknown test-time augmentation {tta!r}: expected one of auto, {', '.join(TTA)}")
         self._tta = tta
-        self.labels = self._classifier.labels
-        self._uncertain_below = self._classifier.bundle.uncertain_below
+        self.labels = self.classifier.labels
+        self._uncertain_below = self.classifier.bundle.uncertain_below
         self._detectors = registry.Detectors(detector, detector_model, align=align, search_side=search_side)
         self.detector = self._detectors.of(True).name  # a missing detector is reported at once
 
@@ -200,7 +201,7 @@ class Analyzer:
 
     def frames(self, frames: Iterable[Frame]) -> Iterator[Faces]:
         """`stream` for a source that is open, such as of `fer_jax.serve.sources.open_source`."""
-        analyzer = FrameAnalyzer(self._classifier, self._detectors, tta=self._tta)
+        analyzer = FrameAnalyzer(self.classifier, self._detectors, tta=self._tta)
         for frame in frames:
             result = analyzer.read(analyzer.search(frame))
             named = (face for face in result.faces if not face.doubtful)

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hmac
 import logging
 import mimetypes
 import os
 import pathlib
+import re
 from collections.abc import AsyncIterator, Iterable
 
 from aiohttp import WSCloseCode, WSMsgType, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from fer_jax.errors import UserError
-from fer_jax.serve.classifier import Classifier
+from fer_jax.serve.analyzer import Analyzer
 from fer_jax.web import protocol
 from fer_jax.web.limits import DEFAULT_LIMITS, Handler, Limits, Watch
 from fer_jax.web.origins import Origins, reachable
+from fer_jax.web.rest import Rest, errors_as_json, secured
 from fer_jax.web.session import Session, detectors
 
 PAGE = pathlib.Path(__file__).with_name("page")
@@ -30,6 +33,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",
 }
+TOKEN = re.compile(r"([\w.~-]{16,})?", re.ASCII)
 MAX_PATH = 100  # characters; the page's own are shorter
 WATCH = web.AppKey("watch", Watch)
 
@@ -37,31 +41,39 @@ mimetypes.add_type("text/javascript", ".js")  # some Windows registries differ, 
 
 
 def application(
-    classifier: Classifier,
+    analyzer: Analyzer,
     detector_model: str = "",
     host: str = "localhost",
     turns: int | None = None,
     public_origins: Iterable[str] = (),
+    token: str = "",
     limits: Limits = DEFAULT_LIMITS,
 ) -> web.Application:
     """The server's application.
 
     Args:
-      classifier: that all clients share.
+      analyzer: that all clients share.
       detector_model: path of YuNet's file; "" looks for it, see `fer_jax.faces.registry.find_model`.
       host: name under which browsers may know this machine, besides localhost and addresses in numbers.
       turns: how many frames are analyzed at once; None is one a core.
       public_origins: such as "https://faces.example", of proxies in front of this server.
+      token: that clients must send; "" for none.
       limits: of the clients.
 
     Raises:
-      UserError: the bundle has no crop policy for a detector, YuNet's file is not usable, or a public origin is none.
+      UserError: the bundle has no crop policy for a detector, YuNet's file is not usable, or a public origin or the
+        token is none.
     """
+    if not TOKEN.fullmatch(token):
+        raise UserError("--token has other characters than letters, digits and -._~, or fewer than 16: give another")
     origins = Origins(host, public_origins)
     watch = Watch(limits)
-    server = _Server(classifier, detector_model, origins, turns or os.cpu_count() or 1, limits)
-    app = web.Application(middlewares=[watch.middleware, server.refuse_strangers])
+    # fair: first come, first served, and a client waits for one turn at a time
+    taken_in_turn = asyncio.Semaphore(turns or os.cpu_count() or 1)
+    server = _Server(analyzer, detector_model, origins, taken_in_turn, token, limits)
+    app = web.Application(middlewares=[watch.middleware, errors_as_json, server.refuse_strangers])
     app[WATCH] = watch
+    Rest(analyzer, taken_in_turn, limits).add_to(app.router)
     app.router.add_get("/", server.page)
     app.router.add_get("/socket", server.socket)
     app.router.add_static("/", PAGE)
@@ -101,14 +113,22 @@ async def listening(app: web.Application, host: str, port: int) -> AsyncIterator
 class _Server:
     """State shared by the handlers of all requests."""
 
-    def __init__(self, classifier: Classifier, detector_model: str, origins: Origins, turns: int, limits: Limits):
-        self._classifier = classifier
+    def __init__(
+        self,
+        analyzer: Analyzer,
+        detector_model: str,
+        origins: Origins,
+        turns: asyncio.Semaphore,
+        token: str,
+        limits: Limits,
+    ):
+        self._classifier = analyzer.classifier
         self._detector_model = detector_model
-        self._detectors = detectors(classifier, detector_model)
+        self._detectors = detectors(self._classifier, detector_model)
         self._origins = origins
         self._limits = limits
-        # fair: first come, first served, and a client waits for one turn at a time
-        self._turns = asyncio.Semaphore(turns)
+        self._token = token.encode()
+        self._turns = turns
         self._sockets: set[web.WebSocketResponse] = set()
 
     @web.middleware
@@ -124,9 +144,18 @@ class _Server:
                 text=f"origin {origin or 'none'}: only this server's own page may connect; a proxy's origin goes into "
                 "--public-origin\n"
             )
+        if secured(request.path) and not self._is_token(
+            request.headers.get("Authorization", "").removeprefix("Bearer ")
+        ):
+            raise web.HTTPUnauthorized(
+                text="expected the header Authorization: Bearer TOKEN, with the server's --token\n",
+            )
         if len(request.path) > MAX_PATH:  # the file system would raise an error of its own
             raise web.HTTPNotFound
         return await handler(request)
+
+    def _is_token(self, given: str) -> bool:
+        return not self._token or hmac.compare_digest(given.encode(), self._token)
 
     async def page(self, request: web.Request) -> web.StreamResponse:
         """The page itself."""
@@ -136,7 +165,11 @@ class _Server:
         """Serve one client until it disconnects."""
         if "Origin" not in request.headers:  # browsers always send it
             raise web.HTTPForbidden(text="no origin: only this server's own page may connect\n")
+        offered = [part.strip() for part in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
+        if not any(map(self._is_token, offered)):
+            raise web.HTTPUnauthorized(text="the page lacks the server's --token: open the address that it printed\n")
         socket = web.WebSocketResponse(
+            protocols=offered if self._token else (),
             max_msg_size=protocol.MAX_BYTES,
             heartbeat=self._limits.heartbeat_seconds,
             receive_timeout=self._limits.message_seconds,

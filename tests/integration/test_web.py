@@ -313,6 +313,31 @@ def test_the_reason_for_a_missing_camera_is_shown(browse, server, camera):
     assert page.text("#message") == ""
 
 
+def test_programs_get_what_the_command_prints(start, tmp_path):
+    picture = tmp_path / "people.png"
+    cv2.imwrite(str(picture), serving.drawn_people(EXPRESSIONS)[0])
+    model = "mini_xception_wide"
+    printed = subprocess.run(
+        [sys.executable, "-m", "fer_jax", "analyze", "--json", f"--model={model}", str(picture)],
+        check=True,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    ).stdout
+    expected = [json.loads(line) for line in printed.splitlines()]
+
+    async def ask(address):
+        async with (
+            ClientSession() as session,
+            session.post(f"{address}v1/analyze", data=picture.read_bytes()) as answer,
+        ):
+            return (await answer.json())["results"][0]["faces"]
+
+    found = asyncio.run(ask(start(model=model).address))
+    assert len(found) == 3
+    assert [face | {"source": str(picture)} for face in found] == expected
+
+
 def test_a_program_that_ends_and_comes_back(browse, start, camera):
     port = free_port()
     tool = start(port=port)

@@ -17,7 +17,8 @@ export class Connection {
   }
 
   connect() {
-    this.socket = new WebSocket(new URL("socket", location.href.replace(/^http/, "ws")));
+    const token = location.hash.slice(1);  // never sent with the page's address
+    this.socket = new WebSocket(new URL("socket", location.href.replace(/^http/, "ws").split("#")[0]), token || []);
     this.socket.onmessage = ({ data }) => {
       const [[kind, content]] = Object.entries(JSON.parse(data));
       if (kind === "hello") this.wait = FIRST_WAIT_MS;

@@ -6,8 +6,14 @@ import cv2
 import numpy as np
 import pytest
 
+import fer_jax
 from fer_jax.serve import Classifier
 from tests import serving
+
+
+@pytest.fixture(scope="session")
+def analyzer(classifier):
+    return fer_jax.Analyzer(classifier.bundle.path, "none")
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,8 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
 
 
 @contextlib.asynccontextmanager
-async def _listening(classifier, **limits):
-    app = server.application(classifier, limits=Limits(**limits))
+async def _listening(analyzer, **limits):
+    app = server.application(analyzer, limits=Limits(**limits))
     async with server.listening(app, "127.0.0.1", 0) as address:
         yield urlsplit(address).port, address
 
@@ -35,9 +35,9 @@ async def _rest(reader):
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET", REQUEST, REQUEST + b"X: " + b"y" * 500], ids=len)
-def test_a_request_that_does_not_arrive_is_closed(classifier, sent):
+def test_a_request_that_does_not_arrive_is_closed(analyzer, sent):
     async def test():
-        async with _listening(classifier, request_seconds=0.05) as (port, _):
+        async with _listening(analyzer, request_seconds=0.05) as (port, _):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(sent)
             assert await _rest(reader) == b""
@@ -45,9 +45,9 @@ def test_a_request_that_does_not_arrive_is_closed(classifier, sent):
     _run(test())
 
 
-def test_a_kept_connection_is_closed_when_its_next_request_does_not_arrive(classifier):
+def test_a_kept_connection_is_closed_when_its_next_request_does_not_arrive(analyzer):
     async def test():
-        async with _listening(classifier, request_seconds=0.2) as (port, _):
+        async with _listening(analyzer, request_seconds=0.2) as (port, _):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(2 * (REQUEST + b"\r\n") + REQUEST[:5])
             assert (await _rest(reader)).count(b"HTTP/1.1 200") == 2
@@ -64,11 +64,11 @@ async def _socket(address, **kwargs):
         yield connection
 
 
-def test_an_idle_page_stays_connected(classifier):
+def test_an_idle_page_stays_connected(analyzer):
     limits = {"request_seconds": 0.05, "message_seconds": 0.4, "heartbeat_seconds": 0.1}
 
     async def test():
-        async with _listening(classifier, **limits) as (_, address), _socket(address) as connection:
+        async with _listening(analyzer, **limits) as (_, address), _socket(address) as connection:
             assert (await connection.receive()).data.startswith('{"hello"')
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1.0):  # in which it answers pings
@@ -80,11 +80,11 @@ def test_an_idle_page_stays_connected(classifier):
 
 
 @pytest.mark.parametrize("drips", [False, True])
-def test_a_client_that_answers_no_ping_or_never_ends_its_frame_is_closed(classifier, drips):
+def test_a_client_that_answers_no_ping_or_never_ends_its_frame_is_closed(analyzer, drips):
     limits = {"message_seconds": 0.3, "heartbeat_seconds": 10 if drips else 0.1}
 
     async def test():
-        async with _listening(classifier, **limits) as (_, address), _socket(address, autoping=False) as connection:
+        async with _listening(analyzer, **limits) as (_, address), _socket(address, autoping=False) as connection:
             transport = connection._response.connection.transport
 
             async def drip():
@@ -102,9 +102,9 @@ def test_a_client_that_answers_no_ping_or_never_ends_its_frame_is_closed(classif
     _run(test())
 
 
-def test_an_address_holds_so_many_connections_and_others_are_served(classifier):
+def test_an_address_holds_so_many_connections_and_others_are_served(analyzer):
     async def test():
-        async with _listening(classifier, address=3) as (port, _):
+        async with _listening(analyzer, address=3) as (port, _):
             held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
             surplus, _ = await asyncio.open_connection("127.0.0.1", port)
             other, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0))

@@ -20,8 +20,8 @@ WHOLE_PICTURE = json.dumps({"detector": "none", "smoothing": "none", "explain": 
 
 
 @contextlib.asynccontextmanager
-async def _client(classifier, **kwargs):
-    async with TestClient(TestServer(server.application(classifier, **kwargs), host="127.0.0.1")) as client:
+async def _client(analyzer, **kwargs):
+    async with TestClient(TestServer(server.application(analyzer, **kwargs), host="127.0.0.1")) as client:
         yield client
 
 
@@ -53,9 +53,9 @@ def _run(test):
     asyncio.run(asyncio.wait_for(test, PATIENCE_SECONDS))
 
 
-def test_a_frame_is_answered(classifier):
+def test_a_frame_is_answered(analyzer):
     async def test():
-        async with _client(classifier) as client:
+        async with _client(analyzer) as client:
             connection = await _greeted(client)
             for number, label in enumerate((3, 5)):
                 await connection.send_bytes(frame(number, jpeg_of(label)))
@@ -67,9 +67,9 @@ def test_a_frame_is_answered(classifier):
 
 
 @pytest.mark.parametrize("path", ["/", "/page.js", "/page.css", "/drawing.js", "/icon.svg"])
-def test_the_page_s_files_come_with_rules_for_the_browser(classifier, path):
+def test_the_page_s_files_come_with_rules_for_the_browser(analyzer, path):
     async def test():
-        async with _client(classifier) as client:
+        async with _client(analyzer) as client:
             answer = await client.get(path)
             assert answer.status == 200
             assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
@@ -80,9 +80,9 @@ def test_the_page_s_files_come_with_rules_for_the_browser(classifier, path):
     _run(test())
 
 
-def test_what_is_not_of_the_page_is_not_served(classifier):
+def test_what_is_not_of_the_page_is_not_served(analyzer):
     async def test():
-        async with _client(classifier) as client:
+        async with _client(analyzer) as client:
             for path in ("/server.py", "/%2e%2e/server.py", "/..%2fserver.py", "/nothing"):
                 assert (await client.get(path)).status in (403, 404), path
             assert (await client.get("/socket", headers={"Origin": _origin(client)})).status == 400
@@ -93,9 +93,9 @@ def test_what_is_not_of_the_page_is_not_served(classifier):
 @pytest.mark.parametrize(
     "origin", ["https://elsewhere.example", "http://127.0.0.1:1", "http://localhost", "null", "", "http://[", None]
 )
-def test_other_pages_may_not_connect(classifier, origin):
+def test_other_pages_may_not_connect(analyzer, origin):
     async def test():
-        async with _client(classifier) as client:
+        async with _client(analyzer) as client:
             with pytest.raises(WSServerHandshakeError) as refused:
                 await client.ws_connect("/socket", headers={} if origin is None else {"Origin": origin})
             assert refused.value.status == 403
@@ -117,20 +117,20 @@ def test_other_pages_may_not_connect(classifier, origin):
         ("", 403),
     ],
 )
-def test_foreign_names_are_refused(classifier, host, status):
+def test_foreign_names_are_refused(analyzer, host, status):
     async def test():
-        async with _client(classifier, host="camera.lan") as client:
+        async with _client(analyzer, host="camera.lan") as client:
             assert (await client.get("/", headers={"Host": host})).status in (status, 403 if status == 400 else status)
 
     _run(test())
 
 
 @pytest.mark.parametrize("host", ["faces.example", None])
-def test_a_proxy_s_page_may_connect_under_its_public_origin(classifier, host):
+def test_a_proxy_s_page_may_connect_under_its_public_origin(analyzer, host):
     """Whether the proxy passes on the name that the browser asked for or not."""
 
     async def test():
-        async with _client(classifier, public_origins=["https://faces.example"]) as client:
+        async with _client(analyzer, public_origins=["https://faces.example"]) as client:
             headers = {"Host": host} if host else {}
             assert (await client.get("/", headers=headers)).status == 200
             connection = await client.ws_connect("/socket", headers=headers | {"Origin": "https://faces.example"})
@@ -152,9 +152,9 @@ MALFORMED = [
 ]
 
 
-def test_malformed_messages_are_refused_and_the_next_one_is_answered(classifier):
+def test_malformed_messages_are_refused_and_the_next_one_is_answered(analyzer):
     async def test():
-        async with _client(classifier) as client:
+        async with _client(analyzer) as client:
             connection = await _greeted(client)
             for kind, message, reason in MALFORMED:
                 await (connection.send_str if kind == "text" else connection.send_bytes)(message)
@@ -168,9 +168,9 @@ def test_malformed_messages_are_refused_and_the_next_one_is_answered(classifier)
     _run(test())
 
 
-def test_a_message_that_is_too_large_ends_its_own_connection_only(classifier, monkeypatch):
+def test_a_message_that_is_too_large_ends_its_own_connection_only(analyzer, monkeypatch):
     async def test():
-        async with _client(classifier) as client:
+        async with _client(analyzer) as client:
             other, connection = await _greeted(client), await _greeted(client)
             with contextlib.suppress(ConnectionError):  # it is not read to its end
                 await connection.send_bytes(bytes(4 * protocol.MAX_BYTES))
@@ -186,7 +186,7 @@ def test_a_message_that_is_too_large_ends_its_own_connection_only(classifier, mo
     _run(test())
 
 
-def test_a_defect_met_by_one_client_ends_that_connection_only(classifier, monkeypatch):
+def test_a_defect_met_by_one_client_ends_that_connection_only(analyzer, monkeypatch):
     answer = Session.answer
 
     def fails(self, sent, dropped):
@@ -197,7 +197,7 @@ def test_a_defect_met_by_one_client_ends_that_connection_only(classifier, monkey
     monkeypatch.setattr(Session, "answer", fails)
 
     async def test():
-        async with _client(classifier) as client:
+        async with _client(analyzer) as client:
             other, connection = await _greeted(client), await _greeted(client)
             await connection.send_bytes(frame(13, jpeg_of(3)))
             assert (await connection.receive(PATIENCE_SECONDS)).type in (WSMsgType.CLOSE, WSMsgType.CLOSED)
@@ -224,11 +224,11 @@ class Gate:
         self._open.set()
 
 
-def test_frames_are_dropped_rather_than_queued(classifier, monkeypatch):
+def test_frames_are_dropped_rather_than_queued(analyzer, monkeypatch):
     gate = Gate(monkeypatch)
 
     async def test():
-        async with _client(classifier, turns=1) as client:
+        async with _client(analyzer, turns=1) as client:
             connection = await _greeted(client)
             for number in range(50):
                 await connection.send_bytes(frame(number, jpeg_of(3)))
@@ -246,7 +246,7 @@ def test_frames_are_dropped_rather_than_queued(classifier, monkeypatch):
     _run(test())
 
 
-def test_twenty_clients_share_the_model_fairly_whatever_one_of_them_does(classifier):
+def test_twenty_clients_share_the_model_fairly_whatever_one_of_them_does(analyzer):
     """Each asks again when it was answered, but for one, which sends without end."""
     clients, rounds = 20, 5
 
@@ -276,7 +276,7 @@ def test_twenty_clients_share_the_model_fairly_whatever_one_of_them_does(classif
         return answered
 
     async def test():
-        async with _client(classifier, turns=1) as client:
+        async with _client(analyzer, turns=1) as client:
             counts = dict.fromkeys(range(clients - 1), 0)
             *_, answered = await asyncio.gather(
                 *(patient(client, counts, name) for name in counts), greedy(client, counts)
@@ -287,9 +287,9 @@ def test_twenty_clients_share_the_model_fairly_whatever_one_of_them_does(classif
     _run(test())
 
 
-def test_what_is_not_http_is_answered_and_leaves_no_line(classifier, caplog):
+def test_what_is_not_http_is_answered_and_leaves_no_line(analyzer, caplog):
     async def test():
-        async with server.listening(server.application(classifier), "127.0.0.1", 0) as address:
+        async with server.listening(server.application(analyzer), "127.0.0.1", 0) as address:
             port = int(address.rstrip("/").rpartition(":")[2])
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(b"FOO\x01 / HTTP/1.1\r\n\r\n")
@@ -302,11 +302,11 @@ def test_what_is_not_http_is_answered_and_leaves_no_line(classifier, caplog):
     assert not [record for record in caplog.records if record.name.startswith("aiohttp")]
 
 
-def test_clients_that_go_away_leave_their_turn(classifier, monkeypatch):
+def test_clients_that_go_away_leave_their_turn(analyzer, monkeypatch):
     gate = Gate(monkeypatch)
 
     async def test():
-        async with _client(classifier, turns=1) as client:
+        async with _client(analyzer, turns=1) as client:
             stays = await _greeted(client)
             for _ in range(5):
                 connection = await _greeted(client)
@@ -321,9 +321,9 @@ def test_clients_that_go_away_leave_their_turn(classifier, monkeypatch):
     _run(test())
 
 
-def test_the_end_of_the_server_is_said(classifier):
+def test_the_end_of_the_server_is_said(analyzer):
     async def test():
-        app = server.application(classifier)
+        app = server.application(analyzer)
         async with server.listening(app, "127.0.0.1", 0) as address:
             assert address.startswith("http://127.0.0.1:")
             async with (
@@ -338,10 +338,10 @@ def test_the_end_of_the_server_is_said(classifier):
     _run(test())
 
 
-def test_a_port_that_is_taken_is_told(classifier):
+def test_a_port_that_is_taken_is_told(analyzer):
     async def test(port):
         with pytest.raises(UserError, match=f"cannot listen on port {port} of 127.0.0.1 .*: give another --port"):
-            async with server.listening(server.application(classifier), "127.0.0.1", port):
+            async with server.listening(server.application(analyzer), "127.0.0.1", port):
                 pass
 
     with socket.socket() as taken:
