@@ -225,7 +225,7 @@ def _special(
     status = path.stat()
     if stat.S_ISFIFO(status.st_mode):
         return _stream(path.open("rb"), shown(spec), sampling)
-    if stat.S_ISCHR(status.st_mode) and os.major(status.st_rdev) == VIDEO4LINUX:
+    if sys.platform == "linux" and stat.S_ISCHR(status.st_mode) and os.major(status.st_rdev) == VIDEO4LINUX:
         from fer_jax.serve import video
 
         return video.camera(str(path.resolve()), f"camera {shown(spec)}", camera_size, patience)

@@ -97,7 +97,7 @@ def _x_display_answers(display: str) -> bool:
     """Whether an X server listens where DISPLAY says."""
     host, _, number = display.partition(":")
     number = number.partition(".")[0]
-    if not number.isdecimal():
+    if sys.platform == "win32" or not number.isdecimal():
         return False
     local = _X_SOCKETS / f"X{number}"
     candidates: list[tuple[int, Any]] = [(socket.AF_UNIX, str(local)), (socket.AF_UNIX, f"\0{local}")]

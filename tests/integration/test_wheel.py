@@ -137,7 +137,7 @@ def test_the_wheel_is_small_and_holds_recipes_and_the_model(wheel):
     assert {f"fer_jax/configs/{path.name}" for path in (REPOSITORY / "configs").glob("*.py")} <= names
     assert "fer_jax/configs/ablations/optimisers.json" in names
     assert "fer_jax/zoo/mini_xception/model.onnx" in names
-    assert "fer_jax/web/page/index.html" in names
+    assert {"fer_jax/web/page/index.html", "fer_jax/py.typed"} <= names
     assert {name.partition("/")[0] for name in names} == {"fer_jax", f"fer_jax-{fer_jax.__version__}.dist-info"}
 
 
