@@ -16,7 +16,7 @@ def of_data(data: ConfigDict) -> dict[str, Field]:
     """{name: Field} of `config.data.args`, by `config.data.source` and `config.data.clean`."""
     from fer_jax.data import clean, sources
 
-    known = dict(getattr(sources.find(data.source), "ARGUMENTS", {}))
+    known = {} if data.source == "auto" else dict(getattr(sources.find(data.source), "ARGUMENTS", {}))
     for step in data.clean:
         known |= clean.ARGUMENTS.get(step, {})
     return {name: Field(arg.default, arg.doc, low=arg.low, high=arg.high) for name, arg in known.items()}

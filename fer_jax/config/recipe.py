@@ -22,6 +22,7 @@ from fer_jax.config import arguments, names, rules
 from fer_jax.config.table import ARGUMENTS, GROUPS, TABLE, get
 from fer_jax.errors import UserError
 
+DECISIVE = ("data.path", "data.source", "model.pretrained")  # other values follow from these
 TRUE, FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 MAX_SHOWN = 200  # characters of somebody else's error in one line
 
@@ -44,6 +45,9 @@ def read(argument: str, changes: Iterable[str] = ()) -> ConfigDict:
     for change in changes:
         key, _, text = change.partition("=")
         given.setdefault(key, []).append(text)
+    for key in sorted(set(given) & set(DECISIVE)):
+        _set(config, key, given.pop(key))
+    _settle(config)
     # Arguments come last: which there are depends on the source and the network.
     for key in sorted(given, key=lambda key: key.startswith(ARGUMENTS)):
         _set(config, key, given[key])
@@ -71,10 +75,27 @@ def of_command(command: str) -> tuple[str, ConfigDict] | None:
 def changed(config: ConfigDict, values: Mapping[str, Any]) -> ConfigDict:
     """A checked copy with other values at dotted keys, a list for a tuple; UserError for a wrong key or value."""
     config = config.copy_and_resolve_references()
-    for key, value in sorted(values.items(), key=lambda item: item[0].startswith(ARGUMENTS)):
-        _put(config, key, tuple(value) if isinstance(value, list) else value, field_of(config, key))
+    first = [key for key in values if key in DECISIVE]
+    for keys in first, sorted(set(values) - set(first), key=lambda key: key.startswith(ARGUMENTS)):
+        for key in keys:
+            value = values[key]
+            _put(config, key, tuple(value) if isinstance(value, list) else value, field_of(config, key))
+        if keys is first and first:
+            _settle(config)
     rules.validate(config)
     return config
+
+
+def _settle(config: ConfigDict) -> None:
+    """Set what follows from data and weights: the source by the layout of the data, the network by its bundle."""
+    if config.data.source == "auto" and config.data.path:
+        from fer_jax.data import sources
+
+        sources.settle(config.data)
+    if config.model.pretrained:
+        from fer_jax.models import pretrained
+
+        pretrained.adopt(config)
 
 
 def field_of(config: ConfigDict, key: str) -> Any:

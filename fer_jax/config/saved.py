@@ -93,7 +93,7 @@ def of_bundle(provenance: Mapping[str, Any]) -> ConfigDict:
 
 
 def require_inputs(config: ConfigDict, workdir: pathlib.Path) -> None:
-    """UserError for weights and teachers that do not exist: call it before anything is written.
+    """UserError for weights and teachers that do not exist or do not fit: call it before anything is written.
 
     A run that has a checkpoint in `workdir` goes on from there and needs no weights to start from.
     """
@@ -101,6 +101,7 @@ def require_inputs(config: ConfigDict, workdir: pathlib.Path) -> None:
         from fer_jax.models import pretrained
 
         pretrained.refuse_missing(config.model.pretrained, config.model.name)
+        pretrained.refuse_other_input(config)
     for run in config.teacher.runs:
         folder = files.expand(run)
         inside = results.runs_inside(folder)

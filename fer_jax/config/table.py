@@ -101,7 +101,7 @@ def _example(field: Field) -> str:
 def _sources() -> tuple[str, ...]:
     from fer_jax.data import sources
 
-    return tuple(sources.SOURCES)
+    return (*sources.SOURCES, "auto")
 
 
 def _pipelines() -> tuple[str, ...]:
@@ -209,7 +209,9 @@ TABLE: dict[str, Field] = {
         "auto", "Type of the computation; auto is bfloat16 on accelerators.", choices=("auto", "float32", "bfloat16")
     ),
     "profile": Field(False, "Trace a few steps into the run's folder, for TensorBoard or XProf.", free=True),
-    "data.source": Field("fer2013", "What reads the data: a module of fer_jax/data/sources.", choices=_sources),
+    "data.source": Field(
+        "fer2013", "What reads the data: a module of fer_jax/data/sources; auto goes by its layout.", choices=_sources
+    ),
     "data.path": Field("", "The file or folder of the data set.", free=True),
     "data.args": Field({}, "Arguments of the source and of the cleaning steps, see below."),
     "data.cache_dir": Field("", "Folder of the cache; empty is the user's cache folder.", free=True),
@@ -291,7 +293,7 @@ TABLE: dict[str, Field] = {
     "augment.cutmix": _amount(0.0, "Parameter of CutMix's Beta distribution; 0 is off."),
     "model.name": Field("mini_xception", "The network: a key of fer_jax.models.registry.", choices=_models),
     "model.args": Field({}, "The network's own arguments, see below."),
-    "model.pretrained": Field("", "File or bundle of weights to start from, see fer_jax/models/pretrained.py."),
+    "model.pretrained": Field("", "Weights to start from: a model of fer-jax models, a bundle or a file."),
     "loss.label_smoothing": _fraction(0.0, "Probability taken from the label and spread over all classes.", high=0.99),
     "loss.logit_adjustment": _amount(0.0, "1 trains for balanced accuracy: rare classes are predicted more often."),
     "teacher.runs": Field(

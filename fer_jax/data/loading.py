@@ -8,11 +8,10 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from fer_jax import files, labels
+from fer_jax import labels
 from fer_jax.data import cache, classes, clean, ferplus_votes, sources, splits
 from fer_jax.data.examples import UNSPLIT, Examples
 from fer_jax.data.sources import ferplus
-from fer_jax.data.sources import list as list_source
 from fer_jax.errors import UserError
 
 
@@ -65,12 +64,7 @@ def load_split(config: ConfigDict, split: str, path: str = "", label_names: tupl
     if path:
         config = config.copy_and_resolve_references()
         config.data.path = path
-        source = sources.recognized(files.expand(path), config.data.source)
-        if source != "list" or config.data.source != "list":  # another list may have the columns of the run's own
-            config.data.args = ConfigDict()
-        if source == "list" and (layout := list_source.layout_of(files.expand(path))):
-            config.data.args = ConfigDict({"layout": layout})
-        config.data.source = source
+        sources.settle(config.data, preferred=config.data.source)
         examples = cache.read(config.data, config.input)
         if "merge_angry_disgust" in config.data.clean and "disgust" in map(labels.canonical, examples.label_names):
             examples = clean.merge_angry_disgust(examples, config.data, config.seed)

@@ -17,7 +17,7 @@ from absl import logging
 from flax import traverse_util
 from ml_collections import ConfigDict
 
-from fer_jax import files, labels
+from fer_jax import files, labels, zoo
 from fer_jax.bundle import manifest, weights
 from fer_jax.errors import UserError
 from fer_jax.models import keras_hdf5, keras_mini_xception, registry, vgg16
@@ -39,7 +39,7 @@ def load(
 
     Args:
       path: a Keras HDF5 file (vgg16, mini_xception), torchvision's vgg16 state dict (.safetensors, .npz of its arrays,
-        or .pth, which needs torch), or a bundle of this project (any network).
+        or .pth, which needs torch), a bundle of this project (any network), or the name of one that comes with it.
       model_name: key of `fer_jax.models.registry`.
       variables: freshly initialised, {"params", "batch_stats"?}.
       label_names: of the network, in the order of its logits. A bundle names its own; a Keras mini-Xception does not,
@@ -53,7 +53,7 @@ def load(
       UserError: no such file (naming the official one), a format not read for this network, or weights for another
         network: every missing layer and wrong shape is named.
     """
-    path = files.expand(path)
+    path = zoo.find(path)
     arrays, known = _read(path, model_name)
     columns = np.array(labels.columns(label_names, known), int)
     filled, fresh = _fill(variables, arrays, path, model_name, columns)
@@ -64,38 +64,48 @@ def load(
     return filled, fresh
 
 
-def refuse_other_input(config: ConfigDict) -> None:
-    """UserError where the bundle `config.model.pretrained` was trained with another input or other arguments.
-
-    Its weights would fit, and mean something else: each difference is named with the flag that takes it away. Files of
-    others do not say how they were trained.
-    """
-    path = files.expand(config.model.pretrained)
-    if not manifest.is_bundle(path):
+def adopt(config: ConfigDict) -> None:
+    """Set network, arguments and input of a config to those of the bundle `config.model.pretrained`, if it is one."""
+    if (bundle := _bundle(config)) is None:
         return
-    bundle = manifest.read(path)
-    if bundle.model["name"] != config.model.name:
-        return  # `load` refuses it
-    theirs = {
-        "input.size": bundle.input.size,
-        "input.channels": bundle.input.channels,
-        "input.scaling": bundle.input.scaling,
-        "input.crop": bundle.input.seen or 0,
-    } | {f"model.args.{key}": value for key, value in _arguments(config.model.name, bundle.model["args"]).items()}
-    ours = {f"input.{key}": config.input[key] for key in ("size", "channels", "scaling", "crop")} | {
-        f"model.args.{key}": value for key, value in _arguments(config.model.name, config.model.args).items()
-    }
-    if differ := [key for key in theirs if ours[key] != theirs[key]]:
+    config.model.name = bundle.model["name"]
+    args = {key: tuple(value) if isinstance(value, list) else value for key, value in bundle.model["args"].items()}
+    config.model.args = ConfigDict(args).unlock()
+    for key, value in _input(bundle).items():
+        config.input[key] = value
+    config.input.resize = bundle.input.resize
+
+
+def refuse_other_input(config: ConfigDict) -> None:
+    """UserError where the bundle `config.model.pretrained` has no weights, or another input or network than the config.
+
+    Its weights would fit, and mean something else. Files of others do not say how they were trained.
+    """
+    if (bundle := _bundle(config)) is None:
+        return
+    bundle.file("weights")
+    theirs = {f"input.{key}": value for key, value in _input(bundle).items()}
+    ours = {key: config.input[key.partition(".")[2]] for key in theirs}
+    for found, model in ((theirs, bundle.model), (ours, config.model)):
+        found["model.name"] = model["name"]
+        found |= {f"model.args.{key}": value for key, value in _arguments(model["name"], model["args"]).items()}
+    if differ := [key for key in theirs if ours.get(key) != theirs[key]]:
         raise UserError(
-            f"config.model.pretrained: {path} was trained with other values: "
-            + ", ".join(f"{key} {theirs[key]!r}, here {ours[key]!r}" for key in differ)
-            + "; add "
-            + " ".join(f"--config.{key}={theirs[key]}" for key in differ)
+            f"config.model.pretrained: {config.model.pretrained} was trained with "
+            + ", ".join(f"{key} {theirs[key]!r}, here {ours.get(key)!r}" for key in differ)
+            + f": leave {' and '.join(f'config.{key}' for key in differ)} out, a bundle brings its own"
         )
-    if config.input.resize != bundle.input.resize:
-        logging.warning(
-            "config.input.resize is %r, and %s was trained with %r", config.input.resize, path, bundle.input.resize
-        )
+
+
+def _bundle(config: ConfigDict) -> manifest.Bundle | None:
+    path = zoo.find(config.model.pretrained)
+    return manifest.read(path) if config.model.pretrained and manifest.is_bundle(path) else None
+
+
+def _input(bundle: manifest.Bundle) -> dict[str, Any]:
+    """What a network's weights depend on, by its key in `config.input`."""
+    spec = bundle.input
+    return {"size": spec.size, "channels": spec.channels, "scaling": spec.scaling, "crop": spec.seen or 0}
 
 
 def _arguments(name: str, args: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,10 +159,10 @@ def _read(path: pathlib.Path, model_name: str) -> tuple[Arrays, Sequence[str]]:
 
 def refuse_missing(path: str | os.PathLike, model_name: str) -> None:
     """UserError for a file of weights that does not exist, which names the official one of the network."""
-    if not files.expand(path).exists():
+    if not zoo.find(path).exists():
         raise UserError(
-            f"no weights at {path}: expected {OFFICIAL.get(model_name, 'a bundle of this project')}; "
-            "download it yourself and give its path"
+            f"no weights at {path}: expected one of {', '.join(zoo.names())}, the path of a bundle"
+            + (f", or {OFFICIAL[model_name]}; download it yourself and give its path" if model_name in OFFICIAL else "")
         )
 
 

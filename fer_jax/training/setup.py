@@ -48,9 +48,8 @@ class Setup:
         config, shape = self.config, registry.input_shape(self.config)
         variables = state.initial_variables(self.inference_model, shape, config.seed)
         if config.model.pretrained:
-            pretrained.refuse_other_input(config)
             variables, fresh = pretrained.load(config.model.pretrained, config.model.name, variables, label_names)
-            logging.info("weights of %s; random: %s", config.model.pretrained, ", ".join(fresh) or "none")
+            logging.info("weights of %s; untrained: %s", config.model.pretrained, ", ".join(fresh) or "none")
         return state.from_variables(variables, self.optimizer, ema=optim.averages(config.optim))
 
     def state_shapes(self) -> TrainState:

@@ -21,18 +21,22 @@ def names() -> list[str]:
     return sorted(found, key=lambda name: name != DEFAULT.name)
 
 
+def find(given: str | os.PathLike) -> pathlib.Path:
+    """The path as given or, where nothing is there, the folder of the model of this name."""
+    path = files.expand(given)
+    return path if path.exists() or path.is_symlink() or given not in names() else HOME / given
+
+
 def resolve(given: str | os.PathLike) -> pathlib.Path:
     """The folder of a bundle: the one at a path or, where there is none, the model of this name.
 
     Raises:
       UserError: a single word that is neither.
     """
-    path = files.expand(given)
+    path = find(given)
     word = os.fspath(given)
     if path.exists() or path.name != word or path.is_symlink():
         return path
-    if word in names():
-        return HOME / word
     raise UserError(
         f"no bundle at {word} and no model of that name{did_you_mean(word, names())}: expected a folder with "
         f"bundle.json, as fer-jax export writes it, or one of {', '.join(names())}"

@@ -74,9 +74,21 @@ def folder_of(data: ConfigDict, expected: str) -> pathlib.Path:
 
 def find(name: str) -> ModuleType:
     """The source module of this name; UserError lists the names when there is none."""
+    if name == "auto":
+        raise UserError("config.data.source is 'auto' and config.data.path empty: give the folder or file of the data")
     if name not in SOURCES:
         raise UserError(f"config.data.source is {name!r}: expected one of {', '.join(SOURCES)}")
     return importlib.import_module(f"{__name__}.{name}")
+
+
+def settle(data: ConfigDict, preferred: str = "fer2013") -> None:
+    """Set the source of `config.data` by the layout of what lies at its path, and its arguments; see `recognized`."""
+    path = files.expand(data.path)
+    given, data.source = data.source, recognized(path, preferred)
+    if data.source != "list" or given != "list":  # another list may have the columns of the run's own
+        data.args = ConfigDict().unlock()
+    if data.source == "list" and (layout := find("list").layout_of(path)):
+        data.args = ConfigDict({"layout": layout}).unlock()
 
 
 def data_set(name: str) -> DataSet:

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from configs import default
 from fer_jax import config as configs
+from fer_jax import zoo
 from fer_jax.config import recipe
+from fer_jax.data import loading
 from fer_jax.errors import UserError
 
 QUICKSTART = "configs/quickstart.py"
@@ -189,6 +191,19 @@ def test_changing_a_config_leaves_it_as_it_was():
     other = configs.changed(config, {"epochs": 3, "eval.tta": ["flip"], "model.args.block_features": [8]})
     assert (other.epochs, other.eval.tta, other.model.args.block_features) == (3, ("flip",), (8,))
     assert config == default.get_config()
+
+
+def test_the_data_gives_the_source_and_a_bundle_gives_the_network(tmp_path):
+    config = configs.read("finetune")
+    assert config.data.source == "auto" and config.model.pretrained in zoo.names()
+    (tmp_path / "faces" / "happy").mkdir(parents=True)
+    config = configs.changed(config, {"data.path": str(tmp_path / "faces"), "model.pretrained": "mini_xception"})
+    assert config.data.source == "folder" and config.model.args.block_features == (16, 32, 64, 128)
+    assert config == configs.read("finetune", [f"data.path={tmp_path}/faces", "model.pretrained=mini_xception"])
+    with pytest.raises(UserError, match=r"gone: no such file or folder"):
+        configs.read("finetune", ["data.path=gone"])
+    with pytest.raises(UserError, match=r"'auto' and config.data.path empty: give the folder"):
+        loading.load(configs.read("finetune"))
 
 
 def test_a_recipe_is_found_by_its_name():

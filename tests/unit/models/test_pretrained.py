@@ -172,11 +172,11 @@ def test_pth_without_torch(tmp_path, monkeypatch):
 def test_missing_file_names_the_official_one_and_its_checksum(tmp_path):
     with pytest.raises(
         UserError,
-        match=r"no weights at .*x.h5: expected vgg16_weights_tf_dim_ordering_tf_kernels_notop"
+        match=r"no weights at .*x.h5: expected one of mini_xception.* or vgg16_weights_tf_dim_ordering_tf_kernels_notop"
         r".h5 of Keras \(md5 6d6bbae143d832006294945121d1f1fc\)",
     ):
         pretrained.load(tmp_path / "x.h5", "vgg16", {}, SEVEN)
-    with pytest.raises(UserError, match=r"no weights at .*x: expected a bundle of this project"):
+    with pytest.raises(UserError, match=r"no weights at .*x: expected one of mini_xception.*, the path of a bundle$"):
         pretrained.load(tmp_path / "x", "resnet18", {}, SEVEN)
 
 
@@ -296,21 +296,36 @@ def rewrite(folder, variables):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"input.scaling": "unit"}, r"input.scaling 'signed', here 'unit'; add --config.input.scaling=signed$"),
-        ({"input.size": 48}, r"input.size 24, here 48; add --config.input.size=24$"),
-        ({"input.crop": 20}, r"input.crop 0, here 20; add --config.input.crop=0$"),
+        ({"input.scaling": "unit"}, r"input.scaling 'signed', here 'unit': leave config.input.scaling out"),
+        ({"input.size": 48}, r"input.size 24, here 48: leave config.input.size out, a bundle brings its own$"),
+        ({"input.crop": 20}, r"input.crop 0, here 20: leave config.input.crop out"),
         ({"model.args": {"block_features": (4,), UPSAMPLE: 32}}, rf"model.args.{UPSAMPLE} 0, here 32"),
+        ({"model.name": "vgg16", "model.args": {}}, r"model.name 'mini_xception', here 'vgg16'"),
     ],
 )
 def test_a_bundle_of_another_input_is_refused(small_bundle, changes, message):
-    folder, args = small_bundle
     config = default.get_config()
-    config.input.size, config.model.args, config.model.pretrained = 24, args, str(folder)
+    config.model.pretrained, config.model.name, config.input.scaling = str(small_bundle[0]), "vgg16", "unit"
+    pretrained.adopt(config)
+    assert (config.model.name, config.input.size, config.input.scaling) == ("mini_xception", 24, "signed")
+    assert config.model.args.to_dict() == {"block_features": (4,)}
     pretrained.refuse_other_input(config)
     for key, value in changes.items():
         group, name = key.split(".")
         config[group][name] = value
     with pytest.raises(UserError, match=message):
+        pretrained.refuse_other_input(config)
+
+
+def test_a_bundle_without_weights_is_refused(small_bundle):
+    folder, _ = small_bundle
+    (folder / manifest.FILES["weights"]).rename(folder / manifest.FILES["onnx"])
+    path = folder / manifest.MANIFEST
+    written = path.read_text(encoding="utf-8").replace(manifest.FILES["weights"], manifest.FILES["onnx"])
+    path.write_text(written.replace('"role": "weights"', '"role": "onnx"'), encoding="utf-8")
+    config = default.get_config()
+    config.model.pretrained = str(folder)
+    with pytest.raises(UserError, match="has no weights file"):
         pretrained.refuse_other_input(config)
 
 

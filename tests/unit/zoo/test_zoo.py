@@ -76,5 +76,5 @@ def test_it_was_trained_by_the_recipe_that_is_said_to_have_made_it(name, recipe)
     made = configs.flatten(manifest.read(zoo.HOME / name).provenance["config"])
     own = configs.flatten(json.loads(configs.read(recipe).to_json()))  # a tuple becomes a list
     free = {key for key, field in configs.TABLE.items() if field.free}
-    other = {key for key in own.keys() | made.keys() if own.get(key) != made.get(key)} - free
+    other = {key for key in own.keys() & made.keys() if own[key] != made[key]} - free
     assert other <= {"name", "seed", "teacher.runs", "parallel.steps_per_dispatch"}
