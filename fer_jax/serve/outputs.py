@@ -212,6 +212,7 @@ class Events:
                     },
                 }
                 for face in result.faces
+                if not face.doubtful  # it has no name on the picture either
             ],
         }
 

@@ -13,10 +13,14 @@ import numpy as np
 import pytest
 
 import fer_jax
+from fer_jax import zoo
 from fer_jax.errors import UserError
+from fer_jax.faces import registry, yunet
 from fer_jax.labels import FER2013
 from fer_jax.preprocess import images
-from fer_jax.serve import analyzer, answers
+from fer_jax.serve import Classifier, analyzer, answers, outputs, player, sources
+from fer_jax.serve.analysis import FrameAnalyzer
+from fer_jax.web import protocol, session
 from tests import serving
 
 HAPPY, SAD = (serving.brightness_of(FER2013.index(name)) for name in ("happy", "sad"))
@@ -301,3 +305,25 @@ def test_a_fork_answers_as_its_parent_does(brightness_bundle):
         "child.start(); child.join(60); child.kill(); sys.exit(child.exitcode)\n"
     )
     assert subprocess.run([sys.executable, "-c", code, brightness_bundle]).returncode == 0
+
+
+def test_a_picture_gives_the_same_numbers_to_analyze_the_camera_and_the_page(real_data, tmp_path):
+    model, detector_model = zoo.DEFAULT, str(real_data / "models" / yunet.FILE)
+    path = real_data / "video" / "group.jpg"
+    faces = fer_jax.Analyzer(model, "yunet", detector_model=detector_model)(path)
+    classifier, detectors = Classifier(model), registry.Detectors("yunet", detector_model)
+
+    events = outputs.Events(str(tmp_path / "out.jsonl"), classifier.labels)
+    source = sources.open_source(path)
+    player.Player(source, FrameAnalyzer(classifier, detectors, tta="auto"), events=events).play()
+    camera = json.loads((tmp_path / "out.jsonl").read_text(encoding="utf-8"))["faces"]
+
+    page = session.Session(classifier, protocol.Settings("yunet"), detector_model)
+    answer = json.loads(page.answer(protocol.ClientFrame(1, True, path.read_bytes()), 0))["scene"]["faces"]
+    assert len(faces) == len(camera) == len(answer) == 6
+    assert [face.box[0] for face in faces] == sorted(face.box[0] for face in faces)
+    for face, seen, shown in zip(faces.to_dicts(), camera, answer, strict=True):
+        assert face["box"] == seen["box"] == shown["box"]
+        assert face["probabilities"] == seen["probabilities"]
+        assert face["label"] == seen["label"] == classifier.labels[shown["label"]]
+        assert shown["probabilities"] == pytest.approx(list(face["probabilities"].values()), abs=1e-4)

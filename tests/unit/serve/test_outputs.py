@@ -1,6 +1,7 @@
 """Events, saved faces and recordings are written whole."""
 
 import csv
+import dataclasses
 import errno
 import io
 import json
@@ -86,6 +87,15 @@ def test_events_as_json_lines(tmp_path):
         ],
     }
     assert lines[1] == {"frame": 1, "time": 0.04, "source": "clip.mp4", "faces": []}
+
+
+def test_events_leave_out_what_is_hardly_a_face(tmp_path):
+    first, second = _result(0).faces
+    events = Events(str(tmp_path / "out.jsonl"), LABELS)
+    events.write(FrameResult(_result(0).frame, [dataclasses.replace(first, doubtful=True), second]))
+    events.close()
+    [face] = json.loads((tmp_path / "out.jsonl").read_text(encoding="utf-8"))["faces"]
+    assert face["track"] == 2
 
 
 def test_events_as_csv(tmp_path):
