@@ -182,6 +182,8 @@ def _remedy(error: BaseException) -> object | None:
             return missing_library(error)
         case OSError():
             return files.user_error(error)
+        case Exception() if type(error).__module__ == "cv2" and "Insufficient memory" in str(error):
+            return "out of memory of this machine: give smaller pictures, or free memory"
         case MemoryError() | RuntimeError() | AssertionError():
             return _out_of_memory(error) or _no_device(error)
     return None

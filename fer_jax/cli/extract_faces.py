@@ -19,7 +19,11 @@ _OUT = options.define_output(
 _ALIGN = flags.DEFINE_bool("align", True, "Level tilted heads, as in serving.")
 _FACES = flags.DEFINE_enum("faces", "largest", ["largest", "all"], "Which faces of a photograph.")
 _SIZE = flags.DEFINE_integer(
-    "size", 0, "Side of the written images in pixels; 0 keeps that of the photograph.", lower_bound=0
+    "size",
+    0,
+    "Side of the written images in pixels; 0 keeps that of the photograph.",
+    lower_bound=0,
+    upper_bound=10_000,
 )
 _DETECTOR, _DETECTOR_MODEL = options.define_detector(searching=True)
 

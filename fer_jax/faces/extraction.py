@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import itertools
+import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -162,13 +164,13 @@ def _resized(square: np.ndarray, size: int) -> np.ndarray:
 
 def _target(photograph: pathlib.Path, number: int, written: set[pathlib.Path]) -> pathlib.Path:
     """Where a photograph's face goes: a.png; a_2.png for its second; a_jpg.png for a.jpg's where a.png has been."""
-    suffix = "" if number == 1 else f"_{number}"
-    target = photograph.with_name(f"{photograph.stem}{suffix}.png")
-    if target in written:
-        target = photograph.with_name(f"{photograph.stem}_{photograph.suffix[1:]}{suffix}.png")
-    again = 2
-    while target in written:
-        target = photograph.with_name(f"{photograph.stem}_{photograph.suffix[1:]}{suffix}-{again}.png")
-        again += 1
-    written.add(target)
-    return target
+    suffix = ".png" if number == 1 else f"_{number}.png"
+    again = (f"{f'-{i}' if i > 1 else ''}" for i in itertools.count(1))
+    endings = itertools.chain([suffix], (f"_{photograph.suffix[1:]}{suffix[:-4]}{n}.png" for n in again))
+    for ending in endings:
+        stem = os.fsencode(photograph.stem)[: files.MAX_NAME_BYTES - len(os.fsencode(ending))]
+        target = photograph.with_name(os.fsdecode(stem) + ending)
+        if target not in written:
+            written.add(target)
+            return target
+    raise AssertionError("the numbers do not end")

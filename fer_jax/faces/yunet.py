@@ -93,6 +93,8 @@ def fetch(address: str = "") -> pathlib.Path:
     try:
         return _bring(address or ADDRESS)
     except (OSError, ValueError) as error:
+        if getattr(error, "filename", None):  # the cache cannot be written
+            advice = f"name a copy of {FILE} in --detector-model or {VARIABLE}, or set XDG_CACHE_HOME to another folder"
         raise UserError(f"YuNet cannot be fetched ({_reason(error)}): {advice}") from error
 
 

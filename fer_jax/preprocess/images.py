@@ -103,7 +103,9 @@ def decode(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         raise _too_large(name, f"a JPEG of {scans:,} scans", f"{MAX_SCANS}")
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data else None
-    except cv2.error as error:  # above its limit of pixels it raises
+    except cv2.error as error:
+        if "MAX_IMAGE_PIXELS" in str(error):  # in a format whose header is not read here
+            raise _too_large(name, "more pixels", f"{MAX_PIXELS:,}") from None
         raise UserError(f"{name}: OpenCV cannot read it ({error.err}): make it smaller or remove it") from None
     if image is None and data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS:
         return _decode_heic(data, name, max_pixels)
@@ -125,6 +127,12 @@ def declared_pixels(data: bytes) -> int:
     return max((height * width for height, width in sizes), default=0)
 
 
+def check_pixels(width: int, height: int, name: str, limit: int = MAX_PIXELS) -> None:
+    """UserError, with the `name`, of a picture or video of more pixels than the limit."""
+    if width * height > limit:
+        raise _too_large(name, f"{width * height:,} pixels", f"{limit:,}")
+
+
 def _too_large(name: str, found: str, limit: str) -> UserError:
     return UserError(f"{name}: {found}, expected {limit} at most: make it smaller")
 
@@ -144,8 +152,7 @@ def _decode_heic(data: bytes, name: str, max_pixels: int) -> np.ndarray:
 
     try:
         photo = pi_heif.open_heif(data, convert_hdr_to_8bit=True)
-        if (pixels := photo.size[0] * photo.size[1]) > max_pixels:
-            raise _too_large(name, f"{pixels:,} pixels", f"{max_pixels:,}")
+        check_pixels(*photo.size, name, max_pixels)
         image = np.array(photo)  # a copy: the pixels are freed with the photo
     except (EOFError, LookupError, MemoryError, OSError, RuntimeError, SyntaxError, ValueError) as error:
         raise UserError(

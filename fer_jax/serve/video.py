@@ -1,4 +1,4 @@
-"""Moving pictures: files by FFmpeg through PyAV, animated WebP, network streams, and cameras through OpenCV.
+"""Moving pictures: files by FFmpeg through PyAV, animated WebP by Pillow, network streams, and cameras through OpenCV.
 
 OpenCV's reader of files hides the time stamps of variable rates, shows frames that an edit list hides, stops at a
 second part with time stamps of its own, and does not tell an error from the end.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import io
 import math
 import pathlib
 import sys
@@ -26,6 +27,7 @@ from absl import logging
 from av.video.reformatter import VideoReformatter
 
 from fer_jax.errors import UserError
+from fer_jax.preprocess import images
 from fer_jax.serve.frames import ALL, Frame, Sampling, Timeline, as_bgr, shown
 
 DEFAULT_RATE = 30.0  # frames per second, where a source does not say
@@ -72,6 +74,8 @@ def video_stream(container: Any, name: str) -> Any:
         others = "sound only" if container.streams.audio else "no pictures"
         container.close()
         raise UserError(f"{name}: {others} in this file: expected a video or a picture")
+    context = stream.codec_context
+    images.check_pixels(context.width, context.height, name)
     stream.thread_type = "AUTO"
     return stream
 
@@ -262,40 +266,51 @@ class VideoFile:
 
 
 class Animation:
-    """An animated WebP file, which OpenCV decodes and FFmpeg does not. Attributes as of `frames.Source`."""
+    """An animated WebP file, which Pillow decodes and FFmpeg does not. Attributes as of `frames.Source`."""
 
     live = still = False
 
     def __init__(self, data: bytes, name: str, sampling: Sampling = ALL):
-        """Decode it whole; UserError where it is damaged or this OpenCV is older than 4.12."""
+        """Read its first frame; UserError where it is damaged or too large."""
+        from PIL import Image
+
         self.name = name
         self._sampling = sampling
         try:
-            # one row: OpenCV takes a column for a matrix of another kind
-            good, animation = cv2.imdecodeanimation(np.frombuffer(data, np.uint8).reshape(1, -1))
-        except (AttributeError, cv2.error) as error:
-            raise UserError(
-                f"{name}: this OpenCV {cv2.__version__} cannot read the animation ({type(error).__name__}): "
-                "install opencv-python 4.12 or newer, or convert it to a video"
-            ) from None
-        if not good or not animation.frames:
-            raise UserError(f"{name}: no frame can be read: the file is empty or damaged")
-        self._images = [np.ascontiguousarray(image[..., :3]) for image in animation.frames]
-        self._durations = [max(int(duration), 1) / 1000 for duration in animation.durations]
-        self.length = len(self._images)
-        self.rate = self.length / sum(self._durations)
+            self._image = Image.open(io.BytesIO(data), formats=["WEBP"])
+            images.check_pixels(*self._image.size, name)
+            self.length = getattr(self._image, "n_frames", 1)
+            self.rate = 1 / self._loaded(0)
+        except (OSError, Image.DecompressionBombError) as error:
+            raise UserError(f"{name}: no frame can be read ({error}): the file is empty or damaged") from None
+
+    def _loaded(self, index: int) -> float:
+        """Decode a frame; the seconds for which it is shown."""
+        self._image.seek(index)
+        self._image.load()
+        return max(self._image.info.get("duration", 0), 1) / 1000
 
     def __iter__(self) -> Iterator[Frame]:
-        """The frames, once through."""
+        """The frames, once through. UserError where one is damaged."""
         seconds, chosen, starts = 0.0, self._sampling.chooser(), True
-        for index, (image, duration) in enumerate(zip(self._images, self._durations, strict=True)):
-            if chosen(seconds):
+        for index in range(self.length):
+            try:
+                duration = self._loaded(index)
+                choice = chosen(seconds)
+                image = np.asarray(self._image.convert("RGB"))[..., ::-1] if choice else None
+            except (OSError, EOFError) as error:
+                raise UserError(f"{self.name}: ends after {index} of {self.length} frames ({error})") from None
+            if choice is None:
+                return
+            if image is not None:
+                image = np.ascontiguousarray(image)
                 yield Frame(image, index, seconds, time.perf_counter(), self.name, starts, duration)
                 starts = False
             seconds += duration
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Release the file's bytes."""
+        self._image.close()
 
 
 class Connection(Protocol):

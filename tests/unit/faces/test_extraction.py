@@ -157,3 +157,10 @@ def test_what_was_found_before_an_error_is_kept(tmp_path, monkeypatch):
         extraction.extract(tmp_path / "photos", tmp_path / "faces", None)
     assert (tmp_path / "faces" / "a.png").is_file()
     assert "a.png,face" in (tmp_path / "faces" / extraction.LISTING).read_text(encoding="utf-8")
+
+
+def test_names_are_shortened_to_what_a_file_system_takes():
+    written = set()
+    names = [extraction._target(pathlib.Path(f"{'a' * 251}.jpg"), number, written).name for number in (1, 2, 1)]
+    assert [len(name) for name in names] == [255] * 3
+    assert [name.lstrip("a") for name in names] == [".png", "_2.png", "_jpg.png"]

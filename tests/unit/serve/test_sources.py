@@ -16,7 +16,7 @@ from PIL import Image
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
 from fer_jax.serve import sources, video
-from fer_jax.serve.frames import ALL
+from fer_jax.serve.frames import ALL, Sampling
 from tests import serving, videos
 
 
@@ -123,11 +123,6 @@ def test_a_picture_is_one_whatever_its_suffix(tmp_path, name):
     assert source.still
     (frame,) = source
     np.testing.assert_array_equal(frame.image, image)
-
-
-def test_more_pixels_than_opencv_decodes(real_data):
-    with pytest.raises(UserError, match=r"40000x40000.png: OpenCV cannot read it"):
-        list(sources.open_source(str(real_data / "cases" / "serve" / "huge_png" / "40000x40000.png")))
 
 
 def test_a_name_that_no_file_can_have():
@@ -420,6 +415,30 @@ def test_the_bytes_of_videos_are_videos(tmp_path):
     assert [frame.still for frame in sources.open_source(video.read_bytes())] == [False] * 3
     webp = videos.animated_webp(tmp_path / "moving").read_bytes()
     assert len(list(sources.open_source(webp))) == len(list(sources.open_source(tmp_path / "moving"))) > 1
+
+
+def test_more_pixels_than_fit_are_one_line_before_they_are_decoded(tmp_path, monkeypatch):
+    paths = [videos.write(tmp_path / "clip.mp4", [0.0, 0.04]), videos.animated_webp(tmp_path / "moving.webp")]
+    for suffix in (".gif", ".png"):
+        paths.append(tmp_path / f"a{suffix}")
+        paths[-1].write_bytes(_encoded(suffix))
+    monkeypatch.setattr(images.check_pixels, "__defaults__", (1000,))
+    monkeypatch.setattr(images.decode, "__defaults__", (1000,))
+    for path in paths:
+        with pytest.raises(UserError, match=r"[\d,]+ pixels, expected 1,000 at most: make it smaller"):
+            sources.open_source(path)
+
+
+def test_an_animation_keeps_its_times_and_what_comes_before_damage(tmp_path):
+    path = videos.animated_webp(tmp_path / "moving.webp", count=5, milliseconds=100)
+    frames = list(sources.open_source(path))
+    assert [(frame.index, frame.duration) for frame in frames] == [(i, 0.1) for i in range(5)]
+    assert [frame.time for frame in frames] == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])
+    part = sources.open_source(path, sampling=Sampling(every=2, end=0.35))
+    assert [frame.index for frame in part] == [0, 2]
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UserError, match=r"moving\.webp: (ends after|no frame can be read)"):
+        list(sources.open_source(path))
 
 
 @pytest.mark.parametrize(
