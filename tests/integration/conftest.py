@@ -29,6 +29,18 @@ TINY = (
     "--config.checkpoint.keep=3",
 )
 SLOWLY = "--config.checkpoint.every_steps=2"  # a checkpoint a chunk: time to be interrupted, and the same result
+NOT_SOURCE = (
+    ".git",
+    ".venv*",
+    "build",
+    "dist",
+    "runs",
+    "*.egg-info",
+    "__pycache__",
+    ".*_cache",
+    ".hypothesis",
+    "shared",
+)
 PATIENCE = 240  # seconds before a wait counts as failed: a loaded machine is no mistake
 
 
@@ -238,3 +250,31 @@ def whole(tmp_path_factory, run_cache):
     finally:
         made.end()
     return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory):
+    """A copy of the source, without what is built or kept beside it."""
+    folder = tmp_path_factory.mktemp("source") / "fer_jax"
+    return shutil.copytree(REPOSITORY, folder, ignore=shutil.ignore_patterns(*NOT_SOURCE))
+
+
+@pytest.fixture(scope="session")
+def built(source, tmp_path_factory):
+    """The folder with the wheel and the sdist that were built of the source."""
+    out = tmp_path_factory.mktemp("dist")
+    # sdist first, and the wheel of what is in it: what is missing in the sdist is missing in the wheel
+    done = subprocess.run(
+        [sys.executable, "-m", "build", "--no-isolation", f"--outdir={out}", source],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return out
+
+
+@pytest.fixture(scope="session")
+def wheel(built):
+    (path,) = built.glob("*.whl")
+    return path

@@ -3,7 +3,6 @@
 import importlib.metadata
 import json
 import os
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -16,52 +15,12 @@ import pytest
 from packaging.requirements import Requirement
 
 import fer_jax
-from fer_jax import commands, recipes, zoo
+from fer_jax import cli, recipes, zoo
 from fer_jax.labels import FER2013
 from tests import serving
 from tests.integration.conftest import REPOSITORY
 
 MAX_BYTES = 3_000_000
-NOT_SOURCE = (
-    ".git",
-    ".venv*",
-    "build",
-    "dist",
-    "runs",
-    "*.egg-info",
-    "__pycache__",
-    ".*_cache",
-    ".hypothesis",
-    "shared",
-)
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    """A copy of the source, without what is built or kept beside it."""
-    folder = tmp_path_factory.mktemp("source") / "fer_jax"
-    return shutil.copytree(REPOSITORY, folder, ignore=shutil.ignore_patterns(*NOT_SOURCE))
-
-
-@pytest.fixture(scope="module")
-def built(source, tmp_path_factory):
-    """The folder with the wheel and the sdist that were built of the source."""
-    out = tmp_path_factory.mktemp("dist")
-    # sdist first, and the wheel of what is in it: what is missing in the sdist is missing in the wheel
-    done = subprocess.run(
-        [sys.executable, "-m", "build", "--no-isolation", f"--outdir={out}", source],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return out
-
-
-@pytest.fixture(scope="module")
-def wheel(built):
-    (path,) = built.glob("*.whl")
-    return path
 
 
 def _environment(folder, packages, *install):
@@ -184,7 +143,7 @@ def test_an_editable_install_finds_tools_and_recipes_from_anywhere(source, use, 
 
 
 def test_every_command_tells_its_flags(full, use):
-    for name in commands.COMMANDS:
+    for name in cli.COMMANDS:
         done = use(full, "fer-jax", name, "--help")
         assert "flags:" in done.stdout, name
 

@@ -121,3 +121,38 @@ def test_figures_are_those_of_the_records(build):
                 known = set().union(UNRECORDED.get(page.name, ()), *(allowed[name] for name in named))
                 wrong += [f"{page.name}:{number}: {found}" for found in FIGURE.findall(line) if found not in known]
     assert not wrong
+
+
+NUMBER = re.compile(r"(?<![\w.:=x-])\d[\d,]*(?:\.\d+)?(?![\w.:x=-])")
+SCALES = (
+    1,
+    100,
+    1000,
+    1e-3,
+    1e-6,
+    1e-9,
+    2**-20,
+)  # shares in per cent, seconds in milliseconds, bytes in MB, GB and MiB
+AIMS = {"250,000", "65.6"}  # on a GPU, not measured yet
+
+
+@pytest.mark.parametrize("page", ["performance", "accelerators"])
+def test_tables_of_measurements_are_those_of_the_records(build, page):
+    """Every number of three digits or more in a table is one of its records, in some unit and rounding."""
+    lines = [
+        line
+        for path in (build.RECORDS / page).glob("*.jsonl")
+        for line in path.read_text(encoding="utf-8").splitlines()
+    ]
+    measured = [json.loads(line) for line in lines]
+    steps = [one["batch"] / one["images_per_s"] for one in measured if {"batch", "images_per_s"} <= set(one)]
+    allowed = set()
+    for value in (number * scale for number in numbers(measured) + steps for scale in SCALES):
+        allowed |= {f"{value:.{digits}f}" for digits in range(4)} | {f"{float(f'{value:.3g}'):g}"}
+    rows = [
+        line for line in (DOCS / f"measured/{page}.md").read_text(encoding="utf-8").splitlines() if line.startswith("|")
+    ]
+    shown = [found for row in rows for found in NUMBER.findall(re.sub(r"`[^`]*`", "", row)) if found not in AIMS]
+    long = [found.replace(",", "") for found in shown if len(re.sub("[,.]", "", found).lstrip("0")) >= 3]
+    assert len(long) > 40
+    assert not [found for found in long if found not in allowed and found.rstrip("0").rstrip(".") not in allowed]
