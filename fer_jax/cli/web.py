@@ -1,8 +1,9 @@
 """A page with a camera: expressions of the faces before a browser's camera, by an exported model.
 
-    fer-jax web
+    fer-jax web                  # then open the printed address
+    fer-jax web --static=site    # a folder for any web host: the model runs in the visitor's browser
 
-Then open the printed address. Needs neither JAX nor TensorFlow.
+Needs neither JAX nor TensorFlow.
 docs/how-to/deploy.md says how others can reach it.
 """
 
@@ -36,6 +37,12 @@ _PUBLIC_ORIGIN = flags.DEFINE_list(
     "are separated by commas",
 )
 _OPEN = flags.DEFINE_bool("open", False, "open the page in the browser")
+_STATIC = options.define_output(
+    "static",
+    None,
+    "write the page into a folder for any web host, with the model in the visitor's browser, and serve nothing",
+    folder=True,
+)
 _TOKEN = flags.DEFINE_string(
     "token",
     "",
@@ -50,6 +57,13 @@ def main(argv: list[str]) -> None:
     del argv
     if not _HOST.value:
         raise UserError("--host is empty: name an address; 0.0.0.0 is every network that this machine is in")
+    if _STATIC.value:
+        from fer_jax.serve.classifier import Classifier
+        from fer_jax.web import static
+
+        classifier = Classifier(_BUNDLE.value, prior=_PRIOR.value)
+        print(f"wrote {static.write(_STATIC.value, classifier, _DETECTOR_MODEL.value)}: put it on a web host")
+        return
     from fer_jax.serve.analyzer import Analyzer
     from fer_jax.web import origins, server
 

@@ -71,6 +71,7 @@ class Classifier:
     Attributes:
       bundle: what was read.
       labels: names of the classes in order.
+      shift: float32 (classes,), added to the logits for the given prior; 0 without one.
       has_maps: whether it also tells where a face shows what, see `classify`.
     """
 
@@ -101,10 +102,10 @@ class Classifier:
             raise UserError(f"unknown runtime {runtime!r}: expected one of {', '.join(RUNTIMES)}")
         self.bundle = manifest.read(path)
         self.labels = self.bundle.labels
-        self._shift = np.zeros(len(self.labels), np.float32)
+        self.shift = np.zeros(len(self.labels), np.float32)
         if prior:
             trained = priors.trained_shares(self.labels, self.bundle.provenance, self.bundle.path)
-            self._shift = priors.parse(prior, self.labels, trained).shift
+            self.shift = priors.parse(prior, self.labels, trained).shift
         self._run = runtimes.open_bundle(self.bundle, "stablehlo" if runtime == "jax" else runtime, threads, device)
         spec = self.bundle.input
         self.has_maps = "class_maps" in self._run(np.zeros((1, spec.size, spec.size, spec.channels), np.uint8))
@@ -133,7 +134,7 @@ class Classifier:
           is the logits; None in their place where the network has none or N is 0.
         """
         outputs = self._augmented(self.prepare(crops), tta)
-        scaled = outputs["logits"] / self.bundle.temperature + self._shift
+        scaled = outputs["logits"] / self.bundle.temperature + self.shift
         scaled -= scaled.max(axis=1, keepdims=True)
         exponentials = np.exp(scaled)
         return exponentials / exponentials.sum(axis=1, keepdims=True), outputs.get("class_maps")

@@ -97,21 +97,23 @@ def decode(jpeg: bytes) -> np.ndarray:
 
 def hello(classifier: Classifier, detectors: Sequence[str]) -> str:
     """The first message to a client: the model and the server's choices."""
+    return _text("hello", model(classifier, detectors))
+
+
+def model(classifier: Classifier, detectors: Sequence[str]) -> dict[str, Any]:
+    """What a page shows of the model and offers its user."""
     bundle = classifier.bundle
-    return _text(
-        "hello",
-        {
-            "model": bundle.name,
-            "labels": bundle.labels,
-            "colors": ["#{2:02x}{1:02x}{0:02x}".format(*color) for color in overlay.colors(bundle.labels)],
-            "uncertain_below": bundle.uncertain_below,
-            "doubtful_score": detection.DOUBTFUL_SCORE,
-            "detectors": detectors,
-            "smoothing": smoothing.METHODS,
-            "has_maps": classifier.has_maps,
-            "longer_side": {"moving": LONGER_SIDE_MOVING, "still": LONGER_SIDE_STILL},
-        },
-    )
+    return {
+        "model": bundle.name,
+        "labels": bundle.labels,
+        "colors": ["#{2:02x}{1:02x}{0:02x}".format(*color) for color in overlay.colors(bundle.labels)],
+        "uncertain_below": bundle.uncertain_below,
+        "doubtful_score": detection.DOUBTFUL_SCORE,
+        "detectors": detectors,
+        "smoothing": smoothing.METHODS,
+        "has_maps": classifier.has_maps,
+        "longer_side": {"moving": LONGER_SIDE_MOVING, "still": LONGER_SIDE_STILL},
+    }
 
 
 def scene(sent: ClientFrame, scene: FrameResult, explain: bool, dropped: int) -> str:

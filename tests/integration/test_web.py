@@ -2,13 +2,16 @@
 
 import asyncio
 import base64
+import http.server
 import json
 import shutil
 import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
+import types
 
 import cv2
 import numpy as np
@@ -17,7 +20,14 @@ import pytest
 from aiohttp import ClientSession, WSMsgType
 from onnx import TensorProto, helper, numpy_helper
 
+from fer_jax import zoo
+from fer_jax.faces import registry
 from fer_jax.labels import FER2013
+from fer_jax.serve import Classifier
+from fer_jax.serve.analysis import FrameAnalyzer
+from fer_jax.serve.frames import Frame
+from fer_jax.serve.tracker import overlap
+from fer_jax.web import protocol
 from tests import serving
 from tests.integration.conftest import REPOSITORY, free_port
 
@@ -475,3 +485,117 @@ def test_as_many_faces_as_the_webcam_tool_finds(browse, start, command, bundle, 
 
 def _look(image):
     return cv2.resize(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), (40, 30), interpolation=cv2.INTER_AREA).astype(float)
+
+
+# ---- the page without a server
+
+OPEN_ENGINE = """
+const done = arguments[arguments.length - 1];
+(async () => {
+  const { Engine } = await import("./engine.js");
+  window.engine = await Engine.load();
+  window.video = document.createElement("video");
+  video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 480 } });
+  await video.play();
+})().then(() => done(""), (error) => done(String(error.stack)));
+"""
+NEXT_FRAME = """
+const [i, done] = arguments, canvas = document.createElement("canvas");
+[canvas.width, canvas.height] = [640, 480];
+const context = canvas.getContext("2d", { willReadFrequently: true });
+context.drawImage(video, 0, 0, 640, 480);
+const image = { width: 640, height: 480, channels: 4, data: context.getImageData(0, 0, 640, 480).data };
+engine.scene(image, i / 10, false, { detector: "yunet", smoothing: "average", explain: true }).then((scene) => {
+  done({ jpeg: canvas.toDataURL("image/jpeg", 0.85).split(",")[1], scene });
+});
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory, real_data):
+    """The address of a folder that `--static` wrote, on a web server that knows nothing of it, and its requests."""
+    folder = tmp_path_factory.mktemp("static") / "site"
+    yunet = real_data / "models" / "face_detection_yunet_2023mar.onnx"
+    made = subprocess.run(
+        [sys.executable, "-m", "fer_jax", "web", f"--static={folder}", f"--detector-model={yunet}"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+    if "onnxruntime-web is not fetched" in made.stderr:
+        pytest.skip("no onnxruntime-web: npm install it in the repository's folder")
+    assert made.returncode == 0, made.stderr
+    asked = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=str(folder))
+
+        def log_message(self, format, *args):
+            asked.append(self.path)
+
+    host = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=host.serve_forever, daemon=True).start()
+    yield types.SimpleNamespace(host=host, asked=asked, address=f"http://127.0.0.1:{host.server_port}/", yunet=yunet)
+    host.shutdown()
+    host.server_close()
+
+
+@pytest.fixture(scope="module")
+def group(real_data, tmp_path_factory):
+    """A camera that films the group."""
+    frames = serving.frames_of(real_data / "video" / "group_pan.mp4")[:150]
+    return serving.write_motion_jpeg(tmp_path_factory.mktemp("group") / "group.mjpeg", frames)
+
+
+def test_a_static_page_names_faces_as_the_program_does(browse, site, group):
+    page = browse(site.address, group)
+    page.driver.set_script_timeout(PATIENCE_SECONDS)
+    assert page.driver.execute_async_script(OPEN_ENGINE) == ""
+    frames = [page.driver.execute_async_script(NEXT_FRAME, i) for i in range(100)]
+    analyzer = FrameAnalyzer(Classifier(zoo.DEFAULT), registry.Detectors("yunet", str(site.yunet)))
+    overlaps, differing, count = [], 0, 0
+    for i, sent in enumerate(frames):
+        image = protocol.decode(base64.b64decode(sent["jpeg"]))
+        faces = analyzer.read(analyzer.search(Frame(image, i, i / 10, 0.0, "", i == 0))).faces
+        theirs = [face for face in sent["scene"]["faces"] if face["found"]]
+        for face in (face for face in faces if face.found):
+            count += 1
+            common = overlap(face.box[None], np.array([other["box"] for other in theirs]).reshape(-1, 4))[0]
+            overlaps.append(common.max(initial=0.0))
+            if common.size:
+                other = theirs[int(common.argmax())]
+                differing += face.label != other["label"]
+                assert np.isclose(sum(other["probabilities"]), 1)
+    assert count > 200
+    # the program also follows faces by optical flow, and knows again those who return
+    assert np.mean(np.array(overlaps) > 0.8) > 0.95
+    assert differing <= 0.01 * count
+
+
+def test_a_static_page_works_alone_and_without_a_network(browse, site, group, tmp_path):
+    page = browse(site.address, group, flags=("--enable-logging",))
+    page.start_camera()
+    page.until(lambda: page.faces() >= 2 and "frames/s" in page.text("#rate"), "faces")
+    assert "not sent anywhere" in page.text("#promise")
+    page.find("#explain").click()
+    page.until(lambda: page.tinted() > 100, "the activation map")
+    loaded = page.run("return performance.getEntriesByType('resource').map((entry) => entry.name)")
+    assert all(name.startswith(site.address) for name in loaded), loaded
+    page.until(lambda: page.run("return Boolean(navigator.serviceWorker.controller)"), "the service worker")
+    page.driver.execute_cdp_cmd("Network.enable", {})
+    page.driver.execute_cdp_cmd(
+        "Network.emulateNetworkConditions",
+        {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0},
+    )
+    site.asked.clear()
+    page.driver.refresh()
+    page.start_camera()
+    page.until(lambda: page.faces() >= 2, "faces without a network")
+    picture = tmp_path / "group.png"
+    cv2.imwrite(str(picture), serving.frames_of(site.yunet.parents[1] / "video" / "group_pan.mp4")[0])
+    page.find("#file").send_keys(str(picture))
+    page.until(lambda: page.faces() >= 2 and page.text("#message") == "", "the picture's faces")
+    assert site.asked == []
+    assert [entry for entry in page.driver.get_log("browser") if entry["level"] == "SEVERE"] == []

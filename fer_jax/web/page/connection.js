@@ -1,5 +1,8 @@
 // The WebSocket to the program: frames and settings there, what it sees back. Connects again when it is lost.
 
+export const PROMISE = "Pictures are sent to the program on the machine that serves this page and are not stored.";
+
+const JPEG_QUALITY = 0.85;
 const MOVING = 0, STILL = 1;
 const FIRST_WAIT_MS = 500, MAX_WAIT_MS = 8000;
 const TOO_BIG = 1009;  // RFC 6455
@@ -36,7 +39,8 @@ export class Connection {
     if (this.open) this.socket.send(JSON.stringify(values));
   }
 
-  async frame(number, jpeg, still) {
+  async frame(number, canvas, still) {
+    const jpeg = await new Promise((done) => canvas.toBlob(done, "image/jpeg", JPEG_QUALITY));
     const message = new Uint8Array(5 + jpeg.size);
     const view = new DataView(message.buffer);
     view.setUint8(0, still ? STILL : MOVING);

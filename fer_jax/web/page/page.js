@@ -1,12 +1,11 @@
 // The page: frames go out, two at a time at most, and each is shown when what was found in it comes back.
 
 import { Camera } from "./camera.js";
-import { Connection } from "./connection.js";
+import { Connection, PROMISE } from "./connection.js";
 import { draw, largest } from "./drawing.js";
 import { Cards } from "./faces.js";
 
 const MAX_UNDERWAY = 2;  // one is on its way while the other is analyzed; what does not fit is dropped
-const JPEG_QUALITY = 0.85;
 const RATE_SECONDS = 2;
 
 const byId = (id) => document.getElementById(id);
@@ -45,6 +44,8 @@ const connection = new Connection({
   },
 });
 
+byId("promise").textContent = PROMISE;
+
 function tell(text, trouble = false) {
   if (message.textContent !== text) message.textContent = text;
   message.classList.toggle("trouble", trouble);
@@ -77,7 +78,7 @@ function copy(source, width, height, longest) {
 function send(image, still) {
   const mine = (number += 1);
   underway.set(mine, { image, sent: performance.now() });
-  image.toBlob((jpeg) => connection.frame(mine, jpeg, still), "image/jpeg", JPEG_QUALITY);
+  connection.frame(mine, image, still);
 }
 
 function show(isNew) {

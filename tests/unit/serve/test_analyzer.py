@@ -272,7 +272,7 @@ def test_a_thousand_pictures_keep_no_pixels_and_are_read_again_to_be_drawn(whole
 
 
 def test_a_prior_by_names():
-    text, named = (fer_jax.Analyzer(prior=prior).classifier._shift for prior in ("happy:0.3", {"happy": 0.3}))
+    text, named = (fer_jax.Analyzer(prior=prior).classifier.shift for prior in ("happy:0.3", {"happy": 0.3}))
     np.testing.assert_array_equal(text, named)
     assert fer_jax.analyze(np.full((60, 60), SAD, np.uint8), prior={"happy": 0.3}).labels == FER2013
 
