@@ -18,7 +18,7 @@ from fer_jax.training.program import TrainProgram
 def program_of(config: ConfigDict, examples: Examples, made: setup.Setup, devices: list[Any], **options: Any) -> Any:
     """The training program of a run; `options` are those of `TrainProgram`."""
     steps = config.parallel.steps_per_dispatch
-    return TrainProgram(made, examples, [config.seed], steps, devices=devices, **options)
+    return TrainProgram(made, examples, steps, devices=devices, **options)
 
 
 def model_flops(config: ConfigDict, examples: Examples, per_device: int) -> float:
@@ -53,7 +53,7 @@ class Chunk:
         made = setup.create(config, len(examples.label_names), platform=None)
         self._images = config.parallel.steps_per_dispatch * config.batch_size
         self._program = program_of(config, examples, made, devices, pipeline=pipeline)
-        self._program.load([made.fresh_state()])
+        self._program.load(made.fresh_state())
         self._feeds = self._program.feeds(0, 10**6)
         self._feed = next(self._feeds)
         self._compiled = self._program.compile()

@@ -220,9 +220,9 @@ def _losses(api: str, implementation: str, small: bool) -> list[float]:
         made = setup.create(config, 7, 20, 5)
         made = dataclasses.replace(made, model=made.model.clone(implementation=implementation))
         program = program_of(config, examples, made, jax.local_devices()[:1])
-        program.load([made.fresh_state()])
+        program.load(made.fresh_state())
         (feed,) = program.feeds(0, 1)
-        return [float(loss) for loss in np.asarray(program.run(feed)["loss"])[:, 0]]
+        return [float(loss) for loss in np.asarray(program.run(feed)["loss"])]
 
 
 def _largest(found: list[float], expected: list[float]) -> float:

@@ -38,7 +38,6 @@ def get_config(variant: str = "") -> ConfigDict:
     c.data.train_split, c.data.select_split, c.data.test_split = "train", "validation", "test"
     if v.split == "random":
         c.data.holdout, c.data.holdout_test = IMAGES_HELD_OUT / IMAGES, 0.0
-        c.data.fold_by = "random"
     c.input.size = 128
     c.input.channels = 3
     c.input.scaling = "unit"
@@ -46,6 +45,4 @@ def get_config(variant: str = "") -> ConfigDict:
     c.model.name = f"ckplus_{v.name}"
     c.model.args.batch_norm = v.norm == "batch"
     c.optim.schedule = "constant"
-    c.eval.batch_size = 16
-    c.checkpoint.keep = 1
     return c

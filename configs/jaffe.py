@@ -37,7 +37,6 @@ def get_config(variant: str = "") -> ConfigDict:
     c.data.split = v.split
     c.data.train_split, c.data.select_split, c.data.test_split = "train", "validation", "test"
     c.data.holdout, c.data.holdout_test = (0.3, 0.0) if v.split == "random" else (0.2, 0.2)
-    c.data.fold_by = "leave_one_subject_out" if v.split == "subject" else "random"
     c.input.size = 128
     c.input.channels = 3
     c.input.scaling = "unit"

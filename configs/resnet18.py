@@ -44,7 +44,6 @@ def get_config(variant: str = "") -> ConfigDict:
         c.optim.schedule = "plateau"
         c.optim.plateau_factor = 0.75
         c.optim.plateau_patience = 5
-        c.eval.watch = "accuracy"
         return c
     c.epochs = 150
     c.model.args.dropout = 0.2

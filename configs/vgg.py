@@ -65,7 +65,6 @@ def get_config(variant: str = "") -> ConfigDict:
         c.optim.schedule = "plateau"
         c.optim.plateau_factor = 0.75
         c.optim.plateau_patience = 5
-        c.eval.watch = "accuracy"
         return c
     if v.name in ("small", "wide"):
         c.model.args.dense_features = ()

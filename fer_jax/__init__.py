@@ -28,7 +28,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 an installer refuses it, a checkou
 
 if TYPE_CHECKING:
     from fer_jax.errors import UserError
-    from fer_jax.experiments.calls import TrainedRun, load, train
+    from fer_jax.experiments.api import TrainedRun, load, train
     from fer_jax.serve.analyzer import Analyzer, Face, Faces, analyze
 
 # Before anything imports ONNX Runtime, which since 1.29 keeps a device id and a data base of events under the user's
@@ -44,11 +44,11 @@ _HOMES = {
     "Analyzer": "fer_jax.serve.analyzer",
     "Face": "fer_jax.serve.analyzer",
     "Faces": "fer_jax.serve.analyzer",
-    "TrainedRun": "fer_jax.experiments.calls",
+    "TrainedRun": "fer_jax.experiments.api",
     "UserError": "fer_jax.errors",
     "analyze": "fer_jax.serve.analyzer",
-    "load": "fer_jax.experiments.calls",
-    "train": "fer_jax.experiments.calls",
+    "load": "fer_jax.experiments.api",
+    "train": "fer_jax.experiments.api",
 }
 
 

@@ -74,8 +74,7 @@ def trained_shares(names: Sequence[str], provenance: Mapping[str, Any], what: ob
     numbers = np.maximum([float(counts[name]) for name in names], 1)
     if (config.get("data") or {}).get("sampling") == "balanced":
         numbers = np.ones(len(names))
-    shares = (numbers / numbers.sum()) ** (1 - (config.get("loss") or {}).get("logit_adjustment", 0.0))
-    return shares / shares.sum()
+    return numbers / numbers.sum()
 
 
 def parse(text: str, names: Sequence[str], trained: np.ndarray) -> Prior:

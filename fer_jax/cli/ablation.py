@@ -34,18 +34,18 @@ _WORKDIR = options.define_output(
 def main(argv: list[str]) -> None:
     """Train and print the table."""
     from fer_jax.distributed import cluster
-    from fer_jax.experiments import ablation
+    from fer_jax.experiments import sweep
 
     config = _CONFIG.read()
-    changes = ablation.read(_CHANGES.value, config)
+    changes = sweep.read_changes(_CHANGES.value, config)
     environment.init()
     with cluster.cluster(launch.launch_of(os.environ)):
-        record = ablation.run(config, changes, _SEEDS.value, _WORKDIR.value, environment.command())
+        record = sweep.changes(config, changes, _SEEDS.value, _WORKDIR.value, environment.command())
     print(table(record))
 
 
 def table(record: Mapping[str, Any]) -> str:
-    """A Markdown table of what `fer_jax.experiments.ablation.run` returned: the base, then the changes, best first."""
+    """A Markdown table of what `fer_jax.experiments.sweep.changes` returned: the base, then the changes, best first."""
     base, *others = record["rows"]
     others = sorted(others, key=lambda row: -row["difference"]["mean"])
     lines = [

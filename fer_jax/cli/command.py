@@ -217,7 +217,7 @@ def _out_of_memory(error: Exception) -> str | None:
     if not isinstance(error, MemoryError) and not ("RESOURCE_EXHAUSTED" in reason and "memory" in reason):  # JAX's
         return None
     reason = " ".join(reason.removeprefix("RESOURCE_EXHAUSTED: ").split())[:200].rstrip(".")
-    return f"out of memory ({reason or 'of this machine'}): lower config.batch_size, config.eval.batch_size or --batch"
+    return f"out of memory ({reason or 'of this machine'}): lower config.batch_size or --batch"
 
 
 def _no_device(error: Exception) -> str | None:

@@ -38,7 +38,7 @@ def main(argv: list[str]) -> None:
     """Export and print the tables."""
     from absl import logging
 
-    from fer_jax.experiments.calls import TrainedRun
+    from fer_jax.experiments.api import TrainedRun
     from fer_jax.export import comparison
 
     logging.set_verbosity(logging.INFO)

@@ -28,6 +28,10 @@ _MODE = flags.DEFINE_enum(
     "train: train, score and report. crossval: the same for every fold, and the pooled scores. "
     "summary: print the network, layer by layer.",
 )
+_SEEDS = flags.DEFINE_integer(
+    "seeds", 1, "Models to train, with config.seed and the numbers after it, each in its folder.", lower_bound=1
+)
+_PROFILE = flags.DEFINE_bool("profile", False, "Trace a few steps into the run's folder, for TensorBoard or XProf.")
 _FOLD = flags.DEFINE_integer(
     "fold",
     0,
@@ -65,23 +69,19 @@ def main(argv: list[str]) -> int | None:
         return
     workdir = pathlib.Path(_WORKDIR.value or pathlib.Path("runs") / config.name)
     found = launch.launch_of(os.environ, _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
-    if _MODE.value == "crossval" and config.seeds > 1:
-        raise UserError(
-            f"config.seeds is {config.seeds} with --mode=crossval: the folds are the repetitions there; set it to 1"
-        )
+    if _MODE.value == "crossval" and _SEEDS.value > 1:
+        raise UserError(f"--seeds={_SEEDS.value} with --mode=crossval: the folds are the repetitions; leave it out")
     if _FOLD.value and _MODE.value != "crossval":
         raise UserError(f"--fold={_FOLD.value} with --mode={_MODE.value}: only --mode=crossval has folds; leave it out")
+    from fer_jax.experiments import run, sweep
+    from fer_jax.training.train import Session
+
+    session = Session(profile=_PROFILE.value)
     with cluster.cluster(found, _HEARTBEAT_SECONDS.value, _HANG_SECONDS.value):
         cluster.run_on_primary(lambda: files.check_output(workdir, folder=True))
         if _MODE.value == "crossval":
-            from fer_jax.experiments import crossval
-
-            crossval.cross_validate(config, workdir, _FOLD.value)
-        elif config.seeds > 1:
-            from fer_jax.experiments import seeds
-
-            seeds.train_and_score_seeds(config, workdir)
+            sweep.folds(config, workdir, _FOLD.value, session)
+        elif _SEEDS.value > 1:
+            sweep.seeds(config, workdir, _SEEDS.value, session)
         else:
-            from fer_jax.experiments import run
-
-            run.train_and_score(config, workdir)
+            run.train_and_score(config, workdir, session=session)

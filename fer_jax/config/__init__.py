@@ -1,8 +1,16 @@
 """The config of a run: the table of its keys, their checks, config files and the command line, and the saved config."""
 
-from fer_jax.config.recipe import changed, of_command, read
+from fer_jax.config.recipe import changed, read
 from fer_jax.config.rules import validate
-from fer_jax.config.saved import has_checkpoint, load, of_bundle, refuse_other, require_inputs, save, without_folders
+from fer_jax.config.saved import (
+    has_checkpoint,
+    load,
+    refuse_other,
+    require_inputs,
+    save,
+    with_defaults,
+    without_folders,
+)
 from fer_jax.config.table import TABLE, Field, default, flatten, get
 
 __all__ = [
@@ -14,12 +22,11 @@ __all__ = [
     "get",
     "has_checkpoint",
     "load",
-    "of_bundle",
-    "of_command",
     "read",
     "refuse_other",
     "require_inputs",
     "save",
     "validate",
+    "with_defaults",
     "without_folders",
 ]

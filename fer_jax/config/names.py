@@ -6,29 +6,13 @@ import difflib
 
 from fer_jax.config.table import GROUPS, TABLE
 
-# Keys of the version before 0.1.0, with what replaces them.
-RENAMED = {
-    "data.drop_leaks": 'the step "drop_leaks" of config.data.clean',
-    "data.examples": "config.data.args.examples",
-    "data.votes": "config.data.args.votes",
-    "data.thin_happy_by": "config.data.args.subsample_happy_by",
-    "augment.sharp_share": "config.augment.no_warp_fraction",
-    "teacher.view": "config.teacher.tta",
-    "eval.early_stop_metric": "config.eval.watch",
-}
-# Keys that runs of earlier versions lack, whose defaults are what those versions did.
-ADDED = ("data.cache", "data.fold_split")
-RENAMED_VALUES = {
-    ("data.clean", "thin_happy"): 'it is called "subsample_happy" now',
-    ("optim.schedule", "free"): "it is config.optim.averaging=schedule_free with config.optim.schedule=constant now",
-    ("optim.ema_decay", 0.0): "config.optim.averaging=none is off",
-}
+FLAGS = {"seeds": "--seeds", "profile": "--profile"}  # of fer-jax train, often looked for in the config
 
 
 def unknown(key: str) -> str:
     """One sentence about a dotted key that is not in the table."""
-    if key in RENAMED:
-        return f"config.{key} is {RENAMED[key]} now"
+    if key in FLAGS:
+        return f"the config has no key {key!r}: fer-jax train takes {FLAGS[key]}"
     if key in GROUPS:
         return f"config.{key} is a group of keys, not a value: give one of its keys, {', '.join(_members(key))}"
     return f"the config has no key {key!r}: {near(key)}; docs/reference/config.md lists all keys"

@@ -9,7 +9,6 @@ import ast
 import inspect
 import pathlib
 import re
-import shlex
 import traceback
 import types
 from collections.abc import Iterable, Mapping
@@ -53,23 +52,6 @@ def read(argument: str, changes: Iterable[str] = ()) -> ConfigDict:
         _set(config, key, given[key])
     rules.validate(config)
     return config
-
-
-def of_command(command: str) -> tuple[str, ConfigDict] | None:
-    """Recipe, such as xception:taught, and config of a training command that a run recorded.
-
-    None where this version has no such recipe or key.
-    """
-    words = shlex.split(command)
-    given = [word.removeprefix("--config=") for word in words if word.startswith("--config=")]
-    changes = [word.removeprefix("--config.") for word in words if word.startswith("--config.")]
-    if not given:
-        return None
-    file, colon, variant = given[-1].partition(":")
-    try:
-        return f"{pathlib.PurePath(file).stem}{colon}{variant}", read(given[-1], changes)
-    except UserError:
-        return None
 
 
 def changed(config: ConfigDict, values: Mapping[str, Any]) -> ConfigDict:
@@ -127,7 +109,7 @@ def _set(config: ConfigDict, key: str, texts: list[str]) -> None:
 
 def _put(config: ConfigDict, key: str, value: Any, field: Any) -> None:
     if problem := field.problem(value):
-        raise UserError(f"config.{key} {problem}{rules.renamed(key, value)}")
+        raise UserError(f"config.{key} {problem}")
     parent, _, name = key.rpartition(".")
     parent = get(config, parent) if parent else config
     if isinstance(field.default, dict):

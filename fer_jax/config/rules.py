@@ -13,13 +13,6 @@ from fer_jax.config.table import ARGUMENTS, MAX_SIDE, TABLE, get
 from fer_jax.errors import UserError
 
 FEWEST_CLASSES = 2
-# What does not go with averaging by schedule_free, and the value that switches it off.
-NOT_WITH_SCHEDULE_FREE = {
-    "schedule": "constant",
-    "accumulate_steps": 1,
-    "trainable_from": "",
-    "backbone_learning_rate": 0.0,
-}
 
 
 def validate(config: ConfigDict) -> None:
@@ -31,7 +24,7 @@ def validate(config: ConfigDict) -> None:
     for key, field in TABLE.items():
         value = get(config, key)
         if problem := field.problem(value):
-            raise UserError(f"config.{key} {problem}{renamed(key, value)}")
+            raise UserError(f"config.{key} {problem}")
     for rule in RULES:
         rule(config)
 
@@ -55,14 +48,6 @@ def _keys(config: Mapping[str, Any] | ConfigDict, prefix: str = "") -> list[str]
         else:
             keys.append(key)
     return keys
-
-
-def renamed(key: str, value: Any) -> str:
-    """What to add to the refusal of a value that an older version allowed; "" for others."""
-    for one in value if isinstance(value, tuple) else (value,):
-        if isinstance(one, str | float) and (key, one) in names.RENAMED_VALUES:
-            return f"; {names.RENAMED_VALUES[key, one]}"
-    return ""
 
 
 def _name(config: ConfigDict) -> None:
@@ -101,34 +86,17 @@ def _crop(config: ConfigDict) -> None:
         )
 
 
-def _erasing(config: ConfigDict) -> None:
-    for key in ("erase_area", "erase_aspect"):
-        smallest, largest = config.augment[key]
-        if smallest > largest:
-            raise UserError(
-                f"config.augment.{key} is {smallest},{largest}: expected the smaller number first; "
-                f"write {largest},{smallest}"
-            )
-
-
 def _mixing(config: ConfigDict) -> None:
-    if (config.augment.mixup or config.augment.cutmix) and config.batch_size % 2:
-        raise UserError(
-            f"config.batch_size is {config.batch_size}: mixup and cutmix pair neighbours and need an even number"
-        )
+    if config.augment.mixup and config.batch_size % 2:
+        raise UserError(f"config.batch_size is {config.batch_size}: mixup pairs neighbors and needs an even number")
 
 
 def _early_stop(config: ConfigDict) -> None:
-    stop = config.eval.early_stop
-    if config.seeds > 1 and stop:
+    if config.augment.no_warp_fraction and config.eval.early_stop:
         raise UserError(
-            f"config.eval.early_stop is {stop} and config.seeds {config.seeds}: models that are trained together end "
-            "together; set early_stop to 0, or train one seed after another"
-        )
-    if config.augment.no_warp_fraction and stop:
-        raise UserError(
-            f"config.augment.no_warp_fraction is {config.augment.no_warp_fraction} and config.eval.early_stop {stop}: "
-            "early stopping makes the run length unknown, so its last fraction is undefined; set one of them to 0"
+            f"config.augment.no_warp_fraction is {config.augment.no_warp_fraction} and config.eval.early_stop "
+            f"{config.eval.early_stop}: early stopping makes the run length unknown, so its last fraction is "
+            "undefined; set one of them to 0"
         )
 
 
@@ -138,32 +106,6 @@ def _warmup(config: ConfigDict) -> None:
             f"config.optim.warmup_epochs is {config.optim.warmup_epochs}: expected less than the "
             f"{config.epochs} of config.epochs"
         )
-
-
-def _averaging(config: ConfigDict) -> None:
-    chosen = config.optim
-    default = TABLE["optim.ema_decay"].default
-    if chosen.averaging != "ema" and chosen.ema_decay != default:
-        raise UserError(
-            f"config.optim.ema_decay is {chosen.ema_decay} and config.optim.averaging {chosen.averaging!r}: set "
-            "config.optim.averaging=ema, or leave ema_decay out"
-        )
-    if chosen.averaging != "schedule_free":
-        return
-    from fer_jax.training import optim
-
-    bases = [name for name, optimizer in optim.OPTIMIZERS.items() if optimizer.schedule_free]
-    if chosen.name not in bases:
-        raise UserError(
-            f"config.optim.averaging is 'schedule_free' and config.optim.name {chosen.name!r}: expected one of "
-            f"{', '.join(bases)}"
-        )
-    for key, off in NOT_WITH_SCHEDULE_FREE.items():
-        if chosen[key] != off:
-            raise UserError(
-                f"config.optim.averaging is 'schedule_free' and config.optim.{key} {chosen[key]!r}: set {key} to "
-                f"{off!r}, or take another averaging"
-            )
 
 
 def _trainable_from(config: ConfigDict) -> None:
@@ -228,11 +170,9 @@ RULES = (
     _splits,
     _data_arguments,
     _crop,
-    _erasing,
     _mixing,
     _early_stop,
     _warmup,
-    _averaging,
     _trainable_from,
     _network,
 )

@@ -7,11 +7,12 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from absl import logging
 from ml_collections import ConfigDict
 
 from fer_jax import files
 from fer_jax import result as results
-from fer_jax.config import arguments, names
+from fer_jax.config import arguments
 from fer_jax.config.table import ARGUMENTS, TABLE, default, flatten, get
 from fer_jax.errors import UserError
 
@@ -27,69 +28,41 @@ def save(config: ConfigDict, workdir: pathlib.Path) -> None:
 
 
 def load(workdir: pathlib.Path) -> ConfigDict:
-    """The config of a run; UserError when the folder is none, or one of a version with other keys.
+    """The config of a run, for looking at what it trained; UserError when the folder is none.
 
-    Keys that were added since (`names.ADDED`) have their defaults.
+    Keys that another version of this package added or removed have their defaults or are left out, with a warning.
     """
+    config, differing = _read(workdir)
+    if differing:
+        logging.warning("%s is by another version of fer_jax, which differs in %s", workdir, ", ".join(differing))
+    return config
+
+
+def _read(workdir: pathlib.Path) -> tuple[ConfigDict, list[str]]:
+    """A run's config, and the keys that it lacks or has too many."""
     path = files.expand(workdir) / FILE
     if not path.is_file():
         raise UserError(f"{workdir} is no run's folder: it has no {FILE}; give the --workdir of a training run")
     saved = files.read_json(path, "the config that a run wrote there", "train it again")
-    for key in names.ADDED:
-        group, _, name = key.rpartition(".")
-        if isinstance(saved.get(group), dict):
-            saved[group].setdefault(name, TABLE[key].default)
-    _refuse_other_version(saved, path)
     try:
-        return _config(saved)
+        given = {key for key in flatten(saved) if not key.startswith(tuple(f"{group}." for group in ARGUMENTS))}
+        return with_defaults(saved), sorted(given ^ (set(TABLE) - set(ARGUMENTS)))
     except (TypeError, AttributeError, KeyError) as error:
         raise UserError(f"{path}: {error}: the file was changed; train the run again") from None
 
 
-def _refuse_other_version(saved: Mapping[str, Any], path: pathlib.Path) -> None:
-    given = {key for key in flatten(saved) if not key.startswith(tuple(f"{group}." for group in ARGUMENTS))}
-    known = set(TABLE) - set(ARGUMENTS)
-    if given != known:
-        found = next(iter(sorted(given - known)), "")
-        difference = f"it has {found}" if found else f"it lacks {min(known - given)}"
-        raise UserError(
-            f"{path} is by another version of fer_jax ({difference}): use that version, or train the run again"
-        )
-
-
-def _config(saved: Mapping[str, Any]) -> ConfigDict:
-    """`default()` with saved values: lists of JSON are tuples again, and the config is locked."""
-    config = default()
+def with_defaults(saved: Mapping[str, Any]) -> ConfigDict:
+    """`default()` with those of the saved values that have a key: lists of JSON are tuples again, and it is locked."""
+    config, flat = default(), flatten(saved)
     for key in TABLE:
-        value = saved
-        for part in key.split("."):
-            value = value[part]
         if key in ARGUMENTS:
-            get(config, key).update({name: tuple(v) if isinstance(v, list) else v for name, v in value.items()})
-        else:
+            group, _, name = key.partition(".")
+            args = saved.get(group, {}).get(name, {})
+            get(config, key).update({name: tuple(v) if isinstance(v, list) else v for name, v in args.items()})
+        elif key in flat:
+            value = flat[key]
             config.update_from_flattened_dict({key: tuple(value) if isinstance(value, list) else value})
     return config
-
-
-def of_bundle(provenance: Mapping[str, Any]) -> ConfigDict:
-    """The config in a bundle's provenance, of which `data` and `input` have today's keys whatever wrote the bundle.
-
-    The other groups stay as they were written.
-    """
-    config = json.loads(json.dumps(provenance["config"]))
-    data = config["data"]
-    args = data.setdefault("args", {})
-    moved = {"examples": "examples", "votes": "votes", "thin_happy_by": "subsample_happy_by"}
-    for old, new in moved.items():
-        if old in data:
-            args[new] = data.pop(old)
-    steps = ["subsample_happy" if step == "thin_happy" else step for step in data.get("clean", ())]
-    data["clean"] = tuple(steps) + (("drop_leaks",) if data.pop("drop_leaks", False) else ())
-    for key, field in TABLE.items():
-        group, _, name = key.rpartition(".")
-        if group in ("data", "input"):
-            config[group].setdefault(name, field.default)
-    return ConfigDict(config)
 
 
 def require_inputs(config: ConfigDict, workdir: pathlib.Path) -> None:
@@ -132,7 +105,13 @@ def refuse_other(config: ConfigDict, workdir: pathlib.Path) -> None:
     workdir = pathlib.Path(workdir)
     if not (workdir / FILE).exists() or not has_checkpoint(workdir):
         return
-    old, new = _flat(load(workdir)), _flat(config)
+    saved, differing = _read(workdir)
+    if differing:
+        raise UserError(
+            f"{workdir} holds a run of another version of fer_jax, which differs in {', '.join(differing)}: go on with "
+            "that version, or use another --workdir"
+        )
+    old, new = _flat(saved), _flat(config)
     differ = [
         key
         for key in sorted(old.keys() | new.keys())

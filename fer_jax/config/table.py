@@ -122,12 +122,6 @@ def _splits() -> tuple[str, ...]:
     return splits.SPLITS
 
 
-def _folds() -> tuple[str, ...]:
-    from fer_jax.data import splits
-
-    return splits.FOLDS
-
-
 def _cleaning_steps() -> tuple[str, ...]:
     from fer_jax.data import clean
 
@@ -176,6 +170,12 @@ def _averagings() -> tuple[str, ...]:
     return optim.AVERAGINGS
 
 
+def _loggers() -> tuple[str, ...]:
+    from fer_jax.training import metric_log
+
+    return tuple(metric_log.LOGGERS)
+
+
 def _launch_apis() -> tuple[str, ...]:
     from fer_jax.distributed import parallel
 
@@ -200,15 +200,17 @@ def _fraction(default: float, doc: str, **options: Any) -> Field:
 TABLE: dict[str, Field] = {
     "name": Field("default", "Name of the recipe; the default folder of a run is runs/NAME."),
     "seed": _count(0, "Seed of everything random: initial weights, order, augmentation, drawn splits."),
-    "seeds": Field(
-        1, "Models trained in one program, with seed, seed + 1, ..., each as if it were alone.", low=1, high=1000
-    ),
     "epochs": _count(40, "Passes over the training split.", low=1),
     "batch_size": _count(128, "The global batch: all devices of all hosts together.", low=1),
     "dtype": Field(
         "auto", "Type of the computation; auto is bfloat16 on accelerators.", choices=("auto", "float32", "bfloat16")
     ),
-    "profile": Field(False, "Trace a few steps into the run's folder, for TensorBoard or XProf.", free=True),
+    "log": Field(
+        ("tensorboard",),
+        "Where metrics go besides metrics.jsonl and metrics.csv; each is imported only when it is named.",
+        choices=_loggers,
+        free=True,
+    ),
     "data.source": Field(
         "fer2013", "What reads the data: a module of fer_jax/data/sources; auto goes by its layout.", choices=_sources
     ),
@@ -243,9 +245,6 @@ TABLE: dict[str, Field] = {
         high=0.99,
     ),
     "data.folds": _count(10, "Folds of --mode=crossval.", low=2),
-    "data.fold_by": Field(
-        "auto", "How folds are made; auto is subject where people are known, else stratified.", choices=_folds
-    ),
     "data.fold_split": Field(
         "",
         "The only split that --mode=crossval deals into folds; the epoch is then chosen on data.select_split. Empty "
@@ -273,29 +272,17 @@ TABLE: dict[str, Field] = {
     "augment.no_warp_fraction": _fraction(
         0.0, "Fraction of the training, at its end, without rotation, shift and zoom, whose interpolation blurs."
     ),
-    "augment.crop_padding": _count(0, "Pixels of edge padding before a random crop back to input.size."),
     "augment.erase": _fraction(0.0, "Probability of random erasing."),
-    "augment.erase_area": Field(
-        (0.02, 0.33), "Smallest and largest fraction of the image erased.", low=0, high=1, length=2
-    ),
-    "augment.erase_aspect": Field(
-        (0.3, 3.3), "Smallest and largest height over width of the erased box.", low=0.01, high=100, length=2
-    ),
-    "augment.erase_fill": Field(
-        "noise", "noise draws each pixel uniformly, mean takes the image's mean.", choices=("noise", "mean")
-    ),
     "augment.brightness": _fraction(0.0, "Added to the image: fraction of the full range, uniform in +- brightness."),
     "augment.contrast": _fraction(0.0, "Factor about the image's mean, uniform in 1 +- contrast."),
     "augment.camera": _fraction(
         0.0, "Probability of each fault of a camera: gamma, side light, blur or low resolution, noise, JPEG."
     ),
     "augment.mixup": _amount(0.0, "Parameter of mixup's Beta distribution; 0 is off."),
-    "augment.cutmix": _amount(0.0, "Parameter of CutMix's Beta distribution; 0 is off."),
     "model.name": Field("mini_xception", "The network: a key of fer_jax.models.registry.", choices=_models),
     "model.args": Field({}, "The network's own arguments, see below."),
     "model.pretrained": Field("", "Weights to start from: a model of fer-jax models, a bundle or a file."),
     "loss.label_smoothing": _fraction(0.0, "Probability taken from the label and spread over all classes.", high=0.99),
-    "loss.logit_adjustment": _amount(0.0, "1 trains for balanced accuracy: rare classes are predicted more often."),
     "teacher.runs": Field(
         (),
         "Folders of finished runs with the same labels and input, or of folds: then each image is taught by the fold "
@@ -303,25 +290,18 @@ TABLE: dict[str, Field] = {
     ),
     "teacher.weight": _fraction(0.7, "Weight of the teachers' probabilities in the target; the label has the rest."),
     "teacher.tta": Field("flip", "Views of a face over which a teacher's logits are averaged.", choices=_tta),
-    "teacher.temperature": Field(
-        1.0, "Divides the teachers' logits; above 1 softens their probabilities.", low=0.01, high=100
-    ),
     "optim.name": Field("adam", "The optimiser.", choices=_optimizers),
     "optim.learning_rate": _amount(1e-3, "Peak learning rate.", low=1e-12),
     "optim.schedule": Field(
         "cosine",
-        "Of the learning rate after the warm-up; plateau lowers it when eval.watch stops improving.",
+        "Of the learning rate after the warm-up; plateau lowers it when eval.select_by stops improving.",
         choices=_schedules,
     ),
     "optim.warmup_epochs": _amount(0.0, "Epochs of linear warm-up from 0."),
-    "optim.final_fraction": _fraction(0.0, "cosine: learning rate of the last step over the peak."),
-    "optim.decay_rate": _fraction(0.9, "exponential: factor for each epoch."),
     "optim.plateau_factor": _fraction(0.1, "plateau: factor of each reduction."),
     "optim.plateau_patience": _count(10, "plateau: evaluations without improvement before a reduction.", low=1),
-    "optim.plateau_floor": _fraction(0.0, "plateau: smallest learning rate over the peak."),
     "optim.momentum": _fraction(0.9, "sgd: Nesterov momentum."),
     "optim.weight_decay": _amount(0.0, "Not applied to biases and BatchNorm."),
-    "optim.clip_norm": _amount(0.0, "Largest global norm of the gradient; 0 is off."),
     "optim.accumulate_steps": _count(1, "Batches whose gradients make one update.", low=1),
     "optim.trainable_from": Field(
         "", "Beginning of a layer's name: the layers before it are frozen; empty trains all layers."
@@ -329,23 +309,18 @@ TABLE: dict[str, Field] = {
     "optim.backbone_learning_rate": _amount(
         0.0, "Peak for trained layers other than the head; 0 is optim.learning_rate."
     ),
-    "optim.lookahead_steps": _count(0, "Updates between two updates of Lookahead's slow weights; 0 is off."),
-    "optim.sam_radius": _amount(0.0, "Sharpness-aware minimisation: radius of the ascent step; 0 is off."),
     "optim.averaging": Field(
         "none",
-        "Average of the weights that is evaluated in their place: ema is exponential, schedule_free averages instead "
-        "of lowering the learning rate.",
+        "Average of the weights that is evaluated in their place: ema is exponential.",
         choices=_averagings,
     ),
-    "optim.ema_decay": Field(0.999, "ema: weight of the old average at each step.", low=0.001, high=0.999999),
-    "optim.schedule_free_momentum": Field(
-        0.9, "schedule_free: weight of the average in the point where gradients are taken.", low=0.001, high=0.9999
-    ),
-    "eval.batch_size": _count(512, "Images of one evaluation step.", low=1, free=True),
     "eval.every_epochs": _count(1, "Epochs between two evaluations.", low=1),
-    "eval.select_by": Field("accuracy", "The score that chooses the best checkpoint.", choices=SCORES),
+    "eval.select_by": Field(
+        "accuracy",
+        "The score that chooses the best checkpoint, and that early stopping and the plateau schedule watch.",
+        choices=SCORES,
+    ),
     "eval.tta": Field((), "Views by which the final scores are computed too.", choices=_tta),
-    "eval.watch": Field("loss", "The score that early stopping and the plateau schedule watch.", choices=SCORES),
     "eval.early_stop": _count(0, "Evaluations without improvement before the training ends; 0 is off."),
     "parallel.api": Field("pmap", "How the step is spread over devices.", choices=_launch_apis, free=True),
     "parallel.sync_batchnorm": Field(
@@ -354,12 +329,9 @@ TABLE: dict[str, Field] = {
     "parallel.steps_per_dispatch": _count(
         32, "Largest number of steps in one dispatch; fewer where an epoch is shorter.", low=1
     ),
-    "checkpoint.every_epochs": _count(1, "Epochs between checkpoints, besides the best and the last.", 1, free=True),
-    "checkpoint.every_steps": _count(
-        0, "Save at the end of the dispatch that reaches a multiple; 0 is never.", free=True
+    "checkpoint.every_minutes": _amount(
+        10.0, "Minutes between checkpoints, besides the best and the last; 0 saves after every dispatch.", free=True
     ),
-    "checkpoint.every_minutes": _amount(10.0, "Minutes between checkpoints; 0 is never.", free=True),
-    "checkpoint.keep": _count(2, "Newest checkpoints kept, the best one beside them.", low=1, free=True),
 }
 
 GROUPS = tuple(dict.fromkeys(key.partition(".")[0] for key in TABLE if "." in key))

@@ -4,7 +4,7 @@ Since every decision about an example comes from its key alone (and, for mixing,
 the images do not depend on how the batch is spread over devices. A transform whose config value is 0 is not traced.
 
 The order is geometry (one resampling), brightness and contrast, the faults of cameras (`fer_jax.data.camera`), erasing,
-then mixup or cutmix.
+then mixup.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from jax.scipy.ndimage import map_coordinates
 from ml_collections import ConfigDict
 
 from fer_jax.data import camera
-from fer_jax.errors import UserError
 from fer_jax.ops import platforms
 from fer_jax.preprocess import crop
 
@@ -27,6 +26,7 @@ WHITE = 255.0
 Warp = Callable[..., jax.Array]  # called as `warp`
 Crop = Callable[[jax.Array, int, jax.Array], jax.Array]  # called as `slices_at`
 CAMERA_KEY = 3
+ERASED_AREA, ERASED_ASPECT = (0.02, 0.33), (0.3, 3.3)  # share of the image, and height over width (Zhong et al., 2017)
 PURPOSES = ("augment", "crop", "dropout")  # of a step's random numbers
 
 
@@ -39,8 +39,8 @@ class Draws(NamedTuple):
     shift_x: jax.Array
     zoom_y: jax.Array
     zoom_x: jax.Array
-    crop_y: jax.Array
-    crop_x: jax.Array
+    reserved_y: jax.Array  # unused: without these two columns every seed would draw other brightnesses
+    reserved_x: jax.Array
     brightness: jax.Array
     contrast: jax.Array
     erase: jax.Array
@@ -48,9 +48,6 @@ class Draws(NamedTuple):
     erase_aspect: jax.Array
     erase_y: jax.Array
     erase_x: jax.Array
-    cut_y: jax.Array
-    cut_x: jax.Array
-    mix_kind: jax.Array
 
 
 def augment(
@@ -75,10 +72,8 @@ def augment(
       float32 images (N, H, W, C) in 0..255 and float32 targets (N, classes).
 
     Raises:
-      UserError: an unknown erase_fill.
-      ValueError: mixup or cutmix with an odd N, since neighbours are mixed with each other.
+      ValueError: mixup with an odd N, since neighbours are mixed with each other.
     """
-    height, width = images.shape[1:3]
     # Folded in beside the split, so that the other draws of a seed are those without it.
     camera_keys = jax.vmap(lambda key: jax.random.fold_in(key, CAMERA_KEY))(keys) if config.camera else keys
     keys, noise_keys, mix_keys = jax.vmap(lambda key: jax.random.split(key, 3), out_axes=1)(keys)
@@ -94,14 +89,14 @@ def augment(
         images = camera.degrade(images, config.camera, camera_keys)
     if config.erase:
         images = _erased(config, images, draws, noise_keys)
-    if config.mixup or config.cutmix:
-        images, targets = mix(images, targets, mix_shares(config, (height, width), draws, mix_keys))
+    if config.mixup:
+        images, targets = mix(images, targets, mix_shares(config.mixup, draws.flip, mix_keys))
     return images, targets
 
 
 def _moved(config: ConfigDict, images: jax.Array, draws: Draws, no_warp: bool | jax.Array, resample: Warp) -> jax.Array:
     """The geometry: one resampling, or a flip alone where nothing else is asked for."""
-    if not (config.rotation or config.shift or config.zoom or config.crop_padding):
+    if not (config.rotation or config.shift or config.zoom):
         images = images.astype(jnp.float32)
         return jnp.where(_per_image(draws.flip < config.flip), images[:, :, ::-1], images) if config.flip else images
     height, width = images.shape[1:3]
@@ -111,8 +106,8 @@ def _moved(config: ConfigDict, images: jax.Array, draws: Draws, no_warp: bool | 
         (height, width),
         flip=draws.flip < config.flip,
         degrees=_symmetric(draws.rotation, rotation),
-        shift_y=height * _symmetric(draws.shift_y, shift) + _offset(draws.crop_y, config.crop_padding),
-        shift_x=width * _symmetric(draws.shift_x, shift) + _offset(draws.crop_x, config.crop_padding),
+        shift_y=height * _symmetric(draws.shift_y, shift),
+        shift_x=width * _symmetric(draws.shift_x, shift),
         zoom_y=1 + _symmetric(draws.zoom_y, zoom),
         zoom_x=1 + _symmetric(draws.zoom_x, zoom),
     )
@@ -123,16 +118,10 @@ def _moved(config: ConfigDict, images: jax.Array, draws: Draws, no_warp: bool | 
 def _erased(config: ConfigDict, images: jax.Array, draws: Draws, noise_keys: jax.Array) -> jax.Array:
     """Images with a box erased in some of them."""
     size = images.shape[1:3]
-    boxes = erase_boxes(size, config.erase_area, config.erase_aspect, draws)
-    if config.erase_fill == "noise":
-        noise = jax.vmap(lambda key: jax.random.bits(key, images.shape[1:], jnp.uint8))(noise_keys)
-        fill = noise.astype(jnp.float32)
-    elif config.erase_fill == "mean":
-        fill = images.mean(axis=(1, 2, 3), keepdims=True)
-    else:
-        raise UserError(f"config.augment.erase_fill is {config.erase_fill!r}: expected noise or mean")
+    boxes = erase_boxes(size, draws)
+    noise = jax.vmap(lambda key: jax.random.bits(key, images.shape[1:], jnp.uint8))(noise_keys)
     erased = box_masks(boxes, size) & _per_image(draws.erase < config.erase)
-    return jnp.where(erased, fill, images)
+    return jnp.where(erased, noise.astype(jnp.float32), images)
 
 
 def training_inputs(
@@ -141,7 +130,6 @@ def training_inputs(
     targets: jax.Array,
     step: jax.Array,
     positions: jax.Array,
-    seed: int | jax.Array | None = None,
     no_warp: bool | jax.Array = False,
     resample: Warp | None = None,
     crop_at: Crop | None = None,
@@ -155,7 +143,6 @@ def training_inputs(
       step: int scalar, the number of the step.
       positions: int (N,), in the global batch: the keys come from seed, step and position, so that the inputs are the
         same whatever the number of devices.
-      seed: int scalar, of one of several models that are trained together; None is `config.seed`.
       no_warp: bool scalar, whether the step is in the `config.augment.no_warp_fraction` at the end, see `augment`.
       resample: as in `augment`.
       crop_at: the platform's, see `crop_of`; None is `slices_at`.
@@ -167,7 +154,7 @@ def training_inputs(
     def keys_of(key: jax.Array) -> jax.Array:
         return jax.vmap(lambda position: jax.random.fold_in(key, position))(positions)
 
-    seed = config.seed if seed is None else seed
+    seed = config.seed
     images, targets = augment(
         config.augment, images, targets, keys_of(step_key(seed, step, "augment")), no_warp, resample
     )
@@ -176,7 +163,7 @@ def training_inputs(
     return crop.network_input(images, config.input.scaling), targets
 
 
-def step_key(seed: int | jax.Array, step: jax.Array, purpose: str) -> jax.Array:
+def step_key(seed: int, step: jax.Array, purpose: str) -> jax.Array:
     """The typed PRNG key of step `step` of the run with this seed, for one of `PURPOSES`."""
     keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), step), len(PURPOSES))
     return keys[PURPOSES.index(purpose)]
@@ -348,7 +335,10 @@ def adjust(images: jax.Array, brightness: jax.Array, contrast: jax.Array) -> jax
 
 
 def erase_boxes(
-    size: tuple[int, int], area: tuple[float, float], aspect: tuple[float, float], draws: Draws
+    size: tuple[int, int],
+    draws: Draws,
+    area: tuple[float, float] = ERASED_AREA,
+    aspect: tuple[float, float] = ERASED_ASPECT,
 ) -> jax.Array:
     """int32 (N, 4): top, left, height, width of the rectangles of random erasing, always inside the image.
 
@@ -377,23 +367,16 @@ def box_masks(boxes: jax.Array, size: tuple[int, int]) -> jax.Array:
     return (inside_rows[:, :, None] & inside_columns[:, None, :])[..., None]
 
 
-def mix_shares(config: ConfigDict, size: tuple[int, int], draws: Draws, keys: jax.Array) -> jax.Array:
-    """How much of each pixel is the partner's: float32 (N, H or 1, W or 1, 1) in 0..1, keys (N,) as in `augment`.
+def mix_shares(concentration: float, uniform: jax.Array, keys: jax.Array) -> jax.Array:
+    """How much of an image is its partner's: float32 (N, 1, 1, 1) in 0..1, by keys (N,) as in `augment`.
 
-    mixup (Zhang et al., 2017): the same share everywhere, drawn from Beta(mixup, mixup). cutmix (Yun et al., 2019): all
-    of a rectangle of the image's shape, whose share of the area is drawn from Beta(cutmix, cutmix), about a uniform
-    centre and cut off at the edges. Where both are on, each example takes either with probability 1/2.
+    `uniform` (N,) is any draw in 0..1.
+
+    Drawn from Beta(concentration, concentration): Zhang et al., "mixup" (2017).
     """
-    cuts = draws.mix_kind < (0.5 if config.mixup and config.cutmix else float(config.cutmix > 0))
-    concentration = jnp.where(cuts, config.cutmix, config.mixup).astype(jnp.float32)
-    share = jax.vmap(lambda key, a: jax.random.beta(key, a, a, dtype=jnp.float32))(keys, concentration)
-    if not config.cutmix:
-        return _per_image(share)
-    tall, wide = (jnp.round(jnp.sqrt(share) * side) for side in size)
-    top = jnp.floor(draws.cut_y * size[0]) - tall // 2
-    left = jnp.floor(draws.cut_x * size[1]) - wide // 2
-    boxes = jnp.stack([top, left, tall, wide], axis=1).astype(jnp.int32)
-    return jnp.where(_per_image(cuts), box_masks(boxes, size).astype(jnp.float32), _per_image(share))
+    # Never the 0, but no constant: what the compiler folds is rounded otherwise, and a seed would give other images.
+    each = jnp.where(uniform < 0, 0.0, concentration).astype(jnp.float32)
+    return _per_image(jax.vmap(lambda key, a: jax.random.beta(key, a, a, dtype=jnp.float32))(keys, each))
 
 
 def mix(images: jax.Array, targets: jax.Array, share: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -402,16 +385,14 @@ def mix(images: jax.Array, targets: jax.Array, share: jax.Array) -> tuple[jax.Ar
     Args:
       images: float32 (N, H, W, C), N even.
       targets: float32 (N, classes).
-      share: float32 (N, H or 1, W or 1, 1), how much of each pixel is the neighbour's; the targets are mixed by
-        its mean.
+      share: float32 (N, 1, 1, 1), how much of the result is the neighbour's.
     """
     if len(images) % 2:
-        raise ValueError(f"mixup and cutmix mix neighbours: the batch of a device must be even, got {len(images)}")
+        raise ValueError(f"mixup mixes neighbours: the batch of a device must be even, got {len(images)}")
     partner_images, partner_targets = (
         value.reshape(-1, 2, *value.shape[1:])[:, ::-1].reshape(value.shape) for value in (images, targets)
     )
-    of_targets = share.mean(axis=(1, 2, 3))[:, None]
-    return images + share * (partner_images - images), targets + of_targets * (partner_targets - targets)
+    return images + share * (partner_images - images), targets + share[:, :, 0, 0] * (partner_targets - targets)
 
 
 def random_crop(images: jax.Array, size: int, keys: jax.Array, crop_at: Crop | None = None) -> jax.Array:
@@ -453,10 +434,6 @@ def selected_at(images: jax.Array, size: int, corners: jax.Array) -> jax.Array:
 
 def _symmetric(uniform: jax.Array, limit: float) -> jax.Array:
     return (2 * uniform - 1) * limit
-
-
-def _offset(uniform: jax.Array, padding: int) -> jax.Array:
-    return jnp.floor(uniform * (2 * padding + 1)) - padding
 
 
 def _per_image(values: jax.Array) -> jax.Array:

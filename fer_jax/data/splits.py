@@ -17,7 +17,6 @@ from fer_jax.data.examples import UNSPLIT, Examples
 from fer_jax.errors import UserError
 
 SPLITS = ("given", "holdout", "random", "subject")
-FOLDS = ("auto", "subject", "leave_one_subject_out", "stratified", "random")
 
 UNUSED = "unused"  # the split of examples that a cross-validation leaves out
 
@@ -84,12 +83,11 @@ def folds(examples: Examples, data: ConfigDict, seed: int) -> list[tuple[np.ndar
 
     They deal all examples, whatever their split, or those of `data.fold_split`.
 
-    `data.fold_by`: "subject" keeps a person in one fold, `data.folds` of them, classes as even as that allows;
-    "leave_one_subject_out" makes a fold of every person; "stratified" gives every fold the same share of each class;
-    "random" deals uniformly; "auto" is "subject" where people are known, else "stratified".
+    Where people are known each is in one fold, classes as even as that allows; up to `data.folds` people have a fold
+    each. Else every fold has the same share of each class. With `data.split` "random" examples are dealt uniformly.
 
-    Raises UserError for a `data.fold_split` that is not there, for fewer people or examples than folds, and for a class
-    that is missing from a fold's training part, or from its test part unless that is one person alone.
+    Raises UserError for a `data.fold_split` that is not there, for fewer examples than folds, and for a class that is
+    missing from a fold's training part, or from its test part unless that is one person alone.
     """
     if data.fold_split:
         names = examples.split_names
@@ -99,15 +97,12 @@ def folds(examples: Examples, data: ConfigDict, seed: int) -> list[tuple[np.ndar
         everything = data.copy_and_resolve_references()
         everything.fold_split = ""
         return [(dealt[train], dealt[test]) for train, test in folds(examples.take(dealt), everything, seed)]
-    by = data.fold_by
-    if by == "auto":
-        by = "stratified" if examples.subjects is None else "subject"
-    by_people = by in ("subject", "leave_one_subject_out")
-    groups = _subjects(examples, f"config.data.fold_by={by}") if by_people else None
-    pairs = list(_splitter(examples, data, by, seed).split(examples.labels, examples.labels, groups))
+    groups = None if data.split == "random" else examples.subjects
+    people = 0 if groups is None else len(np.unique(groups))
+    pairs = list(_splitter(examples, data, people, seed).split(examples.labels, examples.labels, groups))
     for number, (train, test) in enumerate(pairs, 1):
         # one person need not show every expression
-        parts = {"training": train} if by == "leave_one_subject_out" else {"training": train, "test": test}
+        parts = {"training": train} if 0 < people <= data.folds else {"training": train, "test": test}
         for part, indices in parts.items():
             there = np.bincount(examples.labels[indices], minlength=len(examples.label_names))
             missing = np.flatnonzero((examples.class_counts() > 0) & (there == 0))
@@ -119,29 +114,29 @@ def folds(examples: Examples, data: ConfigDict, seed: int) -> list[tuple[np.ndar
     return pairs
 
 
-def _splitter(examples: Examples, data: ConfigDict, by: str, seed: int) -> Any:
-    """scikit-learn's object that makes the folds; UserError where there are too few people, examples or of a class."""
+def _splitter(examples: Examples, data: ConfigDict, people: int, seed: int) -> Any:
+    """scikit-learn's object that makes the folds; UserError where there are too few people, examples or of a class.
+
+    `people` is how many are to be kept apart, 0 where examples are dealt one by one.
+    """
     from sklearn import model_selection
 
-    people = 0 if examples.subjects is None else len(np.unique(examples.subjects))
-    if by == "leave_one_subject_out":
-        if people < 2:
-            raise UserError(f"the data shows {people} person: leaving one out needs at least 2")
+    if people == 1:
+        raise UserError("the data shows 1 person: leaving one out needs at least 2")
+    if 1 < people <= data.folds:
         return model_selection.LeaveOneGroupOut()
-    count, kind = (people, "people") if by == "subject" else (len(examples), "examples")
-    if not 2 <= data.folds <= count:
-        raise UserError(f"config.data.folds is {data.folds}: expected 2 to {count}, the number of {kind}")
-    if by == "stratified" and (classes := _rarest(examples))[1] < data.folds:
+    if people:
+        return model_selection.StratifiedGroupKFold(data.folds, shuffle=True, random_state=seed)
+    if not 2 <= data.folds <= len(examples):
+        raise UserError(f"config.data.folds is {data.folds}: expected 2 to {len(examples)}, the number of examples")
+    if data.split == "random":
+        return model_selection.KFold(data.folds, shuffle=True, random_state=seed)
+    if (classes := _rarest(examples))[1] < data.folds:
         raise UserError(
             f"class {classes[0]} has {classes[1]} examples for {data.folds} folds and would be missing "
             "from some: lower config.data.folds"
         )
-    made = {
-        "subject": model_selection.StratifiedGroupKFold,
-        "stratified": model_selection.StratifiedKFold,
-        "random": model_selection.KFold,
-    }[by]
-    return made(data.folds, shuffle=True, random_state=seed)
+    return model_selection.StratifiedKFold(data.folds, shuffle=True, random_state=seed)
 
 
 def of_fold(examples: Examples, train: np.ndarray, test: np.ndarray, data: ConfigDict, seed: int) -> Examples:
@@ -156,16 +151,14 @@ def of_fold(examples: Examples, train: np.ndarray, test: np.ndarray, data: Confi
     if data.fold_split not in ("", data.select_split) and data.select_split in examples.split_names:
         split[examples.split == data.select_split] = data.select_split
         return dataclasses.replace(examples, split=split.astype(str))
-    by = data.fold_by
-    how = {"random": "random", "stratified": "holdout"}.get(by, "holdout" if examples.subjects is None else "subject")
+    how = "random" if data.split == "random" else "holdout" if examples.subjects is None else "subject"
     split[_held_out(examples, train, data.holdout, how, seed)] = data.select_split
     return dataclasses.replace(examples, split=split.astype(str))
 
 
-def note(data: ConfigDict, examples: Examples, crossval: bool = False) -> str:
+def note(data: ConfigDict, examples: Examples) -> str:
     """One sentence on what the splits of `examples` say about people the network never saw, for the result."""
-    how = data.fold_by if crossval else data.split
-    random = "Split at random. " if how == "random" else ""
+    random = "Split at random. " if data.split == "random" else ""
     if examples.subjects is None:
         return (
             f"{random}The data does not say who is on which image: where one person is on both sides of a split, "

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from fer_jax.distributed.parallel import AXIS, Parallel
 from fer_jax.preprocess import crop
 
+FORWARD_BATCHES = 4  # training batches in one of evaluation, which keeps no activations for a gradient
 MAX_BATCHES = 16  # of one dispatch
 MAX_DISPATCH_BYTES = 64 << 20  # of the images of one dispatch that has several batches
 MAX_PLACED_BYTES = 256 << 20  # of the images of a split that stay on the devices
@@ -28,7 +29,7 @@ class Evaluator:
         """`examples` is the size of the split that is evaluated most often: the shape is fitted to it."""
         devices = jax.devices() if devices is None else devices
         count = len(devices)
-        self._batch = -(-min(config.eval.batch_size, max(examples, 1)) // count) * count
+        self._batch = -(-min(FORWARD_BATCHES * config.batch_size, max(examples, 1)) // count) * count
         size = self._batch * config.input.size**2 * config.input.channels
         self._batches = max(1, min(MAX_BATCHES, MAX_DISPATCH_BYTES // size, -(-examples // self._batch)))
         self._parallel = Parallel(config.parallel.api, self._batch, devices)

@@ -31,8 +31,7 @@ from fer_jax.evaluation import tta
 from fer_jax.evaluation.evaluator import Evaluator
 from fer_jax.experiments import rundata
 from fer_jax.experiments.rundata import RunData
-from fer_jax.training.checkpoint import Checkpoints
-from fer_jax.training.restore import restore_best
+from fer_jax.training.checkpoint import Checkpoints, restore_best
 
 KEPT = "teachers.npz"
 
@@ -41,7 +40,7 @@ def with_teacher_targets(config: ConfigDict, data: RunData, workdir: pathlib.Pat
     """The examples with targets mixed from labels (or votes) and the probabilities of `config.teacher.runs`.
 
     The targets of the training split become (1 - weight) * target + weight * mean over teachers of
-    softmax(logits / temperature). Of a folder of several runs (folds, seeds) those teach an image that were not trained
+    softmax(logits). Of a folder of several runs (folds, seeds) those teach an image that were not trained
     on it, or all where all were. Other splits keep theirs. Labels do not change. The probabilities are computed once
     and kept in `workdir`/teachers.npz, for the same teachers and data. All processes must call.
 
@@ -87,8 +86,9 @@ def _keep(workdir: pathlib.Path, key: str, probabilities: np.ndarray) -> None:
 def _key(config: ConfigDict, data: RunData) -> str:
     """What the probabilities depend on, as JSON; all processes must call."""
     teacher = config.teacher
-    hosts = [Checkpoints(member, 1).newest() for run in teacher.runs for member in _members(run)]
-    return json.dumps([hosts, teacher.temperature, teacher.tta, data.identity.fingerprint], sort_keys=True)
+    newest = [Checkpoints(member).newest() for run in teacher.runs for member in _members(run)]
+    hosts = [progress and dataclasses.asdict(progress) for progress in newest]
+    return json.dumps([hosts, teacher.tta, data.identity.fingerprint], sort_keys=True)
 
 
 def _members(run: str) -> list[pathlib.Path]:
@@ -111,7 +111,7 @@ def _probabilities(config: ConfigDict, data: RunData) -> np.ndarray:
 
 
 def _of_teacher(run: str, config: ConfigDict, data: RunData, train_set: Examples, hashes: np.ndarray) -> np.ndarray:
-    """float64 (N, classes): softmax(logits / temperature), the mean over those members that teach an image.
+    """float64 (N, classes): softmax(logits), the mean over those members that teach an image.
 
     `hashes` are the digests (N,) of the training images.
     """
@@ -132,7 +132,7 @@ def _of_teacher(run: str, config: ConfigDict, data: RunData, train_set: Examples
     for member, own in zip(members, teaches, strict=True):
         if own.any():
             logits = _logits(member, config, train_set.label_names, train_set.take(own).images)
-            total[own] += softmax(logits / config.teacher.temperature, axis=1)
+            total[own] += softmax(logits, axis=1)
     return total / teaches.sum(axis=0)[:, None]
 
 

@@ -34,11 +34,8 @@ from fer_jax.experiments import distillation, rundata
 from fer_jax.experiments.rundata import RunData
 from fer_jax.result import RunResult
 from fer_jax.training import metric_log
-from fer_jax.training.chunk_metrics import NonFiniteLossError
-from fer_jax.training.loop import train
-from fer_jax.training.progress import Progress
-from fer_jax.training.restore import restore_best
-from fer_jax.training.timing import PhaseTimer
+from fer_jax.training.checkpoint import Progress, restore_best
+from fer_jax.training.train import PLAIN, NonFiniteLossError, PhaseTimer, Session, train
 
 MEMORIZED = 0.95  # training accuracy
 
@@ -80,11 +77,15 @@ class Run:
 def load_run(workdir: str | os.PathLike, which: str = "best") -> Run:
     """A run's "best" or "last" checkpoint; UserError when `workdir` holds none, or several runs."""
     workdir = pathlib.Path(workdir)
-    if inside := results.runs_inside(workdir):
-        raise UserError(f"{workdir} holds {len(inside)} runs, not one: give one of them, such as {workdir / inside[0]}")
+    _refuse_several(workdir)
     config = configs.load(workdir)
     model, state, progress = restore_best(config, workdir, which)
     return Run(workdir, config, model, state.variables(), tuple(progress.label_names), progress)
+
+
+def _refuse_several(workdir: pathlib.Path) -> None:
+    if inside := results.runs_inside(workdir):
+        raise UserError(f"{workdir} holds {len(inside)} runs, not one: give one of them, such as {workdir / inside[0]}")
 
 
 def read_run_result(workdir: str | os.PathLike) -> RunResult | None:
@@ -95,7 +96,12 @@ def read_run_result(workdir: str | os.PathLike) -> RunResult | None:
     raise UserError(f"{workdir} holds {found.what}, not one run: give one of {', '.join(found.folders)} in it")
 
 
-def train_and_score(config: ConfigDict, workdir: str | os.PathLike, given: RunData | None = None) -> RunResult:
+def train_and_score(
+    config: ConfigDict,
+    workdir: str | os.PathLike,
+    given: RunData | None = None,
+    session: Session = PLAIN,
+) -> RunResult:
     """Train what `config` says in `workdir` (resuming what is there), score it, and return the result, also written.
 
     The epoch is chosen on the selection split; the test split, if present, is scored once, after the choice. A
@@ -104,7 +110,8 @@ def train_and_score(config: ConfigDict, workdir: str | os.PathLike, given: RunDa
     Args:
       config: of the run.
       workdir: its folder. One without a checkpoint belongs to nobody, and is taken over.
-      given: the data where the config alone does not say it: a fold's.
+      given: the data where the config alone does not say it: a fold's, or that of several seeds.
+      session: what this call does beside training.
 
     Raises:
       UserError: for bad values, bad data, a workdir of another config, of other data or in use by another process.
@@ -112,9 +119,13 @@ def train_and_score(config: ConfigDict, workdir: str | os.PathLike, given: RunDa
     timer, workdir = PhaseTimer(), pathlib.Path(workdir)
     configs.validate(config)
     cluster.run_on_primary(lambda: configs.refuse_other(config, workdir))
+    cluster.run_on_primary(lambda: _refuse_several(workdir))
     data = rundata.for_training(config, workdir, given)
     result = cluster.run_on_primary(lambda: read_run_result(workdir))
     if result is not None:
+        if not (workdir / "report" / "index.html").is_file():  # it was killed before the report was whole
+            examples = distillation.with_teacher_targets(config, data, workdir)
+            cluster.run_on_primary(lambda: _write_report(workdir, examples))
         logging.info("already finished: %s", summary(result))
         return result
     configs.require_inputs(config, workdir)
@@ -122,7 +133,7 @@ def train_and_score(config: ConfigDict, workdir: str | os.PathLike, given: RunDa
     with locked(workdir), keeping_its_epochs(workdir):
         cluster.run_on_primary(lambda: begin(config, workdir, data))
         examples = distillation.with_teacher_targets(config, data, workdir)
-        progress = train(config, workdir, examples, timer)
+        progress = train(config, workdir, examples, timer, session)
         return score(config, workdir, examples, progress, timer)
 
 
@@ -174,8 +185,8 @@ def begin(config: ConfigDict, workdir: pathlib.Path, data: RunData) -> None:
 def check_batch_size(config: ConfigDict) -> None:
     """UserError for a batch that the devices cannot share, or not in pairs where neighbours are mixed."""
     parallel = Parallel(config.parallel.api, config.batch_size)
-    if config.augment.mixup or config.augment.cutmix:
-        parallel.require_pairs("mixup and cutmix")
+    if config.augment.mixup:
+        parallel.require_pairs("mixup")
 
 
 def _conclude(
@@ -201,11 +212,15 @@ def _conclude(
     for reason in filter(None, reasons):
         logging.warning("%s", reason)
         result = dataclasses.replace(result, warnings=(*result.warnings, reason))
+    result.write(run.workdir)
+    _write_report(run.workdir, examples)
+    return result
+
+
+def _write_report(workdir: pathlib.Path, examples: Examples) -> None:
     from fer_jax.report import page  # matplotlib: slow to import, and of no use before this point
 
-    result.write(run.workdir)
-    page.write(run.workdir, examples)
-    return result
+    page.write(workdir, examples)
 
 
 def memorized(workdir: pathlib.Path, scores: dict[str, Any], split: str) -> str:
@@ -259,9 +274,7 @@ def _result(
     fitted: dict[str, Any],
     timer: PhaseTimer,
 ) -> RunResult:
-    config, this_session = run.config, timer.read()
-    # progress.seconds was taken at the last evaluation; what came after it belongs to this session.
-    seconds = {phase: max(progress.seconds.get(phase, 0.0), this_session[phase]) for phase in this_session}
+    config, seconds = run.config, timer.read()
     return RunResult(
         config=config.name,
         seed=config.seed,

@@ -152,7 +152,7 @@ def of_bundle(path: str | os.PathLike, role: str, prior: str = "") -> Predictor:
     if role not in GRAPHS:
         raise UserError(f"--format is {role!r}: expected one of {', '.join(GRAPHS)}")
     graph = graphs.open_bundle(bundle, role, os.cpu_count() or 1)
-    config = configs.of_bundle(bundle.provenance)
+    config = configs.with_defaults(bundle.provenance["config"])
     config.input.crop = 0  # the graph takes whole images and crops them itself
     result = bundle.provenance["result"] or {}
 

@@ -72,7 +72,10 @@ def of_bundle(path: str | os.PathLike) -> Explainer:
     bundle = bundles.read(path)
     model = registry.create(bundle.model["name"], len(bundle.labels), bundle.model["args"])
     return Explainer(
-        Network(model, weights.load(bundle)), configs.of_bundle(bundle.provenance), bundle.labels, bundle.temperature
+        Network(model, weights.load(bundle)),
+        configs.with_defaults(bundle.provenance["config"]),
+        bundle.labels,
+        bundle.temperature,
     )
 
 

@@ -1,12 +1,12 @@
 """Checkpoints of a run: orbax writes the arrays, a small json beside them holds the host's state.
 
     checkpoints/00000224/arrays/...      orbax
-                         host.json       best score, counters, seconds, examples, ...
+                         host.json       `Progress`
                          checksums.json  sha256 of every other file, written last
 
 A background thread writes a step's folder to a temporary path and renames it when it is complete, so a folder with a
 number for a name is whole unless the disk failed later. Checksums are verified before it is used, and a damaged one is
-passed over for the one before it. The newest `keep` are kept, and the best beside them.
+passed over for the one before it. The newest `KEPT` stay, and the best beside them.
 
 The state is the same on every device of every process, so the primary process alone writes and reads it, and sends what
 it read to the others. The folder need not be shared between hosts, and the writing thread never waits for another
@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import dataclasses
 import json
 import logging as standard_logging
+import math
 import pathlib
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import flax.serialization
@@ -34,42 +35,56 @@ from ml_collections import ConfigDict
 from fer_jax import files
 from fer_jax.distributed import cluster
 from fer_jax.errors import UserError
+from fer_jax.models.network import Network
+from fer_jax.training import setup
 from fer_jax.training.state import TrainState
 
 ARRAYS, HOST, CHECKSUMS = "arrays", "host.json", "checksums.json"
+KEPT = 2  # newest checkpoints
 FORMAT = 1  # of a checkpoint's folder and of the host's state in it
 
 
-class Policy:
-    """When a checkpoint is due: every N epochs, steps or minutes, whichever comes first."""
+@dataclasses.dataclass
+class Progress:
+    """The host's part of a checkpoint: how far a run has come.
 
-    def __init__(
-        self, config: ConfigDict, steps_per_epoch: int, step: int, clock: Callable[[], float] = time.monotonic
-    ):
-        """`config` is the run's `config.checkpoint`, `step` that of the checkpoint the run continues from, or 0."""
-        self._periods = [steps for steps in (config.every_epochs * steps_per_epoch, config.every_steps) if steps]
-        self._seconds, self._clock = config.every_minutes * 60, clock
-        self.saved(step)
+    Attributes:
+      step: steps done.
+      epoch: whole epochs done.
+      epoch_loss, epoch_correct: sums over the steps of the epoch begun (float64 of the steps' mean losses; examples).
+      examples: training examples seen.
+      best_score: of `config.eval.select_by`, signed so that more is better.
+      best_epoch, best_step: where it was reached; -1 before the first evaluation.
+      waited: evaluations since then.
+      lr_scale: factor of the learning rate that the plateau schedule has led to.
+      finished: no epoch is left, or early stopping ended the run.
+      seconds: wall clock by phase, over all sessions of the run.
+      label_names: in the order of the logits.
+      fingerprint: of the examples, see `fer_jax.data.identity`; "" where none was taken.
+    """
 
-    def due(self, step: int) -> bool:
-        """Whether to save the state of `step`."""
-        # Whole periods since step 0: a resumed run saves at the same steps as one that was not interrupted.
-        return any(step // period > self.last_step // period for period in self._periods) or (
-            bool(self._seconds) and self._clock() - self._last_time >= self._seconds
-        )
-
-    def saved(self, step: int) -> None:
-        """Note that the state of `step` has been saved."""
-        self.last_step, self._last_time = step, self._clock()
+    step: int = 0
+    epoch: int = 0
+    epoch_loss: float = 0.0
+    epoch_correct: float = 0.0
+    examples: int = 0
+    best_score: float = -math.inf
+    best_epoch: int = -1
+    best_step: int = -1
+    waited: int = 0
+    lr_scale: float = 1.0
+    finished: bool = False
+    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+    label_names: tuple[str, ...] = ()
+    fingerprint: str = ""
 
 
 class Checkpoints:
     """The checkpoints of one workdir."""
 
-    def __init__(self, workdir: pathlib.Path, keep: int):
-        """`keep` is how many of the newest stay on disk."""
+    def __init__(self, workdir: pathlib.Path):
+        """Nothing is read or written yet."""
         self.folder = pathlib.Path(workdir) / "checkpoints"
-        self._keep = keep
         self._writer = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._writing: concurrent.futures.Future | None = None
 
@@ -77,8 +92,8 @@ class Checkpoints:
         """Steps of the checkpoints on disk, ascending."""
         return sorted(int(p.name) for p in self.folder.glob("[0-9]*") if p.name.isdigit() and p.is_dir())
 
-    def save(self, state: TrainState, host: dict[str, Any]) -> None:
-        """Write `state` in the background; `host` is a JSON-able dict whose "best_step" names the best checkpoint.
+    def save(self, state: TrainState, progress: Progress) -> None:
+        """Write the state and the progress in the background.
 
         Waits for the previous write, and raises what that one raised. Does nothing except in the primary process.
         """
@@ -87,7 +102,7 @@ class Checkpoints:
         self.wait()
         # Copied before training continues: the step donates its state.
         arrays = jax.device_get(flax.serialization.to_state_dict(state))
-        self._writing = self._writer.submit(self._write, int(arrays["step"]), arrays, dict(host))
+        self._writing = self._writer.submit(self._write, int(arrays["step"]), arrays, dataclasses.asdict(progress))
 
     def wait(self) -> None:
         """Return when the last `save` is on disk; UserError when it could not be written."""
@@ -120,12 +135,12 @@ class Checkpoints:
                 "make room and run the same command again"
             ) from error
         # Steps after this one are damaged ones that were passed over: they do not count as kept.
-        for old in [old for old in self.steps() if old <= step][: -self._keep]:
-            if old != host.get("best_step"):
+        for old in [old for old in self.steps() if old <= step][:-KEPT]:
+            if old != host["best_step"]:
                 shutil.rmtree(self.folder / f"{old:08d}")
 
-    def restore(self, template: TrainState, step: int | None = None) -> tuple[TrainState, dict[str, Any]] | None:
-        """(state, host) of `step`, or of the newest that is whole; None when there is none.
+    def restore(self, template: TrainState, step: int | None = None) -> tuple[TrainState, Progress] | None:
+        """(state, progress) of `step`, or of the newest that is whole; None when there is none.
 
         The primary process reads; all must call.
 
@@ -138,21 +153,21 @@ class Checkpoints:
         found = cluster.run_on_primary(lambda: self._restore(template, step))
         if found is None:
             return None
-        arrays, host = found
-        return flax.serialization.from_state_dict(template, arrays), host
+        arrays, progress = found
+        return flax.serialization.from_state_dict(template, arrays), progress
 
-    def newest(self) -> dict[str, Any] | None:
-        """The json beside the newest checkpoint that is whole, in every process; None when there is none."""
+    def newest(self) -> Progress | None:
+        """That of the newest checkpoint that is whole, in every process; None when there is none."""
         return cluster.run_on_primary(
-            lambda: next((self._host(step) for step in reversed(self.steps()) if self.damage(step) is None), None)
+            lambda: next((self._progress(step) for step in reversed(self.steps()) if self.damage(step) is None), None)
         )
 
-    def _restore(self, template: TrainState, step: int | None) -> tuple[Any, dict[str, Any]] | None:
+    def _restore(self, template: TrainState, step: int | None) -> tuple[Any, Progress] | None:
         for candidate in [step] if step is not None else reversed(self.steps()):
             damage = self.damage(candidate)
             if damage is None:
-                host = self._host(candidate)
-                return self._read(candidate, template), host
+                progress = self._progress(candidate)
+                return self._read(candidate, template), progress
             if step is not None:
                 raise UserError(f"checkpoint {self.folder / f'{candidate:08d}'}: {damage}")
             logging.warning("checkpoint %s is passed over: %s", self.folder / f"{candidate:08d}", damage)
@@ -172,14 +187,16 @@ class Checkpoints:
                 return f"{name} has changed since it was written"
         return None
 
-    def _host(self, step: int) -> dict[str, Any]:
+    def _progress(self, step: int) -> Progress:
         host = json.loads((self.folder / f"{step:08d}" / HOST).read_text(encoding="utf-8"))
         if (found := host.pop("format", None)) != FORMAT:
             raise UserError(
                 f"checkpoint {self.folder / f'{step:08d}'} has format {found}, expected {FORMAT}: use the "
                 "version of fer_jax that wrote it, or another --workdir"
             )
-        return host
+        known = {field.name for field in dataclasses.fields(Progress)}
+        host["label_names"] = tuple(host.get("label_names", ()))
+        return Progress(**{name: value for name, value in host.items() if name in known})
 
     def _read(self, step: int, template: TrainState) -> Any:
         import orbax.checkpoint as ocp
@@ -200,6 +217,22 @@ class Checkpoints:
                 "use another --workdir"
             )
         return arrays
+
+
+def restore_best(config: ConfigDict, workdir: pathlib.Path, which: str) -> tuple[Network, TrainState, Progress]:
+    """(model, state, progress) of a run's "best" or "last" checkpoint; UserError when there is none."""
+    checkpoints = Checkpoints(workdir)
+    newest = checkpoints.newest()
+    if newest is None:
+        raise UserError(f"{workdir} has no whole checkpoint: train first with fer-jax train --workdir={workdir}")
+    if which == "best" and newest.best_step < 0:
+        raise UserError(f"{workdir} has not been evaluated yet, so no checkpoint is the best: train on, or choose last")
+    made = setup.create(config, len(newest.label_names))
+    step = newest.best_step if which == "best" else newest.step
+    restored = checkpoints.restore(made.state_shapes(), step)
+    if restored is None:
+        raise UserError(f"{workdir} has no checkpoint of step {step}: train on, or choose last")
+    return made.inference_model, *restored
 
 
 @contextlib.contextmanager

@@ -1,13 +1,17 @@
-"""What a run writes down as it goes: one row an evaluation as json, csv and TensorBoard events, and a progress bar."""
+"""What a run writes down as it goes: one row an evaluation as json and csv, and to loggers by name."""
 
 from __future__ import annotations
 
 import csv
 import json
+import os
 import pathlib
-from typing import Any
+from typing import Any, Protocol
+
+from ml_collections import ConfigDict
 
 from fer_jax import files
+from fer_jax.errors import UserError
 
 JSONL, CSV = "metrics.jsonl", "metrics.csv"
 
@@ -25,31 +29,31 @@ def read_metrics(workdir: pathlib.Path) -> list[dict[str, Any]]:
 
 
 class MetricWriter:
-    """Appends rows to metrics.jsonl, metrics.csv and TensorBoard events of a workdir."""
+    """Appends rows to metrics.jsonl and metrics.csv of a workdir, and to the loggers of `config.log`."""
 
-    def __init__(self, workdir: pathlib.Path, step: int):
-        """Rows after `step` are dropped: a resumed run will write them again."""
-        from tensorboardX import SummaryWriter
+    def __init__(self, workdir: pathlib.Path, step: int, config: ConfigDict):
+        """Rows after `step` are dropped: a resumed run will write them again.
 
+        Raises UserError for a logger whose package is not installed.
+        """
         self._workdir = pathlib.Path(workdir)
+        self._loggers = [_opened(name, self._workdir, step, config) for name in config.log]
         self._rows = [row for row in read_metrics(workdir) if row["step"] <= step]
         self._rewrite()
-        self._events = SummaryWriter(str(self._workdir / "events"), purge_step=step + 1 if step else None)
 
     def write(self, row: dict[str, Any]) -> None:
         """Add one row; it must have "step". A key that no row had before becomes a column, empty in those."""
         self._rows.append(row)
-        if not row.keys() <= self._columns.keys():  # the first row, or a run begun by an older version
+        if not row.keys() <= self._columns.keys():
             self._rewrite()
         else:
             with (self._workdir / JSONL).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
             with (self._workdir / CSV).open("a", newline="", encoding="utf-8") as file:
                 csv.DictWriter(file, self._columns).writerow(row)
-        for name, value in row.items():
-            if name != "step" and value is not None:
-                self._events.add_scalar(name, value, row["step"])
-        self._events.flush()
+        values = {name: value for name, value in row.items() if name != "step" and value is not None}
+        for logger in self._loggers:
+            logger.write(values, row["step"])
 
     def _rewrite(self) -> None:
         self._columns = dict.fromkeys(key for row in self._rows for key in row)
@@ -62,15 +66,108 @@ class MetricWriter:
                 writer.writerows(self._rows)
 
     def close(self) -> None:
-        """Close the event file."""
+        """Close the loggers."""
+        for logger in self._loggers:
+            logger.close()
+
+
+class Logger(Protocol):
+    """Where metrics go besides the run's folder; its constructor imports its package and takes what `_opened` has."""
+
+    def __init__(self, workdir: pathlib.Path, step: int, config: ConfigDict): ...
+
+    def write(self, values: dict[str, float], step: int) -> None:
+        """Log the metrics of an evaluation."""
+
+    def close(self) -> None:
+        """Finish the session."""
+
+
+class TensorBoard:
+    """Events in the run's folder."""
+
+    def __init__(self, workdir: pathlib.Path, step: int, config: ConfigDict):
+        from tensorboardX import SummaryWriter
+
+        self._events = SummaryWriter(str(workdir / "events"), purge_step=step + 1 if step else None)
+
+    def write(self, values: dict[str, float], step: int) -> None:
+        """Add the scalars."""
+        for name, value in values.items():
+            self._events.add_scalar(name, value, step)
+        self._events.flush()
+
+    def close(self) -> None:
+        """Close the file."""
         self._events.close()
 
 
-class NullWriter:
-    """Stands for `MetricWriter` on the processes that do not write."""
+class Wandb:
+    """A run of Weights & Biases; WANDB_MODE, WANDB_PROJECT and its other variables say where it goes."""
 
-    def write(self, row: dict[str, Any]) -> None:
-        """Nothing."""
+    def __init__(self, workdir: pathlib.Path, step: int, config: ConfigDict):
+        import wandb
+
+        self._run = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", "fer_jax"),
+            name=config.name,
+            dir=str(workdir),
+            config=config.to_dict(),
+            id=_kept_id(workdir, "wandb", step),
+            resume="allow",
+        )
+        _keep_id(workdir, "wandb", self._run.id)
+
+    def write(self, values: dict[str, float], step: int) -> None:
+        """Log the values."""
+        self._run.log(values, step=step)
 
     def close(self) -> None:
-        """Nothing."""
+        """Finish the run."""
+        self._run.finish()
+
+
+class Mlflow:
+    """A run of MLflow; MLFLOW_TRACKING_URI says where it goes."""
+
+    def __init__(self, workdir: pathlib.Path, step: int, config: ConfigDict):
+        import mlflow
+
+        self._mlflow = mlflow
+        kept = _kept_id(workdir, "mlflow", step)
+        run = mlflow.start_run(run_id=kept, run_name=None if kept else config.name)
+        _keep_id(workdir, "mlflow", run.info.run_id)
+        if not kept:
+            mlflow.log_params({key: value for key, value in config.to_dict().items() if not isinstance(value, dict)})
+            mlflow.log_dict(json.loads(config.to_json()), "config.json")
+
+    def write(self, values: dict[str, float], step: int) -> None:
+        """Log the values."""
+        self._mlflow.log_metrics(values, step=step)
+
+    def close(self) -> None:
+        """End the run."""
+        self._mlflow.end_run()
+
+
+LOGGERS: dict[str, type[Logger]] = {"tensorboard": TensorBoard, "wandb": Wandb, "mlflow": Mlflow}
+
+
+def _opened(name: str, workdir: pathlib.Path, step: int, config: ConfigDict) -> Logger:
+    try:
+        return LOGGERS[name](workdir, step, config)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"config.log has {name}, which needs the package {error.name}: pip install {error.name}, or leave it out"
+        ) from None
+
+
+def _kept_id(workdir: pathlib.Path, name: str, step: int) -> str | None:
+    """The id under which a logger knows the run that is resumed at `step`; None of one that starts."""
+    path = workdir / f"{name}.id"
+    return path.read_text(encoding="utf-8").strip() if step and path.is_file() else None
+
+
+def _keep_id(workdir: pathlib.Path, name: str, value: str) -> None:
+    with files.atomic_path(workdir / f"{name}.id") as tmp:
+        tmp.write_text(value, encoding="utf-8")

@@ -3,44 +3,40 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from absl import logging
 from jax import lax
 
 from fer_jax.data import pipelines
 from fer_jax.data.examples import Examples
 from fer_jax.distributed.parallel import Parallel
-from fer_jax.training import losses, profiling, step
+from fer_jax.training import step
 from fer_jax.training.setup import Setup
 from fer_jax.training.state import TrainState
 
 Tree = Any
-STEP_AXIS = 0  # of a host's feed
-MODEL_AXIS = 1  # of a host's feed and of the metrics, where several models are trained
+BATCH_AXIS = 1  # of a host's feed, whose first axis is the steps
+TRACED_CALL = 2  # counted from 1: the first one compiles, or waits for what was dispatched before
 
 
 class TrainProgram:
-    """Several steps of one model, or of one model for each of several seeds, in one dispatch.
-
-    Several models are a leading axis of every leaf of the state, over which the step is mapped. One model alone has no
-    such axis, since XLA compiles a mapped convolution to a slower one; only this class knows the difference.
+    """Several training steps in one dispatch.
 
     Attributes:
       setup: what is compiled into the step, except the data.
-      seeds: one a model.
       steps: of a chunk.
       parallel: the devices.
+      state: on every device; the next `run` overwrites its buffers.
     """
 
     def __init__(
         self,
         setup: Setup,
         train_set: Examples,
-        seeds: Sequence[int],
         steps: int,
         pipeline: str = "device",
         devices: list[jax.Device] | None = None,
@@ -48,9 +44,8 @@ class TrainProgram:
         """Nothing is computed, compiled or placed yet.
 
         Args:
-          setup: its `config` says the batch, the API and the augmentation; its seed is not looked at.
+          setup: its `config` says the seed, the batch, the API and the augmentation.
           train_set: the examples to train on.
-          seeds: one a model.
           steps: of a chunk.
           pipeline: see `fer_jax.data.pipelines.create`.
           devices: to run on, or to compile for; all devices of all processes unless given.
@@ -59,107 +54,72 @@ class TrainProgram:
           UserError: the batch does not divide by the devices, or the pipeline does not exist.
         """
         config = setup.config
-        self.setup, self.seeds, self.steps = setup, tuple(seeds), steps
+        self.setup, self.steps = setup, steps
         self.parallel = Parallel(config.parallel.api, config.batch_size, devices)
-        self._sources = [
-            pipelines.create(
-                pipeline,
-                train_set,
-                seed,
-                config.batch_size,
-                self.parallel.shard,
-                config.data.sampling,
-            )
-            for seed in seeds
-        ]
-        adjustment = losses.logit_adjustment(train_set.class_counts(), config.loss.logit_adjustment)
-        train_step = step.make_train_step(setup, self._sources[0].fetch, adjustment)
-        self._run: Callable = self.parallel.compile(self._chunk(train_step), replicated=2, donate=(0,))
-        self._unstack = jax.jit(lambda tree: [jax.tree.map(lambda x, i=i: x[i], tree) for i in range(len(self.seeds))])
-        self._state: Tree = None
+        self._source = pipelines.create(
+            pipeline, train_set, config.seed, config.batch_size, self.parallel.shard, config.data.sampling
+        )
+        train_step = step.make_train_step(setup, self._source.fetch)
+
+        def chunk(state: TrainState, resident: Tree, feed: Tree) -> tuple[TrainState, Tree]:
+            return lax.scan(lambda state, one: train_step(state, resident, one), state, feed)
+
+        self._run: Callable = self.parallel.compile(chunk, replicated=2, donate=(0,))
+        self.state: Any = None
         self._resident: Tree = None
 
-    @property
-    def single(self) -> bool:
-        """Whether there is one model, without an axis of models."""
-        return len(self.seeds) == 1
-
-    def load(self, states: Sequence[TrainState]) -> None:
-        """Place one state a model, numpy arrays or those of a device, and the resident data on every device."""
-        self._state = self.parallel.replicate(self._stack(states))
+    def load(self, state: TrainState) -> None:
+        """Place a state, numpy arrays or those of a device, and the resident data on every device."""
+        self.state = self.parallel.replicate(state)
         if self._resident is None:
-            self._resident = self.parallel.replicate(self._sources[0].resident)
+            self._resident = self.parallel.replicate(self._source.resident)
 
     def feeds(self, start: int, chunks: int) -> Iterator[Tree]:
         """What `run` takes for each of `chunks` chunks from step `start` on, placed on the devices."""
-        streams = [source.feeds(start, self.steps, chunks) for source in self._sources]
-        for feeds in zip(*streams, strict=True):
-            if self.single:
-                yield self.parallel.split(feeds[0], axis=MODEL_AXIS)
-            else:
-                stacked = {name: np.stack([feed[name] for feed in feeds], axis=MODEL_AXIS) for name in feeds[0]}
-                yield self.parallel.split(stacked, axis=MODEL_AXIS + 1)
+        for feed in self._source.feeds(start, self.steps, chunks):
+            yield self.parallel.split(feed, axis=BATCH_AXIS)
 
     def run(self, feed: Tree) -> dict[str, jax.Array]:
-        """Dispatch one chunk: the state moves on, and the metrics of its steps come back, float32 (steps, models).
+        """Dispatch one chunk: the state moves on, and the metrics of its steps come back, float32 (steps,).
 
         The metrics are those of `fer_jax.training.step.make_train_step`. Nothing is waited for.
         """
-        self._state, metrics = self._run(self._state, self._resident, feed)
+        self.state, metrics = self._run(self.state, self._resident, feed)
         return metrics
 
-    def states(self) -> list[TrainState]:
-        """The state of each model, on the devices. The next `run` overwrites the buffers of a single model's."""
-        return [self._state] if self.single else self._unstack(self._state)
-
-    def set_lr_scales(self, scales: Sequence[float]) -> None:
-        """Set the factor of each model's learning rate."""
-        stacked = self._stack([np.float32(scale) for scale in scales])
-        self._state = self._state.replace(lr_scale=self.parallel.replicate(stacked))
-
-    def profile(self, folder: pathlib.Path) -> None:
-        """Trace the second chunk that is run into `folder`."""
-        self._run = profiling.traced(self._run, folder)
+    def set_lr_scale(self, scale: float) -> None:
+        """Set the factor of the learning rate."""
+        self.state = self.state.replace(lr_scale=self.parallel.replicate(np.float32(scale)))
 
     def lower(self) -> Any:
         """The chunk as `jax.stages.Lowered`, from shapes alone: also for devices that are not there."""
-        state = jax.tree.map(self._with_models, self.setup.state_shapes())
-        source = self._sources[0]
-        feed, axis = source.feed_shapes(self.steps), MODEL_AXIS
-        if not self.single:
-            feed = {name: self._with_models(shape, MODEL_AXIS) for name, shape in feed.items()}
-            axis += 1
-        replicated = self.parallel.replicated_shapes((state, dict(source.resident)))
-        return self._run.lower(*replicated, self.parallel.split_shapes(feed, axis))
+        replicated = self.parallel.replicated_shapes((self.setup.state_shapes(), dict(self._source.resident)))
+        return self._run.lower(
+            *replicated, self.parallel.split_shapes(self._source.feed_shapes(self.steps), BATCH_AXIS)
+        )
 
     def compile(self) -> Any:
         """The chunk as `jax.stages.Compiled`, which `run` then calls."""
         self._run = self.lower().compile()
         return self._run
 
-    def _chunk(self, train_step: Callable) -> Callable:
-        def one_model(resident: Tree) -> Callable:
-            def body(state: TrainState, feed: Tree) -> tuple[TrainState, Tree]:
-                return train_step(state, resident, feed, self.seeds[0])
+    def profile(self, folder: pathlib.Path) -> None:
+        """Trace the second chunk that is run by `jax.profiler` into `folder`, and log it.
 
-            return body
+        Look at it with `tensorboard --logdir` (package tensorboard-plugin-profile) or `xprof`, or open its
+        `*.trace.json.gz` in https://ui.perfetto.dev.
+        """
+        function, calls = self._run, 0
 
-        def several_models(resident: Tree) -> Callable:
-            def body(state: TrainState, feed: Tree) -> tuple[TrainState, Tree]:
-                return jax.vmap(train_step, in_axes=(0, None, 0, 0))(state, resident, feed, jnp.asarray(self.seeds))
+        def traced(*arguments: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls != TRACED_CALL:
+                return function(*arguments)
+            jax.block_until_ready(arguments)  # what was dispatched before is no part of it
+            with jax.profiler.trace(folder):
+                result = jax.block_until_ready(function(*arguments))
+            logging.info("profile of one dispatch: %s", folder)
+            return result
 
-            return body
-
-        def chunk(state: TrainState, resident: Tree, feed: Tree) -> tuple[TrainState, Tree]:
-            body = one_model(resident) if self.single else several_models(resident)
-            state, metrics = lax.scan(body, state, feed)
-            return state, {name: x.reshape(self.steps, len(self.seeds)) for name, x in metrics.items()}
-
-        return chunk
-
-    def _stack(self, trees: Sequence[Tree]) -> Tree:
-        return trees[0] if self.single else jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
-
-    def _with_models(self, shape: jax.ShapeDtypeStruct, axis: int = 0) -> jax.ShapeDtypeStruct:
-        models = () if self.single else (len(self.seeds),)
-        return jax.ShapeDtypeStruct((*shape.shape[:axis], *models, *shape.shape[axis:]), shape.dtype)
+        self._run = traced

@@ -7,60 +7,51 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-import optax.contrib
 from jax import lax
 
 from fer_jax.data.augmentation import crop_of, step_key, training_inputs, warp_of
 from fer_jax.distributed.parallel import AXIS
 from fer_jax.models import freezing
-from fer_jax.training.losses import cross_entropy
 from fer_jax.training.setup import Setup
 from fer_jax.training.state import TrainState
 
 Tree = Any
 MAX_MOMENTUM = 0.99  # of BatchNorm's running statistics
+EMA_DECAY = 0.999  # weight of the old average of weights at each step
 Loss = Callable[[Tree], tuple[jax.Array, tuple[jax.Array, Tree]]]
 
 
 def make_train_step(
     setup: Setup,
     fetch: Callable[[Tree, Tree], tuple[jax.Array, jax.Array]],
-    adjustment: np.ndarray | float = 0.0,
 ) -> Callable:
-    """`step(state, resident, feed, seed) -> (state, metrics)`, a per-device function of one model.
+    """`step(state, resident, feed) -> (state, metrics)`, a per-device function.
 
     Args:
       setup: network, optimiser and config.
       fetch: a pipeline's, `fetch(resident, feed of one step)` gives uint8 images and float32 targets of this device.
-      adjustment: (classes,), added to the logits in the loss, see `losses.logit_adjustment`.
 
     Returns:
-      The step. `seed` is an int or an int32 scalar. `metrics` has float32 scalars over the global batch: "loss" (mean,
-      with label smoothing and mixing as trained), "correct" (examples whose largest logit is the largest target) and
-      "gradient_norm".
+      The step. `metrics` has float32 scalars over the global batch: "loss" (mean, with label smoothing and mixing as
+      trained), "correct" (examples whose largest logit is the largest target) and "gradient_norm".
     """
     config, optimizer = setup.config, setup.optimizer
     crop_at = crop_of(setup.platform)
     resample = warp_of(setup.platform, getattr(setup.model, "dtype", None))
 
-    def step(
-        state: TrainState, resident: Tree, feed: Tree, seed: int | jax.Array
-    ) -> tuple[TrainState, dict[str, jax.Array]]:
+    def step(state: TrainState, resident: Tree, feed: Tree) -> tuple[TrainState, dict[str, jax.Array]]:
         with jax.named_scope("fetch"):
             images, targets = fetch(resident, feed)
         positions = lax.axis_index(AXIS) * images.shape[0] + jnp.arange(images.shape[0])
         no_warp = state.step >= setup.warp_off_step if config.augment.no_warp_fraction else False
         with jax.named_scope("augmentation"):
             images, targets = training_inputs(
-                config, images, targets, state.step, positions, seed, no_warp, resample, crop_at
+                config, images, targets, state.step, positions, no_warp, resample, crop_at
             )
-        dropout_key = jax.random.fold_in(step_key(seed, state.step, "dropout"), lax.axis_index(AXIS))
-        loss_of = _loss(setup, state.batch_stats, images, targets, dropout_key, adjustment)
+        dropout_key = jax.random.fold_in(step_key(config.seed, state.step, "dropout"), lax.axis_index(AXIS))
+        loss_of = _loss(setup, state.batch_stats, images, targets, dropout_key)
         (loss, (logits, batch_stats)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-        if config.optim.sam_radius:
-            grads = _sharpness_aware(loss_of, state.params, grads, config.optim.sam_radius)
         correct = jnp.sum(logits.argmax(-1) == targets.argmax(-1), dtype=jnp.float32)
         # Without synchronised BatchNorm the devices' statistics differ: averaged, they are one state again.
         # The count travels with them as a mean, since a message costs more than what is in it.
@@ -76,16 +67,14 @@ def make_train_step(
             batch_stats=batch_stats,
             opt_state=opt_state,
             lr_scale=state.lr_scale,
-            ema=_averaged(setup, state, params, batch_stats, opt_state),
+            ema=_averaged(state, {"params": params, "batch_stats": batch_stats}),
         )
         return state, {"loss": loss, "correct": correct, "gradient_norm": optax.tree.norm(grads)}
 
     return step
 
 
-def _loss(
-    setup: Setup, batch_stats: Tree, images: jax.Array, targets: jax.Array, dropout_key: jax.Array, adjustment: Any
-) -> Loss:
+def _loss(setup: Setup, batch_stats: Tree, images: jax.Array, targets: jax.Array, dropout_key: jax.Array) -> Loss:
     """The mean loss of this device's batch as a function of the parameters, beside it logits and new statistics."""
     smoothing = setup.config.loss.label_smoothing
 
@@ -95,22 +84,10 @@ def _loss(
             logits, updated = setup.model.apply(
                 variables, images, True, mutable=["batch_stats"], rngs={"dropout": dropout_key}
             )
-        loss = cross_entropy(logits + adjustment, targets, smoothing).mean()
+        loss = optax.softmax_cross_entropy(logits, optax.smooth_labels(targets, smoothing)).mean()
         return loss, (logits, updated.get("batch_stats", {}))
 
     return loss_of
-
-
-def _sharpness_aware(loss_of: Loss, params: Tree, grads: Tree, radius: float) -> Tree:
-    """The gradient at the approximate worst point of a ball of this radius about the parameters.
-
-    Foret et al., "Sharpness-Aware Minimization" (2021). The ascent is the global batch's, or the number of devices
-    would change the result.
-    """
-    ascent = lax.pmean(grads, AXIS)
-    reach = radius / (optax.tree.norm(ascent) + 1e-12)
-    worst = optax.apply_updates(params, optax.tree.scale(reach, ascent))
-    return jax.grad(loss_of, has_aux=True)(worst)[0]
 
 
 def _running(state: TrainState, batch_stats: Tree) -> Tree:
@@ -125,14 +102,10 @@ def _running(state: TrainState, batch_stats: Tree) -> Tree:
     )
 
 
-def _averaged(setup: Setup, state: TrainState, params: Tree, batch_stats: Tree, opt_state: Tree) -> Tree:
-    """The averaged variables after a step, {} where none are kept."""
-    optim = setup.config.optim
-    if optim.averaging == "schedule_free":
-        averaged = optax.contrib.schedule_free_eval_params(opt_state, params)
-        return {"params": averaged, "batch_stats": batch_stats}
-    if optim.averaging == "ema":
-        # Early steps count more (as TensorFlow's num_updates), or the random start would linger.
-        decay = jnp.minimum(optim.ema_decay, (1 + state.step) / (10 + state.step))
-        return optax.incremental_update({"params": params, "batch_stats": batch_stats}, state.ema, 1 - decay)
-    return state.ema
+def _averaged(state: TrainState, variables: Tree) -> Tree:
+    """The exponential average of the variables after a step, {} where none is kept."""
+    if not state.ema:
+        return {}
+    # Early steps count more (as TensorFlow's num_updates), or the random start would linger.
+    decay = jnp.minimum(EMA_DECAY, (1 + state.step) / (10 + state.step))
+    return optax.incremental_update(variables, state.ema, 1 - decay)

@@ -26,9 +26,8 @@ TINY = (
     "--config.batch_size=8",
     "--config.epochs=6",
     "--config.parallel.steps_per_dispatch=2",
-    "--config.checkpoint.keep=3",
 )
-SLOWLY = "--config.checkpoint.every_steps=2"  # a checkpoint a chunk: time to be interrupted, and the same result
+SLOWLY = "--config.checkpoint.every_minutes=0"  # a checkpoint a chunk: time to be interrupted, and the same result
 NOT_SOURCE = (
     ".git",
     ".venv*",

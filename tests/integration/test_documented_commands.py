@@ -47,7 +47,6 @@ TINY = [
     "--config.epochs=1",
     "--config.batch_size=14",
     "--config.optim.warmup_epochs=0",
-    "--config.checkpoint.every_minutes=0",
 ]
 
 
@@ -162,7 +161,7 @@ def small(words):
             words.append("--config.data.folds=2")
     # The name is that of the file, which is made small here; test_ablation.py finds files by name.
     words = [word.replace("--changes=optimisers", "--changes=configs/ablations/optimisers.json") for word in words]
-    replaced = {"--config.seeds=5": "--config.seeds=2", "--seeds=3": "--seeds=1", "--images=1500": "--images=20"}
+    replaced = {"--seeds=5": "--seeds=2", "--seeds=3": "--seeds=1", "--images=1500": "--images=20"}
     replaced["--config.data.folds=5"] = "--config.data.folds=2"
     words = [replaced.get(word, word) for word in words]
     if name in ("benchmark", "tools.benchmark"):

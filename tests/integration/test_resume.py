@@ -79,7 +79,7 @@ def test_fer2013_killed_three_times_reaches_the_accuracy_of_an_uninterrupted_run
             f"--config.data.path={fer2013_csv}",
             f"--config.data.cache_dir={runs.cache / 'data'}",
             "--config.eval.tta=()",
-            "--config.checkpoint.every_steps=28",
+            "--config.checkpoint.every_minutes=0",
             f"--workdir={workdir}",
         )
 

@@ -57,7 +57,6 @@ def tiny():
     config = default.get_config()
     config.data.source = "synthetic"
     config.model.args = {"block_features": (8, 16)}
-    config.eval.batch_size = 16
     model = registry.create("mini_xception", 7, config.model.args, implementation="plain")
     variables = _variables(model, (48, 48, 1))
     labels = np.arange(42, dtype=np.int32) % 7

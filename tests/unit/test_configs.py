@@ -97,7 +97,7 @@ def test_protocol_of_the_papers():
     assert (paper.optim.name, paper.optim.learning_rate, paper.batch_size) == ("adam", 1e-3, 32)
     assert (paper.augment.rotation, paper.augment.shift, paper.augment.zoom, paper.augment.flip) == (10, 0.1, 0.1, 0.5)
     assert (paper.optim.schedule, paper.optim.plateau_factor, paper.optim.plateau_patience) == ("plateau", 0.1, 12)
-    assert (paper.eval.early_stop, paper.eval.watch, paper.eval.select_by) == (50, "loss", "loss")
+    assert (paper.eval.early_stop, paper.eval.select_by) == (50, "loss")
     ckplus = load("ckplus", "split=random")
     assert (ckplus.epochs, ckplus.batch_size * ckplus.optim.accumulate_steps) == (20, 64)
     assert round(981 * ckplus.data.holdout) == 324

@@ -75,12 +75,10 @@ def test_the_training_shares_come_from_the_counts():
     ("config", "expected"),
     [
         ({"data": {"sampling": "balanced"}}, [1 / 3, 1 / 3, 1 / 3]),
-        ({"loss": {"logit_adjustment": 1.0}}, [1 / 3, 1 / 3, 1 / 3]),
-        ({"data": {"sampling": "uniform"}, "loss": {"logit_adjustment": 0.0}}, TRAINED),
-        ({"loss": {"logit_adjustment": 0.5}}, np.sqrt(TRAINED) / np.sqrt(TRAINED).sum()),
+        ({"data": {"sampling": "uniform"}}, TRAINED),
     ],
 )
-def test_sampling_and_the_loss_change_what_a_network_expects(config, expected):
+def test_balanced_sampling_changes_what_a_network_expects(config, expected):
     np.testing.assert_allclose(prior.trained_shares(NAMES, COUNTS | {"config": config}, "x"), expected)
 
 

@@ -9,7 +9,7 @@ from fer_jax.errors import UserError
 
 def test_the_arguments_are_those_of_the_source_and_the_steps():
     data = default.get_config().data
-    assert set(arguments.of_data(data)) == {"votes_weight"}
+    assert set(arguments.of_data(data)) == {"votes_path", "votes_weight"}
     data.source = "folder"
     assert arguments.of_data(data) == {}
     data.source, data.clean = "synthetic", ("drop_flat", "subsample_happy")

@@ -22,27 +22,20 @@ def refused(changes, message):
     [
         (
             {"optim.name": "adagrad"},
-            "config.optim.name is 'adagrad': expected one of adam, adamw, lion, muon, nadam, radam, sgd",
+            "config.optim.name is 'adagrad': expected one of adam, adamw, muon, nadam, sgd",
         ),
         ({"data.pipeline": "torch"}, "config.data.pipeline is 'torch': expected one of tf, device, auto"),
         ({"eval.tta": ("flip", "zoom")}, "config.eval.tta has 'zoom': expected some of flip, ten_crop"),
         ({"epochs": 0}, "config.epochs is 0: expected at least 1"),
         ({"augment.flip": 1.5}, "config.augment.flip is 1.5: expected between 0 and 1"),
         ({"optim.learning_rate": float("nan")}, "config.optim.learning_rate is nan: expected at least"),
-        ({"optim.clip_norm": float("inf")}, "config.optim.clip_norm is inf: expected at least 0 and finite"),
         ({"optim.backbone_learning_rate": -1.0}, "config.optim.backbone_learning_rate is -1.0: expected at least 0"),
         ({"input.channels": 2}, "config.input.channels is 2: expected one of 1, 3"),
         ({"data.source": "imagenet"}, "config.data.source is 'imagenet': expected one of fer2013, ferplus"),
         ({"data.split": "half"}, "config.data.split is 'half': expected one of given, holdout"),
-        ({"data.fold_by": "age"}, "config.data.fold_by is 'age': expected one of auto, subject"),
         ({"data.clean": ("polish",)}, "config.data.clean has 'polish': expected some of drop_flat"),
         ({"data.folds": 1}, "config.data.folds is 1: expected at least 2"),
         ({"model.name": "resnet50"}, "config.model.name is 'resnet50': expected one of ckplus_model1"),
-        ({"augment.erase_area": (-0.5, 0.1)}, "config.augment.erase_area has -0.5: expected between 0 and 1"),
-        ({"augment.erase_area": (0.5, 1.5)}, "config.augment.erase_area has 1.5: expected between 0 and 1"),
-        ({"augment.erase_area": (0.1,)}, "config.augment.erase_area is (0.1,): expected 2 values"),
-        ({"augment.erase_area": (0.5, 0.1)}, "erase_area is 0.5,0.1: expected the smaller number first; write 0.1,0.5"),
-        ({"augment.erase_aspect": (3.0, 0.3)}, "erase_aspect is 3.0,0.3: expected the smaller number first"),
         ({"name": ""}, "config.name is '': expected the name of a folder"),
         ({"name": "../elsewhere"}, "config.name is '../elsewhere': expected the name of a folder, without a slash"),
         ({"data.test_split": "Training"}, "config.data.train_split is 'Training', the name of the select or test"),
@@ -51,33 +44,14 @@ def refused(changes, message):
         ({"input.crop": 64}, "config.input.crop is 64 and config.input.size 48: the crop must fit"),
         ({"input.crop": -4}, "config.input.crop is -4: expected between 0 and 1024"),
         ({"optim.warmup_epochs": 40.0}, "config.optim.warmup_epochs is 40.0: expected less than the 40"),
-        ({"batch_size": 31, "augment.mixup": 0.2}, "config.batch_size is 31: mixup and cutmix"),
+        ({"batch_size": 31, "augment.mixup": 0.2}, "config.batch_size is 31: mixup pairs"),
         ({"augment.no_warp_fraction": 0.2, "eval.early_stop": 10}, "early stopping makes the run length unknown"),
-        ({"seeds": 2, "eval.early_stop": 10}, "models that are trained together end together"),
         ({"optim.trainable_from": "block4"}, "that would freeze random layers"),
         ({"optim.trainable_from": "block9", "model.pretrained": "x"}, "block9"),
-        ({"optim.ema_decay": 0.9}, "config.optim.ema_decay is 0.9 and config.optim.averaging 'none': set"),
     ],
 )
 def test_a_bad_value_is_refused_with_what_was_expected(changes, message):
     refused(changes, message)
-
-
-FREE = {"optim.averaging": "schedule_free", "optim.schedule": "constant"}
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"optim.name": "lion"}, "config.optim.name 'lion': expected one of adam, adamw, sgd"),
-        ({"optim.schedule": "cosine"}, "config.optim.schedule 'cosine': set schedule to 'constant'"),
-        ({"optim.accumulate_steps": 2}, "config.optim.accumulate_steps 2: set accumulate_steps to 1"),
-        ({"optim.schedule_free_momentum": 0.0}, "config.optim.schedule_free_momentum is 0.0: expected between"),
-    ],
-)
-def test_what_does_not_go_with_schedule_free_averaging(changes, message):
-    configs.changed(default.get_config(), FREE)
-    refused(FREE | changes, message)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from configs import default
 from fer_jax.data import augmentation, sampler
 from fer_jax.data.examples import Examples
-from fer_jax.errors import UserError
 from fer_jax.training.program import TrainProgram
 from fer_jax.training.setup import Setup
 from fer_jax.training.state import from_variables
@@ -26,7 +25,7 @@ warp = jax.jit(augmentation.warp, static_argnames="interpolation")
 warp_by_products = jax.jit(augmentation.warp_by_products, static_argnames=("interpolation", "dtype"))
 either_warp = pytest.mark.parametrize("warp", [warp, warp_by_products], ids=["gather", "products"])
 affine_matrices = jax.jit(augmentation.affine_matrices, static_argnums=0)
-erase_boxes = jax.jit(augmentation.erase_boxes, static_argnums=(0, 1, 2))
+erase_boxes = jax.jit(augmentation.erase_boxes, static_argnums=(0, 2, 3))
 few = settings(deadline=None, max_examples=30)
 
 
@@ -246,23 +245,10 @@ class TestGeometryOfABatch:
         _, along_x = self.sampled(zoom=0.2)
         self.assert_uniform(along_x[:, 0] - 1, 0.2)
 
-    @pytest.mark.parametrize("crop_padding", [0, 1])
-    def test_flip_has_its_probability(self, crop_padding):
-        _, along_x = self.sampled(flip=0.25, crop_padding=crop_padding)
+    def test_flip_has_its_probability(self):
+        _, along_x = self.sampled(flip=0.25)
         assert set(np.round(along_x[:, 0], 4)) == {-1, 1}
         assert np.mean(along_x[:, 0] < 0) == pytest.approx(0.25, abs=0.08)
-
-
-def test_random_crop_is_a_window_of_the_padded_image():
-    image = RANDOM_IMAGES[0]
-    padded = np.pad(image, ((2, 2), (2, 2), (0, 0)), mode="edge")
-    windows = {
-        padded[y : y + SIZE[0], x : x + SIZE[1]].astype(np.float32).tobytes(): (y, x)
-        for y in range(5)
-        for x in range(5)
-    }
-    images, _ = run(config(crop_padding=2), np.broadcast_to(image, (400, *image.shape)))
-    assert {windows[crop.tobytes()] for crop in images} == set(windows.values())
 
 
 def test_adjust_changes_contrast_about_the_mean_then_brightness():
@@ -294,7 +280,7 @@ class TestErasing:
     def test_boxes_lie_inside_and_have_their_area_and_shape(self, uniform, size):
         names = ("erase_area", "erase_aspect", "erase_y", "erase_x")
         draws = draws_of(1, **{name: [value] for name, value in zip(names, uniform, strict=True)})
-        top, left, height, width = map(int, erase_boxes(size, (0.1, 0.4), (0.3, 3.3), draws)[0])
+        top, left, height, width = map(int, erase_boxes(size, draws, (0.1, 0.4), (0.3, 3.3))[0])
         assert top >= 0 and left >= 0 and top + height <= size[0] and left + width <= size[1]
         area = size[0] * size[1] * (0.1 + 0.3 * uniform[0])
         assert abs(height * width - area) <= (height + width) / 2 + 0.3  # each side is rounded to a pixel
@@ -308,55 +294,42 @@ class TestErasing:
             expected[max(top, 0) : top + height, max(left, 0) : left + width] = True
             np.testing.assert_array_equal(mask, expected)
 
-    def test_a_share_of_the_images_loses_one_rectangle_to_its_mean(self):
+    def test_a_share_of_the_images_loses_one_rectangle(self):
         images = np.broadcast_to(RANDOM_IMAGES[0], (200, *RANDOM_IMAGES.shape[1:]))
-        out, _ = run(config(erase=0.4, erase_fill="mean"), images)
+        out, _ = run(config(erase=0.4), images)
         changed = (out != images).any(-1)
         erased = changed.any(axis=(1, 2))
         assert erased.mean() == pytest.approx(0.4, abs=0.1)
-        for mask, image in zip(changed[erased], out[erased], strict=True):
+        for mask in changed[erased]:
             rows, columns = np.nonzero(mask.any(1))[0], np.nonzero(mask.any(0))[0]
-            assert mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
-            np.testing.assert_allclose(image[mask], RANDOM_IMAGES[0].mean(), rtol=1e-5)
+            assert mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].mean() > 0.9
 
     def test_noise_fills_with_whole_grey_levels_of_the_full_range(self):
-        out, _ = run(config(erase=1.0, erase_area=(0.9, 0.9)), np.full((50, 16, 16, 1), 128, np.uint8))
+        out, _ = run(config(erase=1.0), np.full((200, 16, 16, 1), 128, np.uint8))
         filled = out[out != 128]
         assert filled.min() < 5 and filled.max() > 250 and filled.mean() == pytest.approx(127.5, abs=4)
         np.testing.assert_array_equal(filled, np.round(filled))
-
-    def test_an_unknown_fill_is_refused(self):
-        with pytest.raises(UserError, match="erase_fill is 'black': expected noise or mean"):
-            run(config(erase=0.5, erase_fill="black"), RANDOM_IMAGES)
 
 
 class TestMixing:
     def test_mix_takes_the_neighbours_share(self):
         images = RANDOM_IMAGES.astype(np.float32)
-        share = np.random.default_rng(2).random((8, *SIZE, 1), dtype=np.float32)
+        share = np.random.default_rng(2).random((8, 1, 1, 1), dtype=np.float32)
         mixed, targets = augmentation.mix(images, TARGETS, share)
         partner = np.array([1, 0, 3, 2, 5, 4, 7, 6])
         np.testing.assert_allclose(mixed, (1 - share) * images + share * images[partner], atol=1e-3)
-        of_targets = share.mean(axis=(1, 2, 3))[:, None]
+        of_targets = share[:, 0, 0]
         np.testing.assert_allclose(targets, (1 - of_targets) * TARGETS + of_targets * TARGETS[partner], atol=1e-6)
 
-    @pytest.mark.parametrize("changes", [{"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.4, "cutmix": 1.0}])
-    def test_targets_are_mixed_as_the_pixels_are(self, changes):
+    def test_targets_are_mixed_as_the_pixels_are(self):
         n = 300
         white = np.arange(n) % 2
         images = np.broadcast_to((255 * white).astype(np.uint8)[:, None, None, None], (n, *SIZE, 1))
-        mixed, targets = run(config(**changes), images, np.eye(2, dtype=np.float32)[white])
+        mixed, targets = run(config(mixup=0.4), images, np.eye(2, dtype=np.float32)[white])
         np.testing.assert_allclose(mixed.mean(axis=(1, 2, 3)) / 255, targets[:, 1], atol=1e-5)
         np.testing.assert_allclose(targets.sum(1), 1, rtol=1e-6)
-        shades = np.array([len(np.unique(image)) for image in mixed])
-        if "cutmix" not in changes:  # Beta(a, a) has variance 1 / (4 (2 a + 1))
-            assert np.all(shades == 1)
-            assert np.var(targets[:, 1]) == pytest.approx(1 / 7.2, rel=0.15)
-        elif "mixup" not in changes:
-            assert set(np.unique(mixed)) == {0, 255}
-            assert np.mean(shades == 2) > 0.8
-        else:
-            assert 0.3 < np.mean(shades == 2) < 0.6
+        assert all(len(np.unique(image)) == 1 for image in mixed)
+        assert np.var(targets[:, 1]) == pytest.approx(1 / 7.2, rel=0.15)  # of Beta(a, a): 1 / (4 (2 a + 1))
 
     def test_an_odd_batch_is_refused(self):
         with pytest.raises(ValueError, match="must be even, got 7"):
@@ -368,12 +341,10 @@ EVERYTHING = {
     "rotation": 10.0,
     "shift": 0.1,
     "zoom": 0.1,
-    "crop_padding": 2,
     "brightness": 0.2,
     "contrast": 0.2,
     "erase": 0.5,
     "mixup": 0.2,
-    "cutmix": 1.0,
 }
 
 
@@ -440,19 +411,11 @@ class Remembers(nn.Module):
         return nn.Dense(3)(x.mean(axis=(1, 2)))
 
 
-def test_images_without_warp_are_the_pixels_themselves_moved_by_whole_pixels():
-    conf = config(flip=0.5, rotation=30.0, shift=0.2, zoom=0.3, crop_padding=1)
+def test_images_without_warp_are_the_pixels_themselves():
+    conf = config(flip=0.5, rotation=30.0, shift=0.2, zoom=0.3)
     sharp, _ = jax.jit(lambda *args: augmentation.augment(conf, *args))(RANDOM_IMAGES, TARGETS, keys(8), True)
-    padded = np.pad(RANDOM_IMAGES, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
-    height, width = SIZE
-    moved = {
-        (y, x, step): padded[:, y : y + height, x : x + width][:, :, ::step]
-        for y in range(3)
-        for x in range(3)
-        for step in (1, -1)
-    }
-    for i, image in enumerate(np.asarray(sharp)):
-        assert any((image == views[i]).all() for views in moved.values()), i
+    for image, original in zip(np.asarray(sharp), RANDOM_IMAGES, strict=True):
+        assert any((image == original[:, ::step]).all() for step in (1, -1))
     blurred, _ = run(conf, RANDOM_IMAGES)
     assert (blurred != np.round(blurred)).any()
 
@@ -482,17 +445,16 @@ def test_training_inputs_are_what_the_step_gives_the_network(no_warp_fraction):
     model, optimizer = Remembers(), optax.sgd(0.1)
     state = from_variables(model.init(jax.random.key(0), jnp.zeros((8, 8, 8, 3)), False), optimizer, ema=False)
     setup = Setup(conf, model, model, {}, optax.constant_schedule(0.1), optimizer, warp_off_step=1)
-    program = TrainProgram(setup, examples, [conf.seed], 1, devices=jax.devices()[:1])
-    program.load([state])
+    program = TrainProgram(setup, examples, 1, devices=jax.devices()[:1])
+    program.load(state)
     seen = []
     for feed in program.feeds(0, 2):
         program.run(feed)
-        [state] = program.states()
-        seen.append(np.array(state.batch_stats["seen"]))
+        seen.append(np.array(program.state.batch_stats["seen"]))
     given = seen[0] + (seen[1] - seen[0]) / (1 - 2 / 11)  # the step keeps 2/11 of what it remembers
     second = sampler.indices(conf.seed, 1, 1, 8, 8)[0]
     inputs, _ = jax.jit(lambda *args: augmentation.training_inputs(conf, *args))(
-        images[second], examples.targets()[second], 1, np.arange(8), None, no_warp_fraction > 0
+        images[second], examples.targets()[second], 1, np.arange(8), no_warp_fraction > 0
     )
     np.testing.assert_allclose(given, inputs, atol=1e-5)
 

@@ -118,7 +118,7 @@ sys.meta_path.insert(0, Blocked())
 import numpy as np
 from fer_jax.evaluation import evaluator
 from fer_jax.experiments import run
-from fer_jax.training import loop
+from fer_jax.training import train
 from fer_jax.data import pipelines
 from fer_jax.data.examples import Examples
 examples = Examples(images=np.zeros((4, 5, 5, 1), np.uint8), labels=np.zeros(4, np.int32), split=np.full(4, 'train'),

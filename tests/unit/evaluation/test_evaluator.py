@@ -17,11 +17,11 @@ def network():
     return model, state.initial_variables(model, (16, 16, 1), 0)
 
 
-@pytest.mark.parametrize(("devices", "batch", "expected"), [(1, 8, 20), (8, 8, 21), (2, 6, 3)])
+@pytest.mark.parametrize(("devices", "batch", "expected"), [(1, 8, 20), (8, 8, 21), (2, 4, 3)])
 def test_every_example_is_counted_once_in_its_order(network, devices, batch, expected):
     model, variables = network
     config = default.get_config()
-    config.eval.batch_size = batch
+    config.batch_size = batch // 4
     made = Evaluator(model, config, expected, jax.devices()[:devices])
     images = np.random.default_rng(0).integers(0, 256, (2 * expected + 1, 16, 16, 1), dtype=np.uint8)
     for count in (1, expected, 2 * expected + 1):  # fewer than a batch, what it was made for, more than a dispatch
@@ -34,7 +34,7 @@ def test_every_example_is_counted_once_in_its_order(network, devices, batch, exp
 def test_a_large_split_is_placed_when_it_is_evaluated_and_gives_the_same_logits(network, monkeypatch):
     model, variables = network
     config = default.get_config()
-    config.eval.batch_size, config.input.size = 4, 16
+    config.batch_size, config.input.size = 1, 16
     images = np.random.default_rng(0).integers(0, 256, (29, 16, 16, 1), dtype=np.uint8)
     expected = Evaluator(model, config, 29, jax.devices()[:1]).logits(variables, images)
     monkeypatch.setattr(evaluator, "MAX_PLACED_BYTES", 0)

@@ -11,7 +11,7 @@ from fer_jax.data import identity
 from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
 from fer_jax.evaluation import tta
-from fer_jax.experiments import crossval, distillation, rundata
+from fer_jax.experiments import distillation, rundata, sweep
 from fer_jax.experiments.run import load_run, train_and_score
 from fer_jax.experiments.rundata import RunData
 from tests import datasets
@@ -20,7 +20,7 @@ from tests import datasets
 def small_config(tmp_path):
     config = default.get_config()
     config.data.path, config.data.cache_dir = str(tmp_path / "fer2013.csv"), str(tmp_path / "cache")
-    config.epochs, config.batch_size, config.eval.batch_size = 1, 16, 16
+    config.epochs, config.batch_size = 1, 16
     config.input.size, config.model.args.block_features = 16, (4,)
     return config
 
@@ -36,7 +36,7 @@ def teacher(tmp_path_factory):
 @pytest.fixture
 def distilled_config(teacher):
     config = small_config(teacher.parent)
-    config.teacher.runs, config.teacher.weight, config.teacher.temperature = (str(teacher),), 0.25, 2.0
+    config.teacher.runs, config.teacher.weight = (str(teacher),), 0.25
     return config
 
 
@@ -62,7 +62,7 @@ def test_training_targets_are_mixed_with_the_teacher_s_probabilities(teacher, di
     distilled = distillation.with_teacher_targets(distilled_config, data_of(examples), tmp_path)
     run, faces = load_run(teacher), examples.images[:6]
     logits = np.mean([run.logits(shown) for shown in tta.of(view, faces, 0)], axis=0)
-    probabilities = np.exp(logits / 2) / np.exp(logits / 2).sum(1, keepdims=True)
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     np.testing.assert_allclose(
         distilled.votes[:6], 0.75 * np.eye(7)[examples.labels[:6]] + 0.25 * probabilities, rtol=1e-5
     )
@@ -85,7 +85,7 @@ def test_probabilities_are_computed_once_for_the_same_teachers_and_data(distille
         np.testing.assert_array_equal(again.votes, first.votes)
         distilled_config.teacher.weight = 0.5  # of no influence on them
         distillation.with_teacher_targets(distilled_config, data, tmp_path)
-        distilled_config.teacher.temperature = 3.0
+        distilled_config.teacher.tta = "ten_crop"
         with pytest.raises(TypeError):
             distillation.with_teacher_targets(distilled_config, data, tmp_path)
     other = data_of(dataclasses.replace(some_examples(), images=255 - some_examples().images))
@@ -127,8 +127,8 @@ def test_a_teacher_of_another_order_is_asked_by_name(distilled_config, tmp_path)
 
 def test_an_image_is_taught_by_the_fold_that_has_not_seen_it(teacher, distilled_config, tmp_path):
     folds = small_config(teacher.parent)
-    folds.data.fold_split, folds.data.folds, folds.data.fold_by = "Training", 3, "stratified"
-    crossval.cross_validate(folds, tmp_path / "folds")
+    folds.data.fold_split, folds.data.folds = "Training", 3
+    sweep.folds(folds, tmp_path / "folds")
     distilled_config.teacher.runs, distilled_config.teacher.weight = (str(tmp_path / "folds"),), 1.0
     data = rundata.of_config(distilled_config)
     images = np.asarray(data.examples.images)
@@ -140,7 +140,7 @@ def test_an_image_is_taught_by_the_fold_that_has_not_seen_it(teacher, distilled_
         own &= data.examples.split == "Training"
         logits = load_run(folder).logits(images[own])
         flipped = load_run(folder).logits(images[own][:, :, ::-1])
-        mean = (logits + flipped) / 2 / distilled_config.teacher.temperature
+        mean = (logits + flipped) / 2
         expected = np.exp(mean) / np.exp(mean).sum(1, keepdims=True)
         np.testing.assert_allclose(targets[own], expected, rtol=1e-4)
         taught.append(own.sum())
@@ -149,8 +149,8 @@ def test_an_image_is_taught_by_the_fold_that_has_not_seen_it(teacher, distilled_
 
 def test_an_image_that_all_folds_have_seen_is_taught_by_all(teacher, distilled_config, tmp_path):
     folds = small_config(teacher.parent)
-    folds.data.fold_split, folds.data.folds, folds.data.fold_by = "Training", 2, "random"
-    crossval.cross_validate(folds, tmp_path / "folds")
+    folds.data.fold_split, folds.data.folds = "Training", 2
+    sweep.folds(folds, tmp_path / "folds")
     for number in (1, 2):
         folder = tmp_path / "folds" / f"fold_0{number}"
         kept = identity.load(folder)
@@ -168,8 +168,8 @@ def test_an_image_that_all_folds_have_seen_is_taught_by_all(teacher, distilled_c
 
 def test_folds_of_all_splits_are_refused_as_teachers(teacher, distilled_config, tmp_path):
     folds = small_config(teacher.parent)
-    folds.data.folds, folds.data.fold_by = 2, "random"
-    crossval.cross_validate(folds, tmp_path / "folds")
+    folds.data.folds = 2
+    sweep.folds(folds, tmp_path / "folds")
     distilled_config.teacher.runs = (str(tmp_path / "folds"),)
     data = rundata.of_config(distilled_config)
     with pytest.raises(

@@ -9,7 +9,7 @@ import pytest
 from configs import default
 from fer_jax.data import loading
 from fer_jax.errors import UserError
-from fer_jax.experiments import crossval, label_check
+from fer_jax.experiments import label_check, sweep
 from tests import datasets
 
 
@@ -19,13 +19,13 @@ def config(tmp_path):
     config.data.source, config.data.cache_dir = "folder", str(tmp_path / "cache")
     config.data.path = str(datasets.write_folder(tmp_path / "faces", size=16))
     config.data.folds, config.data.holdout, config.epochs = 2, 0.3, 1
-    config.batch_size = config.eval.batch_size = 8
+    config.batch_size = 8
     config.input.size, config.model.args.block_features = 16, (4,)
     return config
 
 
 def test_doubtful_labels_are_listed_shown_and_dropped(config, tmp_path):
-    crossval.cross_validate(config, tmp_path / "cv")
+    sweep.folds(config, tmp_path / "cv")
     for number in (1, 2):  # each fold is sure of every label but its first, which it calls sad
         path = tmp_path / "cv" / f"fold_0{number}" / "predictions" / "PrivateTest.npz"
         labels = np.load(path)["labels"]
@@ -45,7 +45,7 @@ def test_doubtful_labels_are_listed_shown_and_dropped(config, tmp_path):
 
 
 def test_a_fold_that_is_not_finished_is_one_line(config, tmp_path):
-    crossval.cross_validate(config, tmp_path / "cv", only=1)
+    sweep.folds(config, tmp_path / "cv", only=1)
     (tmp_path / "cv" / "fold_01" / "predictions" / "PrivateTest.npz").unlink()
     with pytest.raises(UserError, match="fold_01 has no predictions of PrivateTest: run its command to the end"):
         label_check.check(tmp_path / "cv", tmp_path / "audit")

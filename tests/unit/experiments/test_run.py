@@ -11,7 +11,7 @@ import pytest
 from configs import default
 from fer_jax.errors import UserError
 from fer_jax.experiments import run
-from fer_jax.training.chunk_metrics import NonFiniteLossError
+from fer_jax.training.train import NonFiniteLossError
 from tests.results import folds_result
 
 

@@ -9,7 +9,7 @@ from scipy.special import softmax
 from configs import default
 from fer_jax.errors import UserError
 from fer_jax.experiments import scoring
-from fer_jax.training.loop import Progress
+from fer_jax.training.checkpoint import Progress
 
 
 def fake_run(workdir, names, size=48, result=None):

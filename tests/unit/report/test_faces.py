@@ -55,7 +55,7 @@ class TestAsTrained:
 
     def test_mixed_targets_are_named_with_their_shares(self):
         config = default.get_config()
-        config.augment.cutmix = 1.0
+        config.augment.mixup = 1.0
         shown, _ = faces.as_trained(config, made_examples())
         mixed = [face.lines for face in shown if len(face.lines) == 2]
         assert len(mixed) > 10

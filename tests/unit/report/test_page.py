@@ -157,9 +157,7 @@ class TestRepeated:
         assert (tmp_path / "report" / "confusion.png").exists()
 
     def test_seeds_with_their_runs(self, tmp_path):
-        config = default.get_config()
-        config.seeds, config.seed = 2, 3
-        configs.save(config, tmp_path)
+        configs.save(default.get_config(), tmp_path)
         for seed, skill in ((3, 2.0), (4, 3.0)):
             (tmp_path / f"seed_{seed}").mkdir()
             made_run(tmp_path / f"seed_{seed}", made_examples(), skill=skill, seed=seed)

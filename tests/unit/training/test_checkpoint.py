@@ -1,4 +1,4 @@
-"""Checkpoints restore bit for bit, survive damage, and are kept by policy."""
+"""Checkpoints restore bit for bit, and survive damage."""
 
 import json
 
@@ -7,12 +7,11 @@ import numpy as np
 import optax
 import pytest
 
-from configs import default
 from fer_jax import files
 from fer_jax.errors import UserError
 from fer_jax.models import registry
 from fer_jax.training import state
-from fer_jax.training.checkpoint import Checkpoints, Policy
+from fer_jax.training.checkpoint import Checkpoints, Progress
 
 
 def fresh_state(classes=3, optimizer=None):
@@ -32,21 +31,21 @@ def at(start, step):
 
 @pytest.fixture
 def checkpoints(tmp_path):
-    made = Checkpoints(tmp_path, keep=2)
+    made = Checkpoints(tmp_path)
     yield made
     made.close()
 
 
 def filled(checkpoints, start, steps, best):
     for step in steps:
-        checkpoints.save(at(start, step), {"best_step": best, "epoch": step})
+        checkpoints.save(at(start, step), Progress(best_step=best, epoch=step))
     checkpoints.wait()
 
 
 def test_a_state_comes_back_bit_for_bit(checkpoints, start):
     filled(checkpoints, start, [5], best=5)
     restored, host = checkpoints.restore(start)
-    assert host == {"best_step": 5, "epoch": 5}
+    assert host == Progress(best_step=5, epoch=5)
     assert jax.tree.structure(restored) == jax.tree.structure(start)
     for a, b in zip(jax.tree.leaves(restored), jax.tree.leaves(at(start, 5)), strict=True):
         assert a.dtype == b.dtype
@@ -104,7 +103,7 @@ def test_a_half_written_checkpoint_is_ignored(checkpoints, start, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files, "sha256", full_disk)
-    checkpoints.save(at(start, 2), {"best_step": 1})
+    checkpoints.save(at(start, 2), Progress(best_step=1))
     with pytest.raises(
         UserError,
         match=r"step 2 could not be written .*No space left.*; the checkpoint of step 1 is "
@@ -138,44 +137,8 @@ def test_a_checkpoint_of_another_format_is_refused(checkpoints, start):
 def test_damaged_newer_checkpoints_do_not_push_out_whole_ones(checkpoints, start):
     filled(checkpoints, start, [1, 2, 3], best=2)
     (checkpoints.folder / "00000003" / "host.json").unlink()
-    checkpoints.save(at(start, 2), {"best_step": 2})
-    checkpoints.save(at(start, 1), {"best_step": 2})
+    checkpoints.save(at(start, 2), Progress(best_step=2))
+    checkpoints.save(at(start, 1), Progress(best_step=2))
     checkpoints.wait()
     assert checkpoints.steps() == [1, 2, 3]
-    assert checkpoints.newest() == {"best_step": 2}
-
-
-class Clock:
-    def __init__(self):
-        self.now = 1e6
-
-    def __call__(self):
-        return self.now
-
-
-def due_steps(clock, start=0, **changes):
-    config = default.get_config().checkpoint
-    config.update(changes)
-    policy = Policy(config, 10, start, clock)
-    due = []
-    for step in range(start + 4, 61, 4):  # chunks of four steps, one a minute
-        clock.now += 60
-        if policy.due(step):
-            policy.saved(step)
-            due.append(step)
-    return due
-
-
-def test_a_checkpoint_is_due_by_epochs_steps_or_minutes():
-    never = {"every_epochs": 1000, "every_steps": 0, "every_minutes": 0.0}
-    assert due_steps(Clock(), **never) == []
-    assert due_steps(Clock(), **never | {"every_epochs": 2}) == [20, 40, 60]
-    assert due_steps(Clock(), **never | {"every_steps": 15}) == [16, 32, 48, 60]
-    assert due_steps(Clock(), **never | {"every_minutes": 4.0}) == [16, 32, 48]
-    assert due_steps(Clock(), **never | {"every_minutes": 4.0, "every_steps": 24}) == [16, 24, 40, 48]
-
-
-def test_a_resumed_run_saves_at_the_same_steps():
-    never = {"every_epochs": 3, "every_steps": 14, "every_minutes": 0.0}
-    whole = due_steps(Clock(), **never)
-    assert due_steps(Clock(), start=20, **never) == [step for step in whole if step > 20]
+    assert checkpoints.newest() == Progress(best_step=2)

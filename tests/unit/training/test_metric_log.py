@@ -1,8 +1,20 @@
-"""Rows of metrics in JSON lines, csv and TensorBoard events, also after a resume."""
+"""Rows of metrics in JSON lines, csv and loggers by name, also after a resume."""
 
 import csv
+import sys
+import types
 
+import pytest
+
+from configs import default
+from fer_jax.errors import UserError
 from fer_jax.training.metric_log import MetricWriter, read_metrics
+
+
+def writer_of(workdir, step, *loggers):
+    config = default.get_config()
+    config.log = loggers or ("tensorboard",)
+    return MetricWriter(workdir, step, config)
 
 
 def rows(n):
@@ -10,7 +22,7 @@ def rows(n):
 
 
 def test_rows_are_in_json_and_csv_and_events(tmp_path):
-    writer = MetricWriter(tmp_path, 0)
+    writer = writer_of(tmp_path, 0)
     for row in rows(3):
         writer.write(row)
     writer.close()
@@ -21,13 +33,13 @@ def test_rows_are_in_json_and_csv_and_events(tmp_path):
 
 
 def test_resuming_drops_what_will_be_written_again(tmp_path):
-    writer = MetricWriter(tmp_path, 0)
+    writer = writer_of(tmp_path, 0)
     for row in rows(3):
         writer.write(row)
     writer.close()
     with (tmp_path / "metrics.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"epoch": 4, "st')  # cut short by a kill
-    writer = MetricWriter(tmp_path, 20)
+    writer = writer_of(tmp_path, 20)
     writer.write(rows(3)[2])
     writer.close()
     assert read_metrics(tmp_path) == rows(3)
@@ -35,8 +47,8 @@ def test_resuming_drops_what_will_be_written_again(tmp_path):
         assert [int(row["step"]) for row in csv.DictReader(file)] == [10, 20, 30]
 
 
-def test_a_run_begun_by_an_older_version_gets_the_new_columns(tmp_path):
-    writer = MetricWriter(tmp_path, 0)
+def test_a_new_key_becomes_a_column(tmp_path):
+    writer = writer_of(tmp_path, 0)
     writer.write({"step": 1, "loss": 2.0})
     writer.write({"step": 2, "loss": 1.0, "share": 0.9})
     writer.write({"step": 3, "loss": 0.5, "share": 0.8})
@@ -48,3 +60,42 @@ def test_a_run_begun_by_an_older_version_gets_the_new_columns(tmp_path):
             ["2", "1.0", "0.9"],
             ["3", "0.5", "0.8"],
         ]
+
+
+class Recorder:
+    """Stands for a logging service: a module whose calls are recorded, and its run."""
+
+    def __init__(self):
+        self.calls = []
+        self.id = "run-1"
+        self.info = types.SimpleNamespace(run_id="run-1")
+
+    def __getattr__(self, name):
+        def call(*arguments, **named):
+            self.calls.append((name, arguments, named))
+            return self
+
+        return call
+
+    def named(self, name):
+        return [(arguments, named) for called, arguments, named in self.calls if called == name]
+
+
+@pytest.mark.parametrize(("name", "start", "given"), [("wandb", "init", "id"), ("mlflow", "start_run", "run_id")])
+def test_a_logger_gets_the_rows_and_goes_on_with_its_run_after_a_resume(tmp_path, monkeypatch, name, start, given):
+    monkeypatch.setitem(sys.modules, name, recorder := Recorder())
+    for step in (0, 10):
+        writer = writer_of(tmp_path, step, name)
+        writer.write({"epoch": 1, "step": step + 10, "loss": 0.5, "absent": None})
+        writer.close()
+    assert [named[given] for _, named in recorder.named(start)] == [None, "run-1"]
+    logged = recorder.named("log" if name == "wandb" else "log_metrics")
+    assert logged == [(({"epoch": 1, "loss": 0.5},), {"step": step}) for step in (10, 20)]
+    assert len(recorder.named("finish" if name == "wandb" else "end_run")) == 2
+    assert not (tmp_path / "events").exists()
+
+
+def test_a_logger_whose_package_is_absent_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(UserError, match=r"config\.log has wandb, which needs the package wandb: pip install wandb, or"):
+        writer_of(tmp_path, 0, "wandb")

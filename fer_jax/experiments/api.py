@@ -15,7 +15,6 @@ from fer_jax import config as configs
 from fer_jax import environment
 from fer_jax.bundle import manifest
 from fer_jax.bundle.formats import GRAPHS
-from fer_jax.errors import UserError
 from fer_jax.experiments import run, rundata, scoring
 from fer_jax.export import exporting, provenance
 from fer_jax.export.trained import Trained
@@ -146,8 +145,6 @@ def train(
     if data:
         changes["data.path"] = os.fspath(data)
     config = configs.changed(config, changes)
-    if config.seeds > 1:
-        raise UserError(f"config.seeds is {config.seeds}: one call trains one model; fer-jax train trains several")
     folder = pathlib.Path(workdir or pathlib.Path("runs") / config.name)
     run.train_and_score(config, folder)
     return TrainedRun(folder)
