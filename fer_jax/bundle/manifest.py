@@ -213,6 +213,8 @@ def read(path: str | os.PathLike) -> Bundle:
 
 def _check_file(path: pathlib.Path, entry: Mapping[str, Any]) -> None:
     remedy = "copy the bundle again or export it again"
+    if path.is_symlink():
+        raise UserError(f"{path}: a link to {path.readlink()}, which is not followed: copy the file itself")
     if not path.is_file():
         raise UserError(f"{path}: missing, bundle.json lists it: {remedy}")
     if (size := path.stat().st_size) != entry["bytes"]:

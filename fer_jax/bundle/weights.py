@@ -41,6 +41,8 @@ def load(bundle: Bundle) -> dict[str, Any]:
         branch = tree
         for group in groups:
             branch = branch.setdefault(group, {})
+            if not isinstance(branch, dict):
+                raise UserError(f"{bundle.path}: its weights have an array at a part of {name!r}: export it again")
         branch[last] = array
     return tree
 

@@ -304,7 +304,7 @@ TABLE: dict[str, Field] = {
     "optim.weight_decay": _amount(0.0, "Not applied to biases and BatchNorm."),
     "optim.accumulate_steps": _count(1, "Batches whose gradients make one update.", low=1),
     "optim.trainable_from": Field(
-        "", "Beginning of a layer's name: the layers before it are frozen; empty trains all layers."
+        "", "Beginning of a layer's name, before which all are frozen; last is the last stage; empty trains all."
     ),
     "optim.backbone_learning_rate": _amount(
         0.0, "Peak for trained layers other than the head; 0 is optim.learning_rate."

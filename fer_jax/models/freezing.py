@@ -22,16 +22,19 @@ def layer_groups(model: Network, input_shape: tuple[int, ...], trainable_from: s
     Args:
       input_shape: (H, W, C) of one image.
       trainable_from: the beginning of a layer's name, such as "block5"; the layers before the first that has it are
-        frozen. "" freezes none.
+        frozen. "" freezes none, "last" all before the last stage, such as block4 with its convolutions, and the head.
 
     Raises:
       UserError: no layer's name begins so; the message lists the names.
     """
     names = [layer.name for layer in layers_of(model, input_shape) if layer.trained]
+    if trainable_from == "last":
+        trainable_from = [name.partition("_")[0] for name in names if not is_head(name)][-1]
     first = next((i for i, name in enumerate(names) if name.startswith(trainable_from)), None)
     if first is None:
         raise UserError(
-            f"config.optim.trainable_from is {trainable_from!r}: expected the beginning of one of {', '.join(names)}"
+            f"config.optim.trainable_from is {trainable_from!r}: expected last, or the beginning of one of "
+            f"{', '.join(names)}"
         )
     return {name: "frozen" if i < first else "head" if is_head(name) else "backbone" for i, name in enumerate(names)}
 

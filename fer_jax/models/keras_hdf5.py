@@ -15,6 +15,8 @@ import numpy as np
 
 from fer_jax.errors import UserError
 
+MAX_BYTES = 1 << 30  # of one array
+
 
 @dataclasses.dataclass(frozen=True)
 class KerasFile:
@@ -41,8 +43,12 @@ class KerasFile:
         try:
             inside = self.config["config"]
             layers = inside if isinstance(inside, list) else inside["layers"]  # a list: a Sequential before Keras 2.2.3
-            return {layer["config"]["name"]: layer for layer in layers}
-        except (KeyError, TypeError, IndexError):
+            return {
+                layer["config"]["name"]: layer
+                | {"class_name": str(layer["class_name"]), "config": dict(layer["config"])}
+                for layer in layers
+            }
+        except (KeyError, TypeError, IndexError, ValueError):
             raise UserError(
                 f"{self.path}: its architecture (model_config) names no layers: save the whole model again in Keras, "
                 "model.save('model.h5')"
@@ -50,21 +56,10 @@ class KerasFile:
 
     def inputs(self, layer: str) -> list[str]:
         """The layers that feed `layer`."""
-        return list(_inbound(self.layers[layer].get("inbound_nodes", [])))
-
-    @functools.cached_property
-    def depths(self) -> dict[str, int]:
-        """{layer: how many layers lie on the longest way to it from the input}: an order that branches cannot upset."""
-        depths: dict[str, int] = {}
-
-        def depth(layer: str) -> int:
-            if layer not in depths:
-                depths[layer] = 1 + max(map(depth, self.inputs(layer)), default=-1)
-            return depths[layer]
-
-        for layer in self.layers:
-            depth(layer)
-        return depths
+        try:
+            return list(_inbound(self.layers[layer].get("inbound_nodes", [])))
+        except RecursionError:
+            raise UserError(f"{self.path}: the inputs of {layer} are too deep: save the model again in Keras") from None
 
 
 def read(path: str | os.PathLike) -> KerasFile:
@@ -84,6 +79,7 @@ def read(path: str | os.PathLike) -> KerasFile:
     weights: dict[str, dict[str, np.ndarray]] = {}
     try:
         with h5py.File(path, "r") as file:
+            _refuse_outside(file, path)
             config = file.attrs.get("model_config")
             root = file.get("model_weights", file)
             for name, group in root.items():
@@ -100,14 +96,34 @@ def read(path: str | os.PathLike) -> KerasFile:
                     }
 
             root.visititems(visit)
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"{path}: not a readable HDF5 file ({' '.join(str(error).split())}): copy it again") from error
     if not weights:
         raise UserError(f"{path}: an HDF5 file without Keras' weights: expected what save_weights or model.save writes")
     try:
         return KerasFile(path, weights, None if config is None else json.loads(_text(config)))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: its architecture (model_config) is not JSON ({error}): copy it again") from error
+
+
+def _refuse_outside(file: Any, path: pathlib.Path) -> None:
+    """UserError for data that lies in other files or is larger than weights are: Keras writes neither."""
+    import h5py
+
+    # The first text that they return ends a visit; an exception from inside it would be lost.
+    def link(name: str, found: Any) -> str | None:
+        return None if isinstance(found, h5py.HardLink) else f"{name} is a link to {found.path}, which is not followed"
+
+    def item(name: str, found: Any) -> str | None:
+        if not isinstance(found, h5py.Dataset):
+            return None
+        if found.external or found.is_virtual:
+            return f"{name} keeps its data in another file, which is not read"
+        large = found.nbytes > MAX_BYTES
+        return f"{name} has {found.nbytes:,} bytes, expected at most {MAX_BYTES:,}" if large else None
+
+    if problem := file.visititems_links(link) or file.visititems(item):
+        raise UserError(f"{path}: {problem}: give a file as Keras writes it")
 
 
 def numbered(name: str) -> tuple[str, int]:

@@ -11,6 +11,15 @@ from fer_jax.errors import UserError
 from fer_jax.models import keras_hdf5
 from fer_jax.models.network import Arrays, is_head
 
+MAX_LAYERS = 1_000
+# Keras' name of a BatchNormalization's array: its place here
+NORM = {
+    "gamma": ("params", "scale"),
+    "beta": ("params", "bias"),
+    "moving_mean": ("batch_stats", "mean"),
+    "moving_variance": ("batch_stats", "var"),
+}
+
 
 class Weights(NamedTuple):
     """A Keras mini-Xception as this package builds it.
@@ -31,96 +40,150 @@ class Weights(NamedTuple):
 
 
 def read(path: str | os.PathLike) -> Weights:
-    """Match the layers of a saved Keras mini-Xception with ours by their place in its graph.
+    """Match the layers of a saved Keras mini-Xception with ours, from its output back to its input.
 
-    Keras numbers layers in the order of creation, in which the branches of a block mix; their kinds, and in each kind
-    the distance from the input, say without doubt which is which.
+    Every layer's kind, activation, scale, padding and epsilon is compared with the network that is built. Dropout,
+    which does nothing in inference, and a last softmax may be there or not.
 
     Raises:
-      UserError: for a file without architecture, or with another than mini-Xception.
+      UserError: for a file without architecture, or with another than mini-Xception: the layer that differs is named.
     """
-    file = keras_hdf5.read(path)
-    convolutions = _of_class(file, "Conv2D")
-    spatial = [name for name in convolutions if file.layers[name]["config"]["kernel_size"] != [1, 1]]
-    residual = [name for name in convolutions if name not in spatial]
-    separable = _of_class(file, "SeparableConv2D")
-    blocks = len(residual)
-    if len(spatial) != 3 or not blocks or len(separable) != 2 * blocks:
-        raise UserError(
-            f"{file.path}: not a mini-Xception: found {len(spatial)} convolutions, {blocks} 1x1 convolutions and "
-            f"{len(separable)} separable ones; expected 3, one a block and two a block"
-        )
-    # our layer: (Keras' layer, padding, strides)
-    matched = {
-        "stem1_conv": (spatial[0], "valid", 1),
-        "stem2_conv": (spatial[1], "valid", 1),
-        "classes_conv": (spatial[2], "same", 1),
-    }
-    for i in range(blocks):
-        matched[f"block{i + 1}_residual_conv"] = (residual[i], "same", 2)
-        matched[f"block{i + 1}_conv1"] = (separable[2 * i], "same", 1)
-        matched[f"block{i + 1}_conv2"] = (separable[2 * i + 1], "same", 1)
-    norms = {file.inputs(name)[0]: name for name in _of_class(file, "BatchNormalization")}
-    arrays: Arrays = {}
-    for layer, (name, padding, strides) in matched.items():
-        config = file.layers[name]["config"]
-        if (found := (config["padding"], list(config["strides"]))) != (expected := (padding, [strides] * 2)):
-            raise UserError(
-                f"{file.path}: not a mini-Xception: {name} has padding and strides {found}, {layer} has {expected}"
-            )
-        arrays |= {("params", layer, key): value for key, value in _convolution(file, name, layer).items()}
-        if is_head(layer):
-            continue
-        if name not in norms:
-            raise UserError(f"{file.path}: not a mini-Xception: no BatchNormalization after {name}")
-        arrays |= _batch_norm(file, norms[name], layer.replace("conv", "norm"))
-    layer = next(layer for layer in file.layers.values() if layer["class_name"] == "InputLayer")
-    _, height, width, channels = layer["config"].get("batch_shape") or layer["config"]["batch_input_shape"]
-    if height is None or height != width:
-        raise UserError(f"{file.path}: takes images of {height} x {width}: expected a fixed square")
+    walk = _Walk(keras_hdf5.read(path))
+    at = walk.output()
+    if walk.kind(at) in ("Activation", "Softmax"):
+        at = walk.through(at, walk.kind(at), activation="softmax")
+    at = walk.through(at, "GlobalAveragePooling2D", keepdims=False)
+    at, blocks = walk.convolution(at, "classes_conv", "same"), 0
+    # From the last block to the first, whose number is known at the end: the last is block0, the one before block-1.
+    while walk.kind(at) == "Add":
+        at = walk.block(at, f"block{-blocks}")
+        blocks += 1
+    for layer in ("stem2_conv", "stem1_conv"):
+        at = walk.convolution(walk.norm(walk.relu(at), layer), layer, "valid")
+    if walk.kind(at) == "Rescaling":  # what the network built here does itself
+        at = walk.through(at, "Rescaling", scale=1 / 127.5, offset=-1.0)
+    walk.refuse_unless(blocks > 0 and walk.kind(at) == "InputLayer", f"{at} is a {walk.kind(at)}, expected the input")
+    config = walk.file.layers[at]["config"]
+    shape = config.get("batch_shape") or config.get("batch_input_shape")
+    square = isinstance(shape, list) and len(shape) == 4 and isinstance(shape[1], int) and shape[1] == shape[2]
+    walk.refuse_unless(square, f"it takes images of {shape}, expected a fixed square")
+    numbers = {f"block{-i}": f"block{blocks - i}" for i in range(blocks)}
+    arrays = {}
+    for (collection, layer, parameter), array in walk.arrays.items():
+        stage, _, rest = layer.partition("_")
+        arrays[collection, f"{numbers.get(stage, stage)}_{rest}", parameter] = array
     args = {
         "stem_features": arrays["params", "stem1_conv", "kernel"].shape[-1],
         "block_features": tuple(
             arrays["params", f"block{i + 1}_residual_conv", "kernel"].shape[-1] for i in range(blocks)
         ),
     }
-    return Weights(arrays, args, len(arrays["params", "classes_conv", "bias"]), height, channels)
+    return Weights(arrays, args, len(arrays["params", "classes_conv", "bias"]), *shape[2:])
 
 
-def _of_class(file: keras_hdf5.KerasFile, class_name: str) -> list[str]:
-    """Names of the layers of one class, those nearest to the input first."""
-    return sorted(
-        (name for name, layer in file.layers.items() if layer["class_name"] == class_name), key=file.depths.__getitem__
-    )
+class _Walk:
+    """Goes from a layer of a file to the one that feeds it, after it was compared with mini-Xception's at that place.
 
+    Attributes:
+      file: the file.
+      arrays: of the layers passed, by their place in the variables.
+    """
 
-def _convolution(file: keras_hdf5.KerasFile, name: str, layer: str) -> dict[str, np.ndarray]:
-    found = dict(file.weights.get(name, {}))
-    if "depthwise_kernel" in found:  # (h, w, in, 1): here the channels come last
-        found["depthwise_kernel"] = np.swapaxes(found["depthwise_kernel"], 2, 3)
-    expected = (
-        {"kernel", "bias"}
-        if is_head(layer)
-        else {"kernel"}
-        if layer.endswith("_residual_conv") or layer.startswith("stem")
-        else {"depthwise_kernel", "pointwise_kernel"}
-    )
-    if set(found) != expected:
-        raise UserError(
-            f"{file.path}: not a mini-Xception: {name} holds {', '.join(sorted(found)) or 'nothing'}, "
-            f"{layer} has {', '.join(sorted(expected))}"
+    def __init__(self, file: keras_hdf5.KerasFile):
+        self.file, self.arrays = file, Arrays()
+        self._left = MAX_LAYERS
+
+    def refuse_unless(self, met: bool, what: str) -> None:
+        """UserError that says what differs."""
+        if not met:
+            raise UserError(f"{self.file.path}: not a mini-Xception: {what}")
+
+    def kind(self, name: str) -> str:
+        """The class of a layer."""
+        return self.file.layers[name]["class_name"]
+
+    def output(self) -> str:
+        """The layer that feeds no other."""
+        fed = {name for layer in self.file.layers for name in self.file.inputs(layer)}
+        last = [name for name in self.file.layers if name not in fed]
+        self.refuse_unless(len(last) == 1, f"it has the outputs {', '.join(last) or 'none'}, expected one")
+        return self._source(last[0])
+
+    def through(self, name: str, kind: str, inputs: int = 1, **expected: Any) -> str:
+        """The layer that feeds `name`, a `kind` with the `expected` values in its config; the first of several."""
+        self.refuse_unless(self.kind(name) == kind, f"{name} is a {self.kind(name)}, expected a {kind}")
+        config = self.file.layers[name]["config"]
+        for key, value in ({"data_format": "channels_last"} | expected).items():
+            found = config.get(key, value)
+            same = np.isclose(found, value) if isinstance(value, float) and _number(found) else found == value
+            self.refuse_unless(bool(same), f"{name} has {key} {found!r}, expected {value!r}")
+        feeding = self.file.inputs(name)
+        self.refuse_unless(len(feeding) == inputs, f"{name} has {len(feeding)} inputs, expected {inputs}")
+        return self._source(feeding[0])
+
+    def relu(self, name: str) -> str:
+        """The layer before a rectifier."""
+        if self.kind(name) == "ReLU":
+            return self.through(name, "ReLU", max_value=None, negative_slope=0.0, threshold=0.0)
+        return self.through(name, "Activation", activation="relu")
+
+    def norm(self, name: str, layer: str) -> str:
+        """The layer before the BatchNormalization that follows our convolution `layer`."""
+        before = self.through(name, "BatchNormalization", epsilon=1e-3)
+        stored = self.file.weights.get(name, {})
+        self.refuse_unless({"moving_mean", "moving_variance"} <= set(stored), f"{name} holds no statistics")
+        neutral = {"gamma": np.ones_like, "beta": np.zeros_like}  # of scale=False and center=False
+        for key, (collection, parameter) in NORM.items():
+            found = stored[key] if key in stored else neutral[key](stored["moving_mean"])
+            self.arrays[collection, layer.replace("conv", "norm"), parameter] = found
+        return before
+
+    def convolution(self, name: str, layer: str, padding: str, strides: int = 1) -> str:
+        """The layer before the one that is our `layer`."""
+        separable = layer.startswith("block") and not layer.endswith("_residual_conv")
+        side = 1 if layer.endswith("_residual_conv") else 3
+        shape = {"kernel_size": [side] * 2, "strides": [strides] * 2, "padding": padding, "dilation_rate": [1, 1]}
+        expected = shape | {"activation": "linear", "depth_multiplier" if separable else "groups": 1}
+        before = self.through(name, "SeparableConv2D" if separable else "Conv2D", **expected)
+        found = dict(self.file.weights.get(name, {}))
+        keys = (
+            {"depthwise_kernel", "pointwise_kernel"}
+            if separable
+            else {"kernel", "bias"}
+            if is_head(layer)
+            else {"kernel"}
         )
-    return found
+        self.refuse_unless(
+            set(found) == keys,
+            f"{name} holds {', '.join(sorted(found)) or 'nothing'}, expected {', '.join(sorted(keys))}",
+        )
+        if separable:  # (h, w, in, 1): here the channels come last
+            found["depthwise_kernel"] = np.swapaxes(found["depthwise_kernel"], 2, 3)
+        self.arrays |= {("params", layer, key): value for key, value in found.items()}
+        return before
+
+    def block(self, name: str, block: str) -> str:
+        """The layer before a residual block, whose last is the addition `name`."""
+        self.through(name, "Add", inputs=2)
+        branches = list(map(self._source, self.file.inputs(name)))
+        branches.sort(key=lambda branch: self.kind(branch) == "MaxPooling2D")
+        residual = self.norm(branches[0], f"{block}_residual_conv")
+        residual = self.convolution(residual, f"{block}_residual_conv", "same", 2)
+        at = self.through(branches[1], "MaxPooling2D", pool_size=[3, 3], strides=[2, 2], padding="same")
+        at = self.convolution(self.norm(at, f"{block}_conv2"), f"{block}_conv2", "same")
+        at = self.convolution(self.norm(self.relu(at), f"{block}_conv1"), f"{block}_conv1", "same")
+        self.refuse_unless(at == residual, f"the branches of {name} begin at {at} and {residual}")
+        return at
+
+    def _source(self, name: str) -> str:
+        """`name`, or what feeds it where it is a dropout."""
+        self._left -= 1
+        self.refuse_unless(self._left > 0, f"its layers go around in a circle, or are more than {MAX_LAYERS}")
+        self.refuse_unless(name in self.file.layers, f"it has no layer {name}, which feeds another")
+        if self.kind(name) in ("Dropout", "SpatialDropout2D"):
+            return self.through(name, self.kind(name))
+        return name
 
 
-def _batch_norm(file: keras_hdf5.KerasFile, name: str, layer: str) -> Arrays:
-    epsilon = file.layers[name]["config"]["epsilon"]
-    if not np.isclose(epsilon, 1e-3):
-        raise UserError(f"{file.path}: {name} has epsilon {epsilon}, mini-Xception has 0.001")
-    places = {
-        "gamma": ("params", "scale"),
-        "beta": ("params", "bias"),
-        "moving_mean": ("batch_stats", "mean"),
-        "moving_variance": ("batch_stats", "var"),
-    }
-    return {(collection, layer, parameter): file.weights[name][key] for key, (collection, parameter) in places.items()}
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

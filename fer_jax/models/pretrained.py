@@ -121,7 +121,8 @@ def import_mini_xception(path: str | os.PathLike) -> tuple[keras_mini_xception.W
       UserError: as of `load`, and for a file that holds another network.
     """
     path = files.expand(path)
-    refuse_missing(path, "mini_xception")
+    if not path.exists():
+        raise UserError(f"no weights at {path}: expected {OFFICIAL['mini_xception']}; download it yourself")
     found = keras_mini_xception.read(path)
     model = MiniXception(num_classes=found.num_classes, **found.args)
     images = jnp.zeros((1, found.input_size, found.input_size, found.channels))
@@ -201,13 +202,8 @@ def _vgg16_from_torchvision(state: Mapping[str, np.ndarray]) -> Arrays:
 def _read_state_dict(path: pathlib.Path) -> dict[str, np.ndarray]:
     if path.suffix == ".npz":
         return files.read_npz(path, "NumPy arrays", "copy it again")
-    try:
-        if path.suffix == ".safetensors":
-            import safetensors.numpy
-
-            return safetensors.numpy.load_file(path)
-    except Exception as error:  # each library has its own for a damaged file, and some of them share no base
-        raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())}): copy it again") from error
+    if path.suffix == ".safetensors":
+        return weights.read_safetensors(path)
     try:
         import torch
     except ImportError:

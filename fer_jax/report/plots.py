@@ -43,6 +43,7 @@ STYLE = {
     "svg.hashsalt": "fer_jax",
     "text.parse_math": False,  # a class may have $ in its name
 }
+MAX_NAMED = 30  # classes that a plot has room to name
 PANEL_INCHES = (4.6, 3.3)  # as wide as a phone at the font's own size
 
 Draw = Callable[[Axes], None]
@@ -125,16 +126,17 @@ def curves(
 
 
 def confusion(counts: Sequence[Sequence[int]], label_names: Sequence[str]) -> Draw:
-    """Counts and per cent of the row (the true class), shaded by the latter."""
+    """Counts and per cent of the row (the true class), shaded by the latter; of many classes the shades alone."""
     counts = np.asarray(counts)
     rows = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    many = len(counts) > MAX_NAMED
 
     def draw(axes: Axes) -> None:
         colours = np.empty((*rows.shape, 4))
         colours[...] = to_rgba(COLOURS[0])
         colours[..., 3] = 0.04 + 0.7 * rows
-        axes.pcolormesh(colours, edgecolors="none")
-        for (i, j), count in np.ndenumerate(counts):
+        axes.imshow(colours, extent=(0, len(counts), len(counts), 0), interpolation="nearest")
+        for (i, j), count in () if many else np.ndenumerate(counts):
             weight = "bold" if i == j else "normal"
             axes.text(
                 j + 0.5,
@@ -146,11 +148,11 @@ def confusion(counts: Sequence[Sequence[int]], label_names: Sequence[str]) -> Dr
                 fontweight=weight,
             )
             axes.text(j + 0.5, i + 0.76, f"{count}", ha="center", va="center", fontsize=6.5)
-        ticks = np.arange(len(label_names)) + 0.5
-        axes.set_xticks(ticks, label_names, rotation=40, ha="right")
-        axes.set_yticks(ticks, label_names)
-        axes.set(xlabel="predicted", ylabel="true")
-        axes.invert_yaxis()
+        ticks, names = ([], []) if many else (np.arange(len(label_names)) + 0.5, label_names)
+        axes.set_xticks(ticks, names, rotation=40, ha="right")
+        axes.set_yticks(ticks, names)
+        order = f" ({len(counts)} classes in the order of the table)" if many else ""
+        axes.set(xlabel=f"predicted{order}", ylabel="true", aspect="auto")
         axes.grid(False)
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)

@@ -24,13 +24,22 @@ def test_groups_follow_the_order_of_the_calls():
     assert groups["block4_conv3"] == "frozen"
 
 
+@pytest.mark.parametrize(("name", "first"), [("vgg16", "block5_conv1"), ("mini_xception", "block4_residual_conv")])
+def test_last_trains_the_last_stage_and_the_head(name, first):
+    groups = freezing.layer_groups(registry.create(name, 7), (48, 48, 1), "last")
+    trained = [layer for layer, group in groups.items() if group != "frozen"]
+    assert trained[0] == first and groups[trained[-1]] == "head"
+
+
 def test_no_name_freezes_nothing():
     groups = freezing.layer_groups(registry.create("mini_xception", 7), SHAPE, "")
     assert set(groups.values()) == {"backbone", "head"}
 
 
 def test_an_unknown_layer():
-    with pytest.raises(UserError, match=r"trainable_from is 'block6': expected the beginning of one of block1_conv1, "):
+    with pytest.raises(
+        UserError, match=r"trainable_from is 'block6': expected last, or the beginning of one of block1_conv1, "
+    ):
         freezing.layer_groups(registry.create("vgg16", 7), (32, 32, 3), "block6")
 
 

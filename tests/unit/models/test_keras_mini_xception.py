@@ -48,6 +48,9 @@ class Saved:
         self.add("BatchNormalization", name, [x], epsilon=epsilon)
         return self.weigh(name, **dict.fromkeys(("gamma", "beta", "moving_mean", "moving_variance"), (features,)))
 
+    def relu(self, name, x):
+        return self.add("Activation", name, [x], activation="relu")
+
     def write(self, path):
         with h5py.File(path, "w") as file:
             file.attrs["model_config"] = json.dumps({"class_name": "Model", "config": {"layers": self.layers}})
@@ -59,20 +62,33 @@ class Saved:
         return path
 
 
-def mini_xception(stem_padding="valid", epsilon=1e-3, bias=False, separable=2):
-    """Two blocks of 4 and 6 filters, the layers numbered against the order of the graph."""
+def mini_xception(bias=False, changed=None, scaled=None):
+    """Two blocks of 4 and 6 filters, the layers numbered against the order of the graph.
+
+    Args:
+      bias: of the first convolution.
+      changed: {layer: {"class_name" or a key of its config: value}}.
+      scaled: config of a Rescaling after the input.
+    """
     saved = Saved()
-    x = saved.norm("bn_9", saved.conv("conv_9", "input_1", 1, 3, padding=stem_padding, bias=bias), 3, epsilon)
-    x = saved.norm("bn_8", saved.conv("conv_8", x, 3, 3, padding="valid"), 3)
-    before = 3
+    x = saved.add("Rescaling", "rescaling", ["input_1"], **scaled) if scaled else "input_1"
+    x = saved.norm("bn_9", saved.conv("conv_9", x, 1, 3, padding="valid", bias=bias), 3)
+    x = saved.norm("bn_8", saved.conv("conv_8", saved.relu("relu_9", x), 3, 3, padding="valid"), 3)
+    x, before = saved.relu("relu_8", x), 3
     for block, after in enumerate((4, 6)):
         residual = saved.norm(f"bn_{7 - block}", saved.conv(f"conv_{7 - block}", x, before, after, 1, strides=2), after)
-        for i in range(separable):
+        for i in range(2):
             name = f"{4 - 2 * block - i}"
             x = saved.norm(f"bn_s{name}", saved.separable(f"separable_{name}", x, after if i else before, after), after)
-        x = saved.add("Add", f"add_{block}", [saved.add("MaxPooling2D", f"pool_{block}", [x]), residual])
+            x = x if i else saved.relu(f"relu_{name}", x)
+        pool = saved.add("MaxPooling2D", f"pool_{block}", [x], pool_size=[3, 3], strides=[2, 2], padding="same")
+        x = saved.add("Dropout", f"dropout_{block}", [saved.add("Add", f"add_{block}", [pool, residual])], rate=0.3)
         before = after
-    saved.conv("conv_1", x, 6, 5, bias=True)
+    x = saved.add("GlobalAveragePooling2D", "average", [saved.conv("conv_1", x, 6, 5, bias=True)])
+    saved.add("Activation", "predictions", [x], activation="softmax")
+    for layer in saved.layers:
+        for key, value in (changed or {}).get(layer["name"], {}).items():
+            (layer if key == "class_name" else layer["config"])[key] = value
     return saved
 
 
@@ -104,15 +120,87 @@ def test_layers_are_matched_by_the_graph(tmp_path):
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        ({"separable": 1}, "not a mini-Xception: found 3 convolutions, 2 1x1 convolutions and 2 separable ones"),
-        ({"stem_padding": "same"}, r"conv_9 has padding and strides \('same', \[1, 1\]\), stem1_conv has \('valid'"),
-        ({"epsilon": 1e-5}, "bn_9 has epsilon 1e-05, mini-Xception has 0.001"),
-        ({"bias": True}, "conv_9 holds bias, kernel, stem1_conv has kernel"),
+        ({"bias": True}, "conv_9 holds bias, kernel, expected kernel"),
+        ({"scaled": {"scale": 1 / 255, "offset": 0.0}}, "rescaling has scale 0.0039.*, expected 0.0078"),
+        *(
+            ({"changed": {layer: {key: value}}}, rf"not a mini-Xception: {layer} (has {key}|is a) .*, expected ")
+            for layer, key, value in (
+                ("conv_9", "padding", "same"),
+                ("conv_9", "activation", "elu"),
+                ("conv_7", "groups", 2),
+                ("bn_9", "epsilon", 1e-5),
+                ("relu_9", "activation", "swish"),
+                ("relu_8", "class_name", "LeakyReLU"),
+                ("separable_3", "dilation_rate", [2, 2]),
+                ("separable_3", "depth_multiplier", 2),
+                ("pool_1", "class_name", "AveragePooling2D"),
+                ("pool_1", "pool_size", [2, 2]),
+                ("add_0", "class_name", "Concatenate"),
+                ("average", "class_name", "GlobalMaxPooling2D"),
+                ("predictions", "activation", "sigmoid"),
+            )
+        ),
     ],
 )
 def test_another_network_is_refused(tmp_path, other, message):
     with pytest.raises(UserError, match=message):
         pretrained.import_mini_xception(mini_xception(**other).write(tmp_path / "x.hdf5"))
+
+
+def test_a_norm_without_scale_or_center_and_the_same_scaling_are_read(tmp_path):
+    saved = mini_xception(scaled={"scale": 1 / 127.5, "offset": -1})
+    del saved.weights["bn_9"]["gamma"], saved.weights["bn_8"]["beta"]
+    _, variables = pretrained.import_mini_xception(saved.write(tmp_path / "x.hdf5"))
+    assert (variables["params"]["stem1_norm"]["scale"] == 1).all()
+    assert (variables["params"]["stem2_norm"]["bias"] == 0).all()
+
+
+def test_layers_in_a_circle_are_refused(tmp_path):
+    saved = mini_xception()
+    next(layer for layer in saved.layers if layer["name"] == "conv_7")["inbound_nodes"] = [[["dropout_1", 0, 0, {}]]]
+    with pytest.raises(UserError, match="not a mini-Xception"):
+        pretrained.import_mini_xception(saved.write(tmp_path / "x.hdf5"))
+
+
+def external_link(file):
+    file["model_weights/conv_9/other"] = h5py.ExternalLink("secret.h5", "/x")
+
+
+def external_storage(file):
+    file.create_dataset("model_weights/other", (4,), "f4", external=[("secret.bin", 0, 16)])
+
+
+def virtual(file):
+    layout = h5py.VirtualLayout((4,), "f4")
+    layout[:] = h5py.VirtualSource("secret.h5", "x", (4,))
+    file.create_virtual_dataset("model_weights/other", layout)
+
+
+def huge(file):
+    file.create_dataset("model_weights/other", (1 << 40,), "f4", chunks=(1024,))
+
+
+def text(file):
+    del file["model_weights/conv_9/conv_9_1/kernel:0"]
+    file["model_weights/conv_9/conv_9_1/kernel:0"] = "words"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (external_link, "other is a link to /x, which is not followed"),
+        (external_storage, "other keeps its data in another file"),
+        (virtual, "other keeps its data in another file"),
+        (huge, "other has 4,398,046,511,104 bytes, expected at most"),
+        (text, "not a readable HDF5 file"),
+    ],
+)
+def test_what_keras_does_not_write_is_not_followed(tmp_path, change, message):
+    path = mini_xception().write(tmp_path / "x.hdf5")
+    with h5py.File(path, "a") as file:
+        change(file)
+    with pytest.raises(UserError, match=message):
+        pretrained.import_mini_xception(path)
 
 
 def test_weights_without_architecture(tmp_path):

@@ -37,6 +37,14 @@ def test_a_confusion_matrix_has_per_cent_of_the_row_and_counts():
     assert [label.get_text() for label in axes.get_yticklabels()] == ["happy", "sad"]
 
 
+def test_a_confusion_matrix_of_300_classes_is_small_and_names_none():
+    draw = plots.confusion(np.eye(300, dtype=int), [f"class {i}" for i in range(300)])
+    axes = drawn(draw)
+    assert not axes.texts and not axes.get_yticklabels()
+    assert "300 classes" in axes.get_xlabel()
+    assert len(plots.svg(draw)) < 200_000
+
+
 def test_curves_mark_the_chosen_epoch_and_the_ceiling():
     axes = drawn(plots.curves("x", {"a": ([1, 2], [0.1, 0.2])}, best=2, ceiling=0.7))
     assert [line.get_label() for line in axes.lines] == ["a", "chosen: epoch 2", "noise ceiling"]
