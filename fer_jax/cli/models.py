@@ -52,6 +52,7 @@ def _paragraph(bundle: Bundle) -> str:
     stored = f", weights in {model['stored']}" if "stored" in model else ""
     lines = [
         f"{bundle.path.name}{' (the default)' if bundle.path == zoo.DEFAULT else ''}",
+        f"take it   when {zoo.USES[bundle.path.name]}",
         f"network   {model['name']}, {model['parameters']:,} parameters{stored}; {spec.size}x{spec.size} "
         f"{'grey' if spec.channels == 1 else 'RGB'}; {size / 1e6:.1f} MB",
         f"names     {', '.join(bundle.labels)}",

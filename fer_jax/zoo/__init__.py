@@ -1,6 +1,6 @@
 """Trained bundles that come with the package, each in a folder of its own, whose name is the model's.
 
-A folder with what `fer-jax export --compact` writes is all that another model takes.
+A folder with what `fer-jax export --compact` writes, and a line in `USES`, is all that another model takes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,12 @@ from fer_jax.errors import UserError, did_you_mean
 
 HOME = pathlib.Path(__file__).parent
 DEFAULT = HOME / "mini_xception_wide"  # what is used when no bundle is named
+# When to take each, for `fer-jax models` and docs/how-to/choose-a-model.md
+USES = {
+    "mini_xception_wide": "faces are like FER2013's: posed or strong expressions, cut out closely",
+    "mini_xception": "a small file matters, or faces come from other sources, where it has done better",
+    "mini_xception_ferplus": "people mostly look neutral, as in meetings and videos; contempt is wanted",
+}
 
 
 def names() -> list[str]:

@@ -13,6 +13,7 @@ from fer_jax.data.sources import fer2013
 from fer_jax.errors import UserError
 from fer_jax.labels import FER2013
 from fer_jax.serve import Classifier
+from tests.conftest import REPOSITORY
 
 MAX_BYTES = 1_500_000  # of a model; tests/integration/test_wheel.py holds the wheel
 
@@ -78,3 +79,11 @@ def test_it_was_trained_by_the_recipe_that_is_said_to_have_made_it(name, recipe)
     free = {key for key, field in configs.TABLE.items() if field.free}
     other = {key for key in own.keys() & made.keys() if own[key] != made[key]} - free
     assert other <= {"name", "seed", "teacher.runs", "parallel.steps_per_dispatch"}
+
+
+def test_the_docs_say_when_to_take_a_model_as_the_package_does():
+    page = (REPOSITORY / "docs/how-to/choose-a-model.md").read_text(encoding="utf-8")
+    assert sorted(zoo.USES) == sorted(zoo.names())
+    for name, use in zoo.USES.items():
+        default = " (the default)" if name == zoo.DEFAULT.name else ""
+        assert f"| `{name}`{default} | {use} |" in page
