@@ -22,7 +22,7 @@ from fer_jax.serve.analysis import FrameResult
 from fer_jax.serve.overlay import Overlay, percent
 from fer_jax.serve.plot import Plot
 from fer_jax.serve.sources import MEMORY
-from fer_jax.serve.summary import Summarizer, Summary
+from fer_jax.serve.summary import Summarizer, Summary, data_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -169,11 +169,7 @@ class Faces(Sequence[Face]):
 
     def to_pandas(self) -> pd.DataFrame:
         """A row for each face, see `rows`; UserError where pandas is not installed."""
-        try:
-            import pandas as pd
-        except ModuleNotFoundError:
-            raise UserError("to_pandas needs pandas, which is not installed: pip install pandas") from None
-        return pd.DataFrame(list(self.rows()), columns=columns(self.labels))
+        return data_frame(list(self.rows()), columns(self.labels))
 
     def tracks(self) -> dict[int, tuple[Face, ...]]:
         """The faces of each person of a video in the order of time, by the number of the track."""

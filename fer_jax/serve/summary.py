@@ -107,13 +107,9 @@ class Summary:
 
     def to_pandas(self) -> pd.DataFrame:
         """A row for each person, with a column for the share of each expression; UserError without pandas."""
-        try:
-            import pandas as pd
-        except ModuleNotFoundError:
-            raise UserError("to_pandas needs pandas, which is not installed: pip install pandas") from None
         plain = ("track", "seconds", "dominant", "changes", "changes_per_minute", "certain")
         rows = [{name: getattr(person, name) for name in plain} | person.shares for person in self.people]
-        return pd.DataFrame(rows, columns=[*plain, *self.labels])
+        return data_frame(rows, [*plain, *self.labels])
 
     def __str__(self) -> str:
         return self.text()
@@ -125,15 +121,16 @@ class Summary:
           width: columns of the terminal, into which the shares of fewer expressions may fit; 0 is without limit.
           bars: whether the shares stand at each line's end as blocks in the expressions' colors, for a terminal.
         """
-        people = self.longest(MAX_ROWS)
-        rows = [(str(person.track), person) for person in people]
-        total = together(self.people, self.labels)
-        if len(self.people) > 1:
-            rows.append(("all", total))
-        left_out = len(self.people) - len(people)
-        more = [f"and {left_out} more, see --summary"] if left_out else []
+        rows, total = self._rows()
+        more = [f"and {len(self.people) - MAX_ROWS} more, see --summary"] if len(self.people) > MAX_ROWS else []
         lines = _laid_out("face", rows, total, self.labels, width, bars) if rows else []
         return "\n".join([self.heading(), *lines, *more])
+
+    def _rows(self) -> tuple[list[tuple[str, Person]], Person]:
+        """The people of the table by number, with all together as the last, and these."""
+        total = together(self.people, self.labels)
+        rows = [(str(person.track), person) for person in self.longest(MAX_ROWS)]
+        return [*rows, ("all", total)] if len(self.people) > 1 else rows, total
 
     def heading(self) -> str:
         """The name of the source without its folders, its duration and the number of its people in a line."""
@@ -150,11 +147,7 @@ class Summary:
 
     def table(self) -> list[list[str]]:
         """The cells of the printed table, its head first."""
-        total = together(self.people, self.labels)
-        rows = [(str(person.track), person) for person in self.longest(MAX_ROWS)]
-        if len(self.people) > 1:
-            rows.append(("all", total))
-        return _cells("face", rows, total, self.labels, MAX_COLUMNS)
+        return _cells("face", *self._rows(), self.labels, MAX_COLUMNS)
 
     def _repr_html_(self) -> str:
         """The heading and the table, for a notebook."""
@@ -328,6 +321,15 @@ def together(people: Iterable[Person], labels: Sequence[str]) -> Person:
     rate = 60 * changes / seconds if seconds else 0.0
     dominant = max(shares, key=shares.__getitem__) if people else ""
     return Person(0, seconds, shares, dominant, changes, rate, certain, ())
+
+
+def data_frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
+    """The rows as a table of pandas; UserError where that is not installed."""
+    try:
+        import pandas as pd
+    except ModuleNotFoundError:
+        raise UserError("to_pandas needs pandas, which is not installed: pip install pandas") from None
+    return pd.DataFrame(rows, columns=list(columns))
 
 
 def overview(
