@@ -25,10 +25,15 @@ def spread(name: str, values: Sequence[float]) -> dict[str, Any]:
 def stamp() -> dict[str, Any]:
     """Return "date" (UTC), "processor" and "versions", these with the device."""
     return {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "date": now(),
         "processor": processor(),
         "versions": environment.versions(),
     }
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def processor() -> str:

@@ -4,8 +4,9 @@
     .venv-torch/bin/python peers/torch_train.py --model=mini_xception --batch=128
 
 Tuned as its users would: the set on the device as uint8, augmentation there (flip, rotation, shift, zoom), channels
-last, and on CUDA bfloat16, fused Adam and torch.compile. Needs nothing of this project; `python -m tools.benchmark
-compare` runs it.
+last, and on CUDA bfloat16 and fused Adam. `--mode` is "eager", a mode of torch.compile for the loss, or "graph": the
+compiled loss, its gradients and Adam's update as one CUDA graph, which is closest to one dispatch of ours. Needs
+nothing of this project; `python -m tools.benchmark compare` runs it.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from torch import nn
 from torch.nn import functional
 
 EXAMPLES = 28_709  # of FER2013's training split
+MODES = ("eager", "default", "max-autotune", "max-autotune-no-cudagraphs", "graph")
 
 
 def separable(before, after):
@@ -92,21 +94,38 @@ def augment(x):
     return functional.grid_sample(x, grid, padding_mode="border", align_corners=False)
 
 
+def captured(step):
+    """`step` as a CUDA graph, after the runs on another stream that capturing asks for."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=TWINS, default="mini_xception")
+    parser.add_argument("--mode", choices=MODES, default="eager")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--seconds", type=float, default=5.0, help="least duration of one measurement")
     parser.add_argument("--runs", type=int, default=2)
     flags = parser.parse_args()
 
     cuda = torch.cuda.is_available()
+    if flags.mode == "graph" and not cuda:
+        parser.error("--mode=graph needs a CUDA device")
     device = "cuda" if cuda else "cpu"
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = True
     build, side, parameters = TWINS[flags.model]
     model = build().to(device, memory_format=torch.channels_last)
     assert sum(p.numel() for p in model.parameters()) == parameters, sum(p.numel() for p in model.parameters())
-    optimizer = torch.optim.Adam(model.parameters(), fused=cuda)
+    optimizer = torch.optim.Adam(model.parameters(), fused=cuda, capturable=flags.mode == "graph")
     faces = torch.randint(0, 256, (EXAMPLES, 1, side, side), dtype=torch.uint8, device=device)
     labels = torch.randint(0, 7, (EXAMPLES,), device=device)
 
@@ -116,16 +135,22 @@ def main():
             logits = model(x)
         return functional.cross_entropy(logits.float(), labels[index])
 
-    if cuda:
-        loss_of = torch.compile(loss_of, mode="max-autotune-no-cudagraphs")
+    if flags.mode != "eager":
+        loss_of = torch.compile(loss_of, mode="max-autotune-no-cudagraphs" if flags.mode == "graph" else flags.mode)
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        loss_of(torch.randint(0, EXAMPLES, (flags.batch,), device=device)).backward()
+        optimizer.step()
+
+    if flags.mode == "graph":
+        step = captured(step)
 
     def images_per_second():
         start, steps = time.perf_counter(), 0
         while (spent := time.perf_counter() - start) < flags.seconds or not steps:
             for _ in range(20):  # steps between two looks at the clock, which waits for the device
-                optimizer.zero_grad(set_to_none=True)
-                loss_of(torch.randint(0, EXAMPLES, (flags.batch,), device=device)).backward()
-                optimizer.step()
+                step()
             if cuda:
                 torch.cuda.synchronize()
             steps += 20
@@ -137,7 +162,8 @@ def main():
         json.dumps(
             {
                 "peer": f"PyTorch {torch.__version__}",
-                "device": device,
+                "device": torch.cuda.get_device_name() if cuda else device,
+                "mode": flags.mode,
                 "model": flags.model,
                 "batch": flags.batch,
                 "images_per_s": statistics.median(runs),
