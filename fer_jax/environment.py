@@ -16,8 +16,8 @@ from fer_jax import files
 def init() -> None:
     """Set up JAX: call it once, before anything touches a device.
 
-    Compiled programs are kept in the user's cache folder, so that a second run starts at once; an environment
-    variable JAX_COMPILATION_CACHE_DIR takes precedence.
+    Compiled programs are kept in the user's cache folder, so that a second run starts at once; JAX's own environment
+    variables, such as JAX_COMPILATION_CACHE_DIR, take precedence.
     """
     # Before TensorFlow loads: its greetings are no news, and it computes nothing here.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -27,7 +27,8 @@ def init() -> None:
 
     if jax.config.jax_compilation_cache_dir is None:
         jax.config.update("jax_compilation_cache_dir", str(files.user_cache() / "compiled"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
 def command() -> str:

@@ -22,26 +22,13 @@ from fer_jax.errors import EXIT_PREEMPTED, EXIT_USER_ERROR, Preempted, UserError
 
 # Importable names of the packages that an extra of this one brings.
 EXTRAS = {
-    "train": frozenset(
-        [
-            "filelock",
-            "flax",
-            "jax",
-            "jaxlib",
-            "jinja2",
-            "matplotlib",
-            "ml_collections",
-            "optax",
-            "orbax",
-            "safetensors",
-            "scipy",
-            "sklearn",
-            "tensorboardX",
-            "tensorflow",
-            "tensorflow_datasets",
-        ]
+    "train": (
+        *("filelock", "flax", "jax", "jaxlib", "jinja2", "matplotlib", "ml_collections", "optax", "orbax"),
+        *("safetensors", "scipy", "sklearn", "tensorboardX", "tensorflow", "tensorflow_datasets"),
     ),
-    "export": frozenset(("h5py", "jax2onnx", "onnx", "onnx_ir")),
+    "export": ("h5py", "jax2onnx", "onnx", "onnx_ir"),
+    "huggingface": ("pyarrow",),
+    "kubernetes": ("kubernetes",),
 }
 EXIT_BROKEN_PIPE = 141  # as the shell says of a program that SIGPIPE ended
 EXIT_INTERRUPTED = 130  # and of one that Ctrl-C ended

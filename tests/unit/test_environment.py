@@ -1,6 +1,27 @@
-"""The command line as it is shown."""
+"""JAX's settings, and the command line as it is shown."""
+
+import jax
+import pytest
 
 from fer_jax import environment
+
+
+@pytest.mark.parametrize("given", [None, "7"])
+def test_jax_own_variables_take_precedence(monkeypatch, given):
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    monkeypatch.delenv(names[1].upper(), raising=False)
+    if given:
+        monkeypatch.setenv(names[1].upper(), given)
+    before = {name: jax.config.values[name] for name in names}
+    try:
+        jax.config.update("jax_compilation_cache_dir", given)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 7.0)
+        environment.init()
+        assert (jax.config.values[names[0]] == given) == bool(given)
+        assert jax.config.values[names[1]] == (7 if given else 0.3)
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
 
 
 def test_of_paths_in_a_command_the_names_alone_are_shown():

@@ -3,14 +3,17 @@
 import contextlib
 import errno
 import os
+import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
 from absl import flags
 
 from fer_jax.cli import command, options
 from fer_jax.errors import Preempted, UserError
+from tests.conftest import REPOSITORY
 
 TOOL = """
 import pathlib, sys
@@ -94,6 +97,27 @@ def test_a_missing_library_of_the_system(tmp_path, tool, reason):
     assert done.stderr.startswith("error: OpenCV cannot be loaded (")
     assert "apt-get install libgl1 libglib2.0-0" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_extras_are_those_of_the_distribution():
+    """Every package that an extra adds is named, so that its absence says how to install it."""
+    extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    imported = {
+        "ml-collections": "ml_collections",
+        "orbax-checkpoint": "orbax",
+        "scikit-learn": "sklearn",
+        "tensorflow-cpu": "tensorflow",
+        "tensorflow-datasets": "tensorflow_datasets",
+        "jax[k8s]": "kubernetes",
+    }
+    for extra, names in command.EXTRAS.items():
+        words = (re.split(r"[><=;~ ]", line)[0] for line in extras["optional-dependencies"][extra])
+        wanted = {imported.get(word, word) for word in words} - {"fer_jax[train]", "importlib_resources"}
+        assert wanted <= set(names), extra
+        error = ModuleNotFoundError("", name=f"{names[0]}.x")
+        assert command.missing_extra(error) == (
+            f"this needs {names[0]}, which is not installed: pip install 'fer_jax[{extra}]'"
+        )
 
 
 def test_an_import_error_of_another_kind_is_a_defect():
