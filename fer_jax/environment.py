@@ -1,4 +1,4 @@
-"""What a run depends on around it: how JAX is set up, the versions of everything, and the command itself."""
+"""Environment of a run: how JAX is set up, the versions of everything, and the command itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a finished run, several seeds or a cross-validation leave in result.json: one typed record each, one reader."""
+"""Records of a run, of several seeds or of a cross-validation in result.json: one typed record each, one reader."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SEED_FOLDER, FOLD_FOLDER = "seed_{}", "fold_{:02d}"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Record:
-    """What all records have.
+    """Fields of all records.
 
     Attributes:
       data: one line for people: what was read from where.
@@ -56,7 +56,7 @@ class _Record:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Experiment(_Record):
-    """What the results of training have.
+    """Fields of the results of training.
 
     Attributes:
       config: the config's name.

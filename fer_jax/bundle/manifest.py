@@ -28,7 +28,7 @@ MANIFEST = "bundle.json"
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """What the graphs take: uint8 (batch, size, size, channels) raw pixels in 0..255, gray or RGB.
+    """Input of the graphs: uint8 (batch, size, size, channels) raw pixels in 0..255, gray or RGB.
 
     Attributes:
       size: height and width in pixels.
@@ -83,7 +83,7 @@ class Bundle:
 
 
 def is_bundle(path: str | os.PathLike) -> bool:
-    """Whether `path` is a folder with a bundle.json, whole or not."""
+    """Return whether `path` is a folder with a bundle.json, whole or not."""
     return (pathlib.Path(path) / MANIFEST).is_file()
 
 
@@ -225,7 +225,7 @@ def _check_file(path: pathlib.Path, entry: Mapping[str, Any]) -> None:
 
 @functools.cache
 def _schema() -> dict[str, Any]:
-    """What bundle.json must be, its roles those of the table of formats."""
+    """Schema of bundle.json, its roles those of the table of formats."""
     found = json.loads(pathlib.Path(__file__).with_name("bundle.schema.json").read_text(encoding="utf-8"))
     found["properties"]["files"]["additionalProperties"]["properties"]["role"]["enum"] = list(FILES)
     return found

@@ -38,7 +38,7 @@ def _first(problems: Iterator[str | None]) -> str | None:
 
 
 def _violations(value: Any, schema: Mapping[str, Any]) -> Iterator[str]:
-    """What was expected of a value itself, whatever is inside it."""
+    """Describe what was expected of a value itself, whatever is inside it."""
     types = [schema["type"]] if isinstance(schema.get("type"), str) else schema.get("type", ())
     if types and (isinstance(value, bool) or not any(isinstance(value, _TYPES[name]) for name in types)):
         yield f"{' or '.join(types)}"

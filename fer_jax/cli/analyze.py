@@ -106,7 +106,7 @@ def main(argv: list[str]) -> int:
 
 
 class _Show(Protocol):
-    """What is printed of the files in turn."""
+    """Print the files in turn."""
 
     def add(self, faces: Faces) -> None:
         """Print the faces of a picture or frame."""

@@ -35,7 +35,7 @@ POSITIONAL = True
 
 
 def script(shell: str) -> str:
-    """What a shell has to read; UserError for one that is not known."""
+    """Return the script for a shell; UserError for one that is not known."""
     if shell not in SHELLS:
         raise errors.UserError(f"completion for {shell!r} there is not: expected one of {', '.join(SHELLS)}")
     return SHELLS[shell].format(commands=" ".join(COMMANDS))

@@ -64,7 +64,7 @@ def main(argv: list[str]) -> None:
 
 
 def _calibrate() -> Calibrate | None:
-    """What the flags ask to be chosen; UserError, before anything is read, where they do not fit together."""
+    """Choices that the flags ask for; UserError, before anything is read, where they do not fit together."""
     from fer_jax.bundle import manifest
     from fer_jax.evaluation import calibration
     from fer_jax.experiments.scoring import Calibrate

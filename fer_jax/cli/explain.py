@@ -1,4 +1,4 @@
-"""What a trained network sees in faces, as pictures.
+"""Show what a trained network sees in faces, as pictures.
 
 fer-jax explain --bundle=BUNDLE --source=group.jpg --out=explained
 fer-jax explain --workdir=runs/xception --split=PublicTest --out=explained

@@ -54,7 +54,7 @@ def _paragraph(bundle: Bundle) -> str:
         f"{bundle.path.name}{' (the default)' if bundle.path == zoo.DEFAULT else ''}",
         f"take it   when {zoo.USES[bundle.path.name]}",
         f"network   {model['name']}, {model['parameters']:,} parameters{stored}; {spec.size}x{spec.size} "
-        f"{'grey' if spec.channels == 1 else 'RGB'}; {size / 1e6:.1f} MB",
+        f"{'gray' if spec.channels == 1 else 'RGB'}; {size / 1e6:.1f} MB",
         f"names     {', '.join(bundle.labels)}",
         *(
             _scores(split, scores)

@@ -57,7 +57,7 @@ class ConfigFlag:
 
     @property
     def given(self) -> bool:
-        """Whether there is a config file."""
+        """Return whether there is a config file."""
         return self._file.value is not None
 
     def read(self) -> ConfigDict:
@@ -211,7 +211,7 @@ def _with_known_spellings(argv: list[str]) -> list[str]:
 
 
 def asks_for_help(arguments: Sequence[str]) -> bool:
-    """Whether a command line asks for the command's flags rather than using them."""
+    """Return whether a command line asks for the command's flags rather than using them."""
     return not {"-h", "-help", "--help"}.isdisjoint(arguments)
 
 

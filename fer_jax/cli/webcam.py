@@ -135,7 +135,7 @@ def _play() -> int:
 
 
 def _files_of_model() -> list[pathlib.Path]:
-    """What else is read: the bundle's files, the detector's."""
+    """Other files that are read: the bundle's, the detector's."""
     bundle = pathlib.Path(_BUNDLE.value)
     detector = [pathlib.Path(_DETECTOR_MODEL.value)] if _DETECTOR_MODEL.value else []
     return [bundle, *(bundle.iterdir() if bundle.is_dir() else ()), *detector]

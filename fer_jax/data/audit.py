@@ -1,4 +1,4 @@
-"""What is wrong with a data set: duplicates, contradicting labels, leaks between splits, images without a face."""
+"""Defects of a data set: duplicates, contradicting labels, leaks between splits, images without a face."""
 
 from __future__ import annotations
 

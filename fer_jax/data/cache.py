@@ -1,4 +1,4 @@
-"""What a source read, kept on disk as plain arrays, so that decoding is done once.
+"""Cache of what a source read, kept on disk as plain arrays, so that decoding is done once.
 
     images.npy     uint8 (N, H, W, C)          labels.npy    int32 (N,)
     split.npy      str (N,)                    subjects.npy  str (N,), where people are known
@@ -60,7 +60,7 @@ def path_of(data: ConfigDict, input: ConfigDict) -> pathlib.Path:
 
 
 def read(data: ConfigDict, input: ConfigDict) -> Examples:
-    """What the source reads, from the cache where it is there and whole, else from the source and then kept.
+    """Read the source's examples, from the cache where it is there and whole, else from the source and then kept.
 
     A damaged cache is logged and made anew. Of several processes one prepares it while the others wait. Where nothing
     can be written, a set of at most `MAX_BYTES_IN_MEMORY` is used all the same. With `config.data.cache=false` all but

@@ -17,7 +17,7 @@ import numpy as np
 
 WHITE = 255.0
 GAMMA = 2.0  # largest exponent; the smallest is its inverse
-SIDE_LIGHT = 0.6  # largest change of brightness from the centre to the edge, as a fraction
+SIDE_LIGHT = 0.6  # largest change of brightness from the center to the edge, as a fraction
 BLURS = (0.6, 0.9, 1.2, 1.6)  # standard deviations, fractions of 1/48 of the side
 RESOLUTIONS = (0.35, 0.42, 0.5, 0.6, 0.75)  # fractions of the side
 NOISE = 14.0  # largest standard deviation, of 255
@@ -69,7 +69,7 @@ def _degrade_one(image: jax.Array, key: jax.Array, probability: float) -> jax.Ar
 
 
 def side_light(size: tuple[int, int], strength: jax.Array, direction: jax.Array) -> jax.Array:
-    """float32 (H, W, 1): factors of brightness that rise linearly across the image, 1 at its centre.
+    """float32 (H, W, 1): factors of brightness that rise linearly across the image, 1 at its center.
 
     `strength` in 0..1 is that of `SIDE_LIGHT`, `direction` in 0..1 a fraction of a turn.
     """

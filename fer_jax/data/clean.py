@@ -150,7 +150,7 @@ def _doubtful(examples: Examples, data: ConfigDict) -> tuple[np.ndarray, np.ndar
 
 
 def _difference(before: Examples, after: Examples) -> str:
-    """What a step did: "removed 3 of Training (1 angry, 2 sad)"."""
+    """Describe what a step did: "removed 3 of Training (1 angry, 2 sad)"."""
     if len(before) == len(after):
         changed = np.count_nonzero(before.labels != after.labels) if before.label_names == after.label_names else 0
         return f"changed {changed} labels" if changed else "removed none"

@@ -19,7 +19,7 @@ class Examples:
     """Labelled faces of one data set.
 
     Attributes:
-      images: uint8 (N, H, W, C) in 0..255, C is 1 (grey) or 3 (RGB). An array, or `lazy.Images`, which is indexed like
+      images: uint8 (N, H, W, C) in 0..255, C is 1 (gray) or 3 (RGB). An array, or `lazy.Images`, which is indexed like
         one and reads the rows that are asked for: most sets are not in memory, see `fer_jax.data.cache`.
       labels: int32 (N,), indices into `label_names`.
       split: str (N,), the name of each example's split, such as "Training".
@@ -95,7 +95,7 @@ class Examples:
         return np.bincount(self.labels, minlength=len(self.label_names))
 
     def table(self) -> str:
-        """How many examples of each class each split has, as lines of text."""
+        """Count the examples of each class in each split, as lines of text."""
         rows = [("", *self.label_names, "all")]
         for name in self.split_names:
             counts = np.bincount(self.labels_of(name), minlength=len(self.label_names))

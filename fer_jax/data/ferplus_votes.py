@@ -41,7 +41,7 @@ PATH = Argument("", f"FER+'s csv of votes; empty is {FILE_NAME} beside FER2013's
 
 
 def beside(path: str) -> pathlib.Path:
-    """Where the votes lie for FER2013's csv, or the folder of both, at `path`: whether or not they do."""
+    """Path of the votes for FER2013's csv, or the folder of both, at `path`; it need not exist."""
     given = files.expand(path)
     return (given.parent if given.suffix.lower() == ".csv" else given) / FILE_NAME
 

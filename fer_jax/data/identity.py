@@ -1,4 +1,4 @@
-"""Which examples a run has: a fingerprint that tells other data from its own, and its splits, both kept in its folder.
+"""Identity of a run's examples: a fingerprint that tells other data from its own, and splits, kept in its folder.
 
     data.json   label names, and for each split its number of examples and a hash of their images, labels and votes
     splits.npz  the split of every example that the source reads, and a hash of each image that is trained on
@@ -29,7 +29,7 @@ RECORD, SPLITS = "data.json", "splits.npz"
 
 @dataclasses.dataclass(frozen=True)
 class Identity:
-    """What is kept of a run's examples.
+    """Record of a run's examples.
 
     Attributes:
       label_names: in the order of the labels' numbers.
@@ -61,7 +61,7 @@ class Identity:
         files.write_json(workdir / RECORD, record)
 
     def difference(self, other: Identity) -> str:
-        """What differs in `other`'s examples, for people, "" where nothing does."""
+        """Describe what differs in `other`'s examples, "" where nothing does."""
         if self.label_names != other.label_names:
             return f"its classes are {_listed(self.label_names)}, those of the data {_listed(other.label_names)}"
         if len(self.read) != len(other.read):
@@ -107,7 +107,7 @@ def hashes(images: np.ndarray) -> np.ndarray:
 
 
 def difference_of_splits(ours: dict[str, dict[str, Any]], others: dict[str, dict[str, Any]]) -> str:
-    """What differs between two `Identity.splits`, for people, "" where nothing does."""
+    """Describe what differs between two `Identity.splits`, "" where nothing does."""
     if ours.keys() != others.keys():
         return f"its splits are {_listed(ours)}, those of the data {_listed(others)}"
     for name, one in ours.items():
@@ -118,7 +118,7 @@ def difference_of_splits(ours: dict[str, dict[str, Any]], others: dict[str, dict
 
 
 def load(workdir: str | os.PathLike) -> Identity | None:
-    """What a run's folder holds; None where there is none.
+    """Read the identity in a run's folder; None where there is none.
 
     Raises:
       UserError: a file is damaged or of another version.

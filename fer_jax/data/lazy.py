@@ -114,7 +114,7 @@ class Selection(Images):
 
 
 class _Geometry(NamedTuple):
-    """What images are fitted to: looking a value up in a config takes as long as a tenth of a small JPEG file."""
+    """Geometry that images fit: looking a value up in a config takes as long as a tenth of a small JPEG file."""
 
     size: int
     channels: int
@@ -207,7 +207,7 @@ def map_blocks(source: np.ndarray, work: Callable[[np.ndarray], _T]) -> Iterator
 
 
 def threads() -> int:
-    """How many threads read images side by side: one for each core of this process, at most `MAX_THREADS`."""
+    """Number of threads that read images side by side: one for each core of this process, at most `MAX_THREADS`."""
     allowed = getattr(os, "sched_getaffinity", None)  # Linux alone says which cores a process may use
     cores = len(allowed(0)) if allowed else os.cpu_count() or 1
     return min(MAX_THREADS, cores)

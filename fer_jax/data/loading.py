@@ -32,7 +32,7 @@ def read(config: ConfigDict) -> Examples:
 
 
 def cleaned(config: ConfigDict, examples: Examples, seed: int) -> Examples:
-    """What training keeps of examples that have splits; logs the order of the labels, and what the splits lack."""
+    """Prepare examples that have splits for training; logs the order of the labels, and what the splits lack."""
     examples = clean.apply(examples, config.data, seed)
     if np.count_nonzero(examples.class_counts()) < 2:
         name = examples.label_names[examples.labels[0]]
@@ -85,7 +85,7 @@ def split_named(data: ConfigDict, name: str) -> str:
 
 
 def noise_ceilings(config: ConfigDict) -> dict[str, float]:
-    """How often other people name FER2013's label, for each split: a share in 0..1 (`ferplus.agreement`).
+    """Agreement of other people with FER2013's label, for each split: a share in 0..1 (`ferplus.agreement`).
 
     {} unless the data is FER2013 with the votes of FER+ beside it; votes of other rows are only warned of.
     """

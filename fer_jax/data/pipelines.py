@@ -1,4 +1,4 @@
-"""What feeds the compiled step, by `config.data.pipeline`: the resident set, or batches that tf.data prefetches.
+"""Feeds of the compiled step, by `config.data.pipeline`: the resident set, or batches that tf.data prefetches.
 
 Both give the same batches bit for bit.
 """

@@ -133,7 +133,7 @@ def read_table(path: pathlib.Path, root: pathlib.Path, columns: Columns) -> tupl
 
 
 def lists_images(path: pathlib.Path) -> bool:
-    """Whether a file is a table whose header names a column of files; FER2013's, with pixels in it, is none."""
+    """Return whether a file is a table whose header names a column of files; FER2013's, with pixels in it, is none."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
@@ -145,7 +145,7 @@ def lists_images(path: pathlib.Path) -> bool:
 
 
 def lines(path: pathlib.Path, fields: int) -> list[tuple[str, list[str]]]:
-    """Where and what: the lines of a table without a header, separated by blanks."""
+    """Return place and fields of the lines of a table without a header, separated by blanks."""
     found = []
     for number, line in enumerate(_text(path).splitlines(), 1):
         where, values = f"{path}, line {number}", line.split()

@@ -77,7 +77,7 @@ def _keep_from_proxies(host: str) -> None:
 
 
 def _initialize_arguments(launch: Launch, heartbeat_seconds: int) -> dict[str, Any]:
-    """What `jax.distributed.initialize` is called with.
+    """Arguments for `jax.distributed.initialize`.
 
     A single process gets its own coordination service on the loopback address, so that preemption works by the same
     code on one machine and on a thousand. On a laptop that costs 30 ms and 16 idle threads.
@@ -122,7 +122,7 @@ def _introduce() -> None:
 
 
 def preemption_requested() -> bool:
-    """Whether all processes stop at this call, because SIGTERM or SIGINT reached one of them.
+    """Return whether all processes stop at this call, because SIGTERM or SIGINT reached one of them.
 
     Every process must call it equally often: the processes agree on a call that none of them has made yet.
     """
@@ -145,14 +145,14 @@ def barrier() -> None:
 
 
 def is_primary() -> bool:
-    """Whether this process writes the logs, pictures, results and checkpoints."""
+    """Return whether this process writes the logs, pictures, results and checkpoints."""
     import jax
 
     return jax.process_index() == 0
 
 
 def run_on_primary(function: Callable[[], Any]) -> Any:
-    """What `function()` returns in the primary process, in every process; only the primary process calls it.
+    """Return what `function()` returns in the primary process, in every process; only the primary process calls it.
 
     The value must be picklable: numbers, strings, numpy arrays and trees of them. A `UserError` is raised in every
     process, and so is what the file system says about a path or a full disk. All processes must make these calls in the
@@ -260,7 +260,7 @@ def _missing(meeting: str) -> str:
 
 
 def _silent_of(barrier_error: str) -> str:
-    """Which processes did not answer, by the two formats in which the service reports it."""
+    """Return the processes that did not answer, by the two formats in which the service reports it."""
     names = barrier_error.partition("timed out task names:")[2].split("\n\n")[0].split()
     names = names or re.findall(r"Task (\d+) heartbeat timeout", barrier_error)[:1]
     return f"process {', '.join(names)} does not answer" if names else barrier_error.splitlines()[0]

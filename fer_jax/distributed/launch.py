@@ -1,4 +1,4 @@
-"""Which launcher started this process, and as which of how many: flags, Open MPI, Slurm, Kubernetes or a TPU slice."""
+"""Launcher and rank of this process: flags, Open MPI, Slurm, Kubernetes or a TPU slice."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TPU = ("TPU_WORKER_ID", "TPU_WORKER_HOSTNAMES")
 
 @dataclasses.dataclass(frozen=True)
 class Launch:
-    """Who started this process, and as which of how many.
+    """Launcher of this process, and its rank.
 
     Attributes:
       launcher: "alone", "flags", "slurm", "ompi", "kubernetes" or "tpu".

@@ -1,4 +1,4 @@
-"""How a per-device SPMD function runs on all devices: `jax.pmap`, or `jax.jit` of `jax.shard_map`.
+"""Compile a per-device SPMD function for all devices: `jax.pmap`, or `jax.jit` of `jax.shard_map`.
 
 This is the only module that knows the difference. A function written for it sees one device's part of the feed, knows
 the mapped axis by the name `AXIS`, and returns values that are the same on every device.
@@ -53,7 +53,7 @@ class Parallel:
         """UserError, with a size that would do, when a device's share of the batch is odd; `what` needs pairs."""
         if (each := self.batch_size // self.devices) % 2:
             raise UserError(
-                f"batch size {self.batch_size} gives each of {self.devices} devices {each}: {what} pair neighbours on "
+                f"batch size {self.batch_size} gives each of {self.devices} devices {each}: {what} pair neighbors on "
                 f"a device and need an even number; use {self.batch_size + self.devices}"
             )
 
@@ -81,11 +81,11 @@ class Parallel:
         return jax.tree.map(place, tree)
 
     def replicated_shapes(self, tree: Tree) -> Tree:
-        """What `replicate` would give, as `jax.ShapeDtypeStruct`s."""
+        """Shapes of what `replicate` would give, as `jax.ShapeDtypeStruct`s."""
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self._replicated), tree)
 
     def split_shapes(self, tree: Tree, axis: int) -> Tree:
-        """What `split` would give, as `jax.ShapeDtypeStruct`s."""
+        """Shapes of what `split` would give, as `jax.ShapeDtypeStruct`s."""
 
         def shape_of(x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
             local = (*x.shape[:axis], x.shape[axis] // self._local, *x.shape[axis + 1 :])

@@ -14,7 +14,7 @@ MAX_LOOK_SECONDS = 10.0
 
 
 class Store(Protocol):
-    """What of `jax.distributed`'s client is used: strings by name, shared by all processes."""
+    """Part of `jax.distributed`'s client that is used: strings by name, shared by all processes."""
 
     def key_value_set(self, key: str, value: str, allow_overwrite: bool = False) -> None:
         """Set one."""

@@ -62,7 +62,7 @@ def unavoidable_error(probabilities: np.ndarray, draws: int = 100, seed: int = 0
 
 
 def fit(logits: np.ndarray, labels: np.ndarray, split: str, coverage: float = COVERAGE) -> dict[str, Any]:
-    """What a bundle needs to know, and how well it does on faces that were not fitted; ready for JSON.
+    """Choose what a bundle needs to know, and measure how well it does on faces that were not fitted; ready for JSON.
 
     Returns:
       {"fitted_on": split, "temperature", "uncertain_below": the probability that `coverage` of the faces reach, `SURE`
@@ -93,7 +93,7 @@ def fit(logits: np.ndarray, labels: np.ndarray, split: str, coverage: float = CO
 
 
 def errors(logits: np.ndarray, labels: np.ndarray, temperature: float) -> dict[str, float]:
-    """How far a model's confidence is from its accuracy on data that its temperature was not fitted on.
+    """Measure how far a model's confidence is from its accuracy on data that its temperature was not fitted on.
 
     Returns:
       {"temperature", "mean_confidence": mean probability of the predicted class, "expected_calibration_error",

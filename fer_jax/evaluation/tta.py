@@ -11,13 +11,13 @@ import numpy as np
 
 IN_WORDS = {"flip": "with mirror images", "ten_crop": "by ten crops"}
 VIEWS = tuple(IN_WORDS)
-SHIFT = 1 / 12  # of the side: how far the corner crops lie from the centre where the network sees the whole image
+SHIFT = 1 / 12  # of the side: how far the corner crops lie from the center where the network sees the whole image
 
 
 def of(name: str, images: np.ndarray, crop: int) -> list[np.ndarray]:
     """The views of uint8 images (N, H, W, C).
 
-    "flip" is the images and their mirror images; "ten_crop" is the four corners and the centre, each with its mirror
+    "flip" is the images and their mirror images; "ten_crop" is the four corners and the center, each with its mirror
     image (Krizhevsky et al. 2012).
 
     Args:
@@ -30,9 +30,9 @@ def of(name: str, images: np.ndarray, crop: int) -> list[np.ndarray]:
         crop, margin = images.shape[1], round(images.shape[1] * SHIFT)
         images = np.pad(images, ((0, 0), (margin, margin), (margin, margin), (0, 0)), mode="edge")
     last = images.shape[1] - crop
-    centre = last // 2
+    center = last // 2
     squares = [
-        images[:, y : y + crop, x : x + crop] for y, x in ((centre, centre), (0, 0), (0, last), (last, 0), (last, last))
+        images[:, y : y + crop, x : x + crop] for y, x in ((center, center), (0, 0), (0, last), (last, 0), (last, last))
     ]
     return [view for square in squares for view in (square, square[:, :, ::-1])]
 

@@ -37,7 +37,7 @@ class Network:
         return self.model.apply(self.variables, inputs, False)
 
     def sown(self, inputs: jax.Array) -> dict[str, jax.Array]:
-        """What the network sows: "features" and, where it pools them into logits, "class_maps"."""
+        """Return what the network sows: "features" and, where it pools them into logits, "class_maps"."""
         _, state = self.model.apply(self.variables, inputs, False, mutable=["intermediates"])
         return {name: values[0] for name, values in state["intermediates"].items()}
 
@@ -75,7 +75,7 @@ def grad_cam(network: Network, inputs: jax.Array, classes: jax.Array) -> jax.Arr
 
 
 def occlusion(network: Network, inputs: jax.Array, classes: jax.Array) -> jax.Array:
-    """How far the score falls when a square of the face's mean gray covers a place: (N, H, W).
+    """Drop of the score when a square of the face's mean gray covers a place: (N, H, W).
 
     Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks" (2013). A pixel has the mean over the
     squares that cover it; they overlap by half.

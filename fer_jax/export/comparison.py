@@ -22,7 +22,7 @@ TIMED_RUNS = (3, 100)  # at least, and at most
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    """What was measured of one way to run the network.
+    """Measurements of one way to run the network.
 
     Attributes:
       role: of the file, a key of `bundle.FILES`; "flax" is the reference.
@@ -103,7 +103,7 @@ def recall_table(formats: Sequence[Format]) -> str:
 
 
 def record(formats: Sequence[Format]) -> dict[str, Any]:
-    """What of it is kept in bundle.json: not the latency, which is this machine's."""
+    """Part of it that bundle.json keeps: not the latency, which is this machine's."""
     return {
         f.role: {
             "largest_difference": f.largest_difference,

@@ -54,7 +54,7 @@ def write(path: str | os.PathLike, model: onnx.ModelProto, metadata: Mapping[str
 
 
 def metadata(model: onnx.ModelProto) -> dict[str, str]:
-    """What `write` stored in the file."""
+    """Read what `write` stored in the file."""
     return {entry.key: entry.value for entry in model.metadata_props}
 
 

@@ -1,4 +1,4 @@
-"""Where a bundle's weights come from and on what terms, for bundle.json and for its card."""
+"""Origin and terms of a bundle's weights, for bundle.json and for its card."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def licence_note(source: str) -> str:
 
 
 def training_data_note(config: ConfigDict, result: RunResult | None) -> str:
-    """What a run was trained on, from its config and, if it is finished, its result."""
+    """Describe what a run was trained on, from its config and, if it is finished, its result."""
     if result is None:
         return f"{config.data.source}, split {config.data.train_split}; the run was not finished"
     return f"{result.data}, of which the split {config.data.train_split}"
@@ -61,7 +61,7 @@ def of(trained: Trained) -> dict[str, Any]:
 
 
 def essentials(result: RunResult | None) -> dict[str, Any] | None:
-    """What of a result says how good the weights are and how they were chosen; None of None."""
+    """Extract what says how good the weights are and how they were chosen; None of None."""
     if result is None:
         return None
     scores = ("examples", "accuracy", "macro_f1")

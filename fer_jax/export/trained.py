@@ -70,7 +70,7 @@ class Trained:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What model.onnx says to a reader who has nothing but it."""
+        """Describe model.onnx to a reader who has nothing but it."""
         return {
             "labels": json.dumps(list(self.label_names)),
             "name": self.title,
@@ -86,7 +86,7 @@ class Trained:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """What the writers of `bundle.formats` make their files from.
+    """Source of the files that the writers of `bundle.formats` make.
 
     Attributes:
       infer: the function, see `graph.inference`.

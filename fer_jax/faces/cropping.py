@@ -1,4 +1,4 @@
-"""Which square around a face the network gets: the crop policy of a detector, and the cut itself."""
+"""Square around a face that the network gets: the crop policy of a detector, and the cut itself."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ MIN_ROLL_DEGREES = 8.0
 
 @dataclasses.dataclass(frozen=True)
 class CropPolicy:
-    """How a detector's box becomes the square that is cut out.
+    """Rule by which a detector's box becomes the square that is cut out.
 
     Attributes:
       enlarge: side of the square over the larger side of the box.
-      offset: from the box's centre to the square's, right and down, in larger sides of the box.
+      offset: from the box's center to the square's, right and down, in larger sides of the box.
     """
 
     enlarge: float = 1.0
@@ -55,10 +55,10 @@ class CropPolicy:
 
 @dataclasses.dataclass(frozen=True)
 class Region:
-    """A rectangle of a frame, turned about its centre.
+    """A rectangle of a frame, turned about its center.
 
     Attributes:
-      x, y: its centre in pixels.
+      x, y: its center in pixels.
       width, height: in pixels.
       roll: clockwise, in degrees.
     """
@@ -75,7 +75,7 @@ class Region:
 
 
 def region(box: np.ndarray, policy: CropPolicy | None, roll: float | None = None) -> Region:
-    """Where `cut` takes its pixels from; with no policy, the box itself."""
+    """Square from which `cut` takes its pixels; with no policy, the box itself."""
     x, y, width, height = map(float, box)
     x, y = x + width / 2, y + height / 2
     if policy is None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from fer_jax.errors import UserError
 
-TRACKING_SIDE = 320  # pixels of the longer side of the grey frames in which faces are followed
+TRACKING_SIDE = 320  # pixels of the longer side of the gray frames in which faces are followed
 MIN_FACE = 20  # pixels of the searched frame; the cascade's own window
 BEYOND_EDGE = 0.15  # of the shorter side is added around what Haar searches, for faces the frame cuts off
 # Windows of the cascade that must agree on a face, besides the first; docs/measured/detectors.md has the measurements.
@@ -60,7 +60,7 @@ class Face:
 
 
 class Detector(Protocol):
-    """What finds faces. `name` is the key of its crop policy in a bundle, "none" for no crop at all."""
+    """Protocol of a face detector. `name` is the key of its crop policy in a bundle, "none" for no crop at all."""
 
     name: str
 
@@ -106,8 +106,8 @@ class Haar:
 
     def detect(self, frame: np.ndarray) -> list[Face]:
         """See `Detector`."""
-        grey = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
-        small, scale = shrink(grey, self._side)
+        gray = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
+        small, scale = shrink(gray, self._side)
         rim = round(BEYOND_EDGE * min(small.shape))
         with self._one_at_a_time:
             boxes, windows = self._faces.detectMultiScale2(
@@ -124,7 +124,7 @@ class Haar:
 
 
 def haar_score(windows: int, side: int) -> float:
-    """How likely a box is a face on which `windows` windows of the cascade agree, in a search of `side` pixels.
+    """Probability that a box is a face on which `windows` windows of the cascade agree, in a search of `side` pixels.
 
     The number of false boxes grows with the number of searched windows, hence with the area. At 960 pixels half of the
     boxes on which only 3 windows agree, the fewest that are reported, were no face (docs/measured/detectors.md), and 3
@@ -202,14 +202,14 @@ class YuNet:
 
 
 def yunet_score(score: float) -> float:
-    """How likely a box with this score of YuNet's is a face: a half for the lowest reported, 1 where YuNet is sure."""
+    """Probability that a box with this YuNet score is a face: a half for the lowest reported, 1 where YuNet is sure."""
     return min(0.5 + 0.5 * (score - YUNET_MIN_SCORE) / (YUNET_SURE_SCORE - YUNET_MIN_SCORE), 1.0)
 
 
 def plausible(rows: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The rows (N, 4 or more) whose left, top, width, height are a box that a frame can have.
 
-    That is: finite, with width and height, its centre within the frame of `size` (width, height), and no larger than
+    That is: finite, with width and height, its center within the frame of `size` (width, height), and no larger than
     twice that frame's longer side. A network can return anything, so there are `MAX_FACES` at most: the first
     ones, which have the highest scores.
     """

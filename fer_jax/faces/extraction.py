@@ -25,7 +25,7 @@ COLUMNS = ("photograph", "finding", "face", "left", "top", "width", "height", "r
 
 @dataclasses.dataclass(frozen=True)
 class Extraction:
-    """What became of the photographs: paths below the source folder, and the number of faces written."""
+    """Outcome of an extraction: paths below the source folder, and the number of faces written."""
 
     with_face: tuple[str, ...]
     without_face: tuple[str, ...]
@@ -48,7 +48,7 @@ class Crop:
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """What was found in one photograph.
+    """Findings in one photograph.
 
     Attributes:
       path: the photograph, below the source folder.
@@ -102,7 +102,7 @@ def findings(
     every_face: bool = False,
     size: int = 0,
 ) -> Iterator[Finding]:
-    """What is found in each of the photographs, one after the other. For the arguments see `extract`."""
+    """Find the faces in each of the photographs, one after the other. For the arguments see `extract`."""
     policy = cropping.CropPolicy.of(cropping.CROP, detector.name)
     for path in tqdm.tqdm(photographs, unit="photograph", disable=None):
         name = path.relative_to(source)
@@ -163,7 +163,7 @@ def _resized(square: np.ndarray, size: int) -> np.ndarray:
 
 
 def _target(photograph: pathlib.Path, number: int, written: set[pathlib.Path]) -> pathlib.Path:
-    """Where a photograph's face goes: a.png; a_2.png for its second; a_jpg.png for a.jpg's where a.png has been."""
+    """Path of a photograph's face: a.png; a_2.png for its second; a_jpg.png for a.jpg's where a.png has been."""
     suffix = ".png" if number == 1 else f"_{number}.png"
     again = (f"{f'-{i}' if i > 1 else ''}" for i in itertools.count(1))
     endings = itertools.chain([suffix], (f"_{photograph.suffix[1:]}{suffix[:-4]}{n}.png" for n in again))

@@ -33,7 +33,7 @@ class Entry:
 
     @property
     def searches(self) -> bool:
-        """Whether it looks for faces, rather than take each frame for one."""
+        """Return whether it looks for faces, rather than take each frame for one."""
         return self.still_side > 0
 
 

@@ -32,7 +32,7 @@ RETRY_SECONDS = 24 * 60 * 60.0  # after a failure nothing is fetched unasked for
 
 
 def cached() -> pathlib.Path:
-    """Where the file lies in the user's cache once it was fetched."""
+    """Path of the file in the user's cache once it was fetched."""
     return files.user_cache() / FILE
 
 
@@ -99,12 +99,12 @@ def fetch(address: str = "") -> pathlib.Path:
 
 
 def offline() -> bool:
-    """Whether `FER_JAX_OFFLINE` forbids to use the network."""
+    """Return whether `FER_JAX_OFFLINE` forbids to use the network."""
     return os.environ.get(OFFLINE, "") not in ("", "0")
 
 
 def failed() -> bool:
-    """Whether the file could not be fetched within the last day."""
+    """Return whether the file could not be fetched within the last day."""
     try:
         return 0 <= time.time() - _failure().stat().st_mtime < RETRY_SECONDS
     except OSError:

@@ -1,4 +1,4 @@
-"""Which layers of a network are trained, and how the others stay exactly as they are."""
+"""Choice of the layers that are trained; the others stay exactly as they are."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def labels(params: Mapping[str, Any], groups: Groups) -> dict[str, Any]:
 def frozen_layers(groups: Groups) -> contextlib.AbstractContextManager[None]:
     """While it lasts, a network applied for training leaves the frozen layers alone.
 
-    Their BatchNorm normalises with its running statistics and does not update them, and no gradient passes their
+    Their BatchNorm normalizes with its running statistics and does not update them, and no gradient passes their
     outputs, so that the backward pass ends where the trained layers begin. The gradients of their parameters are 0.
     """
 

@@ -20,7 +20,7 @@ MAX_BYTES = 1 << 30  # of one array
 
 @dataclasses.dataclass(frozen=True)
 class KerasFile:
-    """What a file holds.
+    """Content of a file.
 
     Attributes:
       path: the file.

@@ -1,4 +1,4 @@
-"""What every network of this package is made of and agrees on."""
+"""Base class and conventions of every network of this package."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Network(nn.Module):
         activation: Callable[[jax.Array], jax.Array] = lambda x: x,
         **options: Any,
     ) -> jax.Array:
-        """BatchNorm, `activation` and max-pooling of (N, H, W, C); GPUs and TPUs pool before they normalise.
+        """BatchNorm, `activation` and max-pooling of (N, H, W, C); GPUs and TPUs pool before they normalize.
 
         Args:
           names: of the two layers.
@@ -86,7 +86,7 @@ class Network(nn.Module):
 
     @nn.nowrap
     def dense(self, features: int, *, name: str) -> nn.Dense:
-        """A fully connected layer, initialised as Keras' own."""
+        """A fully connected layer, initialized as Keras' own."""
         return nn.Dense(features, dtype=self.dtype, kernel_init=nn.initializers.glorot_uniform(), name=name)
 
     @nn.nowrap
@@ -161,9 +161,9 @@ class Upsample(nn.Module):
 
 
 def _interpolation(length: int, longer: int) -> np.ndarray:
-    """(longer, length): the weights of linear interpolation between the centres of pixels, the edge ones repeated."""
-    centres = (np.arange(longer) + 0.5) * length / longer - 0.5
-    return np.stack([np.interp(centres, np.arange(length), pixel) for pixel in np.eye(length)], axis=1)
+    """(longer, length): the weights of linear interpolation between the centers of pixels, the edge ones repeated."""
+    centers = (np.arange(longer) + 0.5) * length / longer - 0.5
+    return np.stack([np.interp(centers, np.arange(length), pixel) for pixel in np.eye(length)], axis=1)
 
 
 class Flatten(nn.Module):
@@ -219,7 +219,7 @@ def layers_of(model: Network, input_shape: tuple[int, ...]) -> list[Layer]:
 
 
 def is_head(layer: str) -> bool:
-    """Whether a layer of this name gives the logits: the one that cannot be kept when the classes change."""
+    """Return whether a layer of this name gives the logits: the one that cannot be kept when the classes change."""
     return layer.startswith("classes")
 
 

@@ -41,7 +41,7 @@ def load(
       path: a Keras HDF5 file (vgg16, mini_xception), torchvision's vgg16 state dict (.safetensors, .npz of its arrays,
         or .pth, which needs torch), a bundle of this project (any network), or the name of one that comes with it.
       model_name: key of `fer_jax.models.registry`.
-      variables: freshly initialised, {"params", "batch_stats"?}.
+      variables: freshly initialized, {"params", "batch_stats"?}.
       label_names: of the network, in the order of its logits. A bundle names its own; a Keras mini-Xception does not,
         and is taken for one of FER2013 where it has as many classes.
 

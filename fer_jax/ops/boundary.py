@@ -1,4 +1,4 @@
-"""Where XLA's fusion has to stop."""
+"""Barriers at which XLA's fusion has to stop."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ def _dense(padded: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _rows_gathered(kernel_shape: tuple[int, ...]) -> int:
-    """How many of the kernel's rows become channels before the matrix product; the others are summed after it.
+    """Number of the kernel's rows that become channels before the matrix product; the others are summed after it.
 
     One row: h * features by w * C instead of features by h * w * C, as many multiplications, written and read as h + w
     arrays instead of h * w. All rows: less memory where there are few channels.
@@ -175,7 +175,7 @@ def _as_matrix(kernel: jax.Array, rows: int) -> jax.Array:
 
 @fusion_barrier(static_argnums=(1, 2))
 def _gather(padded: jax.Array, rows: int, columns: int) -> jax.Array:
-    """What lies up to `rows` and `columns` away, as channels."""
+    """Gather what lies up to `rows` and `columns` away, as channels."""
     size = padded.shape[HEIGHT] - rows + 1, padded.shape[WIDTH] - columns + 1
     return jnp.concatenate([window(padded, i, j, size) for i in range(rows) for j in range(columns)], CHANNEL)
 

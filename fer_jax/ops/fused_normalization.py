@@ -1,8 +1,8 @@
-"""Batch normalisation for TPUs and GPUs: channels last, few passes, and max-pooled before it is normalised.
+"""Batch normalization for TPUs and GPUs: channels last, few passes, and max-pooled before it is normalized.
 
-Normalisation is increasing in its input where the channel's scale is positive and decreasing where it is negative, so
-max(normalise(x)) is normalise(max(x)) or normalise(min(x)): pooling first, only what is left of the image is
-normalised, and the sums of the gradient run over the pooled image. With one step of mini-Xception on TPU v5e (1,024
+Normalization is increasing in its input where the channel's scale is positive and decreasing where it is negative, so
+max(normalize(x)) is normalize(max(x)) or normalize(min(x)): pooling first, only what is left of the image is
+normalized, and the sums of the gradient run over the pooled image. With one step of mini-Xception on TPU v5e (1,024
 images a chip) the passes that disappear are 14 % of XLA's estimate.
 """
 
@@ -45,7 +45,7 @@ def batch_norm(
     pool: Pool | None = None,
     joint_sums: bool = False,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """(N, H, W, C) normalised with the statistics of the batch, these averaged over `axis_name` if given.
+    """(N, H, W, C) normalized with the statistics of the batch, these averaged over `axis_name` if given.
 
     Args:
       pool: what the result is max-pooled by, or None.
@@ -112,7 +112,7 @@ def _backward(
     dy = cotangents[0].astype(wide)
     dbias, product = _sums(dy, dy * kept.astype(wide), joint_sums)
     dscale = (product - mean * dbias) * inverse
-    # The parameters' gradients are this device's share, summed with the other gradients; x is normalised with
+    # The parameters' gradients are this device's share, summed with the other gradients; x is normalized with
     # everybody's statistics and needs everybody's sums.
     dbias_mean, dscale_mean = _average((dbias, dscale), x.size // x.shape[-1], axis_name)
     spread, factor = dy, scale * inverse

@@ -3,7 +3,7 @@
 With the batch innermost every elementwise pass, shift and window runs over long contiguous rows whatever the number of
 channels or the parity of the image's size, and a 1x1 convolution is one matrix product without a transposition. The
 public functions take and return (N, H, W, C); XLA cancels the transpositions between consecutive operations and
-assigns elementwise operations in between the layout of their neighbours.
+assigns elementwise operations in between the layout of their neighbors.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ def swap(x: jax.Array) -> jax.Array:
 
 
 def padding(size: Sequence[int], window: Sequence[int], strides: int, kind: str) -> Pads:
-    """What "SAME" or "VALID" adds before and behind height and width."""
+    """Padding that "SAME" or "VALID" adds before and behind height and width."""
     (top, bottom), (left, right) = lax.padtype_to_pads(size, window, (strides, strides), kind)
     return (top, bottom), (left, right)
 
 
 def pad(x: jax.Array, pads: Pads, value: float = 0.0, interior: int = 0) -> jax.Array:
-    """Height and width of (C, H, W, N) padded, with `interior` elements between neighbours; negative pads cut."""
+    """Height and width of (C, H, W, N) padded, with `interior` elements between neighbors; negative pads cut."""
     config = [(0, 0, 0), (*pads[0], interior), (*pads[1], interior), (0, 0, 0)]
     return lax.pad(x, jax.numpy.asarray(value, x.dtype), config)
 

@@ -1,4 +1,4 @@
-"""Batch normalisation for the CPU, whose gradient autodiff makes of more passes than it needs."""
+"""Batch normalization for the CPU, whose gradient autodiff makes of more passes than it needs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PLACES = (HEIGHT, WIDTH, BATCH)
 def batch_norm(
     x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, axis_name: str | None = None
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """(N, H, W, C) normalised with the statistics of the batch, these averaged over `axis_name` if given.
+    """(N, H, W, C) normalized with the statistics of the batch, these averaged over `axis_name` if given.
 
     Returns:
       The result in the dtype of `x`, and mean and biased variance (C,), at least float32. No gradient flows through
@@ -66,7 +66,7 @@ def _backward(epsilon: float, axis_name: str | None, residuals: tuple, cotangent
     dy, wide = cotangents[0].astype(dtype), x.astype(dtype)
     dbias, product = _sums(cotangents[0], x)
     dscale = (product - mean * dbias) * inverse
-    # The parameters' gradients are this device's share and are summed with the other gradients; x is normalised with
+    # The parameters' gradients are this device's share and are summed with the other gradients; x is normalized with
     # everybody's statistics and needs everybody's sums.
     dbias_mean, dscale_mean = _average([dbias, dscale], x, axis_name)
     dx = per_channel(scale * inverse) * (

@@ -1,4 +1,4 @@
-"""What "auto" means on a platform: the one place where a device's platform becomes a choice of implementation."""
+"""Meaning of "auto" on a platform: the one place where a device's platform becomes a choice of implementation."""
 
 from __future__ import annotations
 

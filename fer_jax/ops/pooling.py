@@ -58,7 +58,7 @@ def _maximum(x: jax.Array, axis: int, window: int, strides: int) -> jax.Array:
 
 @fusion_barrier(static_argnums=(2, 3, 4))
 def _first(x: jax.Array, y: jax.Array, axis: int, window: int, strides: int) -> jax.Array:
-    """How far into its window the first maximum lies: int8, for the gradient to read a quarter of the memory."""
+    """Position of the first maximum in its window: int8, for the gradient to read a quarter of the memory."""
     first = jnp.full(y.shape, window - 1, jnp.int8)
     for i, candidate in reversed(list(enumerate(_candidates(x, axis, window, strides)[:-1]))):
         first = jnp.where(candidate == y, jnp.int8(i), first)

@@ -23,7 +23,7 @@ def central_crop(images: Any, size: int) -> Any:
 
 
 def network_input(images: Any, scaling_name: str, crop: int = 0, constant_rank: int = 0) -> Any:
-    """What a network takes, for pixels that are fitted to its size already.
+    """Turn pixels into a network's input, for those that are fitted to its size already.
 
     Args:
       images: (N, H, W, C) pixels in 0..255, of NumPy or JAX; of floating point where they were augmented.

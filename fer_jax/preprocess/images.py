@@ -34,7 +34,7 @@ LEFT_BY_SYSTEMS = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini", "__macos
 
 
 class Geometry(Protocol):
-    """What a network takes, in a bundle's or in a config's words: (size, size, channels) pixels, fitted by `resize`."""
+    """Input of a network, in a bundle's or in a config's words: (size, size, channels) pixels, fitted by `resize`."""
 
     @property
     def size(self) -> int:
@@ -43,7 +43,7 @@ class Geometry(Protocol):
 
     @property
     def channels(self) -> int:
-        """1 for grey, 3 for RGB."""
+        """1 for gray, 3 for RGB."""
         ...
 
     @property
@@ -78,7 +78,7 @@ def below(folder: pathlib.Path, above: tuple[str, ...] = ()) -> Iterator[pathlib
 def read(path: pathlib.Path) -> np.ndarray:
     """An image file as uint8 RGB (H, W, 3), whatever its format, depth or channels.
 
-    16 bits become 8 by their high byte, an alpha channel is dropped, grey is repeated, EXIF orientation is applied.
+    16 bits become 8 by their high byte, an alpha channel is dropped, gray is repeated, EXIF orientation is applied.
     Raises UserError, naming the file, for one that is no image or cannot be decoded.
     """
     try:
@@ -202,7 +202,7 @@ def commented(data: bytes, comment: str) -> bytes:
 def fit(image: np.ndarray, input: Geometry) -> np.ndarray:
     """Bring a uint8 image (H, W), (H, W, 1) or (H, W, 3) RGB to (input.size, input.size, input.channels) uint8.
 
-    Colour becomes grey by ITU-R BT.601 luma, grey becomes three equal channels; a size that differs is resampled by
+    Color becomes gray by ITU-R BT.601 luma, gray becomes three equal channels; a size that differs is resampled by
     `input.resize`, both sides to the same length whatever the aspect ratio.
     """
     if input.resize not in INTERPOLATIONS:

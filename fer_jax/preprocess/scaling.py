@@ -1,4 +1,4 @@
-"""How pixels become the network's input: named, so that a config and a bundle say the same thing in one word."""
+"""Scaling of pixels to the network's input: named, so that a config and a bundle say the same thing in one word."""
 
 from fer_jax.errors import UserError
 

@@ -38,7 +38,7 @@ def names() -> list[str]:
 
 
 def docstring(name: str) -> str:
-    """What a recipe says of itself."""
+    """Return what a recipe says of itself."""
     return ast.get_docstring(ast.parse((folder() / f"{name}.py").read_text(encoding="utf-8"))) or ""
 
 
@@ -55,7 +55,7 @@ def ablation(path: pathlib.Path) -> pathlib.Path:
 
 
 def resolve(spec: str) -> str:
-    """What `--config` takes, FILE or FILE:VARIANT, for a recipe's name or a file, with or without a variant.
+    """Return what `--config` takes, FILE or FILE:VARIANT, for a recipe's name or a file, with or without a variant.
 
     A file of the given name comes first.
 

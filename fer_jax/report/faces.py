@@ -1,4 +1,4 @@
-"""Which faces a report shows, and the pictures of them."""
+"""Choice of the faces that a report shows, and the pictures of them."""
 
 from __future__ import annotations
 

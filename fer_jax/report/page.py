@@ -239,11 +239,11 @@ def _sheets(
 
 
 def _save_sheet(path: pathlib.Path, shown: Sequence[faces.Face]) -> None:
-    colours = {True: plots.COLOURS[2], False: plots.COLOURS[5], None: plots.INK}
+    colors = {True: plots.COLORS[2], False: plots.COLORS[5], None: plots.INK}
     plots.sheet(
         path,
         np.stack([face.image for face in shown]),
-        [("\n".join(face.lines), colours[face.correct]) for face in shown],
+        [("\n".join(face.lines), colors[face.correct]) for face in shown],
     )
 
 

@@ -1,4 +1,4 @@
-"""The plots of a report: each draws on matplotlib axes, and is saved as SVG that follows the page's colours, or PNG."""
+"""The plots of a report: each draws on matplotlib axes, and is saved as SVG that follows the page's colors, or PNG."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, Percent
 from fer_jax import files
 from fer_jax.evaluation.metrics import Reliability
 
-INK = "#23272e"  # text and lines; becomes the page's text colour in SVG
-COLOURS = ("#2f7ed8", "#e0763a", "#2e9e6b", "#b35cc4", "#c9a227", "#d1495b", "#5f7d95")
+INK = "#23272e"  # text and lines; becomes the page's text color in SVG
+COLORS = ("#2f7ed8", "#e0763a", "#2e9e6b", "#b35cc4", "#c9a227", "#d1495b", "#5f7d95")
 STYLE = {
     "font.size": 9,
     "axes.titlesize": 10,
@@ -102,8 +102,8 @@ def curves(
     """
 
     def draw(axes: Axes) -> None:
-        for (name, (x, y)), colour in zip(series.items(), _colours(len(series)), strict=True):
-            axes.plot(x, y, label=name, color=colour, marker="o" if len(x) < 15 else None, markersize=3.5)
+        for (name, (x, y)), color in zip(series.items(), _colors(len(series)), strict=True):
+            axes.plot(x, y, label=name, color=color, marker="o" if len(x) < 15 else None, markersize=3.5)
         if best is not None:
             axes.axvline(best, color=INK, linestyle=":", linewidth=1, label=f"chosen: epoch {best:g}")
         if ceiling is not None:
@@ -132,10 +132,10 @@ def confusion(counts: Sequence[Sequence[int]], label_names: Sequence[str]) -> Dr
     many = len(counts) > MAX_NAMED
 
     def draw(axes: Axes) -> None:
-        colours = np.empty((*rows.shape, 4))
-        colours[...] = to_rgba(COLOURS[0])
-        colours[..., 3] = 0.04 + 0.7 * rows
-        axes.imshow(colours, extent=(0, len(counts), len(counts), 0), interpolation="nearest")
+        colors = np.empty((*rows.shape, 4))
+        colors[...] = to_rgba(COLORS[0])
+        colors[..., 3] = 0.04 + 0.7 * rows
+        axes.imshow(colors, extent=(0, len(counts), len(counts), 0), interpolation="nearest")
         for (i, j), count in () if many else np.ndenumerate(counts):
             weight = "bold" if i == j else "normal"
             axes.text(
@@ -180,9 +180,9 @@ def reliability(diagram: Reliability, error: float) -> Draw:
             diagram.accuracy[filled],
             width[filled],
             align="edge",
-            color=COLOURS[0],
+            color=COLORS[0],
             alpha=0.55,
-            edgecolor=COLOURS[0],
+            edgecolor=COLORS[0],
             label="accuracy",
         )
         axes.plot([0, 1], [0, 1], color=INK, linestyle="--", linewidth=1, label="calibrated")
@@ -199,8 +199,8 @@ def bars(title: str, groups: Sequence[str], series: Mapping[str, Sequence[float]
 
     def draw(axes: Axes) -> None:
         width = 0.8 / len(series)
-        for i, ((name, values), colour) in enumerate(zip(series.items(), _colours(len(series)), strict=True)):
-            axes.bar(np.arange(len(groups)) + (i + 0.5) * width - 0.4, values, width, label=name, color=colour)
+        for i, ((name, values), color) in enumerate(zip(series.items(), _colors(len(series)), strict=True)):
+            axes.bar(np.arange(len(groups)) + (i + 0.5) * width - 0.4, values, width, label=name, color=color)
         axes.set_xticks(range(len(groups)), groups, rotation=40, ha="right")
         axes.set(title=title, ylim=(0, 1))
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -222,11 +222,11 @@ def sheet(
         figure.subplots_adjust(0.005, 0.005, 0.995, 1 - 0.25 / (1.55 * rows), wspace=0.06, hspace=0.28)
         for axes in (grid := figure.subplots(rows, columns, squeeze=False).ravel()):
             axes.axis("off")
-        for axes, image, (text, colour) in zip(grid, images, captions, strict=False):
+        for axes, image, (text, color) in zip(grid, images, captions, strict=False):
             axes.imshow(np.broadcast_to(image, (*image.shape[:2], 3)), interpolation="nearest")
-            axes.set_title(text, fontsize=7, color=colour, pad=2)
+            axes.set_title(text, fontsize=7, color=color, pad=2)
         figure.savefig(tmp, dpi=120)
 
 
-def _colours(count: int) -> list[Any]:
-    return [COLOURS[i % len(COLOURS)] for i in range(count)]
+def _colors(count: int) -> list[Any]:
+    return [COLORS[i % len(COLORS)] for i in range(count)]

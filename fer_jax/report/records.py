@@ -1,4 +1,4 @@
-"""What runs left in their folders, read back: the only source of a report's numbers."""
+"""Records that runs left in their folders, read back: the only source of a report's numbers."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import importlib.metadata
 import json
 import os
 import pathlib
@@ -11,9 +12,11 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 
 import numpy as np
 import pytest
+from packaging.requirements import Requirement
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 TINY = (
@@ -134,6 +137,22 @@ class Runs:
 
     def logs(self):
         return "\n".join(f"---- {p.log} (exit code {p.poll()})\n{p.output}" for p in self._started)
+
+
+def link_dependencies(site):
+    """Link the package's dependencies without extras into a folder, with what they need, and nothing else."""
+    wanted = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    seen = set()
+    while wanted:
+        requirement = Requirement(wanted.pop())
+        needed = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        if needed and requirement.name.lower() not in seen:
+            seen.add(requirement.name.lower())
+            distribution = importlib.metadata.distribution(requirement.name)
+            wanted.extend(distribution.requires or ())
+            for top in {file.parts[0] for file in distribution.files if file.parts[0] not in ("..", "__pycache__")}:
+                if not (site / top).exists():
+                    (site / top).symlink_to(distribution.locate_file(top))
 
 
 def free_port():

@@ -1,8 +1,9 @@
 """The webcam tool as a user runs it."""
 
+import contextlib
 import csv
+import functools
 import http.server
-import importlib.metadata
 import itertools
 import json
 import os
@@ -14,7 +15,6 @@ import subprocess
 import sys
 import threading
 import time
-import tomllib
 import venv
 
 import cv2
@@ -23,7 +23,7 @@ import pytest
 
 from fer_jax.labels import FER2013
 from tests import serving, videos
-from tests.integration.conftest import REPOSITORY
+from tests.integration.conftest import REPOSITORY, link_dependencies
 
 PATIENCE_SECONDS = 60
 
@@ -45,37 +45,31 @@ def laptop(tmp_path_factory):
     """The Python of an environment that has the package's dependencies without extras, and nothing else."""
     folder = tmp_path_factory.mktemp("laptop")
     venv.create(folder, with_pip=False, symlinks=True)
-    (site,) = folder.glob("lib/python*/site-packages")
-    for distribution in _closure(REPOSITORY / "pyproject.toml"):
-        for top in {file.parts[0] for file in distribution.files if file.parts[0] not in ("..", "__pycache__")}:
-            if not (site / top).exists():
-                (site / top).symlink_to(distribution.locate_file(top))
+    link_dependencies(*folder.glob("lib/python*/site-packages"))
     return folder / "bin" / "python"
-
-
-def _closure(pyproject):
-    from packaging.requirements import Requirement
-
-    wanted = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]["dependencies"]
-    found = {}
-    while wanted:
-        requirement = Requirement(wanted.pop())
-        needed = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
-        if needed and requirement.name.lower() not in found:
-            found[requirement.name.lower()] = distribution = importlib.metadata.distribution(requirement.name)
-            wanted.extend(distribution.requires or ())
-    return found.values()
 
 
 def _start(*args, python=sys.executable, **kwargs):
     """The tool, started: a process with pipes."""
     return subprocess.Popen(
         [python, "-m", "tools.webcam", *map(str, args)],
-        cwd=REPOSITORY,
         text=True,
-        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | kwargs,
         encoding="utf-8",
+        **{"cwd": REPOSITORY, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | kwargs,
     )
+
+
+def _finished(tool, code=0):
+    """What it wrote to standard output and standard error, once it ended with this exit code and no traceback."""
+    output, errors = tool.communicate(timeout=PATIENCE_SECONDS)
+    assert tool.returncode == code, errors
+    assert "Traceback" not in errors
+    return output, errors
+
+
+def _plain(bundle, source, *flags, **kwargs):
+    """The tool, started on whole pictures without a window."""
+    return _start(f"--bundle={bundle}", f"--source={source}", "--headless", "--detector=none", *flags, **kwargs)
 
 
 def _events(path):
@@ -85,17 +79,10 @@ def _events(path):
 def test_it_runs_with_the_packages_of_its_requirements_alone(laptop, brightness_bundle, clip, tmp_path):
     for absent in ("jax", "flax", "tensorflow", "ml_collections", "matplotlib", "onnx"):
         assert subprocess.run([laptop, "-c", f"import {absent}"], capture_output=True).returncode != 0, absent
-    tool = _start(
-        f"--bundle={brightness_bundle}",
-        f"--source={clip}",
-        "--headless",
-        "--detector=none",
-        f"--record={tmp_path}/out.mp4",
-        f"--events={tmp_path}/out.jsonl",
-        python=laptop,
+    tool = _plain(
+        brightness_bundle, clip, f"--record={tmp_path}/out.mp4", f"--events={tmp_path}/out.jsonl", python=laptop
     )
-    output, errors = tool.communicate(timeout=PATIENCE_SECONDS)
-    assert tool.returncode == 0, errors
+    output, errors = _finished(tool)
     assert output == ""
     assert "40 frames, 1 face" in errors
     assert "without sound" in errors
@@ -112,20 +99,11 @@ def test_it_runs_with_the_packages_of_its_requirements_alone(laptop, brightness_
 @pytest.mark.parametrize("detector", ["haar", "yunet"])
 def test_the_group_video(real_data, laptop, brightness_bundle, tmp_path, detector):
     model = real_data / "models" / "face_detection_yunet_2023mar.onnx"
-    tool = _start(
-        f"--bundle={brightness_bundle}",
-        f"--source={real_data}/video/group_pan.mp4",
-        "--headless",
-        f"--detector={detector}",
-        f"--detector-model={model}",
-        f"--events={tmp_path}/out.csv",
-        f"--record={tmp_path}/out.mp4",
-        "--max-frames=60",
-        f"--save-faces={tmp_path}/faces",
-        python=laptop,
-    )
-    _, errors = tool.communicate(timeout=PATIENCE_SECONDS)
-    assert tool.returncode == 0, errors
+    flags = [f"--events={tmp_path}/out.csv", f"--record={tmp_path}/out.mp4", f"--save-faces={tmp_path}/faces"]
+    flags += ["--headless", "--max-frames=60", f"--detector={detector}", f"--detector-model={model}"]
+    source = f"--source={real_data}/video/group_pan.mp4"
+    tool = _start(f"--bundle={brightness_bundle}", source, *flags, python=laptop)
+    _finished(tool)
     with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     frames = {int(row["frame"]) for row in rows}
@@ -142,14 +120,7 @@ def test_the_group_video(real_data, laptop, brightness_bundle, tmp_path, detecto
 
 
 def test_a_closed_pipe_ends_quietly(brightness_bundle, clip, tmp_path):
-    tool = _start(
-        f"--bundle={brightness_bundle}",
-        f"--source={clip}",
-        "--headless",
-        "--detector=none",
-        "--events=-",
-        f"--record={tmp_path}/out.mp4",
-    )
+    tool = _plain(brightness_bundle, clip, "--events=-", f"--record={tmp_path}/out.mp4")
     first = json.loads(tool.stdout.readline())
     tool.stdout.close()
     errors = tool.stderr.read()
@@ -162,56 +133,24 @@ def test_a_closed_pipe_ends_quietly(brightness_bundle, clip, tmp_path):
 
 
 def test_closed_standard_streams(brightness_bundle, clip, tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "tools.webcam",
-        f"--bundle={brightness_bundle}",
-        f"--source={clip}",
-        "--headless",
-        "--detector=none",
-        f"--events={tmp_path}/out.jsonl",
-        f"--record={tmp_path}/out.mp4",
-    ]
-    subprocess.run(
-        ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command], cwd=REPOSITORY, check=True, timeout=PATIENCE_SECONDS
-    )
+    flags = [f"--bundle={brightness_bundle}", f"--source={clip}", "--headless", "--detector=none"]
+    flags += [f"--events={tmp_path}/out.jsonl", f"--record={tmp_path}/out.mp4"]
+    words = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-m", "tools.webcam", *flags]
+    subprocess.run(words, cwd=REPOSITORY, check=True, timeout=PATIENCE_SECONDS)
     assert len(_events(tmp_path / "out.jsonl")) == len(serving.frames_of(tmp_path / "out.mp4")) == 40
 
 
 @pytest.fixture
-def stream():
-    """`stream(count)` is the address of a network camera that breaks off after so many frames."""
+def http_server():
+    """`http_server(handler)` answers by a class of handlers, and gives its address."""
     servers = []
 
-    def start(count):
-        class Camera(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                self.send_response(200)
-                self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
-                self.end_headers()
-                image = np.full((48, 64, 3), serving.brightness_of(3), np.uint8)
-                data = cv2.imencode(".jpg", image)[1].tobytes()
-                for _ in range(count) if count else itertools.count():
-                    try:
-                        self.wfile.write(
-                            b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: "
-                            + str(len(data)).encode()
-                            + b"\r\n\r\n"
-                            + data
-                            + b"\r\n"
-                        )
-                    except OSError:
-                        return
-
-            def log_message(self, *args):
-                pass
-
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Camera)
+    def start(handler):
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
         servers.append(server)
-        return f"http://127.0.0.1:{server.server_address[1]}/video"
+        return f"http://127.0.0.1:{server.server_address[1]}"
 
     yield start
     for server in servers:
@@ -219,41 +158,48 @@ def stream():
         server.server_close()
 
 
+@pytest.fixture
+def stream(http_server):
+    """`stream(count)` is the address of a network camera that breaks off after so many frames; 0 is never."""
+
+    def start(count):
+        image = np.full((48, 64, 3), serving.brightness_of(3), np.uint8)
+        data = cv2.imencode(".jpg", image)[1].tobytes()
+        head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n".encode()
+
+        class Camera(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200)
+                self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+                self.end_headers()
+                with contextlib.suppress(OSError):
+                    for _ in range(count) if count else itertools.count():
+                        self.wfile.write(head + data + b"\r\n")
+
+            def log_message(self, *args):
+                pass
+
+        return f"{http_server(Camera)}/video"
+
+    return start
+
+
 def test_a_camera_that_disappears(brightness_bundle, stream, tmp_path):
-    tool = _start(
-        f"--bundle={brightness_bundle}",
-        f"--source={stream(200)}",
-        "--headless",
-        "--detector=none",
-        f"--events={tmp_path}/out.jsonl",
-        f"--record={tmp_path}/out.mp4",
-    )
-    _, errors = tool.communicate(timeout=PATIENCE_SECONDS)
-    assert tool.returncode == 2, errors
+    tool = _plain(brightness_bundle, stream(200), f"--events={tmp_path}/out.jsonl", f"--record={tmp_path}/out.mp4")
+    _, errors = _finished(tool, 2)
     assert re.search(
         r"^error: http://127.* gave no frame after \d+: it was unplugged, or the connection broke", errors, re.MULTILINE
     )
-    assert "Traceback" not in errors
     lines = _events(tmp_path / "out.jsonl")
-    assert lines
     assert lines[0]["faces"][0]["label"] == "happy"
     assert serving.frames_of(tmp_path / "out.mp4")
 
 
 def test_control_c(brightness_bundle, stream, tmp_path):
-    tool = _start(
-        f"--bundle={brightness_bundle}",
-        f"--source={stream(0)}",
-        "--headless",
-        "--detector=none",
-        f"--events={tmp_path}/out.jsonl",
-        f"--record={tmp_path}/out.avi",
-    )
+    tool = _plain(brightness_bundle, stream(0), f"--events={tmp_path}/out.jsonl", f"--record={tmp_path}/out.avi")
     _wait_for(lambda: len(_whole_lines(tmp_path / "out.jsonl.part")) > 5)
     tool.send_signal(signal.SIGINT)
-    _, errors = tool.communicate(timeout=PATIENCE_SECONDS)
-    assert tool.returncode == 128 + signal.SIGINT, errors
-    assert "Traceback" not in errors
+    _finished(tool, 128 + signal.SIGINT)
     assert len(_events(tmp_path / "out.jsonl")) > 5
     assert serving.frames_of(tmp_path / "out.avi")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.avi", "out.jsonl"]
@@ -281,8 +227,7 @@ def test_a_killed_run_leaves_nothing_that_looks_like_a_result_and_the_next_one_c
     for path in tmp_path.glob("[0-9]*.png"):
         assert cv2.imread(str(path)) is not None, "a face is whole or not there"
     tool = _start(f"--source={clip}", *flags)
-    _, errors = tool.communicate(timeout=PATIENCE_SECONDS)
-    assert tool.returncode == 0, errors
+    _finished(tool)
     assert not [path for path in left if path.exists()]
     assert len(_events(tmp_path / "out.jsonl")) == len(videos.times_of(tmp_path / "out.mp4")) == 40
 
@@ -303,32 +248,7 @@ def chromium(tmp_path):
     started.quit()
 
 
-@pytest.fixture
-def web_server():
-    """`web_server(folder)` serves the files of a folder and gives its address."""
-    servers = []
-
-    def start(folder):
-        class Handler(http.server.SimpleHTTPRequestHandler):
-            def __init__(self, *args):
-                super().__init__(*args, directory=str(folder))
-
-            def log_message(self, *args):
-                pass
-
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        servers.append(server)
-        return f"http://127.0.0.1:{server.server_address[1]}"
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
-
-
-def test_a_browser_plays_the_recordings(chromium, web_server, brightness_bundle, tmp_path):
+def test_a_browser_plays_the_recordings(chromium, http_server, brightness_bundle, tmp_path):
     """Chromium reads their sizes and durations, and shows a frame of the middle: a plain one of the grey it had."""
     times = [0.0, 0.04, 0.08, 0.5, 0.52, 1.7, 2.9]
     clip = videos.write(tmp_path / "clip.mkv", times, images=[np.full((48, 64, 3), 200, np.uint8)] * len(times))
@@ -336,10 +256,10 @@ def test_a_browser_plays_the_recordings(chromium, web_server, brightness_bundle,
     for name in names:
         flags = ["--headless", "--detector=haar", f"--record={tmp_path}/{name}"]
         tool = _start(f"--bundle={brightness_bundle}", f"--source={clip}", *flags)
-        _, errors = tool.communicate(timeout=PATIENCE_SECONDS)
-        assert tool.returncode == 0, errors
+        _finished(tool)
     (tmp_path / "page.html").write_text("<!doctype html><title>recordings</title>", encoding="utf-8")
-    chromium.get(f"{web_server(tmp_path)}/page.html")
+    files = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    chromium.get(f"{http_server(files)}/page.html")
     chromium.set_script_timeout(PATIENCE_SECONDS)
     for name in names:
         found = chromium.execute_async_script(
@@ -373,8 +293,7 @@ def test_an_output_that_is_the_input_is_refused_and_the_input_kept(brightness_bu
     original = shutil.copy(clip, tmp_path / "talk.mp4")
     (tmp_path / "link.mp4").symlink_to(original)
     tool = _start(f"--bundle={brightness_bundle}", f"--source={tmp_path}/talk.mp4", f"{flag}={tmp_path}/link.mp4")
-    _, errors = tool.communicate(timeout=PATIENCE_SECONDS)
-    assert tool.returncode == 2
+    _, errors = _finished(tool, 2)
     assert errors.startswith(f"error: {flag}={tmp_path}/link.mp4 would overwrite the input")
     assert len(errors.splitlines()) == 1
     assert original.read_bytes() == clip.read_bytes()
@@ -387,8 +306,7 @@ def test_a_variable_rate_is_recorded_with_its_times_and_events(brightness_bundle
     (tmp_path / "out").mkdir()
     flags = ["--headless", "--detector=none", "--events=-", f"--record={tmp_path}/out/{name}"]
     tool = _start(f"--model={brightness_bundle}", f"--source={tmp_path}/{name}", *flags)
-    output, errors = tool.communicate(timeout=PATIENCE_SECONDS)
-    assert tool.returncode == 0, errors
+    output, _ = _finished(tool)
     lines = [json.loads(line) for line in output.splitlines()]
     np.testing.assert_allclose([line["time"] for line in lines], times, atol=1e-3)
     assert {line["source"] for line in lines} == {f"{tmp_path}/caf\\xe9 100%03d a:b.mp4"}
@@ -403,8 +321,7 @@ def test_a_folder_of_pictures_and_a_video_gives_a_folder(brightness_bundle, tmp_
     (tmp_path / "in" / "notes.txt").touch()
     flags = ["--headless", "--detector=none", "--events=-", f"--record={tmp_path}/out/", "--mirror"]
     tool = _start(f"--bundle={brightness_bundle}", f"--source={tmp_path}/in", *flags)
-    output, errors = tool.communicate(timeout=PATIENCE_SECONDS)
-    assert tool.returncode == 0, errors
+    output, errors = _finished(tool)
     assert "left out 1, neither pictures nor videos: notes.txt" in errors
     assert "4 frames, 3 faces" in errors
     names = [json.loads(line)["source"].rpartition("/")[2] for line in output.splitlines()]
@@ -445,22 +362,14 @@ def test_mistakes_get_one_line(command, brightness_bundle, clip, tmp_path, flags
     done = command("tools.webcam", *flags, f"--events={tmp_path}/out.jsonl", check=False, env={"DISPLAY": ""})
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert line.startswith("error: ")
-    assert message in line
+    assert line.startswith("error: ") and message in line
     assert not (tmp_path / "out.jsonl").exists(), "nothing is written"
 
 
 def test_a_picture_gives_an_annotated_picture(command, brightness_bundle, tmp_path):
     cv2.imwrite(str(tmp_path / "in.png"), np.full((200, 300, 3), serving.brightness_of(3), np.uint8))
-    done = command(
-        "tools.webcam",
-        f"--bundle={brightness_bundle}",
-        f"--source={tmp_path}/in.png",
-        "--headless",
-        "--detector=none",
-        f"--record={tmp_path}/out.png",
-        "--events=-",
-    )
+    flags = ["--headless", "--detector=none", f"--record={tmp_path}/out.png", "--events=-"]
+    done = command("tools.webcam", f"--bundle={brightness_bundle}", f"--source={tmp_path}/in.png", *flags)
     (line,) = map(json.loads, done.stdout.splitlines())
     assert line["source"] == f"{tmp_path}/in.png"
     assert [face["label"] for face in line["faces"]] == ["happy"]
@@ -505,22 +414,8 @@ def test_the_window(display, brightness_bundle, tmp_path):
     cv2.imwrite(str(tmp_path / "face.png"), image)
     environment["PYTHONPATH"] = str(REPOSITORY)
     (tmp_path / "stills").mkdir()
-    tool = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "tools.webcam",
-            f"--bundle={brightness_bundle}",
-            "--detector=none",
-            f"--source={tmp_path}/face.png",
-        ],
-        cwd=tmp_path / "stills",
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-    )
+    flags = [f"--bundle={brightness_bundle}", "--detector=none", f"--source={tmp_path}/face.png"]
+    tool = _start(*flags, cwd=tmp_path / "stills", env=environment)
 
     def press(key):
         subprocess.run(["xdotool", "key", key], env=environment, check=True)
@@ -557,8 +452,7 @@ def test_the_window(display, brightness_bundle, tmp_path):
     press("s")
     (still,) = _wait_for(lambda: list((tmp_path / "stills").glob("still-*.png")))
     press("q")
-    _, errors = tool.communicate(timeout=PATIENCE_SECONDS)
-    assert tool.returncode == 0, errors
+    _, errors = _finished(tool)
     assert errors.splitlines()[0] == "1 frame, 1 face"
     assert cv2.imread(str(still)).shape == (400, 600, 3)
 
@@ -572,6 +466,7 @@ def test_the_same_pixels_give_the_same_probabilities_in_training_s_evaluation_an
     from fer_jax.data.sources import synthetic
     from fer_jax.evaluation.evaluator import Evaluator
     from fer_jax.export import graph, onnx
+    from fer_jax.export.trained import Source
     from fer_jax.models import registry
 
     config = default.get_config()
@@ -600,22 +495,15 @@ def test_the_same_pixels_give_the_same_probabilities_in_training_s_evaluation_an
     spec = manifest.Input(config.input.size, config.input.channels, config.input.scaling, config.input.resize)
     infer = graph.inference(plain, variables, spec)
     folder = serving.write_bundle(
-        tmp_path / "bundle", spec=spec, temperature=temperature, graph=lambda path: onnx.save(path, infer, spec, {})
+        tmp_path / "bundle",
+        spec=spec,
+        temperature=temperature,
+        graph=lambda path: onnx.save(path, Source(infer, spec, {}, path.parent)),
     )
     for i, image in enumerate(faces):
         cv2.imwrite(str(tmp_path / f"{i:02d}.png"), image)
-    done = command(
-        "tools.webcam",
-        f"--bundle={folder}",
-        f"--source={tmp_path}/*.png",
-        "--detector=none",
-        "--headless",
-        "--tta=none",
-        "--events=-",
-    )
-    found = [
-        list(face["probabilities"].values())
-        for line in map(json.loads, done.stdout.splitlines())
-        for face in line["faces"]
-    ]
+    flags = ["--detector=none", "--headless", "--tta=none", "--events=-"]
+    done = command("tools.webcam", f"--bundle={folder}", f"--source={tmp_path}/*.png", *flags)
+    lines = map(json.loads, done.stdout.splitlines())
+    found = [list(face["probabilities"].values()) for line in lines for face in line["faces"]]
     np.testing.assert_allclose(found, expected, atol=1e-4)

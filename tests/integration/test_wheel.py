@@ -1,24 +1,20 @@
 """The wheel and the sdist: what is in them, and a new user's way with them, from an empty folder."""
 
-import importlib.metadata
 import json
 import os
 import subprocess
 import sys
-import sysconfig
-import tomllib
 import venv
 import zipfile
 
 import numpy as np
 import pytest
-from packaging.requirements import Requirement
 
 import fer_jax
 from fer_jax import cli, recipes, zoo
 from fer_jax.labels import FER2013
 from tests import serving
-from tests.integration.conftest import REPOSITORY
+from tests.integration.conftest import REPOSITORY, link_dependencies
 
 MAX_BYTES = 3_000_000
 
@@ -36,30 +32,15 @@ def _environment(folder, packages, *install):
     return folder / "bin"
 
 
-def _base(site):
-    """Link the dependencies without extras, what they need, and nothing else."""
-    wanted = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
-    seen = set()
-    while wanted:
-        requirement = Requirement(wanted.pop())
-        needed = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
-        if needed and requirement.name.lower() not in seen:
-            seen.add(requirement.name.lower())
-            distribution = importlib.metadata.distribution(requirement.name)
-            wanted.extend(distribution.requires or ())
-            for top in {file.parts[0] for file in distribution.files if file.parts[0] not in ("..", "__pycache__")}:
-                if not (site / top).exists():
-                    (site / top).symlink_to(distribution.locate_file(top))
-
-
 def _everything(site):
     """See the packages of the environment that runs the tests, after the wheel's own."""
-    (site / "tests.pth").write_text(f"{sysconfig.get_paths()['purelib']}\n", encoding="utf-8")
+    packages = [path for path in sys.path if path.endswith("site-packages")]
+    (site / "tests.pth").write_text("\n".join(packages), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
 def light(tmp_path_factory, wheel):
-    return _environment(tmp_path_factory.mktemp("light"), _base, wheel)
+    return _environment(tmp_path_factory.mktemp("light"), link_dependencies, wheel)
 
 
 @pytest.fixture(scope="module")

@@ -45,7 +45,7 @@ RECOGNIZED = ("list", "huggingface", "ckplus", "folder", "jaffe")
 
 @dataclasses.dataclass(frozen=True)
 class DataSet:
-    """What is known of a data set before it is read; nothing for sources of any data, such as a folder of images.
+    """Facts known of a data set before it is read; nothing for sources of any data, such as a folder of images.
 
     Attributes:
       labels: names in the order of its numbers, () where the data itself names them.
@@ -92,7 +92,7 @@ def settle(data: ConfigDict, preferred: str = "fer2013") -> None:
 
 
 def data_set(name: str) -> DataSet:
-    """What is known of the data set that a source reads; nothing where it reads any data."""
+    """Return what is known of the data set that a source reads; nothing where it reads any data."""
     return getattr(find(name), "DATA_SET", DataSet())
 
 

@@ -1,4 +1,4 @@
-"""FER2013 (Goodfellow et al., "Challenges in Representation Learning", 2013) from its csv: 35,887 grey faces, 48x48.
+"""FER2013 (Goodfellow et al., "Challenges in Representation Learning", 2013) from its csv: 35,887 gray faces, 48x48.
 
 Both layouts are read: `fer2013.csv` with the columns `emotion,pixels,Usage` and Kaggle's later `icml_face_data.csv`
 with `emotion, Usage, pixels`, blanks before the names. Columns are found by name, so any order will do.
@@ -150,7 +150,7 @@ def parse(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 class _WrongRow(ValueError):
-    """What is wrong with a row."""
+    """Describe what is wrong with a row."""
 
 
 def _columns(path: pathlib.Path, header: list[str]) -> list[int]:

@@ -74,7 +74,7 @@ def read(data: ConfigDict, input: images.Geometry) -> Examples:
 
 
 def agreement(data: ConfigDict, faces: Examples) -> dict[str, float]:
-    """How often the majority of the votes names the expression of FER2013's label: a share in 0..1 for each split.
+    """Share of images whose majority of votes names the expression of FER2013's label: a share in 0..1 for each split.
 
     Counted are the images with a majority for one of FER2013's expressions: those dropped above and contempt are left
     out. A network that is scored against FER2013's labels can hardly do better than people do.

@@ -1,4 +1,4 @@
-"""JAFFE, the Japanese Female Facial Expression set (Lyons et al., 1998): 213 grey photographs of 256x256, 10 people.
+"""JAFFE, the Japanese Female Facial Expression set (Lyons et al., 1998): 213 gray photographs of 256x256, 10 people.
 
 Everything is in a file's name: `KA.AN1.39.tiff` is person KA, angry, her first such picture, number 39 of the set.
 """

@@ -35,7 +35,7 @@ NO_SPLIT = "no split"  # of lines that name none where others do
 
 
 class Layout(NamedTuple):
-    """How a data set is distributed.
+    """Layout in which a data set is distributed.
 
     Attributes:
       rows: the images below a folder.

@@ -37,7 +37,7 @@ class Fer2013(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
-            description="35,887 grey faces of 48x48 pixels with one of seven expressions, found by image search "
+            description="35,887 gray faces of 48x48 pixels with one of seven expressions, found by image search "
             "(Goodfellow et al., 2013).",
             features=tfds.features.FeaturesDict(
                 {

@@ -144,7 +144,7 @@ def test_a_python_that_is_too_old_says_so_before_it_misses_a_package(module):
         (PermissionError(errno.EACCES, "Permission denied", "a"), 2, "error: a: Permission denied: give this account"),
         (IsADirectoryError(errno.EISDIR, "Is a directory", b"a"), 2, "error: a: Is a directory"),
         (OSError(errno.ENOSPC, "No space left on device"), 2, "error: No space left on device: free space"),
-        (OSError(errno.ELOOP, "Too many levels of symbolic links", "a"), 2, "remove the loop"),
+        (OSError(errno.ELOOP, "Too many levels of symbolic links", "a"), 2, "remove the link"),
         (OSError(errno.ENAMETOOLONG, "File name too long", "a" * 9000), 2, "give a shorter path"),
         (
             MemoryError("Unable to allocate 9 GiB for an array"),

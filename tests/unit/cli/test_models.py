@@ -22,7 +22,7 @@ def test_every_model_has_its_figures_size_and_terms():
     assert paragraphs[0].startswith(
         f"mini_xception_wide (the default)\n  take it   when {zoo.USES['mini_xception_wide']}\n"
     )
-    assert "\n  network   mini_xception, 205,031 parameters, weights in float16; 48x48 grey; " in paragraphs[0]
+    assert "\n  network   mini_xception, 205,031 parameters, weights in float16; 48x48 gray; " in paragraphs[0]
     for paragraph in paragraphs:
         for part in ("score     PublicTest ", "data      ", "licence   ", "names     "):
             assert f"\n  {part}" in paragraph, part
