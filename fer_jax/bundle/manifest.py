@@ -60,7 +60,7 @@ class Bundle:
       uncertain_below: a largest probability below it is flagged uncertain; 0 flags nothing.
       model: {"name", "args", "parameters"} of the network, and "stored" where model.onnx has its weights in fewer bits.
       provenance: {"licence", "training_data", "result", "config", "versions", "created"}, and where they are known
-        "class_counts" and "formats".
+        "class_counts", "formats" and "prior", the shares of the classes by which the bundle is served.
       files: absolute path of each file by its role, a key of `formats.FILES`.
     """
 
@@ -153,7 +153,7 @@ def refuse_other_content(out: str | os.PathLike) -> None:
 
 
 def recalibrated(
-    bundle: Bundle, out: str | os.PathLike, temperature: float, uncertain_below: float, note: str
+    bundle: Bundle, out: str | os.PathLike, temperature: float, uncertain_below: float, note: str, prior: str = ""
 ) -> Bundle:
     """Write a copy of a bundle with another calibration, whole or not at all, and read it.
 
@@ -162,6 +162,8 @@ def recalibrated(
       out: the folder of the copy: new, or a bundle to be replaced.
       temperature, uncertain_below: see `Bundle`.
       note: a line for people, what they were chosen on; it goes to the end of the card.
+      prior: by which the copy is served where no other is asked for, see `fer_jax.bundle.prior.parse`; "" keeps the
+        original's.
 
     Raises:
       UserError: `out` holds something else.
@@ -175,7 +177,8 @@ def recalibrated(
             card.write_text(f"{card.read_text(encoding='utf-8').rstrip()}\n\n{note}\n", encoding="utf-8")
         write(
             tmp,
-            **{key: getattr(bundle, key) for key in ("name", "labels", "input", "crop", "model", "provenance")},
+            **{key: getattr(bundle, key) for key in ("name", "labels", "input", "crop", "model")},
+            provenance={**bundle.provenance, **({"prior": prior} if prior else {})},
             temperature=temperature,
             uncertain_below=uncertain_below,
         )

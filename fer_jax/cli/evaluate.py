@@ -53,6 +53,11 @@ def main(argv: list[str]) -> None:
         predictor = scoring.of_bundle(_BUNDLE.value, _FORMAT.value, _PRIOR.value or "")
     else:
         predictor = scoring.of_runs(_WORKDIR.value, _CHECKPOINT.value, _PRIOR.value or "")
+    if _REFIT.value and predictor.priors:
+        raise UserError(
+            "--refit-temperature with a prior, --prior's or the bundle's own: the temperature is fitted before it "
+            "is corrected: fit the temperature first"
+        )
     split = _SPLIT.value or predictor.selected_on
     result = scoring.score(predictor, split, _DATA.value or "", tuple(_TTA.value), calibrate)
     _show(result)
@@ -77,10 +82,6 @@ def _calibrate() -> Calibrate | None:
     coverage = calibration.COVERAGE if _COVERAGE.value is None else _COVERAGE.value
     if not 0 < coverage <= 1:
         raise UserError(f"--coverage={coverage:g}: expected a share above 0 and at most 1, such as 0.9")
-    if _REFIT.value and _PRIOR.value:
-        raise UserError(
-            "--refit-temperature and --prior: the temperature is fitted before the prior is corrected; fit first"
-        )
     if _OUT.value:
         if not _BUNDLE.value:
             raise UserError("--out writes a copy of a bundle: give --bundle, or export the run by fer-jax export first")
@@ -95,15 +96,15 @@ def _write_copy(result: Evaluation) -> None:
     chosen = scores["calibration"]["chosen"]
     original = manifest.read(_BUNDLE.value)
     # with a prior the logits were divided by the bundle's own temperature before they were corrected
-    temperature = original.temperature if _PRIOR.value else chosen["temperature"]
-    prior = f", with the prior {_PRIOR.value}, by which it is to be served" if _PRIOR.value else ""
+    temperature = original.temperature if result.prior else chosen["temperature"]
+    prior = f", with the prior {_PRIOR.value}, by which it is served" if _PRIOR.value else ""
     note = (
         f"Calibrated again on {scores['examples']:,} faces of {result.data} ({split}){prior}: the temperature is "
         f"{temperature:.3f}, a face below {chosen['uncertain_below']:.3f} is uncertain; "
         f"{chosen['coverage']:.1%} are answered, {chosen['accuracy_when_certain']:.1%} of these rightly."
     )
-    manifest.recalibrated(original, _OUT.value, temperature, chosen["uncertain_below"], note)
-    print(f"written to {_OUT.value}{f'; serve it with --prior={_PRIOR.value}' if _PRIOR.value else ''}")
+    manifest.recalibrated(original, _OUT.value, temperature, chosen["uncertain_below"], note, _PRIOR.value)
+    print(f"written to {_OUT.value}")
 
 
 def _show(result: Evaluation) -> None:

@@ -146,9 +146,10 @@ def of_runs(workdirs: Sequence[str | os.PathLike], checkpoint: str = "best", pri
 def of_bundle(path: str | os.PathLike, role: str, prior: str = "") -> Predictor:
     """The predictor of an exported file, run as its users run it; UserError for a format the bundle has not.
 
-    `prior` is that of `of_runs`.
+    `prior` is that of `of_runs`; "" takes the bundle's own, if it has one.
     """
     bundle = bundles.read(path)
+    prior = prior or bundle.provenance.get("prior", "")
     if role not in GRAPHS:
         raise UserError(f"--format is {role!r}: expected one of {', '.join(GRAPHS)}")
     graph = graphs.open_bundle(bundle, role, os.cpu_count() or 1)

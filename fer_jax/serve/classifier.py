@@ -91,7 +91,7 @@ class Classifier:
             JAX's default device.
           threads: maximum number of ONNX Runtime threads among which the faces of one call are divided on the CPU.
           prior: shares of the classes among the faces to come, see `fer_jax.bundle.prior.parse`: "flat", or such as
-            "happy:0.3,neutral:0.4". "" leaves those of the training data.
+            "happy:0.3,neutral:0.4". "" takes the bundle's own, or else those of the training data.
           device: where ONNX Runtime runs the graph, one of `fer_jax.bundle.formats.DEVICES`.
 
         Raises:
@@ -103,7 +103,7 @@ class Classifier:
         self.bundle = manifest.read(path)
         self.labels = self.bundle.labels
         self.shift = np.zeros(len(self.labels), np.float32)
-        if prior:
+        if prior := prior or self.bundle.provenance.get("prior", ""):
             trained = priors.trained_shares(self.labels, self.bundle.provenance, self.bundle.path)
             self.shift = priors.parse(prior, self.labels, trained).shift
         self._run = runtimes.open_bundle(self.bundle, "stablehlo" if runtime == "jax" else runtime, threads, device)

@@ -105,7 +105,7 @@ def test_evaluate_corrects_the_prior_and_chooses_a_threshold(command, finished, 
     [
         (("--coverage=0.5",), "--coverage says how to calibrate: give --calibrate too"),
         (("--calibrate", "--coverage=90"), "--coverage=90: expected a share above 0 and at most 1"),
-        (("--calibrate", "--refit-temperature", "--prior=flat"), "--refit-temperature and --prior: the temperature"),
+        (("--calibrate", "--refit-temperature", "--prior=flat"), "--refit-temperature with a prior, --prior's or"),
         (("--calibrate", "--out={tmp}/copy"), "--out writes a copy of a bundle: give --bundle"),
         (("--prior=bored:0.3",), "--prior has 'bored:0.3': expected flat, or shares of angry"),
     ],

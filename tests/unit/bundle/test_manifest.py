@@ -150,6 +150,9 @@ def test_a_copy_has_another_calibration_and_says_so_on_its_card(folder, tmp_path
     assert copy.file("onnx").read_bytes() == b"graph"
     assert not (out / "private").exists()
     assert manifest.read(folder).temperature == 1.3
+    copy = manifest.recalibrated(original, out, 2.0, 0.6, "Calibrated again.", prior="flat")
+    assert copy.provenance == original.provenance | {"prior": "flat"}
+    assert manifest.recalibrated(copy, out, 2.0, 0.6, "Calibrated again.").provenance["prior"] == "flat"
     (out / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match=r"holds notes\.txt, which is no part of a bundle"):
         manifest.recalibrated(original, out, 2.0, 0.6, "")

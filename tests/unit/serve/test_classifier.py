@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from fer_jax.bundle import manifest
 from fer_jax.bundle.manifest import Input
 from fer_jax.errors import UserError
 from fer_jax.labels import FER2013
@@ -103,6 +104,8 @@ def test_another_prior_shifts_the_logits_after_temperature(tmp_path):
     crops = list(np.random.default_rng(0).integers(0, 256, (5, 9, 9), np.uint8))
     logits = plain.logits(plain.prepare(crops)) / 50 - np.log(np.array(counts) / 100)
     np.testing.assert_allclose(flat.probabilities(crops), [_softmax(row) for row in logits], rtol=1e-4)
+    own = Classifier(manifest.recalibrated(manifest.read(folder), tmp_path / "own", 50.0, 0.3, "", prior="flat").path)
+    np.testing.assert_array_equal(own.probabilities(crops), flat.probabilities(crops))
     both, _ = flat.classify(crops, "flip")
     assert not np.allclose(both, plain.classify(crops, "flip")[0])
     np.testing.assert_allclose(both, flat.classify([crop[:, ::-1] for crop in crops], "flip")[0], rtol=1e-5)
