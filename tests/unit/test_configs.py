@@ -46,6 +46,7 @@ CONFIGS = {
     ("xception", ""): (7, 58_423, "xception_best"),
     ("xception", "taught"): (7, 58_423, "xception_taught"),
     ("xception", "wide"): (7, 205_031, "xception_wide"),
+    ("xception", "wild"): (7, 205_031, "xception_wild"),
     ("xception", "paper"): (7, 58_423, "xception_paper"),
 }
 
