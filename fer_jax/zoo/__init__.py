@@ -12,9 +12,10 @@ from fer_jax import files
 from fer_jax.errors import UserError, did_you_mean
 
 HOME = pathlib.Path(__file__).parent
-DEFAULT = HOME / "mini_xception_wide"  # what is used when no bundle is named
+DEFAULT = HOME / "mini_xception_wild"  # what is used when no bundle is named
 # When to take each, for `fer-jax models` and docs/how-to/choose-a-model.md
 USES = {
+    "mini_xception_wild": "faces come from a camera, photographs or films, many of them neutral",
     "mini_xception_wide": "faces are like FER2013's: posed or strong expressions, cut out closely",
     "mini_xception": "a small file matters, or faces come from other sources, where it has done better",
     "mini_xception_ferplus": "people mostly look neutral, as in meetings and videos; contempt is wanted",

@@ -20,7 +20,7 @@ def test_every_model_has_its_figures_size_and_terms():
     paragraphs = _run().stdout.split("\n\n")[:-1]
     assert [paragraph.split()[0] for paragraph in paragraphs] == zoo.names()
     assert paragraphs[0].startswith(
-        f"mini_xception_wide (the default)\n  take it   when {zoo.USES['mini_xception_wide']}\n"
+        f"mini_xception_wild (the default)\n  take it   when {zoo.USES['mini_xception_wild']}\n"
     )
     assert "\n  network   mini_xception, 205,031 parameters, weights in float16; 48x48 gray; " in paragraphs[0]
     for paragraph in paragraphs:
@@ -29,13 +29,13 @@ def test_every_model_has_its_figures_size_and_terms():
 
 
 def test_a_model_shows_where_it_lies_and_its_card():
-    path, _, heading, *_ = _run("mini_xception_wide").stdout.splitlines()
+    path, _, heading, *_ = _run("mini_xception_wild").stdout.splitlines()
     assert path == str(zoo.DEFAULT)
-    assert heading == "# mini_xception_wide"
+    assert heading == "# mini_xception_wild"
     done = _run("mini_exception")
     assert (done.returncode, done.stderr) == (
         2,
-        "error: no model is called 'mini_exception' (did you mean 'mini_xception' or 'mini_xception_wide'?): "
+        "error: no model is called 'mini_exception' (did you mean 'mini_xception' or 'mini_xception_wild'?): "
         f"expected one of {', '.join(zoo.names())}\n",
     )
 
@@ -46,9 +46,10 @@ def test_a_model_is_taken_by_its_name():
 
 def test_bundle_and_model_are_one_flag(tmp_path):
     for flag in ("bundle", "model"):
-        command = sys.executable, "-m", "tools.analyze", f"--{flag}=mini_xception_wid", "x.png"
+        command = sys.executable, "-m", "tools.analyze", f"--{flag}=mini_xception_ferplu", "x.png"
         done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, encoding="utf-8")
         assert done.returncode == 2
         assert (
-            "no bundle at mini_xception_wid and no model of that name (did you mean 'mini_xception_wide'" in done.stderr
+            "no bundle at mini_xception_ferplu and no model of that name (did you mean 'mini_xception_ferplus'"
+            in done.stderr
         )

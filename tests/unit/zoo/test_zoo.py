@@ -33,17 +33,17 @@ def test_each_is_whole_small_and_has_its_card_and_figures(name):
 
 
 def test_the_default_is_first_and_names_fer2013_s_expressions():
-    assert zoo.names()[0] == zoo.DEFAULT.name == "mini_xception_wide"
+    assert zoo.names()[0] == zoo.DEFAULT.name == "mini_xception_wild"
     assert manifest.read(zoo.DEFAULT).labels == FER2013
 
 
 def test_a_folder_comes_before_a_model_s_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert zoo.resolve("mini_xception_wide") == zoo.DEFAULT
-    assert zoo.resolve("./mini_xception_wide") != zoo.DEFAULT
+    assert zoo.resolve("mini_xception_wild") == zoo.DEFAULT
+    assert zoo.resolve("./mini_xception_wild") != zoo.DEFAULT
     assert zoo.resolve(tmp_path / "nothing") == tmp_path / "nothing"  # its reader says what is missing
-    (tmp_path / "mini_xception_wide").mkdir()
-    assert zoo.resolve("mini_xception_wide").absolute() == tmp_path / "mini_xception_wide"
+    (tmp_path / "mini_xception_wild").mkdir()
+    assert zoo.resolve("mini_xception_wild").absolute() == tmp_path / "mini_xception_wild"
 
 
 def test_a_mistyped_name_has_its_neighbour(tmp_path, monkeypatch):
@@ -53,10 +53,10 @@ def test_a_mistyped_name_has_its_neighbour(tmp_path, monkeypatch):
 
 
 def test_another_model_is_one_more_folder(tmp_path, monkeypatch):
-    for name in ("vgg", "mini_xception_wide", "alpha"):
+    for name in ("vgg", "mini_xception_wild", "alpha"):
         shutil.copytree(zoo.DEFAULT, tmp_path / name)
     monkeypatch.setattr(zoo, "HOME", tmp_path)
-    assert zoo.names() == ["mini_xception_wide", "alpha", "vgg"]
+    assert zoo.names() == ["mini_xception_wild", "alpha", "vgg"]
     assert zoo.resolve("vgg") == tmp_path / "vgg"
 
 
@@ -71,14 +71,19 @@ def test_it_scores_what_its_card_says(fer2013_csv, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "recipe"), [("mini_xception_wide", "xception:wide"), ("mini_xception_ferplus", "ferplus:mini_xception")]
+    ("name", "recipe"),
+    [
+        ("mini_xception_wide", "xception:wide"),
+        ("mini_xception_wild", "xception:wild"),
+        ("mini_xception_ferplus", "ferplus:mini_xception"),
+    ],
 )
 def test_it_was_trained_by_the_recipe_that_is_said_to_have_made_it(name, recipe):
     made = configs.flatten(manifest.read(zoo.HOME / name).provenance["config"])
     own = configs.flatten(json.loads(configs.read(recipe).to_json()))  # a tuple becomes a list
     free = {key for key, field in configs.TABLE.items() if field.free}
     other = {key for key in own.keys() & made.keys() if own[key] != made[key]} - free
-    assert other <= {"name", "seed", "teacher.runs", "parallel.steps_per_dispatch"}
+    assert other <= {"name", "seed", "teacher.runs", "model.pretrained", "parallel.steps_per_dispatch"}
 
 
 def test_the_docs_say_when_to_take_a_model_as_the_package_does():
