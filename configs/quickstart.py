@@ -3,7 +3,7 @@
     python -m fer_jax.main --config=configs/quickstart.py
 
 Seven expressions, 8,000 synthetic faces. Measured on two CPU cores that other work shared, JAX 0.10.2, with empty
-caches: 112 s from the command to the report, PublicTest 0.995, PrivateTest 0.985 (800 synthetic faces each).
+caches: 112 s from the command to the report, PublicTest 0.994, PrivateTest 0.989 (800 synthetic faces each).
 """
 
 from ml_collections import ConfigDict

@@ -13,6 +13,7 @@ NOTEBOOKS = sorted((REPOSITORY / "examples").glob("*.ipynb"))
 SMALL = {
     "analyze_pictures": 'PICTURE = ""',
     "analyze_video": 'VIDEO = ""',
+    "fine_tune": 'FACES, CHANGES = "", {"model.pretrained": "mini_xception", "epochs": 1}',
     "seeds_and_a_table": (
         'SEEDS, CHANGES = [0, 1], {"as it is": {}, "without mirror images": {"augment.flip": 0.0}}\n'
         'SHORT = {"epochs": 1, "data.args.examples": 350, "data.pipeline": "device"}'
