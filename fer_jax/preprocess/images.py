@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import os
 import pathlib
 import re
@@ -111,7 +112,21 @@ def decode(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         return _decode_heic(data, name, max_pixels)
     if image is None:
         raise UserError(f"{name}: not an image that OpenCV can read ({len(data)} bytes): repair or remove the file")
-    return image
+    return _upright(image, data) if data[4:8] == b"ftyp" else image
+
+
+def _upright(image: np.ndarray, data: bytes) -> np.ndarray:
+    """The pixels of an AVIF file, turned and mirrored as the file says, which OpenCV leaves out for this format."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data), formats=["AVIF"]) as file:
+            orientation = file.getexif().get(0x0112, 1)  # of EXIF, as Pillow gives the file's own rotation too
+    except (KeyError, OSError, SyntaxError, ValueError):  # a Pillow without AVIF
+        return image
+    image = image.transpose(1, 0, 2) if orientation >= 5 else image
+    image = image[:, ::-1] if orientation in (2, 3, 6, 7) else image
+    return np.ascontiguousarray(image[::-1] if orientation in (3, 4, 7, 8) else image)
 
 
 def declared_pixels(data: bytes) -> int:

@@ -292,19 +292,21 @@ class Animation:
 
     def __iter__(self) -> Iterator[Frame]:
         """The frames, once through. UserError where one is damaged."""
+        from PIL import ImageOps
+
         seconds, chosen, starts = 0.0, self._sampling.chooser(), True
         for index in range(self.length):
             try:
                 duration = self._loaded(index)
                 choice = chosen(seconds)
-                image = np.asarray(self._image.convert("RGB"))[..., ::-1] if choice else None
+                image = ImageOps.exif_transpose(self._image.convert("RGB")) if choice else None
             except (OSError, EOFError) as error:
                 raise UserError(f"{self.name}: ends after {index} of {self.length} frames ({error})") from None
             if choice is None:
                 return
             if image is not None:
-                image = np.ascontiguousarray(image)
-                yield Frame(image, index, seconds, time.perf_counter(), self.name, starts, duration)
+                pixels = np.ascontiguousarray(np.asarray(image)[..., ::-1])
+                yield Frame(pixels, index, seconds, time.perf_counter(), self.name, starts, duration)
                 starts = False
             seconds += duration
 

@@ -7,6 +7,9 @@ import sys
 
 import cv2
 import numpy as np
+import PIL.ExifTags
+import PIL.Image
+import PIL.ImageOps
 import pytest
 from ml_collections import ConfigDict
 
@@ -203,3 +206,17 @@ def test_opencv_refuses_other_formats_above_the_same_limit():
 def test_a_video_behind_a_photo_is_no_scan_of_it():
     photo = jpeg(COLOUR)
     np.testing.assert_array_equal(images.decode(photo + 200 * b"\xff\xda\x01", "photo"), images.decode(photo, "photo"))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tiff", ".avif"])
+def test_pictures_of_every_format_are_upright(tmp_path, suffix, orientation):
+    marked = np.zeros((48, 64, 3), np.uint8)
+    marked[:16, :16] = 255
+    exif = PIL.Image.Exif()
+    exif[PIL.ExifTags.Base.Orientation] = orientation
+    PIL.Image.fromarray(marked).save(tmp_path / f"a{suffix}", exif=exif)
+    expected = PIL.ImageOps.exif_transpose(PIL.Image.open(tmp_path / f"a{suffix}")).convert("RGB")
+    found = images.read(tmp_path / f"a{suffix}")
+    assert found.shape == np.asarray(expected).shape == ((64, 48, 3) if orientation > 4 else (48, 64, 3))
+    assert np.abs(found.astype(int) - np.asarray(expected)).mean() < 3

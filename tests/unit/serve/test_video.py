@@ -168,6 +168,10 @@ def test_an_animation_with_exif_is_upright(tmp_path, orientation):
     _, frames, error = read(tmp_path / "moving.png")
     assert (len(frames), error) == (2, None)
     np.testing.assert_array_equal(frames[0].image, images.read(tmp_path / "still.png"))
+    first.save(tmp_path / "moving.webp", save_all=True, append_images=[second], duration=100, exif=exif, lossless=True)
+    _, frames, error = read(tmp_path / "moving.webp")
+    assert (len(frames), error) == (2, None)
+    np.testing.assert_array_equal(frames[0].image, images.read(tmp_path / "still.png"))
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [(".gif", "gif"), (".png", "apng")])
