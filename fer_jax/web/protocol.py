@@ -1,8 +1,8 @@
 """The messages between page and server over the WebSocket; anything else is refused.
 
 To the server: binary messages, each a frame (a byte that is 0 for the camera and 1 for a picture, the frame's number as
-4 bytes big-endian, a JPEG file), and text, a JSON object of `Settings`. To the page: JSON objects of one key, "hello"
-first, then "scene" for a frame and "refused" for a message that was not understood.
+4 bytes big-endian, a JPEG file or, of a picture, any image file), and text, a JSON object of `Settings`. To the page:
+JSON objects of one key, "hello" first, then "scene" for a frame and "refused" for a message that was not understood.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from fer_jax.serve import overlay, smoothing
 from fer_jax.serve.analysis import Activation, FrameResult, TrackedFace
 from fer_jax.serve.classifier import Classifier
 
-MAX_BYTES = 4 * 2**20  # of a message; the page sends a tenth of it
+MAX_BYTES = 8 * 2**20  # of a message; the page sends a tenth of it
 MAX_PIXELS = 4_000_000  # of a frame
+MAX_STILL_PIXELS = 50_000_000  # of a picture
 LONGER_SIDE_MOVING = 640  # pixels to which the page brings the camera's frames
 LONGER_SIDE_STILL = 1920  # and pictures
 
@@ -39,12 +40,12 @@ class ClientFrame:
     Attributes:
       number: the page's number for it.
       still: whether it is a picture, unrelated to the frame before.
-      jpeg: the bytes of a JPEG file, not yet checked.
+      file: the bytes of the image file, not yet checked.
     """
 
     number: int
     still: bool
-    jpeg: bytes
+    file: bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,11 +89,16 @@ def parse_settings(message: str, detectors: Sequence[str]) -> Settings:
     return Settings(**values)
 
 
-def decode(jpeg: bytes) -> np.ndarray:
-    """uint8 BGR (H, W, 3) of a JPEG file; UserError if it is none, or larger than `MAX_PIXELS`."""
-    if jpeg[:2] != b"\xff\xd8":
+def decode(file: bytes, still: bool = False) -> np.ndarray:
+    """uint8 BGR (H, W, 3) of a camera's frame, a JPEG file, or of a picture of any kind.
+
+    UserError for another file, or one of more than `MAX_PIXELS` or `MAX_STILL_PIXELS`.
+    """
+    if still:
+        return cv2.cvtColor(images.decode(file, "the picture", MAX_STILL_PIXELS), cv2.COLOR_RGB2BGR)
+    if file[:2] != b"\xff\xd8":
         raise UserError("a frame that is no JPEG file")
-    return cv2.cvtColor(images.decode(jpeg, "a frame", MAX_PIXELS), cv2.COLOR_RGB2BGR)
+    return cv2.cvtColor(images.decode(file, "a frame", MAX_PIXELS), cv2.COLOR_RGB2BGR)
 
 
 def hello(classifier: Classifier, detectors: Sequence[str]) -> str:
@@ -112,6 +118,7 @@ def model(classifier: Classifier, detectors: Sequence[str]) -> dict[str, Any]:
         "detectors": detectors,
         "smoothing": smoothing.METHODS,
         "has_maps": classifier.has_maps,
+        "max_bytes": MAX_BYTES - _HEADER.size,
         "longer_side": {"moving": LONGER_SIDE_MOVING, "still": LONGER_SIDE_STILL},
     }
 
@@ -144,7 +151,7 @@ def _face(face: TrackedFace, explain: bool) -> dict[str, Any]:
         "found": face.found,
         "score": round(float(face.score), 4),
         "label": face.label,
-        "probabilities": [round(float(value), 4) for value in face.smoothed],
+        "probabilities": [round(float(value), 6) for value in face.smoothed],
         "activation": _activation(face.activation) if explain and face.activation else None,
     }
 

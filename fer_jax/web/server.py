@@ -26,7 +26,7 @@ from fer_jax.web.session import Session, detectors
 PAGE = pathlib.Path(__file__).with_name("page")
 HEADERS = {
     # scripts, styles and connections of this server only, and no other page around it
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Permissions-Policy": "camera=(self)",
     "Referrer-Policy": "no-referrer",

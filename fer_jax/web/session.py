@@ -35,7 +35,7 @@ class Session:
         return protocol.scene(sent, self._analyze(sent, settings), settings.explain, dropped)
 
     def _analyze(self, sent: protocol.ClientFrame, settings: protocol.Settings) -> FrameResult:
-        image = protocol.decode(sent.jpeg)
+        image = protocol.decode(sent.file, sent.still)
         now = time.perf_counter()
         detector = self._detectors.setdefault(
             settings.detector, registry.Detectors(settings.detector, self._detector_model)

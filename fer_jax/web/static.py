@@ -27,8 +27,8 @@ RUNTIME_FILES = {
 FETCH_SECONDS = 60.0
 # The page may load and ask for nothing but its own files, whatever its scripts say.
 POLICY = (
-    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; img-src 'self'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'"
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; "
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'"
 )
 # YuNet's graph is declared for 640 x 640 pixels alone: there its two dimensions get names, which lets it take any size.
 DECLARED_SIZE, NAMED_SIZES = b"\x0a\x03\x08\x80\x05", (b"\x0a\x03\x12\x01h", b"\x0a\x03\x12\x01w")

@@ -3,6 +3,7 @@
 export const PROMISE = "Pictures are sent to the program on the machine that serves this page and are not stored.";
 
 const JPEG_QUALITY = 0.85;
+const VIDEO_FPS = 5;
 const MOVING = 0, STILL = 1;
 const FIRST_WAIT_MS = 500, MAX_WAIT_MS = 8000;
 const TOO_BIG = 1009;  // RFC 6455
@@ -24,7 +25,7 @@ export class Connection {
     this.socket = new WebSocket(new URL("socket", location.href.replace(/^http/, "ws").split("#")[0]), token || []);
     this.socket.onmessage = ({ data }) => {
       const [[kind, content]] = Object.entries(JSON.parse(data));
-      if (kind === "hello") this.wait = FIRST_WAIT_MS;
+      if (kind === "hello") [this.wait, this.largest] = [FIRST_WAIT_MS, content.max_bytes];
       this.handlers[kind](content);
     };
     this.socket.onclose = ({ code }) => {
@@ -39,8 +40,9 @@ export class Connection {
     if (this.open) this.socket.send(JSON.stringify(values));
   }
 
-  async frame(number, canvas, still) {
-    const jpeg = await new Promise((done) => canvas.toBlob(done, "image/jpeg", JPEG_QUALITY));
+  // A picture goes as the `file` it was where it is small enough: what a canvas makes of it is another picture.
+  async frame(number, canvas, still, file = null) {
+    const jpeg = file && file.size <= this.largest ? file : await new Promise((done) => canvas.toBlob(done, "image/jpeg", JPEG_QUALITY));
     const message = new Uint8Array(5 + jpeg.size);
     const view = new DataView(message.buffer);
     view.setUint8(0, still ? STILL : MOVING);
@@ -48,4 +50,15 @@ export class Connection {
     message.set(new Uint8Array(await jpeg.arrayBuffer()), 5);
     if (this.open) this.socket.send(message);
   }
+}
+
+// What happens in a video file: {summary, plot}. Throws an Error whose message can be shown.
+export async function analyzeVideo(file) {
+  const token = location.hash.slice(1), headers = token ? { Authorization: `Bearer ${token}` } : {};
+  const body = new FormData();
+  body.append("file", file);
+  const answer = await fetch(`v1/analyze?fps=${VIDEO_FPS}&plot=true`, { method: "POST", body, headers });
+  const { results, error } = await answer.json();
+  if (error) throw new Error(error);
+  return results[0];
 }

@@ -9,6 +9,11 @@ export function inkOn(color) {
   return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.18 ? "#000000" : "#ffffff";
 }
 
+// A share, 0..1, as `fer_jax.serve.overlay.percent` writes it.
+export function percent(share) {
+  return `${Math.floor(100 * share + 0.5 + 1e-9)}%`;
+}
+
 const GRAY = "#c8c8c8";
 
 // Below the threshold the name, as likely as this is a face at all, gets a question mark.
@@ -23,8 +28,8 @@ function isDoubtful(face, model, threshold) {
 
 export function nameOf(face, model, threshold) {
   if (isDoubtful(face, model, threshold)) return "?";
-  const percent = Math.round(100 * face.probabilities[face.label]);
-  return `${model.labels[face.label]}${isUncertain(face, threshold) ? "?" : ""} ${percent} %`;
+  const share = percent(face.probabilities[face.label]);
+  return `${model.labels[face.label]}${isUncertain(face, threshold) ? "?" : ""} ${share}`;
 }
 
 export function colorOf(face, model, threshold) {

@@ -1,6 +1,6 @@
 // A card for each face: its name, a bar for every expression, and how they went.
 
-import { colorOf, inkOn, nameOf } from "./drawing.js";
+import { colorOf, inkOn, nameOf, percent } from "./drawing.js";
 
 const HISTORY_SECONDS = 20;
 const GONE_SECONDS = 1;        // how long a card stays without its face
@@ -80,7 +80,7 @@ function inWords(faces, model, threshold) {
   if (!faces.length) return "No face.";
   const names = faces.map((face) => {
     const name = nameOf(face, model, threshold);
-    return name === "?" ? "perhaps no face" : name.replace(/ \d+ %$/, "").replace(/(.*)\?$/, "perhaps $1");
+    return name === "?" ? "perhaps no face" : name.replace(/ \d+%$/, "").replace(/(.*)\?$/, "perhaps $1");
   });
   return `${faces.length === 1 ? "1 face" : `${faces.length} faces`}: ${names.join(", ")}.`;
 }
@@ -92,9 +92,7 @@ function refresh(card, model, threshold, now) {
   name.style.backgroundColor = color;
   name.style.color = inkOn(color);
   rows.forEach(({ term, fill, share }, i) => {
-    const percent = Math.round(100 * face.probabilities[i]);
-    fill.style.width = `${percent}%`;
-    share.textContent = `${percent} %`;
+    fill.style.width = share.textContent = percent(face.probabilities[i]);
     for (const part of [term, share]) part.classList.toggle("shown", i === face.label);
   });
   if (!card.canvas.hidden) plot(card, model, now);
@@ -122,6 +120,25 @@ function plot({ canvas, history, face }, model, now) {
   const names = history.map((sample) => model.labels[sample.label]);
   const turns = names.filter((label, i) => label !== names[i - 1]);
   canvas.setAttribute("aria-label", `Last ${HISTORY_SECONDS} seconds: ${turns.slice(-5).join(", then ")}`);
+}
+
+// What happened in a video: a band for each person over time, and a table.
+export function showVideo(place, { summary, plot }) {
+  const image = make("img", "band");
+  image.src = `data:image/svg+xml,${encodeURIComponent(plot)}`;
+  const { people, labels } = summary;
+  image.alt = people.map((person) => `face ${person.track}: mostly ${person.dominant}`).join(", ") || "No face";
+  const box = make("div", "wide"), table = make("table", "", box);
+  const row = (tag, cells) => {
+    const line = make("tr", "", table);
+    for (const cell of cells) make(tag, "", line).textContent = cell;
+  };
+  row("th", ["face", "seen", ...labels, "mostly", "changes/min", "certain"]);
+  for (const person of people) {
+    row("td", [person.track, `${person.seconds.toFixed(1)} s`, ...labels.map((name) => percent(person.shares[name])),
+               person.dominant, person.changes_per_minute.toFixed(0), percent(person.certain)]);
+  }
+  place.replaceChildren(image, box);
 }
 
 function make(tag, name, parent) {

@@ -1,9 +1,9 @@
 // The page: frames go out, two at a time at most, and each is shown when what was found in it comes back.
 
 import { Camera } from "./camera.js";
-import { Connection, PROMISE } from "./connection.js";
+import { analyzeVideo, Connection, PROMISE } from "./connection.js";
 import { draw, largest } from "./drawing.js";
-import { Cards } from "./faces.js";
+import { Cards, showVideo } from "./faces.js";
 
 const MAX_UNDERWAY = 2;  // one is on its way while the other is analyzed; what does not fit is dropped
 const RATE_SECONDS = 2;
@@ -12,7 +12,7 @@ const byId = (id) => document.getElementById(id);
 const [canvas, settings, message] = ["canvas", "settings", "message"].map(byId);
 const cards = new Cards(byId("faces"), byId("summary"));
 const underway = new Map();  // number: {image, sent}
-let model = null, picture = null, shown = null, number = 0, chosen = null, times = [], unsent = 0, doubtBelow = null;
+let model = null, picture = null, pictureFile = null, shown = null, number = 0, chosen = null, times = [], unsent = 0, doubtBelow = null;
 
 const camera = new Camera(offer, (reason) => { showCameraState(); tell(reason, true); });
 const connection = new Connection({
@@ -29,7 +29,7 @@ const connection = new Connection({
     // a picture was chosen meanwhile, or taken away
     if (!sent || scene.still !== Boolean(picture)) return;
     if (scene.still || message.classList.contains("trouble")) tell("");
-    shown = { ...scene, image: sent.image };
+    shown = { ...scene, faces: scaled(scene.faces, sent.image.width / scene.width), image: sent.image };
     show(true);
     if (!scene.still) showRate(performance.now() - sent.sent, scene.dropped);
   },
@@ -58,6 +58,14 @@ function take(frame) {
   return sent;
 }
 
+// Faces in pixels of what is shown, which may be smaller than what was sent.
+function scaled(faces, scale) {
+  const activation = (map) => map && { ...map, x: map.x * scale, y: map.y * scale, width: map.width * scale, height: map.height * scale };
+  return faces.map((face) => ({
+    ...face, box: face.box.map((value) => value * scale), activation: activation(face.activation),
+  }));
+}
+
 // ---- frames
 
 function offer(video) {
@@ -75,10 +83,10 @@ function copy(source, width, height, longest) {
   return image;
 }
 
-function send(image, still) {
+function send(image, still, file) {
   const mine = (number += 1);
   underway.set(mine, { image, sent: performance.now() });
-  connection.frame(mine, image, still);
+  connection.frame(mine, image, still, file);
 }
 
 function show(isNew) {
@@ -148,7 +156,22 @@ function showCameraState() {
     camera.running ? "Stop the camera" : "Start the camera";
 }
 
+async function takeVideo(file) {
+  byId("video").replaceChildren();
+  tell(`Analyzing ${file.name}…`);
+  try {
+    showVideo(byId("video"), await analyzeVideo(file));
+    tell("");
+  } catch (error) {
+    tell(error.message, true);
+  }
+}
+
 async function takePicture(file) {
+  if (file.type.startsWith("video/")) {
+    await takeVideo(file);
+    return;
+  }
   let bitmap;
   try {
     bitmap = await createImageBitmap(file);
@@ -156,7 +179,7 @@ async function takePicture(file) {
     tell(`${file.name || "What was given"} is not a picture that this browser can read.`, true);
     return;
   }
-  picture = bitmap;
+  [picture, pictureFile] = [bitmap, file];
   cards.clear();
   shown = null;
   byId("rate").textContent = "";
@@ -167,7 +190,7 @@ async function takePicture(file) {
 
 function sendPicture() {
   if (!model || !connection.open) return;
-  send(copy(picture, picture.width, picture.height, model.longer_side.still), true);
+  send(copy(picture, picture.width, picture.height, model.longer_side.still), true, pictureFile);
 }
 
 function forgetPicture() {
@@ -189,7 +212,7 @@ function offerChoices() {
   fill(settings.detector, model.detectors, words.none);
   fill(settings.smoothing, model.smoothing, "none");
   if (doubtBelow === null) settings.threshold.value = 100 * model.uncertain_below;
-  byId("percent").textContent = `${settings.threshold.value}\u00a0%`;
+  byId("percent").textContent = `${settings.threshold.value}%`;
   settings.explain.disabled = !model.has_maps;
   byId("no-maps").hidden = model.has_maps;
 }
@@ -202,7 +225,7 @@ function sendSettings() {
 settings.addEventListener("input", ({ target }) => {
   if (target.name === "threshold") {
     doubtBelow = target.valueAsNumber / 100;
-    byId("percent").textContent = `${target.value}\u00a0%`;
+    byId("percent").textContent = `${target.value}%`;
   }
   if (["view", "threshold"].includes(target.name)) {
     if (target.name === "view") cards.clear();

@@ -24,3 +24,7 @@ export class Connection {
     this.worker.postMessage({ number, still, image: { width, height, channels: 4, data } }, [data.buffer]);
   }
 }
+
+export async function analyzeVideo() {
+  throw new Error("This page takes pictures and the camera. The program takes videos too: fer-jax analyze talk.mp4");
+}

@@ -1,50 +1,58 @@
 // Pixels as OpenCV treats them in the program: `fer_jax.preprocess.images` and `fer_jax.faces.cropping`.
 // An image is {width, height, channels, data}, rows of interleaved bytes.
 
-// For each of `to` places the [source, weight] pairs that make it of `from` places.
+// What makes `to` places of `from` places: for the i-th, `count` sources from first[i] on and their weights.
 function taps(from, to, kind) {
-  const scale = from / to;
-  return Array.from({ length: to }, (_, i) => {
+  const scale = from / to, count = kind === "area" && scale >= 1 ? Math.ceil(scale) + 1 : 2;
+  const first = new Int32Array(to), weights = new Float32Array(to * count);
+  for (let i = 0; i < to; i++) {
     if (kind === "area" && scale >= 1) {
       const [start, end] = [i * scale, Math.min((i + 1) * scale, from)];
-      const pairs = [];
-      for (let at = Math.floor(start); at < end - 1e-9; at++) {
-        pairs.push([at, (Math.min(at + 1, end) - Math.max(at, start)) / (end - start)]);
+      first[i] = Math.max(Math.min(Math.floor(start), from - count), 0);
+      for (let k = 0; k < count; k++) {
+        const at = first[i] + k;
+        weights[i * count + k] = Math.max(Math.min(at + 1, end) - Math.max(at, start), 0) / (end - start);
       }
-      return pairs;
+      continue;
     }
-    let at, part;
-    if (kind === "area") {  // OpenCV's INTER_AREA enlarges so that whole pixels keep their values
-      at = Math.floor(i * scale);
-      part = Math.max(0, i + 1 - (at + 1) / scale) % 1;
-    } else {
-      at = Math.floor((i + 0.5) * scale - 0.5);
-      part = (i + 0.5) * scale - 0.5 - at;
+    // OpenCV's INTER_AREA enlarges so that whole pixels keep their values
+    const middle = (i + 0.5) * scale - 0.5, at = kind === "area" ? Math.floor(i * scale) : Math.floor(middle);
+    const part = kind === "area" ? Math.max(0, i + 1 - (at + 1) / scale) % 1 : middle - at;
+    first[i] = Math.min(Math.max(at, 0), Math.max(from - 2, 0));
+    for (const [place, weight] of [[at, 1 - part], [at + 1, part]]) {
+      weights[i * count + Math.min(Math.max(place, 0), from - 1) - first[i]] += weight;
     }
-    const inside = (place) => Math.min(Math.max(place, 0), from - 1);
-    return [[inside(at), 1 - part], [inside(at + 1), part]];
-  });
+  }
+  return { first, weights, count };
 }
 
 export function resize(image, width, height, kind = "area") {
   if (image.width === width && image.height === height) return image;
   const { channels, data } = image, across = taps(image.width, width, kind), down = taps(image.height, height, kind);
-  const rows = new Float32Array(image.height * width * channels), result = new Uint8ClampedArray(height * width * channels);
+  const stride = width * channels, rows = new Float32Array(image.height * stride);
   for (let y = 0, to = 0; y < image.height; y++) {
-    const row = y * image.width * channels;
-    for (const pairs of across) {
+    const row = y * image.width;
+    for (let x = 0; x < width; x++) {
       for (let c = 0; c < channels; c++, to++) {
-        for (const [at, weight] of pairs) rows[to] += weight * data[row + at * channels + c];
+        let sum = 0;
+        for (let k = 0, at = (row + across.first[x]) * channels + c; k < across.count; k++, at += channels) {
+          const weight = across.weights[x * across.count + k];
+          if (weight) sum += weight * data[at];
+        }
+        rows[to] = sum;
       }
     }
   }
-  const stride = width * channels, sums = new Float32Array(stride);
-  for (let y = 0; y < height; y++) {
-    sums.fill(0);
-    for (const [at, weight] of down[y]) {
-      for (let i = 0; i < stride; i++) sums[i] += weight * rows[at * stride + i];
+  const result = new Uint8ClampedArray(height * stride);
+  for (let y = 0, to = 0; y < height; y++) {
+    for (let i = 0; i < stride; i++, to++) {
+      let sum = 0;
+      for (let k = 0, at = down.first[y] * stride + i; k < down.count; k++, at += stride) {
+        const weight = down.weights[y * down.count + k];
+        if (weight) sum += weight * rows[at];
+      }
+      result[to] = sum;
     }
-    result.set(sums, y * stride);
   }
   return { width, height, channels, data: result };
 }
