@@ -20,6 +20,13 @@ os.environ["FER_JAX_OFFLINE"] = "1"  # no test asks the network for the detector
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 
 
+def run_python(*words, **options):
+    """`python` with these words, run to its end: a completed process with its output as text."""
+    return subprocess.run(
+        [sys.executable, *map(str, words)], capture_output=True, text=True, encoding="utf-8", **options
+    )
+
+
 @pytest.fixture(scope="session")
 def real_data() -> pathlib.Path:
     """The folder of YuNet's weights, the published Keras weights and a group video: none is part of the repository."""

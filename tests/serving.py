@@ -4,7 +4,6 @@ import pathlib
 import resource
 import signal
 import subprocess
-import sys
 
 import cv2
 import numpy as np
@@ -14,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from fer_jax.bundle import manifest
 from fer_jax.faces import cropping
 from fer_jax.labels import FER2013
+from tests.conftest import run_python
 
 STEEPNESS = 200.0
 SMALL = manifest.Input(8, 1, "unit", "area")
@@ -150,14 +150,7 @@ def run_on_full_disk(script: str, target: pathlib.Path, room: int) -> subprocess
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
 
-    return subprocess.run(
-        [sys.executable, "-c", script, target],
-        preexec_fn=limited,
-        cwd=pathlib.Path(__file__).parents[1],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-    )
+    return run_python("-c", script, target, preexec_fn=limited, cwd=pathlib.Path(__file__).parents[1])
 
 
 def frames_of(path: pathlib.Path) -> list[np.ndarray]:

@@ -173,6 +173,8 @@ def _remedy(error: BaseException) -> object | None:
             return "out of memory of this machine: give smaller pictures, or free memory"
         case MemoryError() | RuntimeError() | AssertionError():
             return _out_of_memory(error) or _no_device(error)
+        case ValueError() if _raised_in(error, "jax/_src/config.py"):
+            return f"JAX does not take an environment variable ({error}): correct or unset it"
     return None
 
 
@@ -213,16 +215,18 @@ def _no_device(error: Exception) -> str | None:
     Devices that are there and do not start, as while another process holds them, are another matter.
     """
     asked = os.environ.get("JAX_PLATFORMS")
-    place = traceback.extract_tb(error.__traceback__)[-1:]
-    missing = (
-        isinstance(error, AssertionError) and place and pathlib.PurePath(place[0].filename).name == "xla_bridge.py"
-    )
-    if not asked or not (missing or "is not in the list of known backends" in str(error)):
+    missing = isinstance(error, AssertionError) and _raised_in(error, "jax/_src/xla_bridge.py")
+    signs = ("is not in the list of known backends", "Failed to open libtpu")
+    if not asked or not (missing or any(sign in str(error) for sign in signs)):
         return None
-    return (
-        f"JAX has no plugin for JAX_PLATFORMS={asked}: unset it, or install one, pip install 'fer_jax[cuda]' or "
-        "'fer_jax[tpu]'"
-    )
+    remedy = "unset it, or install one, pip install 'fer_jax[cuda]' or 'fer_jax[tpu]'"
+    return f"JAX has no plugin for JAX_PLATFORMS={asked}: {remedy if asked.islower() else f'write {asked.lower()}'}"
+
+
+def _raised_in(error: BaseException, module: str) -> bool:
+    """Return whether an error was raised in the file whose path ends like this."""
+    frames = traceback.extract_tb(error.__traceback__)[-1:]
+    return any(pathlib.PurePath(frame.filename).as_posix().endswith(module) for frame in frames)
 
 
 def one_line(text: str) -> str:

@@ -1,14 +1,13 @@
 """`fer_jax.train`, `fer_jax.load` and what a run can be asked for, as a user calls them."""
 
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 import fer_jax
 from fer_jax.errors import UserError
+from tests.conftest import run_python
 
 
 @pytest.fixture(scope="module")
@@ -75,5 +74,5 @@ def test_a_folder_without_a_run(tmp_path):
 
 def test_without_jax_it_says_which_extra_to_install():
     code = "import sys; sys.modules['ml_collections'] = None; import fer_jax; fer_jax.train('quickstart')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8")
+    done = run_python("-c", code)
     assert done.stderr.splitlines()[-1].endswith("pip install 'fer_jax[train]'")

@@ -28,6 +28,7 @@ from fer_jax.serve.analysis import FrameAnalyzer
 from fer_jax.serve.frames import Frame
 from fer_jax.serve.tracker import overlap
 from tests import serving
+from tests.conftest import run_python
 from tests.integration.conftest import REPOSITORY, free_port
 
 PATIENCE_SECONDS = 120
@@ -340,13 +341,7 @@ def test_programs_get_what_the_command_prints(start, tmp_path):
     picture = tmp_path / "people.png"
     cv2.imwrite(str(picture), serving.drawn_people(EXPRESSIONS)[0])
     model = "mini_xception_wide"
-    printed = subprocess.run(
-        [sys.executable, "-m", "fer_jax", "analyze", "--json", f"--model={model}", str(picture)],
-        check=True,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-    ).stdout
+    printed = run_python("-m", "fer_jax", "analyze", "--json", f"--model={model}", str(picture), check=True).stdout
     expected = [json.loads(line) for line in printed.splitlines()]
 
     async def ask(address):
@@ -529,13 +524,7 @@ def site(tmp_path_factory, real_data):
     """The address of a folder that `--static` wrote, on a web server that knows nothing of it, and its requests."""
     folder = tmp_path_factory.mktemp("static") / "site"
     yunet = real_data / "models" / "face_detection_yunet_2023mar.onnx"
-    made = subprocess.run(
-        [sys.executable, "-m", "fer_jax", "web", f"--static={folder}", f"--detector-model={yunet}"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-    )
+    made = run_python("-m", "fer_jax", "web", f"--static={folder}", f"--detector-model={yunet}", cwd=REPOSITORY)
     if "onnxruntime-web is not fetched" in made.stderr:
         pytest.skip("no onnxruntime-web: npm install it in the repository's folder")
     assert made.returncode == 0, made.stderr

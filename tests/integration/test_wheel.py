@@ -14,6 +14,7 @@ import fer_jax
 from fer_jax import cli, recipes, zoo
 from fer_jax.labels import FER2013
 from tests import serving
+from tests.conftest import run_python
 from tests.integration.conftest import REPOSITORY, link_dependencies
 
 MAX_BYTES = 3_000_000
@@ -82,12 +83,7 @@ def test_the_wheel_is_small_and_holds_recipes_and_the_model(wheel):
 
 
 def test_wheel_and_sdist_are_fit_to_be_published(built):
-    done = subprocess.run(
-        [sys.executable, "-m", "twine", "check", "--strict", *built.iterdir()],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-    )
+    done = run_python("-m", "twine", "check", "--strict", *built.iterdir())
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -5,12 +5,10 @@ import json
 import os
 import re
 import statistics
-import subprocess
-import sys
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, run_python
 
 DOCS = REPOSITORY / "docs"
 PAGES = sorted([*REPOSITORY.glob("*.md"), *DOCS.rglob("*.md")])
@@ -31,13 +29,15 @@ def build():
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("docs") / "site"
-    done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", f"--site-dir={folder}"],
+    done = run_python(
+        "-m",
+        "mkdocs",
+        "build",
+        "--strict",
+        "--quiet",
+        f"--site-dir={folder}",
         cwd=REPOSITORY,
         env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return folder

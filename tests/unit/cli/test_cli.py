@@ -10,7 +10,7 @@ import pytest
 from fer_jax import cli
 from fer_jax.cli import completion
 from fer_jax.errors import UserError
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, run_python
 
 SCREEN = (30, 80)  # lines and columns
 
@@ -23,21 +23,13 @@ def test_usage_fits_a_screen_and_names_every_command():
         assert any(line.startswith(f"  {name} ") for line in lines), name
 
 
-@pytest.mark.parametrize("extra", [True, False])
 @pytest.mark.parametrize("name", cli.COMMANDS)
-def test_help_is_shown_with_and_without_the_packages_of_an_extra(name, extra):
-    missing = "" if extra else "sys.modules.update(dict.fromkeys(('jax', 'ml_collections', 'tensorflow', 'onnx')));"
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            f"import sys; {missing} sys.argv[1:] = ['--help']; import fer_jax.cli as c; c.main('{name}')",
-        ],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "COLUMNS": "80"},
-        encoding="utf-8",
+def test_help_is_shown_without_the_packages_of_an_extra(name):
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(('jax', 'ml_collections', 'tensorflow', 'onnx')));"
+        f"sys.argv[1:] = ['--help']; import fer_jax.cli as c; c.main('{name}')"
     )
+    done = run_python("-c", code, env={**os.environ, "COLUMNS": "80"})
     assert done.returncode == 0, done.stderr
     flags = done.stdout.partition("flags:\n")[2]
     assert flags and max(map(len, flags.splitlines())) <= SCREEN[1]
@@ -49,9 +41,7 @@ def test_a_command_that_needs_an_extra_says_which(name, tmp_path):
     needs["ablation"] = [*needs["train"], "--changes=optimisers", f"--workdir={tmp_path}"]
     words = [name, *needs.get(name, [])]
     code = f"import sys; sys.modules.update(dict.fromkeys(('jax', 'ml_collections'))); sys.argv[1:] = {words}"
-    done = subprocess.run(
-        [sys.executable, "-c", f"{code}; import fer_jax.cli as c; c.main()"], capture_output=True, text=True
-    )
+    done = run_python("-c", f"{code}; import fer_jax.cli as c; c.main()")
     assert done.returncode == 2
     assert done.stderr.startswith("error: this needs ") and done.stderr.count("\n") == 1
     assert done.stderr.endswith(", which is not installed: pip install 'fer_jax[train]'\n")
@@ -59,9 +49,7 @@ def test_a_command_that_needs_an_extra_says_which(name, tmp_path):
 
 def test_the_doors_of_a_checkout_are_the_same_command():
     for module in ("fer_jax.main", "tools.prepare_data"):
-        done = subprocess.run(
-            [sys.executable, "-m", module, "--nothing"], capture_output=True, text=True, cwd=REPOSITORY
-        )
+        done = run_python("-m", module, "--nothing", cwd=REPOSITORY)
         assert (done.returncode, done.stderr.partition("'")[0]) == (2, "error: Unknown command line flag ")
 
 
@@ -98,12 +86,6 @@ def test_completion_for_an_unknown_shell_is_refused():
 
 
 def test_flags_of_a_command_are_listed_for_completion():
-    listed = subprocess.run(
-        [sys.executable, "-m", "fer_jax", "completion", "flags", "webcam"],
-        capture_output=True,
-        text=True,
-        check=True,
-        encoding="utf-8",
-    ).stdout.split()
+    listed = run_python("-m", "fer_jax", "completion", "flags", "webcam", check=True).stdout.split()
     assert {"--source=", "--headless", "--bundle="} <= set(listed)
     assert not any(flag.startswith("--help") for flag in listed)

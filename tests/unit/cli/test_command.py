@@ -13,7 +13,7 @@ from absl import flags
 
 from fer_jax.cli import command, options
 from fer_jax.errors import Preempted, UserError
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, run_python
 
 TOOL = """
 import pathlib, sys
@@ -55,7 +55,7 @@ def run(tmp_path, work, *arguments, **options):
     ],
 )
 def test_a_wrong_word_is_one_line(words, line):
-    done = subprocess.run([sys.executable, "-m", "fer_jax", *words], capture_output=True, text=True, encoding="utf-8")
+    done = run_python("-m", "fer_jax", *words)
     assert done.returncode == 2
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     assert not set(line.split()) - set(done.stderr.split()) - {"'heedless'"}
@@ -86,12 +86,11 @@ def test_a_missing_library_of_the_system(tmp_path, tool, reason):
     """As on servers without a screen: a cv2 that does not load takes the place of the real one."""
     (tmp_path / "cv2.py").write_text(f"raise ImportError({reason!r}, name='cv2')", encoding="utf-8")
     flags = ["--source=.", f"--out={tmp_path}/out"] if tool == "extract_faces" else []
-    done = subprocess.run(
-        [sys.executable, "-m", f"tools.{tool}", *flags],
-        capture_output=True,
-        text=True,
+    done = run_python(
+        "-m",
+        f"tools.{tool}",
+        *flags,
         env=os.environ | {"PYTHONPATH": os.pathsep.join((str(tmp_path), os.environ.get("PYTHONPATH", "")))},
-        encoding="utf-8",
     )
     assert done.returncode == 2
     assert done.stderr.startswith("error: OpenCV cannot be loaded (")
@@ -128,7 +127,7 @@ def test_an_import_error_of_another_kind_is_a_defect():
 def test_a_python_that_is_too_old_says_so_before_it_misses_a_package(module):
     old = "sys.version_info = (3, 10, 13); sys.version = '3.10.13 (main)'; sys.modules['absl'] = None"
     code = f"import sys; {old}; import {module}"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8")
+    done = run_python("-c", code)
     assert done.returncode == 2
     assert done.stderr.startswith(
         "error: fer_jax needs Python 3.11 or newer, this is 3.10.13: make a virtual environment"
@@ -175,13 +174,23 @@ def test_a_platform_that_jax_has_no_plugin_for(monkeypatch, capsys):
     )
     with pytest.raises(AssertionError) as of_jax:
         exec(compile("assert False", "site-packages/jax/_src/xla_bridge.py", "exec"))
-    assert command.exit_code(of_jax.value) is None, "nobody asked for a platform"
+    assert command.exit_code(of_jax.value) is None, "no platform was asked for"
     monkeypatch.setenv("JAX_PLATFORMS", "cuda")
     for error in (unknown, of_jax.value):
         assert command.exit_code(error) == 2
         assert "JAX has no plugin for JAX_PLATFORMS=cuda: unset it, or install one" in capsys.readouterr().err
+    monkeypatch.setenv("JAX_PLATFORMS", "CPU")
+    assert command.exit_code(unknown) == 2
+    assert capsys.readouterr().err.endswith("JAX_PLATFORMS=CPU: write cpu\n")
     for error in (AssertionError(), RuntimeError("Unable to initialize backend 'tpu': in use by another process")):
         assert command.exit_code(error) is None
+
+
+def test_a_variable_that_jax_does_not_take_is_one_line():
+    code = "from fer_jax.cli import command\nwith command.one_line_errors():\n    import jax"
+    done = run_python("-c", code, env=os.environ | {"JAX_ENABLE_X64": "perhaps"})
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "JAX_ENABLE_X64" in done.stderr and done.stderr.endswith("): correct or unset it\n")
 
 
 def test_a_line_is_short_and_shows_nothing_binary():

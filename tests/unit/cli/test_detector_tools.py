@@ -3,20 +3,17 @@
 import csv
 import os
 import shutil
-import subprocess
-import sys
 
 import cv2
 import pytest
 
+from tests.conftest import run_python
 from tests.unit.faces.test_detection import PAVING_SEEDS, _paving
 
 
 def _run(*arguments, cache):
     environment = os.environ | {"XDG_CACHE_HOME": str(cache), "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(
-        [sys.executable, "-m", *arguments], capture_output=True, text=True, env=environment, encoding="utf-8"
-    )
+    done = run_python("-m", *arguments, env=environment)
     assert done.returncode == 0, done.stderr
     return done
 
@@ -38,7 +35,7 @@ def cache(tmp_path, yunet_model):
     ],
 )
 def test_what_cannot_be_fetched(words, code, line):
-    done = subprocess.run([sys.executable, "-m", "tools.detector", *words], capture_output=True, text=True)
+    done = run_python("-m", "tools.detector", *words)
     assert (done.returncode, (done.stdout + done.stderr).strip()) == (code, line)
 
 

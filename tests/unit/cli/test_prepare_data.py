@@ -1,19 +1,14 @@
 """The command that reads a data set, keeps it and counts what is in it."""
 
 import os
-import subprocess
-import sys
 
 from fer_jax.errors import EXIT_USER_ERROR
+from tests.conftest import run_python
 
 
 def run(tmp_path, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "tools.prepare_data", *arguments],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")},
-        encoding="utf-8",
+    return run_python(
+        "-m", "tools.prepare_data", *arguments, env=os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     )
 
 

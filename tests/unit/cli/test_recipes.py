@@ -1,20 +1,11 @@
 """`fer-jax recipes` as a user runs it."""
 
-import subprocess
-import sys
-
 from fer_jax import recipes
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, run_python
 
 
 def _run(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "tools.recipes", *arguments],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-    )
+    return run_python("-m", "tools.recipes", *arguments, cwd=REPOSITORY)
 
 
 def test_the_table_names_every_recipe_with_variants_and_scores():

@@ -1,13 +1,12 @@
 """In processes of their own: flags of several tools do not go together in one."""
 
-import subprocess
-import sys
-
 import pytest
+
+from tests.conftest import run_python
 
 
 def _run(*arguments):
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, encoding="utf-8")
+    return run_python(*arguments)
 
 
 def test_help_comes_quickly_because_it_imports_nothing_heavy():

@@ -1,13 +1,11 @@
 """Values that are each allowed and do not go together, and what only a network or a source can refuse."""
 
-import subprocess
-import sys
-
 import pytest
 
 from configs import default
 from fer_jax import config as configs
 from fer_jax.errors import UserError
+from tests.conftest import run_python
 
 
 def refused(changes, message):
@@ -20,22 +18,10 @@ def refused(changes, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (
-            {"optim.name": "adagrad"},
-            "config.optim.name is 'adagrad': expected one of adam, adamw, muon, nadam, sgd",
-        ),
-        ({"data.pipeline": "torch"}, "config.data.pipeline is 'torch': expected one of tf, device, auto"),
+        ({"optim.name": "adagrad"}, "config.optim.name is 'adagrad': expected one of adam, adamw, muon, nadam, sgd"),
         ({"eval.tta": ("flip", "zoom")}, "config.eval.tta has 'zoom': expected some of flip, ten_crop"),
-        ({"epochs": 0}, "config.epochs is 0: expected at least 1"),
-        ({"augment.flip": 1.5}, "config.augment.flip is 1.5: expected between 0 and 1"),
         ({"optim.learning_rate": float("nan")}, "config.optim.learning_rate is nan: expected at least"),
-        ({"optim.backbone_learning_rate": -1.0}, "config.optim.backbone_learning_rate is -1.0: expected at least 0"),
-        ({"input.channels": 2}, "config.input.channels is 2: expected one of 1, 3"),
         ({"data.source": "imagenet"}, "config.data.source is 'imagenet': expected one of fer2013, ferplus"),
-        ({"data.split": "half"}, "config.data.split is 'half': expected one of given, holdout"),
-        ({"data.clean": ("polish",)}, "config.data.clean has 'polish': expected some of drop_flat"),
-        ({"data.folds": 1}, "config.data.folds is 1: expected at least 2"),
-        ({"model.name": "resnet50"}, "config.model.name is 'resnet50': expected one of ckplus_model1"),
         ({"name": ""}, "config.name is '': expected the name of a folder"),
         ({"name": "../elsewhere"}, "config.name is '../elsewhere': expected the name of a folder, without a slash"),
         ({"data.test_split": "Training"}, "config.data.train_split is 'Training', the name of the select or test"),
@@ -130,5 +116,5 @@ def test_checking_a_config_starts_no_backend():
         "config.validate(xception.get_config()); config.validate(vgg16.get_config());"
         "from jax._src import xla_bridge; assert not xla_bridge._backends"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, encoding="utf-8")
+    done = run_python("-c", code)
     assert done.returncode == 0, done.stderr

@@ -18,6 +18,7 @@ from fer_jax.data.examples import Examples
 from fer_jax.data.sources import fer2013
 from fer_jax.errors import UserError
 from tests import datasets
+from tests.conftest import run_python
 
 
 @pytest.fixture
@@ -280,9 +281,7 @@ def test_a_file_system_without_locks_is_no_hindrance(config, monkeypatch, number
 
 def test_what_a_killed_process_left_is_removed(config):
     path = cache.path_of(config.data, config.input)
-    killed = subprocess.run(
-        [sys.executable, "-c", "import os, sys; print(os.getpid())"], capture_output=True, text=True, encoding="utf-8"
-    )
+    killed = run_python("-c", "import os, sys; print(os.getpid())")
     from socket import gethostname
 
     left = path.with_name(f".{path.name}.{gethostname().partition('.')[0]}-{int(killed.stdout)}.tmp")

@@ -2,8 +2,6 @@
 
 import dataclasses
 import importlib.util
-import subprocess
-import sys
 import threading
 
 import numpy as np
@@ -11,6 +9,7 @@ import pytest
 
 from fer_jax.data import pipelines
 from fer_jax.data.examples import Examples
+from tests.conftest import run_python
 
 BATCH, STEPS = 6, 4
 
@@ -127,5 +126,5 @@ made = pipelines.create('device', examples, 0, 2, slice(None))
 feed = next(made.feeds(0, 1, 1))
 print(made.fetch(made.resident, {'indices': feed['indices'][0]})[0].shape)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8")
+    done = run_python("-c", code)
     assert done.stdout.strip() == "(2, 5, 5, 1)", done.stderr

@@ -7,6 +7,7 @@ import pytest
 
 from fer_jax.errors import UserError
 from fer_jax.faces import cropping, detection, registry
+from tests.conftest import run_python
 
 
 def test_every_detector_has_its_name_and_its_crop_policy():
@@ -52,7 +53,7 @@ def test_the_flags_offer_what_is_registered(searching, offered):
 from fer_jax.cli import options
 options.define_detector(searching={searching})
 print(*flags.FLAGS["detector"].parser.enum_values)"""
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, encoding="utf-8")
+    done = run_python("-c", code, check=True)
     assert done.stdout.split() == offered
 
 

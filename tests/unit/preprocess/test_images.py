@@ -2,8 +2,6 @@
 
 import os
 import pathlib
-import subprocess
-import sys
 
 import cv2
 import numpy as np
@@ -15,6 +13,7 @@ from ml_collections import ConfigDict
 
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
+from tests.conftest import run_python
 
 HEIC = pathlib.Path(__file__).with_name("quads.heic")
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
@@ -199,7 +198,7 @@ def test_opencv_refuses_other_formats_above_the_same_limit():
         data = bytearray(cv2.imencode(".bmp", np.zeros((4, 4, 3), np.uint8))[1].tobytes())
         data[18:26] = (20000).to_bytes(4, "little") * 2
         images.decode(bytes(data), "photo")"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    done = run_python("-c", script)
     assert "photo: more pixels, expected 100,000,000 at most" in done.stderr
 
 

@@ -22,6 +22,7 @@ from fer_jax.serve import Classifier, analyzer, answers, outputs, player, source
 from fer_jax.serve.analysis import FrameAnalyzer
 from fer_jax.web import protocol, session
 from tests import serving
+from tests.conftest import run_python
 
 HAPPY, SAD = (serving.brightness_of(FER2013.index(name)) for name in ("happy", "sad"))
 
@@ -240,7 +241,7 @@ def test_importing_the_package_imports_nothing_heavy():
         "import sys, time; t = time.perf_counter(); import fer_jax; spent = time.perf_counter() - t;"
         "assert not {'numpy', 'cv2', 'jax', 'absl'} & set(sys.modules); print(dir(fer_jax), fer_jax.Analyzer)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, encoding="utf-8")
+    done = run_python("-c", code, check=True)
     assert "analyze" in done.stdout
     with pytest.raises(AttributeError, match="no attribute 'absent'"):
         _ = fer_jax.absent

@@ -1,6 +1,5 @@
 """The classifier prepares crops as training data was, and refuses what is no image."""
 
-import subprocess
 import sys
 
 import numpy as np
@@ -14,6 +13,7 @@ from fer_jax.preprocess import images
 from fer_jax.serve import Classifier
 from fer_jax.serve.classifier import resolved_tta
 from tests import serving
+from tests.conftest import run_python
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +186,7 @@ with concurrent.futures.ThreadPoolExecutor(8) as pool:
 assert [set(labels) for labels in results[:7]] == [{{name}} for name in {FER2013!r}], results
 """
     for _ in range(3):
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8")
+        done = run_python("-c", code)
         assert done.returncode == 0, done.stderr
 
 

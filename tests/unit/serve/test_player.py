@@ -4,7 +4,6 @@ import io
 import json
 import resource
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -22,6 +21,7 @@ from fer_jax.serve.outputs import Events
 from fer_jax.serve.player import Player
 from fer_jax.serve.recording import Recording
 from tests import serving
+from tests.conftest import run_python
 
 
 class Source:
@@ -135,7 +135,7 @@ def test_what_the_first_frame_does_not_need_is_not_imported():
         "from fer_jax.serve import analysis, outputs, player, sources;"
         "print({'tqdm', 'urllib.request', 'importlib.metadata', 'scipy'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = run_python("-c", code, check=True)
     assert done.stdout.strip() == "set()"
 
 
