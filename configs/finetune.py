@@ -43,5 +43,4 @@ def get_config(variant: str = "") -> ConfigDict:
     c.eval.every_epochs = 2
     c.eval.select_by = "loss"
     c.eval.early_stop = 8
-    c.checkpoint.every_epochs = 10
     return c
