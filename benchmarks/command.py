@@ -115,13 +115,6 @@ def _profile(given: argparse.Namespace) -> Records:
     yield operations.profile(*_config_and_faces(given))
 
 
-def _ops(given: argparse.Namespace) -> Records:
-    """Each rewritten operation beside the plain one of lax."""
-    from benchmarks import operations
-
-    yield from operations.measure(_config(given).batch_size, given.runs)
-
-
 def _startup(given: argparse.Namespace) -> Records:
     """Seconds to --help and to the first step of a run."""
     from benchmarks import steps, waiting
@@ -186,7 +179,6 @@ VERBS = {
     "scaling": Verb(_scaling, (*OF_STEPS, "seconds")),
     "input": Verb(_input, (*OF_STEPS, "runs", "seconds", "examples", "size", "bars")),
     "profile": Verb(_profile, OF_STEPS),
-    "ops": Verb(_ops, ("config", "batch", "runs")),
     "startup": Verb(_startup, ("config", "runs")),
     "time-to-accuracy": Verb(_time_to_accuracy, ("config", "runs", "accuracy")),
     "serve": Verb(_serve, ("bundle", "source", "detector-model")),

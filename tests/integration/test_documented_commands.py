@@ -170,8 +170,6 @@ def small(words):
             words += ["--batch=2", "--steps=2"]
         if words[1] in ("step", "input"):
             words += ["--seconds=0.05", "--runs=1"]
-        if words[1] == "ops":
-            words += ["--batch=2", "--runs=1"]
     return words
 
 

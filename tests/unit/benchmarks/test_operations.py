@@ -1,25 +1,8 @@
-"""The time of a step by its operations, from layers alone and from a profile."""
-
-import functools
+"""The time of a step by its operations, from a profile."""
 
 import pytest
 
 from benchmarks import operations
-from fer_jax.models import layers
-
-
-def test_an_operation_is_measured_forward_and_with_its_gradients():
-    pool = functools.partial(functools.partial, layers.max_pool, window=2)
-    cases = (
-        operations.Case("pool", lambda implementation: pool(implementation=implementation), (4, 4, 2)),
-        operations.Case("norm", lambda implementation: layers.BatchNorm(implementation=implementation), (4, 4, 2)),
-        *(case for case in operations.CASES if "warp" in case.name),
-    )
-    found = list(operations.measure(2, 1, cases))
-    for record in found:
-        assert record["gain"] == record["plain_ms"] / record["auto_ms"] > 0
-        assert record["gradient_gain"] == record["plain_gradient_ms"] / record["auto_gradient_ms"]
-    assert (found[0]["op"], found[0]["size"], found[0]["batch"]) == ("pool", "4x4x2", 2)
 
 
 def event(name, begin, duration, thread=1, **args):
