@@ -21,6 +21,7 @@ from fer_jax.ops import (
     fused_normalization,
     index_pooling,
     normalization,
+    packed_convolution,
     plain_convolution,
     platforms,
     pooling,
@@ -73,6 +74,8 @@ class Conv(nn.Module):
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
         if implementation == "cpu":
             y = _convolve_on_cpu(x, kernel, self.strides, self.padding)
+        elif implementation == "tpu":
+            y = packed_convolution.convolve(x, kernel, self.strides, self.padding)
         else:
             y = _convolve(x, kernel, self.strides, self.padding)
         return y if bias is None else y + bias
@@ -107,7 +110,8 @@ class SeparableConv(nn.Module):
             # A matrix unit is mostly idle at few channels: nine times the products cost less than a grouped one's.
             dense = depthwise[:, :, 0, :, None] * pointwise[0]
             x, dense = nn.dtypes.promote_dtype(x, dense, dtype=self.dtype)
-            return _convolve(x, dense, 1, self.padding)
+            convolve = packed_convolution.convolve if implementation == "tpu" else _convolve
+            return convolve(x, dense, 1, self.padding)
         x, depthwise, pointwise = nn.dtypes.promote_dtype(x, depthwise, pointwise, dtype=self.dtype)
         if implementation == "cpu":
             return convolution.pointwise(convolution.depthwise(x, depthwise, 1, self.padding), pointwise)
