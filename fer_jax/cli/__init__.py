@@ -32,6 +32,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "hand over": {
         "export": "a finished run as a bundle",
+        "push": "a bundle onto a model hub",
         "explain": "what a network looks at",
         "import-keras": "a Keras mini-Xception as a bundle",
     },

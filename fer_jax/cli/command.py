@@ -28,6 +28,7 @@ EXTRAS = {
     ),
     "export": ("h5py", "jax2onnx", "onnx", "onnx_ir"),
     "huggingface": ("pyarrow",),
+    "hub": ("huggingface_hub",),
     "kubernetes": ("kubernetes",),
 }
 EXIT_BROKEN_PIPE = 141  # as the shell says of a program that SIGPIPE ended

@@ -95,7 +95,7 @@ def define_bundle(default: str | None = str(zoo.DEFAULT), note: str = "") -> fla
     """
     _SYNONYMS["model"] = "bundle"
     note = note or "Default: the mini-Xception that comes with the package"
-    help = f"a model that comes with the package, by its name in fer-jax models, or a bundle's folder. {note}"
+    help = f"a model by its name in fer-jax models, a bundle's folder, or hf:user/name of a hub. {note}"
     return flags.DEFINE(_BundleParser(), "bundle", default, help)
 
 

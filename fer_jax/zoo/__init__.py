@@ -35,13 +35,17 @@ def find(given: str | os.PathLike) -> pathlib.Path:
 
 
 def resolve(given: str | os.PathLike) -> pathlib.Path:
-    """The folder of a bundle: the one at a path or, where there is none, the model of this name.
+    """The folder of a bundle: of `hf:user/name` or at a path or, where there is none, of the model of this name.
 
     Raises:
-      UserError: a single word that is neither.
+      UserError: a single word that is neither; see `fer_jax.zoo.hub.fetch`.
     """
-    path = find(given)
     word = os.fspath(given)
+    if word.startswith("hf:"):
+        from fer_jax.zoo import hub
+
+        return hub.fetch(word)
+    path = find(given)
     if path.exists() or path.name != word or path.is_symlink():
         return path
     raise UserError(

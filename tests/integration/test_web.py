@@ -288,7 +288,12 @@ def proxy(tmp_path):
         certificate = ["-x509", "-nodes", "-newkey", "rsa:2048", "-subj", f"/CN={PUBLIC_NAME}", "-days", "2"]
         files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "certificate.pem")]
         subprocess.run([openssl, "req", *certificate, *files], check=True, capture_output=True)
-        documented = (REPOSITORY / "docs" / "web.md").read_text(encoding="utf-8").split("```nginx\n")[1].split("```")[0]
+        documented = (
+            (REPOSITORY / "docs" / "how-to" / "deploy.md")
+            .read_text(encoding="utf-8")
+            .split("```nginx\n")[1]
+            .split("```")[0]
+        )
         for written, here in {
             "listen 443 ssl": f"listen 127.0.0.1:{listen} ssl",
             "/etc/ssl/faces.example": str(tmp_path),

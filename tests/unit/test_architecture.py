@@ -19,7 +19,7 @@ SERVING = {
     "recipes",
 }
 # Commands of the serving wing; the others import the training wing too.
-LIGHT_COMMANDS = {"analyze", "webcam", "web", "models", "detector", "extract_faces", "recipes", "completion"}
+LIGHT_COMMANDS = {"analyze", "webcam", "web", "models", "push", "detector", "extract_faces", "recipes", "completion"}
 FRAMEWORKS = {"jax", "flax", "optax", "orbax", "tensorflow", "tensorflow_datasets"}
 MAX_TOP_LEVEL_MODULES = 8
 # From the ground up: a room imports only rooms that stand before it.

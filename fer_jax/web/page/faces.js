@@ -124,11 +124,11 @@ function plot({ canvas, history, face }, model, now) {
 
 // What happened in a video: a band for each person over time, and a table.
 export function showVideo(place, { summary, plot }) {
-  const image = make("img", "band");
+  const box = make("div", "wide"), image = make("img", "band", box);
   image.src = `data:image/svg+xml,${encodeURIComponent(plot)}`;
   const { people, labels } = summary;
   image.alt = people.map((person) => `face ${person.track}: mostly ${person.dominant}`).join(", ") || "No face";
-  const box = make("div", "wide"), table = make("table", "", box);
+  const table = make("table", "", box);
   const row = (tag, cells) => {
     const line = make("tr", "", table);
     for (const cell of cells) make(tag, "", line).textContent = cell;
@@ -138,7 +138,7 @@ export function showVideo(place, { summary, plot }) {
     row("td", [person.track, `${person.seconds.toFixed(1)} s`, ...labels.map((name) => percent(person.shares[name])),
                person.dominant, person.changes_per_minute.toFixed(0), percent(person.certain)]);
   }
-  place.replaceChildren(image, box);
+  place.replaceChildren(box);
 }
 
 function make(tag, name, parent) {

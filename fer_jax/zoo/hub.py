@@ -1,0 +1,84 @@
+"""Bundles on a model hub, by huggingface_hub: `hf:user/name` and `hf:user/name@revision` in place of a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pathlib
+import re
+from collections.abc import Iterable, Iterator
+
+from fer_jax import files
+from fer_jax.errors import UserError
+
+PREFIX = "hf:"
+FILES = ["bundle.json", "README.md", "model.*", "weights.*"]  # of a bundle; what else a repository has stays there
+OFFLINE = "FER_JAX_OFFLINE"  # as of `fer_jax.faces.yunet`
+_NAME = re.compile(r"hf:([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
+
+
+def parse(spec: str) -> tuple[str, str | None]:
+    """Repository and revision of `hf:user/name@revision`, None for the newest; UserError for what is none."""
+    match = _NAME.fullmatch(spec)
+    if not match:
+        raise UserError(f"{spec}: expected hf:user/name or hf:user/name@revision")
+    return match[1], match[2]
+
+
+def fetch(spec: str) -> pathlib.Path:
+    """The folder of a bundle in the user's cache, as it is on the hub now; without a network, as it was last.
+
+    Raises:
+      UserError: no such repository or revision, no right to read it, no network and nothing in the cache, or no
+        huggingface_hub.
+    """
+    repository, revision = parse(spec)
+    folder = files.user_cache() / "hub" / repository.replace("/", "--") / (revision or "main").replace("/", "--")
+    offline = os.environ.get(OFFLINE, "") not in ("", "0")
+    if not offline or not (folder / FILES[0]).is_file():
+        if offline:
+            raise UserError(f"{spec} is not in the cache, and not fetched since {OFFLINE} is set: unset it once")
+        with _one_line(spec):
+            import huggingface_hub
+
+            logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+            huggingface_hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT")).snapshot_download(
+                repository, revision=revision, local_dir=folder, allow_patterns=FILES
+            )
+    if not (folder / FILES[0]).is_file():
+        raise UserError(f"{spec} has no {FILES[0]}: expected a bundle, as fer-jax push uploads it")
+    return folder
+
+
+def push(paths: Iterable[pathlib.Path], spec: str) -> str:
+    """Upload files, in one commit, to a repository that is made where there is none; gives the commit's address.
+
+    Raises:
+      UserError: no token, no right to write, no network, or no huggingface_hub.
+    """
+    repository, revision = parse(spec)
+    with _one_line(spec):
+        import huggingface_hub
+
+        if not huggingface_hub.get_token():
+            raise UserError(f"no token to write to {spec}: run hf auth login, or set HF_TOKEN")
+        api = huggingface_hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
+        api.create_repo(repository, exist_ok=True)
+        operations = [huggingface_hub.CommitOperationAdd(path.name, str(path)) for path in paths]
+        made = api.create_commit(repository, operations, commit_message="Upload a bundle", revision=revision)
+        return str(made.commit_url)
+
+
+@contextlib.contextmanager
+def _one_line(spec: str) -> Iterator[None]:
+    """Turn what the hub's library raises into a UserError."""
+    try:
+        yield
+    except (ModuleNotFoundError, UserError):
+        raise
+    except Exception as error:  # its own, those of its HTTP library and the system's share no other base class
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(
+            f"{spec}: the hub refuses, or cannot be reached ({reason}): check name, token and network"
+        ) from None
