@@ -112,6 +112,8 @@ def recognized(path: pathlib.Path, preferred: str = "fer2013") -> str:
     for name in RECOGNIZED:
         if data_set(name).recognizes(path):
             return name
+    if path.is_dir() and not any(path.glob("*.csv")):
+        raise UserError(f"{path}: no data in it: expected a folder of images for each class, or a list of images")
     votes = importlib.import_module("fer_jax.data.ferplus_votes")
     meant = path.name == votes.FILE_NAME or (preferred == "ferplus" and votes.beside(str(path)).is_file())
     return "ferplus" if meant else "fer2013"

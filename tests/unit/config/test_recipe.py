@@ -190,6 +190,9 @@ def test_the_data_gives_the_source_and_a_bundle_gives_the_network(tmp_path):
     config = configs.changed(config, {"data.path": str(tmp_path / "faces"), "model.pretrained": "mini_xception"})
     assert config.data.source == "folder" and config.model.args.block_features == (16, 32, 64, 128)
     assert config == configs.read("finetune", [f"data.path={tmp_path}/faces", "model.pretrained=mini_xception"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"empty: no data in it: expected a folder of images for each class"):
+        configs.read("finetune", [f"data.path={tmp_path}/empty"])
     with pytest.raises(UserError, match=r"gone: no such file or folder"):
         configs.read("finetune", ["data.path=gone"])
     with pytest.raises(UserError, match=r"'auto' and config.data.path empty: give the folder"):
