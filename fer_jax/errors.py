@@ -1,6 +1,9 @@
-"""The exceptions that are no defects, and the exit codes they give a command line."""
+"""The exceptions that are no defects, the exit codes they give a command line, and the lines of its log."""
 
 import difflib
+import logging
+import pathlib
+import sys
 from collections.abc import Iterable
 
 
@@ -22,6 +25,41 @@ class Preempted(Exception):
 
 EXIT_USER_ERROR = 2
 EXIT_PREEMPTED = 75  # sysexits' EX_TEMPFAIL: stopped by a signal before the end; run the same command again
+
+
+MAX_LINE = 500  # characters of an error or a warning
+
+
+class Lines(logging.Handler):
+    """Log records as plain lines on standard error, above a progress bar if one is shown.
+
+    Shows INFO from this package and warnings from any library.
+    """
+
+    def __init__(self):
+        super().__init__()
+        home = str(pathlib.Path(__file__).parent)
+        self.addFilter(lambda record: record.levelno >= logging.WARNING or record.pathname.startswith(home))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        line = self.format(record)
+        if record.levelno >= logging.WARNING:
+            line = one_line(f"{record.levelname.lower()}: {line}")
+        tqdm = sys.modules.get("tqdm")  # loaded where there can be a bar
+        if tqdm is not None:
+            tqdm.tqdm.write(line, file=sys.stderr)
+        else:
+            print(line, file=sys.stderr)
+
+
+def one_line(text: str) -> str:
+    """`text` on a line of `MAX_LINE` characters at most: shortened in the middle, what cannot be shown escaped."""
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split()))
+    if len(line) > MAX_LINE:
+        end = MAX_LINE // 3
+        line = f"{line[: MAX_LINE - end - 5]} ... {line[-end:]}"
+    return line
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

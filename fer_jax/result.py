@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
 import os
 import pathlib
@@ -179,7 +180,7 @@ class FoldsResult(_Experiment):
         return tuple(FOLD_FOLDER.format(number) for number in range(1, self.folds + 1))
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class Evaluation(_Record):
     """Scores of something trained before: what `tools.evaluate --json` writes.
 
@@ -201,6 +202,32 @@ class Evaluation(_Record):
     splits: dict[str, dict[str, Any]]
     prior: tuple[dict[str, Any], ...] | None = None
     command: str = ""
+
+    def __repr__(self) -> str:
+        scores = "; ".join(
+            f"{split} {100 * s['accuracy']:.2f} % +- {100 * s['standard_error']:.2f} of {s['examples']}, macro-F1 "
+            f"{s['macro_f1']:.3f}"
+            + "".join(f", {view} {100 * t['accuracy']:.2f} %" for view, t in s.get("tta", {}).items())
+            for split, s in self.splits.items()
+        )
+        return f"Evaluation of {self.predictor} on {self.data}\n{scores}"
+
+    def _repr_html_(self) -> str:
+        """The same for notebooks, with each split's confusion matrix as a picture of a table."""
+        parts = [f"<pre>{html.escape(repr(self))}</pre>"]
+        for split, scores in self.splits.items():
+            names = [html.escape(name) for name in self.label_names]
+            parts.append(f"<table><caption>{html.escape(split)}: true by predicted</caption><tr><th></th>")
+            parts += [*(f"<th>{name}</th>" for name in names), "</tr>"]
+            for name, row in zip(names, scores["confusion"], strict=True):
+                shares = [count / max(sum(row), 1) for count in row]
+                cells = [
+                    f'<td style="background:rgba(31,119,180,{share:.2f})">{count}</td>'
+                    for count, share in zip(row, shares, strict=True)
+                ]
+                parts.append(f"<tr><th>{name}</th>{''.join(cells)}</tr>")
+            parts.append("</table>")
+        return "".join(parts)
 
 
 Result = RunResult | SeedsResult | FoldsResult

@@ -18,7 +18,7 @@ from absl import logging as absl_logging
 
 from fer_jax import cli, errors, files
 from fer_jax.cli import options
-from fer_jax.errors import EXIT_PREEMPTED, EXIT_USER_ERROR, Preempted, UserError
+from fer_jax.errors import EXIT_PREEMPTED, EXIT_USER_ERROR, Lines, Preempted, UserError, one_line
 
 # Importable names of the packages that an extra of this one brings.
 EXTRAS = {
@@ -33,30 +33,6 @@ EXTRAS = {
 }
 EXIT_BROKEN_PIPE = 141  # as the shell says of a program that SIGPIPE ended
 EXIT_INTERRUPTED = 130  # and of one that Ctrl-C ended
-MAX_LINE = 500  # characters of an error or a warning
-
-
-class Lines(logging.Handler):
-    """Log records as plain lines on standard error, above a progress bar if one is shown.
-
-    Shows INFO from this package and warnings from any library.
-    """
-
-    def __init__(self):
-        super().__init__()
-        home = str(pathlib.Path(files.__file__).parent)
-        self.addFilter(lambda record: record.levelno >= logging.WARNING or record.pathname.startswith(home))
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write one record."""
-        line = self.format(record)
-        if record.levelno >= logging.WARNING:
-            line = one_line(f"{record.levelname.lower()}: {line}")
-        tqdm = sys.modules.get("tqdm")  # loaded where there can be a bar
-        if tqdm is not None:
-            tqdm.tqdm.write(line, file=sys.stderr)
-        else:
-            print(line, file=sys.stderr)
 
 
 def run(name: str, words: list[str]) -> None:
@@ -228,15 +204,6 @@ def _raised_in(error: BaseException, module: str) -> bool:
     """Return whether an error was raised in the file whose path ends like this."""
     frames = traceback.extract_tb(error.__traceback__)[-1:]
     return any(pathlib.PurePath(frame.filename).as_posix().endswith(module) for frame in frames)
-
-
-def one_line(text: str) -> str:
-    """`text` on a line of `MAX_LINE` characters at most: shortened in the middle, what cannot be shown escaped."""
-    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split()))
-    if len(line) > MAX_LINE:
-        end = MAX_LINE // 3
-        line = f"{line[: MAX_LINE - end - 5]} ... {line[-end:]}"
-    return line
 
 
 def _fail(error: object) -> int:

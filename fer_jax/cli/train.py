@@ -31,6 +31,9 @@ _MODE = flags.DEFINE_enum(
 _SEEDS = flags.DEFINE_integer(
     "seeds", 1, "Models to train, with config.seed and the numbers after it, each in its folder.", lower_bound=1
 )
+_DRY_RUN = flags.DEFINE_bool(
+    "dry-run", False, "Print the config, the splits and the steps, write the first batch's picture, and train nothing."
+)
 _PROFILE = flags.DEFINE_bool("profile", False, "Trace a few steps into the run's folder, for TensorBoard or XProf.")
 _FOLD = flags.DEFINE_integer(
     "fold",
@@ -68,6 +71,11 @@ def main(argv: list[str]) -> int | None:
         print(summary.of_config(config))
         return
     workdir = pathlib.Path(_WORKDIR.value or pathlib.Path("runs") / config.name)
+    if _DRY_RUN.value:
+        from fer_jax.experiments import summary
+
+        print(summary.plan(config, workdir))
+        return
     found = launch.launch_of(os.environ, _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
     if _MODE.value == "crossval" and _SEEDS.value > 1:
         raise UserError(f"--seeds={_SEEDS.value} with --mode=crossval: the folds are the repetitions; leave it out")

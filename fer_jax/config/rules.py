@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 from collections.abc import Mapping
 from typing import Any
@@ -123,7 +124,9 @@ def _network(config: ConfigDict) -> None:
     side, channels = config.input[key], config.input.channels
     args = tuple(sorted((k, tuple(v) if isinstance(v, list) else v) for k, v in config.model.args.items()))
     if not _takes(name, args, side, channels):
-        smallest = next((larger for larger in range(side + 1, MAX_SIDE + 1) if _takes(name, args, larger, channels)), 0)
+        larger = range(side + 1, MAX_SIDE + 1)
+        place = bisect.bisect_left(larger, True, key=lambda side: _takes(name, args, side, channels))
+        smallest = larger[place] if place < len(larger) else 0
         raise UserError(
             f"config.input.{key} is {side}: {name} cannot take images of {side} x {side} pixels"
             + (f"; the smallest it takes are {smallest} x {smallest}" if smallest else " nor larger ones")

@@ -28,23 +28,25 @@ MAX_BARRIER_MS = 24 * 3600 * 1000  # never reached: the watchdog fires first
 ALONE_SECONDS = 10**7  # a single process may be suspended for months by a shell or a sleeping laptop
 FAREWELL_SECONDS = 5  # to find out after a failure which processes still answer
 EXIT_INTERRUPTED = 130  # shells' code for SIGINT
+STOPPING = "stopping after this chunk of steps; interrupt again to stop at once"
 
 
 _boundaries, _barriers = itertools.count(1), itertools.count(1)
 _watchdog: Watchdog | None = None  # only with several processes
+_requested: threading.Event | None = None  # only inside `interruptible`
 
 
 @contextlib.contextmanager
 def cluster(
     launch: Launch, heartbeat_seconds: int = HEARTBEAT_SECONDS, hang_seconds: float = HANG_SECONDS
 ) -> Iterator[None]:
-    """Inside, this process is one of `launch`'s: `jax.distributed` runs, and SIGTERM and SIGINT request a preemption.
+    """Inside, this process is one of `launch`'s: `jax.distributed` runs, and signals request a preemption.
 
     A process that dies or stops answering ends the others: after `heartbeat_seconds` the coordination service ends
     them with its number, and one whose collective fails at once says within `FAREWELL_SECONDS` which process does not
     answer. A process that answers but keeps the others waiting at a collective for `hang_seconds` ends them too.
 
-    The first SIGINT requests a preemption like SIGTERM does; a second one ends the process at once.
+    SIGTERM, SIGHUP, SIGUSR1 and the first SIGINT request a preemption; a second SIGINT ends the process at once.
     """
     import jax
 
@@ -53,7 +55,7 @@ def cluster(
         # A single process has no other to exchange data with through Gloo's sockets.
         jax.config.update("jax_cpu_collectives_implementation", None)
     jax.distributed.initialize(**_initialize_arguments(launch, heartbeat_seconds))
-    _listen_for_sigint()
+    _listen_for_signals()
     if jax.process_count() > 1:
         _introduce()
     try:
@@ -122,10 +124,12 @@ def _introduce() -> None:
 
 
 def preemption_requested() -> bool:
-    """Return whether all processes stop at this call, because SIGTERM or SIGINT reached one of them.
+    """Return whether all processes stop at this call, because a signal reached one of them.
 
     Every process must call it equally often: the processes agree on a call that none of them has made yet.
     """
+    if _requested:
+        return _requested.is_set()
     from jax.experimental import multihost_utils
 
     return multihost_utils.reached_preemption_sync_point(next(_boundaries))
@@ -185,8 +189,43 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-def _listen_for_sigint() -> None:
-    """Read SIGINT on a thread: Python's own handler has to wait while the main thread compiles or computes.
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Inside, signals request a preemption of a run that Python started without `cluster`.
+
+    A second Ctrl-C raises KeyboardInterrupt. Outside the main thread, where Python takes no signals, nothing changes.
+    """
+    global _requested
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _requested = threading.Event()
+
+    def request(number: int, frame: Any) -> None:
+        if number == signal.SIGINT and _requested and _requested.is_set():
+            raise KeyboardInterrupt
+        print(STOPPING, file=sys.stderr, flush=True)
+        if _requested:
+            _requested.set()
+
+    before = {number: signal.signal(number, request) for number in _stop_signals(signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        _requested = None
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _stop_signals(*more: signal.Signals) -> list[signal.Signals]:
+    """SIGINT, `more`, and what terminals and schedulers send, where the system has them and they are not ignored."""
+    names = ("SIGINT", "SIGHUP", "SIGUSR1")
+    known = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    return [number for number in [*known, *more] if signal.getsignal(number) != signal.SIG_IGN]  # as under nohup
+
+
+def _listen_for_signals() -> None:
+    """Read signals on a thread: Python's own handler has to wait while the main thread compiles or computes.
 
     Not on Windows, where a process cannot send itself a SIGTERM that anything hears: there Ctrl-C ends it at once.
     """
@@ -194,18 +233,23 @@ def _listen_for_sigint() -> None:
         return
     read, write = socket.socketpair()
     write.setblocking(False)
-    signal.signal(signal.SIGINT, lambda *_: None)
+    for number in _stop_signals():
+        signal.signal(number, lambda *_: None)
     signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
 
     def listen() -> None:
         with write:  # else it would be closed when this function's caller returns
-            read.recv(1)
-            print("stopping after this chunk of steps; interrupt again to stop at once", file=sys.stderr, flush=True)
-            os.kill(os.getpid(), signal.SIGTERM)  # which jax.distributed passes to all processes
-            read.recv(1)
-            os._exit(EXIT_INTERRUPTED)
+            asked = False
+            while True:
+                number = read.recv(1)[0]
+                if asked and number == signal.SIGINT:
+                    os._exit(EXIT_INTERRUPTED)
+                if not asked:
+                    print(STOPPING, file=sys.stderr, flush=True)
+                    os.kill(os.getpid(), signal.SIGTERM)  # which jax.distributed passes to all processes
+                asked = True
 
-    threading.Thread(target=listen, name="sigint", daemon=True).start()
+    threading.Thread(target=listen, name="signals", daemon=True).start()
 
 
 @contextlib.contextmanager

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import dataclasses
+import html
+import logging as standard_logging
 import os
 import pathlib
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from absl import logging
@@ -15,13 +20,17 @@ from fer_jax import config as configs
 from fer_jax import environment
 from fer_jax.bundle import manifest
 from fer_jax.bundle.formats import GRAPHS
+from fer_jax.distributed import cluster
+from fer_jax.errors import Lines
 from fer_jax.experiments import run, rundata, scoring
 from fer_jax.export import exporting, provenance
 from fer_jax.export.trained import Trained
 from fer_jax.result import Evaluation, RunResult
+from fer_jax.training import metric_log
+from fer_jax.training.train import Session
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class TrainedRun:
     """A run in its folder.
 
@@ -37,6 +46,24 @@ class TrainedRun:
     def result(self) -> RunResult | None:
         """What result.json holds; None while the run is not finished."""
         return run.read_run_result(self.workdir)
+
+    def __repr__(self) -> str:
+        result = self.result
+        if result is None:
+            return f"TrainedRun {self.workdir}\nnot finished: {len(metric_log.read_metrics(self.workdir))} evaluations"
+        return (
+            f"TrainedRun {self.workdir}: {result.config}, {result.model} of {result.parameters:,} parameters\n"
+            f"{run.summary(result)}"
+        )
+
+    def _repr_html_(self) -> str:
+        """The same for notebooks, with the learning curves of the report."""
+        curves = pathlib.Path(self.workdir) / "report" / "learning_curves.png"
+        picture = ""
+        if curves.is_file():
+            encoded = base64.b64encode(curves.read_bytes()).decode()
+            picture = f'<img alt="learning curves" src="data:image/png;base64,{encoded}">'
+        return f"<pre>{html.escape(repr(self))}</pre>{picture}"
 
     def evaluate(self, split: str = "", data: str | os.PathLike = "", tta: Sequence[str] = ()) -> Evaluation:
         """Scores of one split, every example counted once.
@@ -124,9 +151,14 @@ def train(
     *,
     data: str | os.PathLike = "",
     workdir: str | os.PathLike = "",
+    verbose: bool = True,
+    on_epoch: Callable[[dict[str, Any]], Any] | None = None,
     **changes: Any,
 ) -> TrainedRun:
     """Train a recipe, or go on with a run of it that was interrupted; a finished one is not trained again.
+
+    Ctrl-C and SIGTERM end the training after the steps that were begun, save, and raise `fer_jax.errors.Preempted`; the
+    same call resumes. A second Ctrl-C stops at once.
 
         run = fer_jax.train("xception", data="fer2013.csv", workdir="runs/mine", epochs=5)
         run = fer_jax.train("mine.py", **{"optim.learning_rate": 1e-3})
@@ -135,10 +167,14 @@ def train(
       recipe: a name, a file, either with a variant ("xception:taught"), or a config.
       data: file or folder of the data set; "" is the recipe's own.
       workdir: folder of the run; "" is runs/NAME, by the config's name.
+      verbose: whether to write a line for each epoch to standard error, and on a terminal or in a notebook a bar.
+      on_epoch: called after each evaluation with its row of metrics ("epoch", "train_loss", "train_accuracy", the
+        selection split's, "learning_rate", ...).
       **changes: other values of the config, by dotted keys.
 
     Raises:
       UserError: no such recipe or key, a bad value, bad data, a folder of another run.
+      Preempted: a signal asked for the end; everything is saved.
     """
     environment.init()
     config = configs.read(recipe) if isinstance(recipe, str) else recipe
@@ -146,8 +182,24 @@ def train(
         changes["data.path"] = os.fspath(data)
     config = configs.changed(config, changes)
     folder = pathlib.Path(workdir or pathlib.Path("runs") / config.name)
-    run.train_and_score(config, folder)
+    bar = None if "ipykernel" not in sys.modules else True
+    session = Session(on_epoch, bar if verbose else False)
+    with cluster.interruptible(), _log_shown() if verbose else contextlib.nullcontext():
+        run.train_and_score(config, folder, session=session)
     return TrainedRun(folder)
+
+
+@contextlib.contextmanager
+def _log_shown() -> Iterator[None]:
+    """Inside, this package's log goes to standard error."""
+    lines, before = Lines(), logging.get_verbosity()
+    standard_logging.root.addHandler(lines)
+    logging.set_verbosity(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        standard_logging.root.removeHandler(lines)
 
 
 def load(workdir: str | os.PathLike, checkpoint: str = "best") -> TrainedRun:

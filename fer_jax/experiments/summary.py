@@ -1,14 +1,18 @@
-"""A network as a table: each layer with the shape of its output and its parameters, and the totals."""
+"""What a run would train: its network as a table of layers, and its plan."""
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Mapping
 
 from ml_collections import ConfigDict
 
+from fer_jax import config as configs
 from fer_jax.data import sources
+from fer_jax.experiments import rundata
 from fer_jax.models import freezing, registry
 from fer_jax.models.network import Network, layers_of
+from fer_jax.training import train
 
 WIDTH = 100  # columns
 
@@ -54,6 +58,31 @@ def table(model: Network, input_shape: tuple[int, ...], groups: Mapping[str, str
         f"{total - trainable - statistics:,} frozen)",
     ]
     return "\n".join(lines)
+
+
+def plan(config: ConfigDict, workdir: pathlib.Path) -> str:
+    """What a run would do, as text: its config, the sizes of its splits, its steps.
+
+    Writes the beginning of the first batch, augmented, to `workdir`/first_batch.png, and trains nothing.
+
+    Raises:
+      UserError: bad data, or no such split.
+    """
+    from fer_jax.report import faces, page  # matplotlib: slow to import
+
+    examples = rundata.of_config(config).examples
+    count = len(examples.of_split(config.data.train_split))
+    fitted = train.fitted_batch(config, count)
+    _, epoch, total = train.cut(fitted, count)
+    lines = [f"config.{key} = {value!r}" for key, value in configs.flatten(config.to_dict()).items()]
+    for split in examples.split_names:
+        classes = ", ".join(f"{n:g} {name}" for name, n in rundata.class_counts(examples, split).items())
+        lines.append(f"{split}: {len(examples.of_split(split)):,} examples, {classes}")
+    lines.append(f"{config.epochs} epochs of {epoch} steps of {fitted.batch_size} images: {total:,} steps")
+    picture = workdir / "first_batch.png"
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    page.save_sheet(picture, faces.as_trained(fitted, examples)[0])
+    return "\n".join([*lines, f"the first batch: {picture}"])
 
 
 def _line(name: str, shape: str, parameters: str, note: str) -> str:

@@ -206,7 +206,7 @@ def _sheets(
             return faces.predicted(split, predictions, indices)
 
         sample = faces_at(faces.sample(predictions))
-        _save_sheet(out / "faces.png", sample)
+        save_sheet(out / "faces.png", sample)
         sheets = [
             (
                 f"Faces of {run.split}",
@@ -226,7 +226,7 @@ def _sheets(
             ),
         ]
     trained, values = faces.as_trained(run.config, examples)
-    _save_sheet(out / "augmented.png", trained)
+    save_sheet(out / "augmented.png", trained)
     return [
         *sheets,
         (
@@ -238,7 +238,8 @@ def _sheets(
     ]
 
 
-def _save_sheet(path: pathlib.Path, shown: Sequence[faces.Face]) -> None:
+def save_sheet(path: pathlib.Path, shown: Sequence[faces.Face]) -> None:
+    """Write faces with their lines below them as one picture."""
     colors = {True: plots.COLORS[2], False: plots.COLORS[5], None: plots.INK}
     plots.sheet(
         path,

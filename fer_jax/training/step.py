@@ -84,7 +84,8 @@ def _loss(setup: Setup, batch_stats: Tree, images: jax.Array, targets: jax.Array
             logits, updated = setup.model.apply(
                 variables, images, True, mutable=["batch_stats"], rngs={"dropout": dropout_key}
             )
-        loss = optax.softmax_cross_entropy(logits, optax.smooth_labels(targets, smoothing)).mean()
+        wanted = optax.smooth_labels(targets, smoothing) if smoothing else targets
+        loss = optax.softmax_cross_entropy(logits, wanted).mean()
         return loss, (logits, updated.get("batch_stats", {}))
 
     return loss_of

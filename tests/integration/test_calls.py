@@ -1,12 +1,13 @@
 """`fer_jax.train`, `fer_jax.load` and what a run can be asked for, as a user calls them."""
 
 import shutil
+import signal
 
 import numpy as np
 import pytest
 
 import fer_jax
-from fer_jax.errors import UserError
+from fer_jax.errors import Preempted, UserError
 from tests.conftest import run_python
 
 
@@ -42,12 +43,35 @@ def test_a_finished_run_is_not_trained_again(run):
     assert again.result == run.result
 
 
-def test_a_recipe_is_trained_with_changes(tmp_path):
+def test_a_recipe_is_trained_with_changes(tmp_path, capsys):
     small = {"epochs": 1, "data.args.examples": 70, "input.size": 16, "batch_size": 8, "data.pipeline": "device"}
     small |= {"data.cache_dir": str(tmp_path / "cache"), "model.args": {"block_features": (8,)}}
-    run = fer_jax.train("quickstart", workdir=tmp_path / "run", **small)
+    rows = []
+    run = fer_jax.train("quickstart", workdir=tmp_path / "run", on_epoch=rows.append, **small)
     assert run.result.splits["PublicTest"]["examples"] == 7
     assert run.workdir == tmp_path / "run"
+    assert [row["epoch"] for row in rows] == [1]
+    assert "epoch 1: train" in capsys.readouterr().err
+    assert len(repr(run).splitlines()) == 2 and "PublicTest" in repr(run)
+    assert "data:image/png;base64," in run._repr_html_()
+    evaluation = run.evaluate()
+    assert len(repr(evaluation).splitlines()) == 2 and "<table>" in evaluation._repr_html_()
+    assert fer_jax.train("quickstart", workdir=tmp_path / "run", verbose=False, **small).result == run.result
+    assert capsys.readouterr().err == ""
+
+
+def test_control_c_in_a_script_is_a_preemption_and_the_same_call_resumes(tmp_path):
+    small = {"epochs": 3, "data.args.examples": 70, "input.size": 16, "batch_size": 8, "data.pipeline": "device"}
+    small |= {"data.cache_dir": str(tmp_path / "cache"), "model.args": {"block_features": (8,)}}
+
+    def interrupt(row):
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Preempted, match="as requested; the same command resumes"):
+        fer_jax.train("quickstart", workdir=tmp_path / "run", on_epoch=interrupt, **small)
+    assert fer_jax.load(tmp_path / "run", "last").result is None
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert fer_jax.train("quickstart", workdir=tmp_path / "run", **small).result.epochs == 3
 
 
 @pytest.mark.parametrize(
@@ -58,7 +82,6 @@ def test_a_recipe_is_trained_with_changes(tmp_path):
         ("jaffe:worst", {}, "no variant 'worst'"),
         ("quickstart", {"epoch": 1}, "no key 'epoch': the nearest is config.epochs"),
         ("quickstart", {"epochs": "many"}, "config.epochs"),
-        ("quickstart", {"seeds": 2}, "one call trains one model"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_done(tmp_path, recipe, changes, message):

@@ -11,6 +11,7 @@ import tomllib
 import pytest
 from absl import flags
 
+from fer_jax import errors
 from fer_jax.cli import command, options
 from fer_jax.errors import Preempted, UserError
 from tests.conftest import REPOSITORY, run_python
@@ -165,7 +166,7 @@ def test_a_python_that_is_too_old_says_so_before_it_misses_a_package(module):
 def test_exit_codes(error, code, words, capsys):
     assert command.exit_code(error) == code
     line = capsys.readouterr().err
-    assert words in line and len(line) <= command.MAX_LINE + 1
+    assert words in line and len(line) <= errors.MAX_LINE + 1
 
 
 def test_a_platform_that_jax_has_no_plugin_for(monkeypatch, capsys):
@@ -194,8 +195,8 @@ def test_a_variable_that_jax_does_not_take_is_one_line():
 
 
 def test_a_line_is_short_and_shows_nothing_binary():
-    line = command.one_line("error: " + "\0\x1b[31m\n" + "x" * 2000 + "\udcff: give another")
-    assert len(line) <= command.MAX_LINE
+    line = errors.one_line("error: " + "\0\x1b[31m\n" + "x" * 2000 + "\udcff: give another")
+    assert len(line) <= errors.MAX_LINE
     assert line.startswith("error: \\x00\\x1b[31m xxx") and line.endswith("\\udcff: give another")
 
 

@@ -43,8 +43,8 @@ def test_a_bad_value_is_refused_with_what_was_expected(changes, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"data.args.examples": 100}, "config.data.args has no 'examples': the source fer2013 takes votes_weight"),
-        ({"data.args": {"examples": 100}}, "config.data.args has examples: the source fer2013 takes votes_weight"),
+        ({"data.args.examples": 100}, "config.data.args has no 'examples': the source fer2013 takes votes_path"),
+        ({"data.args": {"examples": 100}}, "config.data.args has examples: the source fer2013 takes votes_path"),
         (
             {"data.clean": ("drop_flat", "subsample_happy"), "data.args": {"happy": 1}},
             "config.data.args has happy: the source fer2013 with drop_flat, subsample_happy takes subsample_",

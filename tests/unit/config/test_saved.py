@@ -97,7 +97,9 @@ def test_the_config_of_another_version_is_read_and_not_resumed(workdir, caplog):
 @pytest.mark.parametrize("name", zoo.names())
 def test_the_configs_of_the_bundles_in_the_package_have_every_key(name):
     config = configs.with_defaults(manifest.read(zoo.resolve(name)).provenance["config"])
-    assert set(configs.flatten(config)) >= set(configs.TABLE) - {"data.args", "model.args"} and config.is_locked
+    assert (
+        set(configs.flatten(config.to_dict())) >= set(configs.TABLE) - {"data.args", "model.args"} and config.is_locked
+    )
 
 
 def test_weights_and_teachers_must_exist(tmp_path, monkeypatch):
