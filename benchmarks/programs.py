@@ -32,6 +32,7 @@ class Operation:
       in_loop: whether it is within a loop.
       cycles: that the compiler expects of one run, None where it says nothing.
       bytes: of its results.
+      microseconds: that a GPU's compiler expects of one run, None where it says nothing, as of cuDNN's convolutions.
     """
 
     kind: str
@@ -40,6 +41,7 @@ class Operation:
     in_loop: bool
     cycles: int | None
     bytes: int
+    microseconds: float | None = None
 
 
 def operations(text: str) -> list[Operation]:
@@ -80,6 +82,7 @@ def _walk(computations: dict[str, list[str]], name: str, times: int, in_loop: bo
         if kind in FREE or kind.endswith("-done"):
             continue
         cycles = re.search(r'"estimated_cycles":"(\d+)"', rest)
+        microseconds = re.search(r'"reification_cost":\[\{[^}]*?"exec_time_us":([\d.e+-]+)', rest)
         origin = re.search(r'op_name="([^"]*)"', rest)
         yield Operation(
             kind if kind in PREFETCHES else kind.removesuffix("-start"),
@@ -88,6 +91,7 @@ def _walk(computations: dict[str, list[str]], name: str, times: int, in_loop: bo
             in_loop,
             int(cycles[1]) if cycles else None,
             bytes_of(shape),
+            float(microseconds[1]) if microseconds else None,
         )
 
 

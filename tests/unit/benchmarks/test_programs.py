@@ -59,3 +59,9 @@ def test_a_program_of_this_backend():
 def test_bytes_of_shapes():
     assert programs.bytes_of("f32[]") == 4
     assert programs.bytes_of("(pred[3]{0}, u8[2,5]{1,0:T(8,128)(4,1)S(1)}, bf16[7]{0})") == 3 + 10 + 14
+
+
+def test_microseconds_that_a_gpu_compiler_expects():
+    cost = '{"reification_cost":[{"end_to_end_cycles":7.0,"exec_time_us":2.5e1}]}'
+    gpu = TEXT.replace('{"estimated_cycles":"120"}', cost)
+    assert [operation.microseconds for operation in programs.operations(gpu)] == [None, 25.0, None]
