@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import pathlib
+import time
 from typing import Any, Protocol
 
 from ml_collections import ConfigDict
@@ -42,7 +43,16 @@ class MetricWriter:
         self._rewrite()
 
     def write(self, row: dict[str, Any]) -> None:
-        """Add one row; it must have "step". A key that no row had before becomes a column, empty in those."""
+        """Add one row; it must have "step". A key that no row had before becomes a column, empty in those.
+
+        OSError with the workdir's path where nothing more can be written.
+        """
+        try:
+            self._append(row)
+        except OSError as error:  # an open file that is full does not name itself
+            raise OSError(error.errno, error.strerror, str(self._workdir)) from error
+
+    def _append(self, row: dict[str, Any]) -> None:
         self._rows.append(row)
         if not row.keys() <= self._columns.keys():
             self._rewrite()
@@ -84,17 +94,29 @@ class Logger(Protocol):
 
 
 class TensorBoard:
-    """Events in the run's folder."""
+    """Events in the run's folder.
+
+    Not by tensorboardX' SummaryWriter, whose thread and exit handler write again after the disk was full.
+    """
 
     def __init__(self, workdir: pathlib.Path, step: int, config: ConfigDict):
-        from tensorboardX import SummaryWriter
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto import event_pb2
 
-        self._events = SummaryWriter(str(workdir / "events"), purge_step=step + 1 if step else None)
+        (workdir / "events").mkdir(parents=True, exist_ok=True)
+        self._proto: Any = event_pb2  # its classes are made when it is imported
+        self._events = EventsWriter(str(workdir / "events" / "events"))
+        if step:  # what an interrupted session wrote from here on does not count
+            start = self._proto.SessionLog(status=self._proto.SessionLog.START)
+            self._events.write_event(self._proto.Event(wall_time=time.time(), step=step + 1, session_log=start))
 
     def write(self, values: dict[str, float], step: int) -> None:
         """Add the scalars."""
+        from tensorboardX.summary import scalar
+
         for name, value in values.items():
-            self._events.add_scalar(name, value, step)
+            event = self._proto.Event(wall_time=time.time(), step=step, summary=scalar(name, value))
+            self._events.write_event(event)
         self._events.flush()
 
     def close(self) -> None:

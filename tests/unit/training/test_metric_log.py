@@ -9,6 +9,7 @@ import pytest
 from configs import default
 from fer_jax.errors import UserError
 from fer_jax.training.metric_log import MetricWriter, read_metrics
+from tests.conftest import REPOSITORY, run_python
 
 
 def writer_of(workdir, step, *loggers):
@@ -99,3 +100,24 @@ def test_a_logger_whose_package_is_absent_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(UserError, match=r"config\.log has wandb, which needs the package wandb: pip install wandb, or"):
         writer_of(tmp_path, 0, "wandb")
+
+
+def test_a_full_disk_is_one_line_with_the_path(tmp_path):
+    """In a process of its own, whose exit would write the events again."""
+    code = """if True:
+        import errno, pathlib, sys
+        from tensorboardX.event_file_writer import EventsWriter
+        from fer_jax.cli import command
+        from tests.unit.training.test_metric_log import rows, writer_of
+
+        def full(self):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        writer = writer_of(pathlib.Path(sys.argv[1]), 0)
+        EventsWriter.flush = full
+        with command.one_line_errors():
+            writer.write(rows(1)[0])"""
+    done = run_python("-c", code, tmp_path, cwd=REPOSITORY)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ") and str(tmp_path) in line and "No space left" in line
