@@ -30,7 +30,9 @@ export class Tracker {
       const history = new History(this.constants, this.smoothing);
       this.tracks.push({ box: face.box, speed: [0, 0, 0, 0], hits: 1, found: i, seen: time, score: face.score, id: 0, history });
     });
-    for (const track of this.tracks) if (!track.id && (alone || track.hits >= hits)) track.id = this.last += 1;
+    for (const track of this.tracks) {
+      if (!track.id && (alone || track.hits >= hits)) [track.id, track.hits] = [this.last += 1, Math.max(track.hits, hits)];
+    }
     this.tracks = this.tracks.filter((track) => time - track.seen <= (track.id ? survives : 0));
     return this.tracks.filter((track) => track.id);
   }
