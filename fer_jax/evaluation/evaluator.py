@@ -36,7 +36,7 @@ class Evaluator:
         self._predict: Callable = self._parallel.compile(make_predict(model, config), replicated=1)
 
     def place(self, images: np.ndarray) -> Collection[jax.Array]:
-        """Uint8 images (N, H, W, C) on the devices, padded with black ones to whole dispatches; N may be 0.
+        """Uint8 images (N, H, W, C) on the devices, padded with black ones to whole dispatches; N is at least 1.
 
         Those of a large split are only placed when they are evaluated, each time, a few dispatches ahead.
         """
