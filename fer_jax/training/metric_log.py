@@ -128,7 +128,7 @@ class Wandb:
     """A run of Weights & Biases; WANDB_MODE, WANDB_PROJECT and its other variables say where it goes."""
 
     def __init__(self, workdir: pathlib.Path, step: int, config: ConfigDict):
-        import wandb
+        import wandb  # pyright: ignore[reportMissingImports]
 
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "fer_jax"),
@@ -153,7 +153,7 @@ class Mlflow:
     """A run of MLflow; MLFLOW_TRACKING_URI says where it goes."""
 
     def __init__(self, workdir: pathlib.Path, step: int, config: ConfigDict):
-        import mlflow
+        import mlflow  # pyright: ignore[reportMissingImports]
 
         self._mlflow = mlflow
         kept = _kept_id(workdir, "mlflow", step)

@@ -214,7 +214,7 @@ class Run:
         ends = np.arange(1, config.epochs + 1) * self.steps_per_epoch - 1
         self._rates = jax.device_get(jax.jit(jax.vmap(self._setup.learning_rate))(ends))
         self.program.load(self._state)
-        self._state = None  # its buffers are the program's now
+        del self._state  # its buffers are the program's now
         primary = cluster.is_primary()
         with contextlib.ExitStack() as closing:
             closing.callback(self._checkpoints.close)
@@ -241,7 +241,8 @@ class Run:
         """
         started = time.perf_counter()
         feed = next(feeds)
-        if self._read_any and all(waiting["loss"].is_ready() for _, waiting in self._pending):
+        ready = (waiting["loss"].is_ready() for _, waiting in self._pending)  # pyright: ignore[reportAttributeAccessIssue]
+        if self._read_any and all(ready):
             self._seconds_waited += time.perf_counter() - started
         return feed
 
