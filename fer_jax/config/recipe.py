@@ -40,6 +40,7 @@ def read(argument: str, changes: Iterable[str] = ()) -> ConfigDict:
     """
     name, _, variant = recipes.resolve(argument).partition(":")
     config = _of_file(_find(name), variant)
+    rules.check_keys(config)
     given: dict[str, list[str]] = {}
     for change in changes:
         key, _, text = change.partition("=")

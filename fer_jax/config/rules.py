@@ -21,7 +21,7 @@ def validate(config: ConfigDict) -> None:
 
     Reads no file and touches no device. See `fer_jax.config.saved.require_inputs` for the files it names.
     """
-    _check_keys(config)
+    check_keys(config)
     for key, field in TABLE.items():
         value = get(config, key)
         if problem := field.problem(value):
@@ -30,7 +30,8 @@ def validate(config: ConfigDict) -> None:
         rule(config)
 
 
-def _check_keys(config: ConfigDict) -> None:
+def check_keys(config: ConfigDict) -> None:
+    """UserError for a key that `TABLE` lacks, or one of its keys that the config lacks."""
     given = set(_keys(config))
     if unknown := sorted(given - set(TABLE)):
         raise UserError(names.unknown(unknown[0]))
