@@ -504,23 +504,20 @@ def _look(image):
 
 OPEN_ENGINE = """
 const done = arguments[arguments.length - 1];
-(async () => {
-  const { Engine } = await import("./engine.js");
-  window.engine = await Engine.load();
-  window.video = document.createElement("video");
-  video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 480 } });
-  await video.play();
-})().then(() => done(""), (error) => done(String(error.stack)));
+import("./engine.js").then(({ Engine }) => Engine.load()).then((loaded) => { window.engine = loaded; done(""); },
+                                                                (error) => done(String(error.stack)));
 """
 NEXT_FRAME = """
-const [i, done] = arguments, canvas = document.createElement("canvas");
-[canvas.width, canvas.height] = [640, 480];
-const context = canvas.getContext("2d", { willReadFrequently: true });
-context.drawImage(video, 0, 0, 640, 480);
-const image = { width: 640, height: 480, channels: 4, data: context.getImageData(0, 0, 640, 480).data };
-engine.scene(image, i / 10, false, { detector: "yunet", smoothing: "average", explain: true }).then((scene) => {
-  done({ png: canvas.toDataURL("image/png").split(",")[1], scene });
-});
+const [png, i, done] = arguments, picture = new Image(), canvas = document.createElement("canvas");
+picture.src = `data:image/png;base64,${png}`;
+picture.decode().then(() => {
+  [canvas.width, canvas.height] = [picture.width, picture.height];
+  const context = canvas.getContext("2d");
+  context.drawImage(picture, 0, 0);
+  const image = { width: canvas.width, height: canvas.height, channels: 4,
+                  data: context.getImageData(0, 0, canvas.width, canvas.height).data };
+  return engine.scene(image, i / 25, false, { detector: "yunet", smoothing: "average", explain: true });
+}).then(done);
 """
 
 
@@ -556,28 +553,26 @@ def group(real_data, tmp_path_factory):
     return serving.write_motion_jpeg(tmp_path_factory.mktemp("group") / "group.mjpeg", frames)
 
 
-def test_a_static_page_names_faces_as_the_program_does(browse, site, group):
-    page = browse(site.address, group)
+def test_a_static_page_names_faces_as_the_program_does(browse, site):
+    """On the same pixels, frame by frame: a slow machine would drop those of a camera."""
+    page = browse(site.address)
     page.driver.set_script_timeout(PATIENCE_SECONDS)
     assert page.driver.execute_async_script(OPEN_ENGINE) == ""
-    frames = [page.driver.execute_async_script(NEXT_FRAME, i) for i in range(100)]
     analyzer = FrameAnalyzer(Classifier(zoo.DEFAULT), registry.Detectors("yunet", str(site.yunet)))
     overlaps, differing, count = [], 0, 0
-    for i, sent in enumerate(frames):
-        image = cv2.imdecode(np.frombuffer(base64.b64decode(sent["png"]), np.uint8), cv2.IMREAD_COLOR)
-        faces = analyzer.read(analyzer.search(Frame(image, i, i / 10, 0.0, "", i == 0))).faces
-        theirs = [face for face in sent["scene"]["faces"] if face["found"]]
-        for face in (face for face in faces if face.found):
-            count += 1
-            common = overlap(face.box[None], np.array([other["box"] for other in theirs]).reshape(-1, 4))[0]
-            overlaps.append(common.max(initial=0.0))
-            if common.size:
-                other = theirs[int(common.argmax())]
-                differing += face.label != other["label"]
-                assert np.isclose(sum(other["probabilities"]), 1)
+    for i, image in enumerate(serving.frames_of(site.yunet.parents[1] / "video" / "group_pan.mp4")[:100]):
+        png = base64.b64encode(cv2.imencode(".png", image)[1].tobytes()).decode()
+        scene = page.driver.execute_async_script(NEXT_FRAME, png, i)
+        theirs = [face for face in scene["faces"] if face["found"]]
+        for face in analyzer.read(analyzer.search(Frame(image, i, i / 25, 0.0, "", i == 0))).faces:
+            if face.found:
+                common = overlap(face.box[None], np.array([one["box"] for one in theirs]).reshape(-1, 4))[0]
+                count += 1
+                overlaps.append(common.max(initial=0.0))
+                differing += not common.size or face.label != theirs[int(common.argmax())]["label"]
     assert count > 200
-    assert np.mean(np.array(overlaps) > 0.8) > 0.99
-    assert differing <= 0.01 * count
+    assert min(overlaps) > 0.8
+    assert differing == 0
 
 
 def test_a_static_page_works_alone_and_without_a_network(browse, site, group, tmp_path):
@@ -603,5 +598,5 @@ def test_a_static_page_works_alone_and_without_a_network(browse, site, group, tm
     cv2.imwrite(str(picture), serving.frames_of(site.yunet.parents[1] / "video" / "group_pan.mp4")[0])
     page.find("#file").send_keys(str(picture))
     page.until(lambda: page.faces() >= 2 and page.text("#message") == "", "the picture's faces")
-    assert site.asked == []
+    assert set(site.asked) <= {"/offline.js"}, "the browser looks whether the service worker is another one"
     assert [entry for entry in page.driver.get_log("browser") if entry["level"] == "SEVERE"] == []
