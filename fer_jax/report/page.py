@@ -93,7 +93,7 @@ class _Member:
 def _write_repeated(found: records.Records, out: pathlib.Path) -> pathlib.Path:
     """The page of several seeds or of a cross-validation."""
     result, inside = found.result, [records.read(found.workdir / folder) for folder in found.inside]
-    word = "seed" if found.inside[0].startswith("seed") else "fold"
+    word = "seed" if (result.folders if result else found.inside)[0].startswith("seed") else "fold"
     match result:
         case FoldsResult():
             test = found.config.data.test_split
