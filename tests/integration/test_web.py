@@ -413,6 +413,9 @@ def _slow_graph(path):
         helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.INT64),
         helper.make_node("ReduceSum", ["pixels"], ["sum"], keepdims=0),
         helper.make_node("Mul", ["sum", "many"], ["rounds"]),
+        helper.make_node("Cast", ["images"], ["gray"], to=TensorProto.FLOAT),
+        helper.make_node("Flatten", ["gray"], ["rows"]),
+        helper.make_node("MatMul", ["rows", "nothing"], ["logits_of_all"]),
         helper.make_node(
             "Loop",
             ["rounds", "", "logits_of_all"],
@@ -432,7 +435,7 @@ def _slow_graph(path):
             ),
         ),
     ]
-    constants = {"many": np.int64(10**6), "logits_of_all": np.zeros((1, 7), np.float32)}
+    constants = {"many": np.int64(10**6), "nothing": np.zeros((64, 7), np.float32)}
     graph = helper.make_graph(
         nodes,
         "slow",
