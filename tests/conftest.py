@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -14,6 +15,9 @@ os.environ["XLA_FLAGS"] = (os.environ.get("XLA_FLAGS", "") + " --xla_force_host_
 if tuple(map(int, importlib.metadata.version("jax").split(".")[:2])) >= (0, 12):
     # fer_jax.models.registry.WHOLE_BFLOAT16: what accelerators compute in bfloat16 is tried on the CPU.
     os.environ["XLA_FLAGS"] += " --xla_cpu_experimental_ynn_fusion_type="
+
+# A shell starts what runs in its background with interrupts ignored, which every process of a test would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ["FER_JAX_OFFLINE"] = "1"  # no test asks the network for the detector
 

@@ -67,14 +67,10 @@ def test_control_c_in_a_script_is_a_preemption_and_the_same_call_resumes(tmp_pat
     def interrupt(row):
         signal.raise_signal(signal.SIGINT)
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a worker of pytest-xdist ignores it
-    try:
-        with pytest.raises(Preempted, match="as requested; the same command resumes"):
-            fer_jax.train("quickstart", workdir=tmp_path / "run", on_epoch=interrupt, **small)
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with pytest.raises(Preempted, match="as requested; the same command resumes"):
+        fer_jax.train("quickstart", workdir=tmp_path / "run", on_epoch=interrupt, **small)
     assert fer_jax.load(tmp_path / "run", "last").result is None
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert fer_jax.train("quickstart", workdir=tmp_path / "run", **small).result.epochs == 3
 
 

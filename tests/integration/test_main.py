@@ -119,9 +119,9 @@ def test_evaluate_says_what_does_not_fit_together(command, finished, tmp_path, a
 
 
 def test_evaluate_lists_the_splits(command, finished):
-    done = command("tools.evaluate", f"--workdir={finished}", "--split=Dev", check=False)
+    done = command("tools.evaluate", f"--workdir={finished}", "--split=Extra", check=False)
     assert done.returncode == 2
-    assert "no examples of split 'Dev': there are Training, PublicTest, PrivateTest" in done.stderr
+    assert "no examples of split 'Extra': there are Training, PublicTest, PrivateTest" in done.stderr
 
 
 def test_a_run_killed_before_its_result_resumes_to_the_same_result(command, finished, tmp_path):
