@@ -13,7 +13,7 @@ Importing the package is cheap: what is used is imported when it is first asked 
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -38,7 +38,9 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "100000000")
 
 __version__ = "0.1.0"
-__all__ = ["Analyzer", "Face", "Faces", "TrainedRun", "UserError", "__version__", "analyze", "load", "train"]
+__all__ = ["Analyzer", "Face", "Faces", "UserError", "__version__", "analyze"]
+if importlib.util.find_spec("ml_collections"):  # else help() and a star import end at the names that need the extra
+    __all__ += ["TrainedRun", "load", "train"]
 
 _HOMES = {
     "Analyzer": "fer_jax.serve.analyzer",
@@ -53,7 +55,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """What `__all__` names, imported on first use."""
+    """What `_HOMES` names, imported on first use."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

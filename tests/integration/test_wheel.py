@@ -100,6 +100,9 @@ def test_a_light_install_serves_and_says_what_training_needs(light, use, tmp_pat
     assert "# " in use(light, "fer-jax", "models", zoo.DEFAULT.name).stdout
     use(light, "fer-jax", "webcam", "--bundle=mini_xception", "--prior=flat", f"--source={clip}", "--headless")
     assert use(light, "fer-jax", "--version").stdout.strip() == fer_jax.__version__
+    help_of_all = use(light, "python", "-c", "from fer_jax import *; import fer_jax; help(fer_jax)").stdout
+    assert "analyze(source" in help_of_all
+    assert "train(recipe" not in help_of_all
     for command in ("train", "export", "evaluate"):
         done = use(
             light, "fer-jax", command, "--config=quickstart"[: 99 * (command == "train")] or "--help", check=False
