@@ -301,7 +301,11 @@ TABLE: dict[str, Field] = {
     "optim.plateau_factor": _fraction(0.1, "plateau: factor of each reduction."),
     "optim.plateau_patience": _count(10, "plateau: evaluations without improvement before a reduction.", low=1),
     "optim.momentum": _fraction(0.9, "sgd: Nesterov momentum."),
-    "optim.weight_decay": _amount(0.0, "Not applied to biases and BatchNorm."),
+    "optim.weight_decay": _amount(
+        0.0,
+        "Not applied to biases and BatchNorm; of muon neither to kernels with one input channel: depthwise ones, and "
+        "the first of gray images.",
+    ),
     "optim.accumulate_steps": _count(1, "Batches whose gradients make one update.", low=1),
     "optim.trainable_from": Field(
         "", "Beginning of a layer's name, before which all are frozen; last is the last stage; empty trains all."

@@ -54,12 +54,14 @@ def cluster(
     if launch.launcher == "alone":
         # A single process has no other to exchange data with through Gloo's sockets.
         jax.config.update("jax_cpu_collectives_implementation", None)
-    jax.distributed.initialize(**_initialize_arguments(launch, heartbeat_seconds))
-    _listen_for_signals()
+    if launch.launcher == "alone":
+        _initialize_alone()
+    else:
+        jax.distributed.initialize(**_initialize_arguments(launch, heartbeat_seconds))
     if jax.process_count() > 1:
         _introduce()
     try:
-        with _watched(hang_seconds):
+        with _listening(), _watched(hang_seconds):
             yield
     except Preempted:
         raise
@@ -78,22 +80,33 @@ def _keep_from_proxies(host: str) -> None:
     jax.config.update("jax_check_proxy_envs", False)
 
 
-def _initialize_arguments(launch: Launch, heartbeat_seconds: int) -> dict[str, Any]:
-    """Arguments for `jax.distributed.initialize`.
+def _initialize_alone() -> None:
+    """Give a single process its own coordination service on the loopback address.
 
-    A single process gets its own coordination service on the loopback address, so that preemption works by the same
-    code on one machine and on a thousand. On a laptop that costs 30 ms and 16 idle threads.
+    Preemption then works by the same code on one machine and on a thousand. On a laptop that costs 30 ms and 16 idle
+    threads.
     """
-    if launch.launcher == "alone":
-        address = f"127.0.0.1:{_free_port()}"
-        return {
-            "coordinator_address": address,
-            "coordinator_bind_address": address,
-            "num_processes": 1,
-            "process_id": 0,
-            "cluster_detection_method": "deactivate",
-            "heartbeat_timeout_seconds": ALONE_SECONDS,
-        }
+    import jax
+
+    with socket.socket() as holder:
+        if hasattr(socket, "SO_REUSEPORT"):  # then the service may listen while this keeps others off the port
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{holder.getsockname()[1]}"
+        if not hasattr(socket, "SO_REUSEPORT"):  # on Windows
+            holder.close()
+        jax.distributed.initialize(
+            coordinator_address=address,
+            coordinator_bind_address=address,
+            num_processes=1,
+            process_id=0,
+            cluster_detection_method="deactivate",
+            heartbeat_timeout_seconds=ALONE_SECONDS,
+        )
+
+
+def _initialize_arguments(launch: Launch, heartbeat_seconds: int) -> dict[str, Any]:
+    """Arguments for `jax.distributed.initialize` of several processes."""
     arguments: dict[str, Any] = {"heartbeat_timeout_seconds": heartbeat_seconds}
     if launch.launcher == "flags":
         arguments |= {
@@ -183,12 +196,6 @@ def run_on_primary(function: Callable[[], Any]) -> Any:
     return value
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
     """Inside, signals request a preemption of a run that Python started without `cluster`.
@@ -213,8 +220,7 @@ def interruptible() -> Iterator[None]:
         yield
     finally:
         _requested = None
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        _handle_again(before)
 
 
 def _stop_signals(*more: signal.Signals) -> list[signal.Signals]:
@@ -224,32 +230,43 @@ def _stop_signals(*more: signal.Signals) -> list[signal.Signals]:
     return [number for number in [*known, *more] if signal.getsignal(number) != signal.SIG_IGN]  # as under nohup
 
 
-def _listen_for_signals() -> None:
+@contextlib.contextmanager
+def _listening() -> Iterator[None]:
     """Read signals on a thread: Python's own handler has to wait while the main thread compiles or computes.
 
     Not on Windows, where a process cannot send itself a SIGTERM that anything hears: there Ctrl-C ends it at once.
     """
     if sys.platform == "win32":
+        yield
         return
     read, write = socket.socketpair()
     write.setblocking(False)
-    for number in _stop_signals():
-        signal.signal(number, lambda *_: None)
-    signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
 
     def listen() -> None:
-        with write:  # else it would be closed when this function's caller returns
-            asked = False
-            while True:
-                number = read.recv(1)[0]
-                if asked and number == signal.SIGINT:
+        asked = False
+        with read:
+            while number := read.recv(1):
+                if asked and number[0] == signal.SIGINT:
                     os._exit(EXIT_INTERRUPTED)
                 if not asked:
                     print(STOPPING, file=sys.stderr, flush=True)
                     os.kill(os.getpid(), signal.SIGTERM)  # which jax.distributed passes to all processes
                 asked = True
 
+    before = {number: signal.signal(number, lambda *_: None) for number in _stop_signals()}
+    wakeup = signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
     threading.Thread(target=listen, name="signals", daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(wakeup)
+        _handle_again(before)
+        write.close()  # ends the thread
+
+
+def _handle_again(handlers: dict[signal.Signals, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @contextlib.contextmanager

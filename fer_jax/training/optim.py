@@ -1,8 +1,8 @@
 """Optimizers and schedules by name, from optax.
 
 Weight decay leaves out biases and BatchNorm: every parameter with fewer than two axes. In adamw it is decoupled
-(Loshchilov & Hutter 2019), in muon too, where it also leaves out depthwise kernels; in the others it is added to the
-gradient as an L2 penalty.
+(Loshchilov & Hutter 2019), in muon too, where it also leaves out what `matrices` gives to Adam; in the others it is
+added to the gradient as an L2 penalty.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def decayed(params: Any) -> Any:
 def matrices(params: Any) -> Any:
     """Tree of muon's dimension numbers: a kernel maps its input channels and window to its outputs; None takes Adam.
 
-    Adam gets biases, BatchNorm and depthwise kernels, which have one input channel. Jordan et al., "Muon" (2024).
+    Adam gets biases, BatchNorm and kernels with one input channel, which are depthwise ones and the first convolution
+    of gray images. Jordan et al., "Muon" (2024).
     """
 
     def numbers(p: Any) -> optax.contrib.MuonDimensionNumbers | None:

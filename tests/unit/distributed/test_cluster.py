@@ -1,5 +1,10 @@
 """One process needs no other; what several say to each other arrives whole."""
 
+import contextlib
+import signal
+import socket
+
+import jax
 import numpy as np
 import pytest
 
@@ -36,3 +41,23 @@ def test_a_broadcast_keeps_every_byte():
 )
 def test_unresponsive_processes_are_read_from_the_error(said, names):
     assert cluster._silent_of(said) == names
+
+
+@pytest.mark.parametrize("listening", [cluster._listening, cluster.interruptible])
+def test_signals_have_their_handlers_again_afterwards(listening):
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+    before, wakeup = [signal.getsignal(number) for number in numbers], signal.set_wakeup_fd(-1)
+    with contextlib.suppress(KeyError), listening():
+        assert signal.getsignal(signal.SIGUSR1) != before[-1]
+        raise KeyError
+    assert [signal.getsignal(number) for number in numbers] == before
+    assert signal.set_wakeup_fd(wakeup) == -1
+
+
+def test_the_port_of_a_single_process_is_taken_until_the_service_has_it(monkeypatch):
+    def initialize(coordinator_address, **_):
+        with socket.socket() as other, pytest.raises(OSError):
+            other.bind(("127.0.0.1", int(coordinator_address.partition(":")[2])))
+
+    monkeypatch.setattr(jax.distributed, "initialize", initialize)
+    cluster._initialize_alone()
