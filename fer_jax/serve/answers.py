@@ -68,6 +68,14 @@ class Face:
         """Of the label, 0..1."""
         return self.probabilities[self.label]
 
+    def __repr__(self) -> str:
+        left, top, width, height = self.box
+        doubt = "?" if self.uncertain else ""
+        return (
+            f"<{self.label}{doubt} {percent(self.probability)}, {width:.0f}x{height:.0f} at ({left:.0f}, {top:.0f}), "
+            f"frame {self.frame} of {self.source}>"
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """What JSON can hold, rounded as events are."""
         return dataclasses.asdict(self) | {

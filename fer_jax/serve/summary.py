@@ -70,7 +70,7 @@ class Person:
     changes: int
     changes_per_minute: float
     certain: float
-    segments: tuple[Segment, ...]
+    segments: tuple[Segment, ...] = dataclasses.field(repr=False)
     thumbnail: bytes = dataclasses.field(default=b"", repr=False)
 
 
@@ -113,6 +113,9 @@ class Summary:
 
     def __str__(self) -> str:
         return self.text()
+
+    def __repr__(self) -> str:
+        return f"<{self.heading()}>"
 
     def text(self, width: int = 0, bars: bool = False) -> str:
         """A table of at most `MAX_ROWS` people, those who are seen longest, with a line for all together.

@@ -289,8 +289,9 @@ def test_results_show_themselves_in_two_lines_and_as_pictures(whole_pictures, tm
         (whole_pictures(np.full((900, 20), HAPPY, np.uint8)), "<img"),
         (whole_pictures(clip), "<svg"),
     ):
-        assert len(repr(faces)) < 240
-        assert "happy" in repr(faces)
+        for shown in (faces, faces[0], faces.summary(), faces.summary().people[0]):
+            assert len(repr(shown)) < 240 + len(faces.source)
+        assert "happy" in repr(faces) and "happy" in repr(faces[0])
         assert picture in faces._repr_html_()
         assert "<clip>" not in faces._repr_html_()
 

@@ -5,12 +5,19 @@ import contextlib
 import json
 
 import jsonschema
+import numpy as np
 import pytest
 from aiohttp import FormData
 from aiohttp.test_utils import TestClient, TestServer
 
-from fer_jax.web import rest, server
+import fer_jax
+from fer_jax.faces import registry
+from fer_jax.serve import sources
+from fer_jax.serve.analysis import FrameAnalyzer
+from fer_jax.serve.outputs import Events
+from fer_jax.web import protocol, rest, server
 from fer_jax.web.limits import Limits
+from fer_jax.web.session import Session
 from tests import serving
 from tests.unit.web.conftest import jpeg_of
 
@@ -64,6 +71,32 @@ def test_a_picture_and_a_video_are_answered_as_analyze_answers_them(analyzer, cl
         assert result["faces"] == json.loads(expected.to_json())
         assert result["summary"] == json.loads(expected.summary().to_json())
         assert (result["name"], result["error"], result["plot"]) == ("<memory>", None, None)
+
+
+def test_a_picture_shows_the_same_faces_everywhere(real_data, tmp_path):
+    """By the call, the HTTP interface, the page's socket and the camera's events: order, boxes, six digits."""
+    path, yunet = real_data / "video" / "group.jpg", str(real_data / "models" / "face_detection_yunet_2023mar.onnx")
+    analyzer = fer_jax.Analyzer(detector_model=yunet)
+    expected = analyzer(path).to_dicts()
+    assert len(expected) == 6
+
+    def same(faces):
+        assert [face["box"] for face in faces] == [face["box"] for face in expected]
+        for face, other in zip(faces, expected, strict=True):
+            shares = face["probabilities"]
+            values = list(shares.values()) if isinstance(shares, dict) else shares
+            np.testing.assert_allclose(values, list(other["probabilities"].values()), atol=1e-6)
+            assert analyzer.labels[int(np.argmax(values))] == other["label"]
+
+    same(_post(analyzer, path.read_bytes())[1]["results"][0]["faces"])
+    session = Session(analyzer.classifier, protocol.Settings("yunet"), yunet)
+    same(json.loads(session.answer(protocol.ClientFrame(1, True, path.read_bytes()), 0))["scene"]["faces"])
+    camera = FrameAnalyzer(analyzer.classifier, registry.Detectors("yunet", yunet), tta="auto")
+    events = Events(str(tmp_path / "events.jsonl"), analyzer.labels)
+    for frame in sources.open_source(path):
+        events.write(camera.read(camera.search(frame)))
+    events.close()
+    same(json.loads((tmp_path / "events.jsonl").read_text(encoding="utf-8"))["faces"])
 
 
 def test_several_files_are_answered_in_order_with_an_error_for_what_cannot_be_read(analyzer, clip):
