@@ -1,8 +1,8 @@
 """AffectNet, eight expressions in colour at 112 pixels, whose classes differ by a factor of 35 in size.
 
-    python -m fer_jax.main --config=configs/affectnet.py:resnet18 --config.data.path=AffectNet
+    fer-jax train --config=affectnet:resnet18 --config.data.path=AffectNet
 
-Every class is drawn equally often (`data.sampling`). `:vgg` is the VGG of configs/vgg.py with pooled features instead.
+Every class is drawn equally often (`data.sampling`). `:vgg` is the network of `vgg` with a pooled head instead.
 The folder holds `training.csv` and `validation.csv`, or `train_set/` and `val_set/`, see docs/reference/data.md. The
 validation set chooses the epoch and nothing is left to score: AffectNet's test labels are not public.
 

@@ -1,8 +1,8 @@
 """Two networks on CK+, 981 images of 118 people and 7 expressions with contempt, 128x128x3.
 
-    python -m fer_jax.main --config=configs/ckplus.py:model1 --config.data.path=ckplus
-    python -m fer_jax.main --config=configs/ckplus.py:model1,split=random --config.data.path=ckplus
-    python -m fer_jax.main --config=configs/ckplus.py:model2,norm=batch --config.data.path=ckplus --mode=crossval
+    fer-jax train --config=ckplus:model1 --config.data.path=ckplus
+    fer-jax train --config=ckplus:model1,split=random --config.data.path=ckplus
+    fer-jax train --config=ckplus:model2,norm=batch --config.data.path=ckplus --mode=crossval
 
 | variant   | parameters | published, random split | memory  | measured here                |
 |-----------|------------|-------------------------|---------|------------------------------|

@@ -1,6 +1,6 @@
 """Every key with its default: the other configs start from this one and change what differs.
 
-Not a recipe by itself: run `configs/quickstart.py` or `configs/xception.py`. The keys, their defaults and their allowed
+Not a recipe by itself: run `quickstart` or `xception`. The keys, their defaults and their allowed
 values stand in `fer_jax/config/table.py`; docs/reference/config.md shows them.
 """
 

@@ -1,8 +1,8 @@
 """FER+: FER2013's faces with ten votes each, eight classes, trained against the distribution of votes.
 
-    python -m fer_jax.main --config=configs/ferplus.py --config.data.path=fer2013.csv
-    python -m fer_jax.main --config=configs/ferplus.py:mini_xception --config.data.path=fer2013.csv
-    python -m fer_jax.main --config=configs/ferplus.py:vgg,votes=majority --config.data.path=fer2013.csv
+    fer-jax train --config=ferplus --config.data.path=fer2013.csv
+    fer-jax train --config=ferplus:mini_xception --config.data.path=fer2013.csv
+    fer-jax train --config=ferplus:vgg,votes=majority --config.data.path=fer2013.csv
 
 `fer2013new.csv` lies beside the csv. Barsoum et al. (2016) publish 83.85 % of a VGG13 trained on the majority
 (`votes=majority`) to 84.99 % of one trained on the votes, on the majority's test split.

@@ -1,8 +1,8 @@
 """Three networks on JAFFE, 213 photographs of 10 people, 128x128x3.
 
-    python -m fer_jax.main --config=configs/jaffe.py:best --config.data.path=jaffe
-    python -m fer_jax.main --config=configs/jaffe.py:best,optimizer=sgd,split=random --config.data.path=jaffe
-    python -m fer_jax.main --config=configs/jaffe.py:best --config.data.path=jaffe --mode=crossval
+    fer-jax train --config=jaffe:best --config.data.path=jaffe
+    fer-jax train --config=jaffe:best,optimizer=sgd,split=random --config.data.path=jaffe
+    fer-jax train --config=jaffe:best --config.data.path=jaffe --mode=crossval
 
 | variant    | parameters | published, random split            | measured here                |
 |------------|------------|------------------------------------|------------------------------|

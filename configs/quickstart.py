@@ -1,6 +1,6 @@
 """mini-Xception on synthetic faces: needs no data, and shows that everything works.
 
-    python -m fer_jax.main --config=configs/quickstart.py
+    fer-jax train --config=quickstart
 
 Seven expressions, 8,000 synthetic faces. Measured on two CPU cores that other work shared, JAX 0.10.2, with empty
 caches: 112 s from the command to the report, PublicTest 0.994, PrivateTest 0.989 (800 synthetic faces each).

@@ -1,7 +1,7 @@
 """ResNet-18 with a 3x3 stem and no early pooling on FER2013: 11,180,871 parameters with BatchNorm's.
 
-    python -m fer_jax.main --config=configs/resnet18.py --config.data.path=fer2013.csv
-    python -m fer_jax.main --config=configs/resnet18.py:paper --config.data.path=fer2013.csv
+    fer-jax train --config=resnet18 --config.data.path=fer2013.csv
+    fer-jax train --config=resnet18:paper --config.data.path=fer2013.csv
 
 `:paper` is the recipe of github.com/LetheSec/Fer2013-Facial-Emotion-Recognition-Pytorch, the strongest published at
 this size: SGD with Nesterov momentum at 0.1, weight decay 1e-4, the rate times 0.75 after 5 epochs without a better

@@ -1,6 +1,6 @@
 """Six convolutions of 22 filters on FER2013 cleaned to six classes: 91,482 parameters, 48x48x1.
 
-    python -m fer_jax.main --config=configs/six_conv.py --config.data.path=fer2013.csv
+    fer-jax train --config=six_conv --config.data.path=fer2013.csv
 
 The report's cleaning: images whose fullest histogram bin holds more than 350 pixels are dropped, angry and disgust
 become one class, 3,000 images of happy are removed. Adam 1e-3 as published; batches of 64, 30 epochs and a dropout of a

@@ -1,4 +1,4 @@
-"""Parses what follows the colon of `--config=configs/jaffe.py:best,optimizer=sgd`."""
+"""Parses what follows the colon of `--config=jaffe:best,optimizer=sgd`."""
 
 from __future__ import annotations
 

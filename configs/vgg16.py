@@ -1,9 +1,9 @@
 """VGG16 with ImageNet weights on FER2013: 14,714,688 parameters, then global average pooling and one layer, 48x48x3.
 
-    python -m fer_jax.main --config=configs/vgg16.py --config.data.path=fer2013.csv \
+    fer-jax train --config=vgg16 --config.data.path=fer2013.csv \
         --config.model.pretrained=vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5
-    python -m fer_jax.main --config=configs/vgg16.py:finetune,block=block4 --config.data.path=fer2013.csv
-    python -m tools.export --workdir=runs/vgg16_frozen --out=vgg16.bundle --int8
+    fer-jax train --config=vgg16:finetune,block=block4 --config.data.path=fer2013.csv
+    fer-jax export --workdir=runs/vgg16_frozen --out=vgg16.bundle --int8
 
 `:frozen` (the default) trains the last layer alone: 3,591 numbers. `:finetune` trains the convolutions from `block` on
 as well (block5 unless said), at a hundredth of the last layer's learning rate. Pixels are divided by 255, as the

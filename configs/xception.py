@@ -1,23 +1,23 @@
 """mini-Xception on FER2013: 58,423 parameters, 48x48x1.
 
-    python -m fer_jax.main --config=configs/xception.py --config.data.path=fer2013.csv
-    python -m fer_jax.main --config=configs/vgg.py:small --config.data.path=fer2013.csv
-    python -m fer_jax.main --config=configs/xception.py:taught --config.data.path=fer2013.csv
-    python -m fer_jax.main --config=configs/vgg.py:wide --config.data.path=fer2013.csv --mode=crossval \
+    fer-jax train --config=xception --config.data.path=fer2013.csv
+    fer-jax train --config=vgg:small --config.data.path=fer2013.csv
+    fer-jax train --config=xception:taught --config.data.path=fer2013.csv
+    fer-jax train --config=vgg:wide --config.data.path=fer2013.csv --mode=crossval \
         --config.data.fold_split=Training --config.data.folds=5 --config.data.clean=drop_leaks --config.epochs=50 \
         --workdir=runs/vgg_wide_folds
-    python -m fer_jax.main --config=configs/xception.py:wide --config.data.path=fer2013.csv
-    python -m fer_jax.main --config=configs/xception.py:wild --config.data.path=fer2013.csv
-    python -m fer_jax.main --config=configs/xception.py:paper --config.data.path=fer2013.csv
+    fer-jax train --config=xception:wide --config.data.path=fer2013.csv
+    fer-jax train --config=xception:wild --config.data.path=fer2013.csv
+    fer-jax train --config=xception:paper --config.data.path=fer2013.csv
 
 `:best` (the default) is this project's recipe in one run, under the honest protocol: trained on Training, the epoch
 chosen on PublicTest, PrivateTest scored once.
 
-`:taught` is distilled from `configs/vgg.py:small`, which is trained first and gives 0.7 of each target. The network
+`:taught` is distilled from `vgg:small`, which is trained first and gives 0.7 of each target. The network
 upsamples the faces to 64x64, which gives its few parameters larger maps and costs 1.8 times the arithmetic.
 
 `:wide` has twice the features, 205,031 parameters, and a
-teacher that has not seen the image it teaches. Five folds of `configs/vgg.py:wide` are trained on four fifths of
+teacher that has not seen the image it teaches. Five folds of `vgg:wide` are trained on four fifths of
 Training each, and an image's probabilities are those of the fold that held it out, by ten crops right about 70.0 % of
 the images. A teacher that was trained on the image says little more than its label. FER2013 has 1,033 images more than
 once, which `drop_leaks` keeps on one side; the folds of the measured runs were made without it.
@@ -44,7 +44,7 @@ Measured (docs/measured/results.md), PublicTest, each +- 0.008 by the number of 
   0.660 with each of three seeds, in 48 epochs.
 - `:taught`: 0.672, with the mirror image 0.675, by ten crops 0.676, in 66 minutes of two CPU cores (9 of them paused)
   after its teacher. It was 0.654 when the no-warp quarter began, and 0.662 one epoch later. The teacher then had 0.673:
-  `configs/vgg.py:small` with bilinear interpolation to the end. With Adam, without the no-warp quarter, with a weaker
+  `vgg:small` with bilinear interpolation to the end. With Adam, without the no-warp quarter, with a weaker
   teacher (0.659) and in 50 epochs it was 0.645.
 - `:taught` with `--config.augment.interpolation=bicubic` and today's teacher (0.682): 0.668 in 53 minutes, at epoch 39.
   It is one or two points above the bilinear run until the no-warp quarter, which then adds nothing: both runs end

@@ -1,4 +1,4 @@
-"""Several processes on this machine: python launch/local.py --processes=2 -- --config=configs/xception.py
+"""Several processes on this machine: python launch/local.py --processes=2 -- --config=xception
 
 Change: --processes to the number of GPUs, each process then has one; or add --cpu_devices=2 to try a run of several
 processes without GPUs. What stands behind -- goes to fer_jax.main.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One run on all hosts of a Cloud TPU slice: launch/tpu_vm.sh NAME ZONE --config=configs/xception.py
+# One run on all hosts of a Cloud TPU slice: launch/tpu_vm.sh NAME ZONE --config=xception
 #
 # Change: NAME and ZONE of your TPU VM, CHECKOUT if the repository lies elsewhere on its hosts, and WORKDIR to a folder
 # that the first host keeps (a mounted bucket outlives the VM). Before the first run, on every host:

@@ -1,7 +1,7 @@
 """Look for duplicates, contradicting labels, leaks between splits and images without a face in a data set.
 
 fer-jax audit --source=fer2013 --path=fer2013.csv --out=audit
-fer-jax audit --config=configs/xception.py --config.data.path=fer2013.csv --out=audit
+fer-jax audit --config=xception --config.data.path=fer2013.csv --out=audit
 
 Writes findings.csv (a row an image with a finding), summary.txt and summary.json. With the folder of a
 cross-validation it checks the labels by what each fold says about the images that it holds out:

@@ -2,7 +2,7 @@
 
     fer-jax prepare --path=fer2013.csv
     fer-jax prepare --source=folder --path=faces
-    fer-jax prepare --config=configs/jaffe.py:best --config.data.path=jaffe
+    fer-jax prepare --config=jaffe:best --config.data.path=jaffe
 
 A config's input size and channels are part of what is cached: give the config that will be trained.
 """
@@ -15,7 +15,7 @@ from absl import flags
 
 from fer_jax.cli import options
 
-_CONFIG = options.ConfigFlag("The config whose data is prepared. Default: configs/default.py.")
+_CONFIG = options.ConfigFlag("The config whose data is prepared. Default: every key at its default.")
 _SOURCE = flags.DEFINE_string("source", None, "What reads the data, in place of config.data.source.")
 _PATH = options.define_path("path", None, "File or folder of the data, in place of config.data.path.")
 

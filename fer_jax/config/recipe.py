@@ -184,11 +184,11 @@ def _module(path: pathlib.Path) -> types.ModuleType:
     try:
         source = path.read_text(encoding="utf-8")
     except IsADirectoryError:
-        raise UserError(f"--config: {path} is a folder: expected a file such as configs/xception.py") from None
+        raise UserError(f"--config: {path} is a folder: expected a file such as mine.py") from None
     except OSError as error:
         raise UserError(f"--config: {path}: {error.strerror}; fer-jax recipes lists the project's own") from None
     except UnicodeDecodeError:
-        raise UserError(f"--config: {path} is no text: expected a Python file such as configs/xception.py") from None
+        raise UserError(f"--config: {path} is no text: expected a Python file such as mine.py") from None
     module = types.ModuleType("config_file")
     module.__file__ = str(path)
     try:

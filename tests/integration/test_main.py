@@ -145,7 +145,7 @@ def test_a_run_killed_before_its_result_resumes_to_the_same_result(command, fini
         (["--config=configs/quickstart.py", "--config.epochs=x"], "config.epochs is 'x': expected a whole number"),
         (["--config=configs/quickstart.py", "--config.optim.name=adagrad"], "expected one of adam, adamw"),
         (["--config=configs/quickstart.py", "stray"], "unexpected argument 'stray'"),
-        (["--config=configs/xception.py"], "configs/quickstart.py needs no data"),
+        (["--config=configs/xception.py"], "--config=quickstart needs no data"),
         (["--config=configs/xception.py", "--config.data.path=/nowhere/fer2013.csv"], "/nowhere/fer2013.csv"),
         (
             ["--config=configs/quickstart.py", "--config.batch_size=57", "--config.data.pipeline=device"],

@@ -83,7 +83,7 @@ def test_every_file_is_covered():
 @pytest.mark.parametrize("name", sorted({name for name, _ in CONFIGS}))
 def test_docstring_holds_the_commands(name):
     docstring = importlib.import_module(f"configs.{name}").__doc__
-    given = re.findall(rf"--config=configs/{name}\.py(?::([\w,=-]+))?", docstring)
+    given = re.findall(rf"--config={name}(?::([\w,=-]+))?", docstring)
     assert given
     for variant in given:
         load(name, variant)

@@ -66,9 +66,7 @@ def folder_of(data: ConfigDict, expected: str) -> pathlib.Path:
     """The folder at `data.path`; UserError, with what is `expected` in it, where there is none."""
     path = files.expand(data.path)
     if not data.path or not path.is_dir():
-        raise UserError(
-            f"config.data.path is {data.path!r}, no folder: {expected}; configs/quickstart.py needs no data"
-        )
+        raise UserError(f"config.data.path is {data.path!r}, no folder: {expected}; --config=quickstart needs no data")
     return path
 
 

@@ -8,7 +8,7 @@ Two layouts are read, the one that is there:
     ckplus/cohn-kanade-images/S010/004/S010_004_00000001.png     as distributed; the last three frames of each
     ckplus/Emotion/S010/004/S010_004_00000017_emotion.txt        sequence that has a label are taken: 981 images
 
-The frames of the second are 640x490 with a face in the middle: `python -m tools.extract_faces` cuts the faces out and
+The frames of the second are 640x490 with a face in the middle: `fer-jax extract-faces` cuts the faces out and
 keeps the folders.
 """
 

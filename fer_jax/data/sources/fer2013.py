@@ -47,7 +47,7 @@ MAX_FIELD = 1 << 22  # characters: an image of 1,024 x 1,024 pixels, so that its
 
 WHERE_TO_GET_IT = (
     "get fer2013.csv or icml_face_data.csv from Kaggle's \"Challenges in Representation Learning: Facial Expression "
-    'Recognition Challenge" and give its path as --config.data.path; configs/quickstart.py needs no data'
+    'Recognition Challenge" and give its path as --config.data.path; --config=quickstart needs no data'
 )
 REMEDY = "download FER2013's csv again"
 OTHER_FACES = "other faces are read as files, by config.data.source=folder or list"

@@ -164,7 +164,7 @@ def test_no_data_says_where_it_can_be_had(path):
     with pytest.raises(
         UserError,
         match=r"(is empty|no such file).*Facial Expression Recognition Challenge.*"
-        r"configs/quickstart.py needs no data",
+        r"--config=quickstart needs no data",
     ):
         fer2013.locate(path)
 

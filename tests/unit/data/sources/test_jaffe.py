@@ -86,7 +86,7 @@ def test_a_damaged_image_is_named(tmp_path):
     ("path", "message"),
     [
         ("", "config.data.path is '', no folder: expected JAFFE's images"),
-        ("nowhere", "nowhere', no folder: .* configs/quickstart.py needs no data"),
+        ("nowhere", "nowhere', no folder: .* --config=quickstart needs no data"),
         (".", "no images in it: expected JAFFE's images"),
     ],
 )
