@@ -109,7 +109,7 @@ def ablation(name: str) -> str:
 
 def config() -> str:
     """Every key of a recipe, from the table that checks them."""
-    from fer_jax.config import arguments, table
+    from fer_jax.config import table
     from fer_jax.data import clean, sources
     from fer_jax.models import registry
 
@@ -123,11 +123,11 @@ def config() -> str:
             for owner, values in owners.items():
                 data = table.default().data
                 data.update(values)
-                if known := arguments.of_data(data):
+                if known := table.arguments_of_data(data):
                     parts += [f"### {owner}", _fields({f"data.args.{key}": field for key, field in known.items()})]
         if group == "model":
             for name in registry.MODELS:
-                if known := arguments.of_model(name):
+                if known := table.arguments_of_model(name):
                     given = [f"`{key}={_value(field.default)}`" for key, field in known.items()]
                     parts += [f"- {name}: `model.args` " + ", ".join(given)]
     return "\n\n".join(parts)

@@ -187,7 +187,7 @@ class Evaluation(_Record):
     Attributes:
       predictor: what was scored, for people.
       selected_on: the split its epoch was chosen on.
-      best_epoch: the epoch, or None where nobody wrote it down.
+      best_epoch: the epoch, or None if not recorded.
       splits: as of `RunResult`; "calibration" holds what `fer_jax.evaluation.calibration.errors` says of it.
       prior: see `fer_jax.bundle.prior.Prior.to_json`, of each member of an ensemble; None where none was asked for.
       command: the command line that made it; "" in the record of an older version.

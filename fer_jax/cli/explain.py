@@ -55,7 +55,7 @@ def main(argv: list[str]) -> None:
 
     from fer_jax import files
     from fer_jax.experiments import rundata
-    from fer_jax.explain import explaining, pictures
+    from fer_jax.explain import explaining
 
     environment.init()
     explainer = explaining.of_bundle(_BUNDLE.value) if _BUNDLE.value else explaining.of_run(_WORKDIR.value)
@@ -70,7 +70,7 @@ def main(argv: list[str]) -> None:
         shown = explaining.spread(np.arange(len(examples)), _FACES.value)
         images, labels = examples.images[shown], examples.labels[shown]
     explained = explaining.explain(explainer, images, methods, labels)
-    pictures.save_faces(out / "faces.png", explained, explainer.label_names)
+    explaining.save_faces(out / "faces.png", explained, explainer.label_names)
     print(out / "faces.png")
     if "occlusion" in methods:
         agreement = explaining.agreement_with_occlusion(explained)

@@ -17,8 +17,8 @@ from typing import Any, NoReturn
 from ml_collections import ConfigDict
 
 from fer_jax import files, recipes
-from fer_jax.config import arguments, names, rules
-from fer_jax.config.table import ARGUMENTS, GROUPS, TABLE, get
+from fer_jax.config import rules
+from fer_jax.config.table import ARGUMENTS, GROUPS, TABLE, arguments_of_data, arguments_of_model, get, unknown_key
 from fer_jax.errors import UserError
 
 DECISIVE = ("data.path", "data.source", "model.pretrained")  # other values follow from these
@@ -89,9 +89,9 @@ def field_of(config: ConfigDict, key: str) -> Any:
     group = next((group for group in ARGUMENTS if key.startswith(f"{group}.")), None)
     if group is None:
         if key not in TABLE:
-            raise UserError(names.unknown(key))
+            raise UserError(unknown_key(key))
         return TABLE[key]
-    known = arguments.of_data(config.data) if group == "data.args" else arguments.of_model(config.model.name)
+    known = arguments_of_data(config.data) if group == "data.args" else arguments_of_model(config.model.name)
     name = key.removeprefix(f"{group}.")
     if name not in known:
         owner = f"the source {config.data.source}" if group == "data.args" else config.model.name
@@ -159,7 +159,7 @@ def _find(name: str) -> pathlib.Path:
 
 
 def _of_file(path: pathlib.Path, variant: str) -> ConfigDict:
-    """What `get_config` of a file returns."""
+    """The config that `get_config` of a file returns."""
     get_config = getattr(_module(path), "get_config", None)
     if not callable(get_config):
         raise UserError(f"{path}: no function get_config: expected get_config(variant='') that returns a config")
@@ -218,7 +218,7 @@ def explain(path: pathlib.Path, error: Exception) -> str:
     where = f"{path}, line {lines[-1].lineno}" if lines else str(path)
     reason = " ".join(str(error).split())[:MAX_SHOWN]
     if isinstance(error, AttributeError | KeyError) and (key := _wrong_key(reason, lines[-1].line if lines else "")):
-        return f"{where}: {names.unknown(key)}"
+        return f"{where}: {unknown_key(key)}"
     return f"{where}: {type(error).__name__}: {reason}: correct the file"
 
 

@@ -9,8 +9,16 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from fer_jax.config import arguments, names
-from fer_jax.config.table import ARGUMENTS, MAX_SIDE, TABLE, get
+from fer_jax.config.table import (
+    ARGUMENTS,
+    MAX_SIDE,
+    TABLE,
+    arguments_of_data,
+    arguments_of_model,
+    check_arguments,
+    get,
+    unknown_key,
+)
 from fer_jax.errors import UserError
 
 FEWEST_CLASSES = 2
@@ -34,7 +42,7 @@ def check_keys(config: ConfigDict) -> None:
     """UserError for a key that `TABLE` lacks, or one of its keys that the config lacks."""
     given = set(_keys(config))
     if unknown := sorted(given - set(TABLE)):
-        raise UserError(names.unknown(unknown[0]))
+        raise UserError(unknown_key(unknown[0]))
     if missing := [key for key in TABLE if key not in given]:
         raise UserError(
             f"the config has no value for {missing[0]!r}: start from configs.default.get_config(), which has every key"
@@ -77,7 +85,7 @@ def _splits(config: ConfigDict) -> None:
 def _data_arguments(config: ConfigDict) -> None:
     data = config.data
     owner = " with ".join((f"the source {data.source}", *data.clean[:1])) + "".join(f", {s}" for s in data.clean[1:])
-    arguments.check("data", data.args, arguments.of_data(data), owner)
+    check_arguments("data", data.args, arguments_of_data(data), owner)
 
 
 def _crop(config: ConfigDict) -> None:
@@ -120,7 +128,7 @@ def _trainable_from(config: ConfigDict) -> None:
 
 def _network(config: ConfigDict) -> None:
     name = config.model.name
-    arguments.check("model", config.model.args, arguments.of_model(name), name)
+    check_arguments("model", config.model.args, arguments_of_model(name), name)
     key = "crop" if config.input.crop else "size"
     side, channels = config.input[key], config.input.channels
     args = tuple(sorted((k, tuple(v) if isinstance(v, list) else v) for k, v in config.model.args.items()))
@@ -140,7 +148,7 @@ def _network(config: ConfigDict) -> None:
 
 @functools.lru_cache(4096)
 def _takes(name: str, args: tuple, side: int, channels: int) -> bool:
-    """Whether a network has something left of images (side, side, channels) in every layer."""
+    """Return whether a network has something left of images (side, side, channels) in every layer."""
     import jax
     import jax.numpy as jnp
 

@@ -12,8 +12,7 @@ from ml_collections import ConfigDict
 
 from fer_jax import files
 from fer_jax import result as results
-from fer_jax.config import arguments
-from fer_jax.config.table import ARGUMENTS, TABLE, default, flatten, get
+from fer_jax.config.table import ARGUMENTS, TABLE, arguments_of_data, arguments_of_model, default, flatten, get
 from fer_jax.errors import UserError
 
 FILE = "config.json"
@@ -78,7 +77,7 @@ def require_inputs(config: ConfigDict, workdir: pathlib.Path) -> None:
     for run in config.teacher.runs:
         folder = files.expand(run)
         inside = results.runs_inside(folder)
-        if inside and results.read(folder) is None:  # images of a fold that is missing would be taught by all others
+        if inside and results.read(folder) is None:  # images of a missing fold would get the targets of all others
             raise UserError(
                 f"config.teacher.runs has {run!r}, whose folds or seeds are not finished: there are "
                 f"{', '.join(inside)} and no result of all; run its command to the end"
@@ -93,14 +92,14 @@ def require_inputs(config: ConfigDict, workdir: pathlib.Path) -> None:
 
 
 def has_checkpoint(workdir: pathlib.Path) -> bool:
-    """Whether a folder, or the folder of one of several runs in it, has a checkpoint."""
+    """Return whether a folder, or the folder of one of several runs in it, has a checkpoint."""
     return any(next(workdir.glob(trace), None) for trace in TRACES)
 
 
 def refuse_other(config: ConfigDict, workdir: pathlib.Path) -> None:
     """UserError with the differing keys when `workdir` belongs to a run of another config.
 
-    A folder without a checkpoint belongs to nobody.
+    A folder without a checkpoint belongs to no run.
     """
     workdir = pathlib.Path(workdir)
     if not (workdir / FILE).exists() or not has_checkpoint(workdir):
@@ -126,8 +125,8 @@ def _flat(config: ConfigDict) -> dict[str, Any]:
     """Dotted keys with the arguments that were left to their defaults."""
     flat = flatten(json.loads(config.to_json()))
     for group, known in (
-        ("data.args", arguments.of_data(config.data)),
-        ("model.args", arguments.of_model(config.model.name)),
+        ("data.args", arguments_of_data(config.data)),
+        ("model.args", arguments_of_model(config.model.name)),
     ):
         for name, field in known.items():
             value = get(config, group).get(name, field.default)

@@ -1,4 +1,4 @@
-"""The one table of config keys: default, allowed values or range, and meaning.
+"""The one table of config keys: default, allowed values or range, and meaning; and arguments that belong to a choice.
 
 `configs/default.py`, the checks of `fer_jax.config.rules` and docs/reference/config.md are made from it. Choices that
 belong to a registry are looked up there when they are needed, so that reading a config file imports neither JAX nor
@@ -8,11 +8,15 @@ TensorFlow.
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import importlib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
+
+from fer_jax.errors import UserError
 
 MAX_INT = 2**31 - 1
 MAX_SIDE = 1024  # pixels
@@ -46,7 +50,7 @@ class Field:
         return self.choices() if callable(self.choices) else self.choices
 
     def problem(self, value: Any) -> str:
-        """What is wrong with a value, as "is X: expected Y"; "" when it is allowed."""
+        """Describe what is wrong with a value, as "is X: expected Y"; "" when it is allowed."""
         if isinstance(self.default, dict):
             return "" if isinstance(value, Mapping | ConfigDict) else f"is {value!r}: expected arguments by their names"
         if not isinstance(self.default, tuple):
@@ -95,91 +99,9 @@ def _example(field: Field) -> str:
     return ",".join(map(str, field.default or field.allowed()[:2])) or "a,b"
 
 
-# Registries, looked up when a value is checked.
-
-
-def _sources() -> tuple[str, ...]:
-    from fer_jax.data import sources
-
-    return (*sources.SOURCES, "auto")
-
-
-def _pipelines() -> tuple[str, ...]:
-    from fer_jax.data import pipelines
-
-    return (*pipelines.PIPELINES, "auto")
-
-
-def _samplings() -> tuple[str, ...]:
-    from fer_jax.data import sampler
-
-    return sampler.SAMPLINGS
-
-
-def _splits() -> tuple[str, ...]:
-    from fer_jax.data import splits
-
-    return splits.SPLITS
-
-
-def _cleaning_steps() -> tuple[str, ...]:
-    from fer_jax.data import clean
-
-    return tuple(clean.STEPS)
-
-
-def _scalings() -> tuple[str, ...]:
-    from fer_jax.preprocess import scaling
-
-    return tuple(scaling.SCALINGS)
-
-
-def _resizes() -> tuple[str, ...]:
-    from fer_jax.preprocess import images
-
-    return tuple(images.INTERPOLATIONS)
-
-
-def _models() -> tuple[str, ...]:
-    from fer_jax.models import registry
-
-    return tuple(registry.MODELS)
-
-
-def _tta() -> tuple[str, ...]:
-    from fer_jax.evaluation import tta
-
-    return tta.VIEWS
-
-
-def _optimizers() -> tuple[str, ...]:
-    from fer_jax.training import optim
-
-    return tuple(optim.OPTIMIZERS)
-
-
-def _schedules() -> tuple[str, ...]:
-    from fer_jax.training import optim
-
-    return optim.SCHEDULES
-
-
-def _averagings() -> tuple[str, ...]:
-    from fer_jax.training import optim
-
-    return optim.AVERAGINGS
-
-
-def _loggers() -> tuple[str, ...]:
-    from fer_jax.training import metric_log
-
-    return tuple(metric_log.LOGGERS)
-
-
-def _launch_apis() -> tuple[str, ...]:
-    from fer_jax.distributed import parallel
-
-    return parallel.APIS
+def _keys_of(module: str, registry: str, *more: str) -> Callable[[], tuple[str, ...]]:
+    """The keys of a registry, a dict or a tuple in a module of this package, imported when a value is checked."""
+    return lambda: (*getattr(importlib.import_module(f"fer_jax.{module}"), registry), *more)
 
 
 SCORES = ("accuracy", "macro_f1", "loss")
@@ -208,11 +130,13 @@ TABLE: dict[str, Field] = {
     "log": Field(
         ("tensorboard",),
         "Where metrics go besides metrics.jsonl and metrics.csv; each is imported only when it is named.",
-        choices=_loggers,
+        choices=_keys_of("training.metric_log", "LOGGERS"),
         free=True,
     ),
     "data.source": Field(
-        "fer2013", "What reads the data: a module of fer_jax/data/sources; auto goes by its layout.", choices=_sources
+        "fer2013",
+        "What reads the data: a module of fer_jax/data/sources; auto goes by its layout.",
+        choices=_keys_of("data.sources", "SOURCES", "auto"),
     ),
     "data.path": Field("", "The file or folder of the data set.", free=True),
     "data.args": Field({}, "Arguments of the source and of the cleaning steps, see below."),
@@ -223,15 +147,17 @@ TABLE: dict[str, Field] = {
     "data.pipeline": Field(
         "tf",
         "tf streams, device keeps the whole set on the device, auto chooses. All give the same batches.",
-        choices=_pipelines,
+        choices=_keys_of("data.pipelines", "PIPELINES", "auto"),
         free=True,
     ),
     "data.sampling": Field(
         "uniform",
         "uniform trains on every example once in an epoch; balanced gives every class the same number of positions.",
-        choices=_samplings,
+        choices=_keys_of("data.sampler", "SAMPLINGS"),
     ),
-    "data.split": Field("given", "How the splits are made, see fer_jax/data/splits.py.", choices=_splits),
+    "data.split": Field(
+        "given", "How the splits are made, see fer_jax/data/splits.py.", choices=_keys_of("data.splits", "SPLITS")
+    ),
     "data.train_split": Field("Training", "Name of the training split."),
     "data.select_split": Field("PublicTest", "Name of the split that chooses the epoch."),
     "data.test_split": Field("PrivateTest", "Name of the split that is scored once, after the choice; may be absent."),
@@ -250,7 +176,9 @@ TABLE: dict[str, Field] = {
         "The only split that --mode=crossval deals into folds; the epoch is then chosen on data.select_split. Empty "
         "deals all examples.",
     ),
-    "data.clean": Field((), "Cleaning steps of fer_jax/data/clean.py, in order.", choices=_cleaning_steps),
+    "data.clean": Field(
+        (), "Cleaning steps of fer_jax/data/clean.py, in order.", choices=_keys_of("data.clean", "STEPS")
+    ),
     "input.size": Field(48, "Height and width of an image, in pixels.", low=8, high=MAX_SIDE),
     "input.channels": Field(1, "1 is grey, 3 is RGB, for which grey is repeated.", choices=(1, 3)),
     "input.crop": Field(
@@ -260,8 +188,14 @@ TABLE: dict[str, Field] = {
         low=0,
         high=MAX_SIDE,
     ),
-    "input.scaling": Field("signed", "Range of the network's input: signed is [-1, 1], unit is [0, 1].", _scalings),
-    "input.resize": Field("area", "How images of another size are brought to input.size.", _resizes),
+    "input.scaling": Field(
+        "signed",
+        "Range of the network's input: signed is [-1, 1], unit is [0, 1].",
+        _keys_of("preprocess.scaling", "SCALINGS"),
+    ),
+    "input.resize": Field(
+        "area", "How images of another size are brought to input.size.", _keys_of("preprocess.images", "INTERPOLATIONS")
+    ),
     "augment.flip": _fraction(0.5, "Probability of a mirror image."),
     "augment.rotation": _amount(0.0, "Degrees, uniform in +- rotation.", high=180),
     "augment.shift": _fraction(0.0, "Fraction of the side, uniform in +- shift, drawn for each axis."),
@@ -279,23 +213,29 @@ TABLE: dict[str, Field] = {
         0.0, "Probability of each fault of a camera: gamma, side light, blur or low resolution, noise, JPEG."
     ),
     "augment.mixup": _amount(0.0, "Parameter of mixup's Beta distribution; 0 is off."),
-    "model.name": Field("mini_xception", "The network: a key of fer_jax.models.registry.", choices=_models),
+    "model.name": Field(
+        "mini_xception", "The network: a key of fer_jax.models.registry.", choices=_keys_of("models.registry", "MODELS")
+    ),
     "model.args": Field({}, "The network's own arguments, see below."),
     "model.pretrained": Field("", "Weights to start from: a model of fer-jax models, a bundle or a file."),
     "loss.label_smoothing": _fraction(0.0, "Probability taken from the label and spread over all classes.", high=0.99),
     "teacher.runs": Field(
         (),
-        "Folders of finished runs with the same labels and input, or of folds: then each image is taught by the fold "
-        "that held it out. () is no teacher.",
+        "Folders of finished runs with the same labels and input, or of folds: then each image has its targets from "
+        "the fold that held it out. () disables distillation.",
     ),
     "teacher.weight": _fraction(0.7, "Weight of the teachers' probabilities in the target; the label has the rest."),
-    "teacher.tta": Field("flip", "Views of a face over which a teacher's logits are averaged.", choices=_tta),
-    "optim.name": Field("adam", "The optimiser.", choices=_optimizers),
+    "teacher.tta": Field(
+        "flip",
+        "Views of a face over which a teacher's logits are averaged.",
+        choices=_keys_of("evaluation.tta", "VIEWS"),
+    ),
+    "optim.name": Field("adam", "The optimiser.", choices=_keys_of("training.optim", "OPTIMIZERS")),
     "optim.learning_rate": _amount(1e-3, "Peak learning rate.", low=1e-12),
     "optim.schedule": Field(
         "cosine",
         "Of the learning rate after the warm-up; plateau lowers it when eval.select_by stops improving.",
-        choices=_schedules,
+        choices=_keys_of("training.optim", "SCHEDULES"),
     ),
     "optim.warmup_epochs": _amount(0.0, "Epochs of linear warm-up from 0."),
     "optim.plateau_factor": _fraction(0.1, "plateau: factor of each reduction."),
@@ -316,7 +256,7 @@ TABLE: dict[str, Field] = {
     "optim.averaging": Field(
         "none",
         "Average of the weights that is evaluated in their place: ema is exponential.",
-        choices=_averagings,
+        choices=_keys_of("training.optim", "AVERAGINGS"),
     ),
     "eval.every_epochs": _count(1, "Epochs between two evaluations.", low=1),
     "eval.select_by": Field(
@@ -324,9 +264,13 @@ TABLE: dict[str, Field] = {
         "The score that chooses the best checkpoint, and that early stopping and the plateau schedule watch.",
         choices=SCORES,
     ),
-    "eval.tta": Field((), "Views by which the final scores are computed too.", choices=_tta),
+    "eval.tta": Field(
+        (), "Views by which the final scores are computed too.", choices=_keys_of("evaluation.tta", "VIEWS")
+    ),
     "eval.early_stop": _count(0, "Evaluations without improvement before the training ends; 0 is off."),
-    "parallel.api": Field("pmap", "How the step is spread over devices.", choices=_launch_apis, free=True),
+    "parallel.api": Field(
+        "pmap", "How the step is spread over devices.", choices=_keys_of("distributed.parallel", "APIS"), free=True
+    ),
     "parallel.sync_batchnorm": Field(
         True, "BatchNorm's statistics are those of the global batch, whatever the number of devices."
     ),
@@ -340,6 +284,7 @@ TABLE: dict[str, Field] = {
 
 GROUPS = tuple(dict.fromkeys(key.partition(".")[0] for key in TABLE if "." in key))
 ARGUMENTS = ("data.args", "model.args")  # keys that hold the arguments of one source, step or network
+FLAGS = {"seeds": "--seeds", "profile": "--profile"}  # of fer-jax train, often looked for in the config
 
 
 def default() -> ConfigDict:
@@ -365,9 +310,9 @@ def get(config: ConfigDict, key: str) -> Any:
     return config
 
 
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(config: Mapping[str, Any]) -> dict[str, Any]:
     """Nested mapping to dotted keys."""
-    return dict(_flat(config, prefix))
+    return dict(_flat(config, ""))
 
 
 def _flat(config: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
@@ -376,3 +321,68 @@ def _flat(config: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
             yield from _flat(value, f"{prefix}{key}.")
         elif not isinstance(value, Mapping):
             yield f"{prefix}{key}", value
+
+
+def arguments_of_data(data: ConfigDict) -> dict[str, Field]:
+    """{name: Field} of `config.data.args`, by `config.data.source` and `config.data.clean`."""
+    from fer_jax.data import clean, sources
+
+    known = {} if data.source == "auto" else dict(getattr(sources.find(data.source), "ARGUMENTS", {}))
+    for step in data.clean:
+        known |= clean.ARGUMENTS.get(step, {})
+    return {name: Field(arg.default, arg.doc, low=arg.low, high=arg.high) for name, arg in known.items()}
+
+
+def arguments_of_model(name: str) -> dict[str, Field]:
+    """{name: Field} of `config.model.args` for a network; counts are not negative, dropout leaves something."""
+    from fer_jax.models import registry
+
+    return {key: _argument_of_model(key, default) for key, default in registry.arguments(name).items()}
+
+
+def _argument_of_model(name: str, default: Any) -> Field:
+    if isinstance(default, tuple):
+        return Field(default, "", low=1, high=2**20)
+    if isinstance(default, int) and not isinstance(default, bool):
+        return Field(default, "", low=0 if default == 0 else 1, high=2**20)
+    return Field(default, "", low=0, high=0.99 if "dropout" in name else math.inf)
+
+
+def check_arguments(group: str, given: Mapping[str, Any], known: Mapping[str, Field], owner: str) -> None:
+    """UserError for an argument of `config.<group>.args` that `owner` does not take, or a value it does not allow."""
+    if unknown := sorted(set(given) - set(known)):
+        raise UserError(
+            f"config.{group}.args has {', '.join(unknown)}: {owner} takes {', '.join(sorted(known)) or 'no arguments'}"
+        )
+    for name, value in given.items():
+        if problem := known[name].problem(value):
+            raise UserError(f"config.{group}.args.{name} {problem}")
+
+
+def unknown_key(key: str) -> str:
+    """One sentence about a dotted key that is not in the table."""
+    if key in FLAGS:
+        return f"the config has no key {key!r}: fer-jax train takes {FLAGS[key]}"
+    if key in GROUPS:
+        return f"config.{key} is a group of keys, not a value: give one of its keys, {', '.join(_members(key))}"
+    return f"the config has no key {key!r}: {near(key)}; docs/reference/config.md lists all keys"
+
+
+def near(key: str) -> str:
+    """The known keys that resemble `key`, or else those of its group."""
+    leaf = key.rpartition(".")[2]
+    leaves = {known.rpartition(".")[2]: known for known in TABLE}
+    same_leaf = [known for known in TABLE if known.rpartition(".")[2] == leaf]
+    close = difflib.get_close_matches(key, TABLE, 3, 0.75) or [
+        leaves[name] for name in difflib.get_close_matches(leaf, leaves, 3, 0.75)
+    ]
+    if found := list(dict.fromkeys(same_leaf + close)):
+        return f"the nearest is {' or '.join(f'config.{name}' for name in found)}"
+    group = key.partition(".")[0]
+    if group in GROUPS:
+        return f"config.{group} has {', '.join(_members(group))}"
+    return f"expected one of {', '.join(key for key in TABLE if '.' not in key)}, or a key of {', '.join(GROUPS)}"
+
+
+def _members(group: str) -> list[str]:
+    return [key.partition(".")[2] for key in TABLE if key.startswith(f"{group}.")]

@@ -134,7 +134,7 @@ def training_inputs(
     resample: Warp | None = None,
     crop_at: Crop | None = None,
 ) -> tuple[jax.Array, jax.Array]:
-    """What the network gets in a training step: augmented, cropped at random and scaled.
+    """Inputs of the network in a training step: augmented, cropped at random and scaled.
 
     Args:
       config: the whole config, static under `jit`.
@@ -316,8 +316,9 @@ def _taps(at: jax.Array, size: int) -> list[tuple[jax.Array, jax.Array]]:
     ]
 
 
-def _cubic_weights(t: jax.Array, a: float = -0.75) -> tuple[jax.Array, ...]:
-    """Cubic convolution of Keys (1981) at distances 1 + t, t, 1 - t and 2 - t, with the slope `a` that OpenCV takes."""
+def _cubic_weights(t: jax.Array) -> tuple[jax.Array, ...]:
+    """Cubic convolution of Keys (1981) at distances 1 + t, t, 1 - t and 2 - t, with OpenCV's slope."""
+    a = -0.75
 
     def near(d: jax.Array) -> jax.Array:
         return ((a + 2) * d - (a + 3)) * d * d + 1
@@ -334,19 +335,14 @@ def adjust(images: jax.Array, brightness: jax.Array, contrast: jax.Array) -> jax
     return jnp.clip((images - mean) * _per_image(contrast) + mean + _per_image(brightness), 0, WHITE)
 
 
-def erase_boxes(
-    size: tuple[int, int],
-    draws: Draws,
-    area: tuple[float, float] = ERASED_AREA,
-    aspect: tuple[float, float] = ERASED_ASPECT,
-) -> jax.Array:
+def erase_boxes(size: tuple[int, int], draws: Draws) -> jax.Array:
     """int32 (N, 4): top, left, height, width of the rectangles of random erasing, always inside the image.
 
     Zhong et al., "Random Erasing Data Augmentation" (2017): a uniform share of the area, an aspect ratio (height over
     width), any place. The paper draws again until the rectangle fits; here the aspect, log-uniform, is drawn from
     those that fit, and a share above 1 / aspect loses nothing but its longest shapes.
     """
-    height, width = size
+    (height, width), area, aspect = size, ERASED_AREA, ERASED_ASPECT
     pixels = height * width * (area[0] + (area[1] - area[0]) * draws.erase_area)
     lowest = jnp.log(jnp.maximum(aspect[0], pixels / width**2))
     highest = jnp.log(jnp.minimum(aspect[1], height**2 / pixels))
@@ -368,7 +364,7 @@ def box_masks(boxes: jax.Array, size: tuple[int, int]) -> jax.Array:
 
 
 def mix_shares(concentration: float, uniform: jax.Array, keys: jax.Array) -> jax.Array:
-    """How much of an image is its partner's: float32 (N, 1, 1, 1) in 0..1, by keys (N,) as in `augment`.
+    """Share of an image that is its partner's: float32 (N, 1, 1, 1) in 0..1, by keys (N,) as in `augment`.
 
     `uniform` (N,) is any draw in 0..1.
 
@@ -417,7 +413,7 @@ def slices_at(images: jax.Array, size: int, corners: jax.Array) -> jax.Array:
 
 
 def selected_at(images: jax.Array, size: int, corners: jax.Array) -> jax.Array:
-    """As `slices_at`: of the crops at every row, then at every column, each image keeps its own.
+    """The squares of `slices_at`: of the crops at every row, then at every column, each image keeps its own.
 
     XLA's TPU backend makes a loop over the images of slices that begin at different places.
     """

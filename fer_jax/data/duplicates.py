@@ -45,7 +45,7 @@ def gray(images: np.ndarray) -> np.ndarray:
 
 
 def each_gray(images: np.ndarray) -> Iterator[np.ndarray]:
-    """As `gray`, one image (H, W) after the other."""
+    """The images of `gray`, one (H, W) after the other."""
     for image in images:
         yield image[..., 0] if image.shape[-1] == 1 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
 

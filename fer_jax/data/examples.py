@@ -28,7 +28,7 @@ class Examples:
       votes: float32 (N, classes), every row a distribution over `label_names` summing to 1, or None.
       digests: uint64 (N,), a hash of each image where they are known, see `fer_jax.data.identity`; else None.
       description: one line for people: what was read from where.
-      fingerprint: of a run's data, see `fer_jax.data.identity`; "" where nobody took it.
+      fingerprint: of a run's data, see `fer_jax.data.identity`; "" where none was computed.
     """
 
     images: np.ndarray

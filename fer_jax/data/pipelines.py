@@ -51,7 +51,7 @@ class DevicePipeline:
 
     @staticmethod
     def fetch(resident: Mapping[str, jax.Array], feed: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        """Inside the compiled step: uint8 images (b, H, W, C) and float32 targets (b, classes) of one step's feed."""
+        """Uint8 images (b, H, W, C) and float32 targets (b, classes) of one step's feed, inside the compiled step."""
         rows = feed["indices"]
         return (
             jnp.take(resident["images"], rows, axis=0, mode="clip"),
@@ -131,7 +131,7 @@ class TfPipeline:
 
     @staticmethod
     def fetch(resident: Mapping[str, jax.Array], feed: Mapping[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        """Inside the compiled step: uint8 images (b, H, W, C) and float32 targets (b, classes) of one step's feed."""
+        """Uint8 images (b, H, W, C) and float32 targets (b, classes) of one step's feed, inside the compiled step."""
         return feed["images"], feed["targets"]
 
 

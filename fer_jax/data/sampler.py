@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 
 import numpy as np
 
@@ -37,7 +36,7 @@ class Order:
     """
 
     def __init__(self, seed: int, labels: np.ndarray, sampling: str = "uniform"):
-        """Of examples with `labels`, int32 (N,); `sampling` is one of `SAMPLINGS`."""
+        """Order examples with `labels`, int32 (N,); `sampling` is one of `SAMPLINGS`."""
         self.examples, self._seed = len(labels), seed
         self._members: list[np.ndarray] = []
         if sampling == "balanced":
@@ -46,7 +45,14 @@ class Order:
 
     def indices(self, step: int, steps: int, batch_size: int) -> np.ndarray:
         """int32 (steps, batch_size): the examples of the global batches of `steps` steps from `step` on."""
-        return _cut(self.epoch, step, steps, batch_size, self.examples)
+        start, stop = step * batch_size, (step + steps) * batch_size
+        pieces = []
+        while start < stop:
+            epoch, offset = divmod(start, self.examples)
+            count = min(stop - start, self.examples - offset)
+            pieces.append(self.epoch(epoch)[offset : offset + count])
+            start += count
+        return np.concatenate(pieces).reshape(steps, batch_size)
 
     def _epoch(self, epoch: int) -> np.ndarray:
         """int32 (N,): the examples at the positions of an epoch."""
@@ -71,22 +77,6 @@ class Order:
         bits = np.random.Philox(key=key, counter=int(first) * blocks).random_raw(int(last - first + 1) * blocks * 4)
         shuffled = np.argsort(bits.reshape(-1, blocks * 4)[:, :count], axis=1, kind="stable")
         return shuffled.ravel()[turns - first * count]
-
-
-def indices(seed: int, step: int, steps: int, batch_size: int, examples: int) -> np.ndarray:
-    """int32 (steps, batch_size): uniform sampling, see `Order.indices`."""
-    return _cut(lambda epoch: permutation(seed, epoch, examples), step, steps, batch_size, examples)
-
-
-def _cut(of_epoch: Callable[[int], np.ndarray], step: int, steps: int, batch_size: int, examples: int) -> np.ndarray:
-    start, stop = step * batch_size, (step + steps) * batch_size
-    pieces = []
-    while start < stop:
-        epoch, offset = divmod(start, examples)
-        count = min(stop - start, examples - offset)
-        pieces.append(of_epoch(epoch)[offset : offset + count])
-        start += count
-    return np.concatenate(pieces).reshape(steps, batch_size)
 
 
 def cut_epoch(examples: int, batch_size: int, most_steps: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Which example trains, which chooses, which tests; and the folds of a cross-validation.
+"""Training, selection and test split of the examples, and the folds of a cross-validation.
 
 Where the data says who is on which image, splits and folds keep a person on one side unless asked otherwise: the same
 face on both sides overstates how well new people would be recognised.
@@ -37,11 +37,6 @@ def assign(examples: Examples, data: ConfigDict, seed: int) -> Examples:
     The same for a seed. Raises UserError for a split that is not there, for one that would be empty, for people who
     are not known, for too few examples or people, and for a class of one image where splits are made by class.
     """
-    if data.train_split in (data.select_split, data.test_split):
-        raise UserError(
-            f"config.data.train_split is {data.train_split!r}, the name of the select or test split too: "
-            "give the training split a name of its own"
-        )
     split = examples.split.astype(object)
     how = data.split if data.split != "given" else "holdout" if examples.subjects is None else "subject"
     everything = np.arange(len(examples))
@@ -251,7 +246,7 @@ def _with_every_class(labels: np.ndarray, indices: np.ndarray, held: np.ndarray,
 
 
 def _held_out_people(examples: Examples, indices: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """Of several choices of people the one that misses the fewest classes and is nearest to the share of each."""
+    """The choice of people, of several, that misses the fewest classes and is nearest to the share of each."""
     from sklearn import model_selection
 
     labels, subjects = examples.labels[indices], _subjects(examples, "config.data.split=subject")[indices]
@@ -266,7 +261,7 @@ def _held_out_people(examples: Examples, indices: np.ndarray, share: float, seed
     wanted = share * all_
 
     def badness(held: np.ndarray) -> tuple[int, int, float]:
-        """Classes that nobody trains, classes that nobody shows, distance from the wanted numbers."""
+        """Classes without training images, classes without held-out ones, distance from the wanted numbers."""
         counts = np.bincount(labels[held], minlength=len(all_))
         lost, missing = ((counts == all_) & (all_ > 0)).sum(), ((counts == 0) & (all_ > 0)).sum()
         return int(lost), int(missing), float(np.abs(counts - wanted).sum())

@@ -40,7 +40,7 @@ _requested: threading.Event | None = None  # only inside `interruptible`
 def cluster(
     launch: Launch, heartbeat_seconds: int = HEARTBEAT_SECONDS, hang_seconds: float = HANG_SECONDS
 ) -> Iterator[None]:
-    """Inside, this process is one of `launch`'s: `jax.distributed` runs, and signals request a preemption.
+    """Join the processes of `launch`: inside, `jax.distributed` runs, and signals request a preemption.
 
     A process that dies or stops answering ends the others: after `heartbeat_seconds` the coordination service ends
     them with its number, and one whose collective fails at once says within `FAREWELL_SECONDS` which process does not
@@ -198,7 +198,7 @@ def run_on_primary(function: Callable[[], Any]) -> Any:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Inside, signals request a preemption of a run that Python started without `cluster`.
+    """Let signals request a preemption of a run that Python started without `cluster`.
 
     A second Ctrl-C raises KeyboardInterrupt. Outside the main thread, where Python takes no signals, nothing changes.
     """
@@ -271,7 +271,7 @@ def _handle_again(handlers: dict[signal.Signals, Any]) -> None:
 
 @contextlib.contextmanager
 def _watched(seconds: float) -> Iterator[None]:
-    """Inside, a process that hangs ends all of them."""
+    """End all processes meanwhile when one of them hangs."""
     global _watchdog
     import jax
 
@@ -310,7 +310,7 @@ def _broadcast(content: bytes) -> bytes:
 
 
 def _missing(meeting: str) -> str:
-    """Why not all processes reached the barrier in time, "" when they did."""
+    """Reason why not all processes reached the barrier in time; "" when they did."""
     import jax
 
     try:

@@ -140,7 +140,7 @@ class _CompileBarrier:
         self._function, self._compiled = function, None
 
     def lower(self, *args: Tree) -> Any:
-        """As `jax.jit`'s."""
+        """Lower as `jax.jit` does."""
         return self._function.lower(*args)
 
     def __call__(self, *args: Tree) -> Tree:

@@ -44,7 +44,7 @@ class TrainedRun:
 
     @property
     def result(self) -> RunResult | None:
-        """What result.json holds; None while the run is not finished."""
+        """The content of result.json; None while the run is not finished."""
         return run.read_run_result(self.workdir)
 
     def __repr__(self) -> str:
@@ -191,7 +191,7 @@ def train(
 
 @contextlib.contextmanager
 def _log_shown() -> Iterator[None]:
-    """Inside, this package's log goes to standard error."""
+    """Send this package's log to standard error meanwhile."""
     lines, before = Lines(), logging.get_verbosity()
     standard_logging.root.addHandler(lines)
     logging.set_verbosity(logging.INFO)

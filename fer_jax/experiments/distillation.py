@@ -6,7 +6,7 @@ al. 2022, and adds the teachers' forward pass to each step: on a CPU as much as 
 
 A large teacher memorises its training images, so its probabilities of them say little more than the labels. So a
 teacher may be a cross-validation of the training split (`--mode=crossval` with `config.data.fold_split`): then each
-image is taught by the fold that has not seen it, the idea of Wolpert, "Stacked generalization" (1992).
+image has its targets from the fold that has not seen it, the idea of Wolpert, "Stacked generalization" (1992).
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _keep(workdir: pathlib.Path, key: str, probabilities: np.ndarray) -> None:
 
 
 def _key(config: ConfigDict, data: RunData) -> str:
-    """What the probabilities depend on, as JSON; all processes must call."""
+    """The inputs of the probabilities, as JSON; all processes must call."""
     teacher = config.teacher
     newest = [Checkpoints(member).newest() for run in teacher.runs for member in _members(run)]
     hosts = [progress and dataclasses.asdict(progress) for progress in newest]
@@ -123,7 +123,7 @@ def _of_teacher(run: str, config: ConfigDict, data: RunData, train_set: Examples
     teaches = ~seen | seen.all(axis=0)  # an image that is there twice may be in several folds, and all have seen it
     if len(members) > 1:
         logging.info(
-            "%s: %d of %d images are taught by runs that were not trained on them",
+            "%s: %d of %d images have targets by runs that were not trained on them",
             run,
             np.count_nonzero(~seen.all(axis=0)),
             len(hashes),

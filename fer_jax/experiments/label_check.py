@@ -25,7 +25,7 @@ SHOWN = 100  # faces on the page
 
 
 class Checked(NamedTuple):
-    """How many labels were checked, and how many are likely wrong."""
+    """Numbers of the labels that were checked and of those that are likely wrong."""
 
     labels: int
     doubtful: int
@@ -97,7 +97,7 @@ def _held_out(workdir: pathlib.Path, split: str) -> tuple[Examples, np.ndarray]:
 
 
 def _places(config: ConfigDict) -> dict[tuple[int, str], str]:
-    """Where each image is, by its digest and label: its file, or the number of its row; "" where neither is known."""
+    """The place of each image by its digest and label: its file, or the number of its row; "" if neither is known."""
     everything, source = loading.read(config), sources.find(config.data.source)
     if hasattr(source, "image_files"):
         where = list(map(str, source.image_files(config.data)))

@@ -109,7 +109,7 @@ def train_and_score(
 
     Args:
       config: of the run.
-      workdir: its folder. One without a checkpoint belongs to nobody, and is taken over.
+      workdir: its folder. One without a checkpoint is taken over.
       given: the data where the config alone does not say it: a fold's, or that of several seeds.
       session: what this call does beside training.
 

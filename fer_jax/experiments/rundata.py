@@ -1,4 +1,4 @@
-"""The examples of a run: those it was begun with, or nothing."""
+"""The examples of a run, verified against the record in its folder."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class OtherData(UserError):
 
 
 class ForExport(NamedTuple):
-    """What of a run's data an export looks at.
+    """Splits and counts of a run's data that an export needs.
 
     Attributes:
       evaluation: the selection split.
@@ -50,7 +50,7 @@ class RunData:
 
 
 def assigned(config: ConfigDict) -> Examples:
-    """What the source reads, with splits drawn as the config says, not yet cleaned."""
+    """The examples of the source, with splits drawn as the config says, not yet cleaned."""
     return splits.assign(loading.read(config), config.data, config.seed)
 
 

@@ -33,7 +33,7 @@ Member = Callable[[np.ndarray], np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Calibrate:
-    """What to choose on the faces that are scored.
+    """Choices to make on the faces that are scored.
 
     Attributes:
       coverage: above 0 and at most 1, the share of the faces to be answered without the flag "uncertain".
@@ -75,7 +75,7 @@ class Predictor:
       config: whose `data` and `input` say what its images look like.
       label_names: in the order of the logits.
       selected_on: the split its epoch was chosen on.
-      best_epoch: the epoch, or None where nobody wrote it down.
+      best_epoch: the epoch, or None if not recorded.
       workdirs: the runs' folders; () of a bundle.
       members: functions from uint8 (N, H, W, C) to float32 (N, classes); several are an ensemble.
       temperature: probabilities are softmax(logits / temperature).
@@ -107,7 +107,7 @@ def of_runs(workdirs: Sequence[str | os.PathLike], checkpoint: str = "best", pri
       prior: shares of the classes to correct every member to, see `fer_jax.bundle.prior.parse`; "" is none.
 
     Raises:
-      UserError: the runs differ or are one, `prior` is none, or a run does not say what it needs.
+      UserError: incompatible or duplicate runs, a malformed `prior`, or a run without class counts.
     """
     folders = [pathlib.Path(workdir).resolve() for workdir in workdirs]
     if again := [workdir for workdir, folder in zip(workdirs, folders, strict=True) if folders.count(folder) > 1]:

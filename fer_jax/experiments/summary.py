@@ -1,4 +1,4 @@
-"""What a run would train: its network as a table of layers, and its plan."""
+"""Plan of a run, and its network as a table of layers."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def table(model: Network, input_shape: tuple[int, ...], groups: Mapping[str, str
 
 
 def plan(config: ConfigDict, workdir: pathlib.Path) -> str:
-    """What a run would do, as text: its config, the sizes of its splits, its steps.
+    """Describe a run before it starts, as text: its config, the sizes of its splits, its steps.
 
     Writes the beginning of the first batch, augmented, to `workdir`/first_batch.png, and trains nothing.
 

@@ -127,7 +127,7 @@ def agreement(maps: np.ndarray, others: np.ndarray) -> float:
 
 
 def _score(values: jax.Array, classes: jax.Array) -> jax.Array:
-    """Of logits or maps (N, ..., classes) those of one class each, less the mean over the classes: (N, ...)."""
+    """Logits or maps (N, ..., classes) of one class each, less the mean over the classes: (N, ...)."""
     index = classes.reshape(-1, *[1] * (values.ndim - 1))
     return jnp.take_along_axis(values, index, axis=-1)[..., 0] - values.mean(axis=-1)
 

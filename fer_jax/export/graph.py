@@ -8,10 +8,17 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
 
 from fer_jax.bundle.manifest import Input
-from fer_jax.export import folding
+from fer_jax.models import layers
 from fer_jax.preprocess import crop
+
+# of the layers that can take a scale: what their output is linear in
+_LINEAR = ("kernel", "pointwise_kernel", "bias")
+
+Interceptor = Callable[[Callable, tuple, dict, Any], Any]
 
 OUTPUTS = ("logits", "class_maps")  # in this order; the second where the network has one
 
@@ -30,7 +37,7 @@ def inference(model: nn.Module, variables: Any, spec: Input) -> Callable[[jax.Ar
     """
     side = spec.seen or spec.size
     one_image = jax.ShapeDtypeStruct((1, side, side, spec.channels), jnp.float32)
-    folded, scale_and_shift = folding.fold(model, variables, one_image)
+    folded, scale_and_shift = fold(model, variables, one_image)
 
     # or GPUs and TPUs would compute with fewer bits, and a bundle give other probabilities on each machine
     @jax.default_matmul_precision("highest")
@@ -48,3 +55,57 @@ def symbolic_images(spec: Input) -> jax.ShapeDtypeStruct:
     """The shape of the argument, its batch a symbol so that one graph takes any number of faces."""
     (batch,) = jax.export.symbolic_shape("batch")
     return jax.ShapeDtypeStruct((batch, spec.size, spec.size, spec.channels), jnp.uint8)
+
+
+def fold(model: nn.Module, variables: Any, images: jax.ShapeDtypeStruct) -> tuple[Any, Interceptor]:
+    """Weights with BatchNorm's scales multiplied in, and what BatchNorm must do instead when they are used.
+
+    At inference BatchNorm is a scale and a shift a channel; done on the weights, every format gains: converters fold it
+    only where no transposition stands between.
+
+    A BatchNorm that takes something else than a convolution's output keeps its scale.
+
+    Args:
+      model: whose BatchNorm layers are `layers.BatchNorm`.
+      variables: of it.
+      images: shape and dtype of its input.
+
+    Returns:
+      (variables, interceptor): within `nn.intercept_methods(interceptor)`, `model.apply(variables, images, False)`
+      gives what the model gave with its own, to rounding.
+    """
+    flat = {path: np.asarray(value) for path, value in traverse_util.flatten_dict(variables).items()}
+    remaining = {}
+    for norm, (epsilon, convolution) in _norms(model, variables, images).items():
+        gamma, beta = (flat["params", *norm, name].astype(np.float64) for name in ("scale", "bias"))
+        mean, var = (flat["batch_stats", *norm, name].astype(np.float64) for name in ("mean", "var"))
+        scale = gamma / np.sqrt(var + epsilon)
+        remaining[norm] = (1.0 if convolution else scale.astype(np.float32), (beta - mean * scale).astype(np.float32))
+        for name in _LINEAR if convolution else ():
+            if (path := ("params", *convolution, name)) in flat:
+                flat[path] = (flat[path] * scale).astype(np.float32)
+
+    def scale_and_shift(call: Callable, args: tuple, kwargs: dict, context: Any) -> Any:
+        if not isinstance(context.module, layers.BatchNorm):
+            return call(*args, **kwargs)
+        scale, shift = remaining[context.module.path]
+        return args[0] * scale + shift
+
+    return traverse_util.unflatten_dict(flat), scale_and_shift
+
+
+def _norms(model: nn.Module, variables: Any, images: jax.ShapeDtypeStruct) -> dict[tuple, tuple[float, tuple | None]]:
+    """Each BatchNorm's path: its epsilon, and the path of the convolution whose output it takes or None."""
+    outputs, norms = [], {}
+
+    def watch(call: Callable, args: tuple, kwargs: dict, context: Any) -> Any:
+        result, layer = call(*args, **kwargs), context.module
+        if isinstance(layer, layers.BatchNorm):
+            norms[layer.path] = layer.epsilon, next((path for output, path in outputs if output is args[0]), None)
+        elif isinstance(layer, layers.Conv | layers.SeparableConv):
+            outputs.append((result, layer.path))
+        return result
+
+    with nn.intercept_methods(watch):
+        jax.eval_shape(lambda x: model.apply(variables, x, False), images)
+    return norms

@@ -45,7 +45,7 @@ def labels(params: Mapping[str, Any], groups: Groups) -> dict[str, Any]:
 
 
 def frozen_layers(groups: Groups) -> contextlib.AbstractContextManager[None]:
-    """While it lasts, a network applied for training leaves the frozen layers alone.
+    """Context in which a network applied for training leaves the frozen layers alone.
 
     Their BatchNorm normalizes with its running statistics and does not update them, and no gradient passes their
     outputs, so that the backward pass ends where the trained layers begin. The gradients of their parameters are 0.

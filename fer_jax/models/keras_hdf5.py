@@ -1,4 +1,4 @@
-"""Keras' HDF5 files of weights, of every generation, read without Keras."""
+"""Keras' HDF5 files of weights, of Keras 1 to 3, read without Keras."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def read(path: str | os.PathLike) -> KerasFile:
     """Read a file written by `save_weights` or `model.save` of Keras 1 to 3.
 
     The four layouts: `layer/layer_W_1:0`, `layer/layer/kernel:0`, `model_weights/` above the latter, and Keras 3's
-    `layers/conv2d/vars/0`, where the layer's own name is an attribute or, in early versions, lost.
+    `layers/conv2d/vars/0`, where the layer's own name is an attribute.
 
     Raises:
       UserError: no HDF5 file, a truncated one, or one without Keras' weights.
@@ -87,8 +87,8 @@ def read(path: str | os.PathLike) -> KerasFile:
                     weights[name] = {_role(n): np.asarray(group[n], np.float32) for n in names}
 
             def visit(name: str, group: Any) -> None:
-                if name.endswith("/vars") and len(group):
-                    layer = _text(group.attrs.get("name", name.split("/")[-2]))
+                if name.endswith("/vars") and len(group) and "name" in group.attrs:
+                    layer = _text(group.attrs["name"])
                     roles = ("kernel", "bias") if len(group) <= 2 else sorted(group, key=int)
                     weights[layer] = {
                         role: np.asarray(group[str(i)], np.float32)
@@ -124,12 +124,6 @@ def _refuse_outside(file: Any, path: pathlib.Path) -> None:
 
     if problem := file.visititems_links(link) or file.visititems(item):
         raise UserError(f"{path}: {problem}: give a file as Keras writes it")
-
-
-def numbered(name: str) -> tuple[str, int]:
-    """Sorts Keras' automatic names in the order of creation: conv2d, conv2d_1, ..., conv2d_9, conv2d_10."""
-    stem, number = re.fullmatch(r"(.*?)(?:_(\d+))?", name).groups()
-    return stem, int(number or 0)
 
 
 def _text(value: Any) -> str:

@@ -38,8 +38,8 @@ def load(
     """Put the weights of a file into a network's variables, those of the head by the classes' names.
 
     Args:
-      path: a Keras HDF5 file (vgg16, mini_xception), torchvision's vgg16 state dict (.safetensors, .npz of its arrays,
-        or .pth, which needs torch), a bundle of this project (any network), or the name of one that comes with it.
+      path: a Keras HDF5 file (vgg16, mini_xception), torchvision's vgg16 state dict (.safetensors, or .pth,
+        which needs torch), a bundle of this project (any network), or the name of one that comes with it.
       model_name: key of `fer_jax.models.registry`.
       variables: freshly initialized, {"params", "batch_stats"?}.
       label_names: of the network, in the order of its logits. A bundle names its own; a Keras mini-Xception does not,
@@ -103,7 +103,7 @@ def _bundle(config: ConfigDict) -> manifest.Bundle | None:
 
 
 def _input(bundle: manifest.Bundle) -> dict[str, Any]:
-    """What a network's weights depend on, by its key in `config.input`."""
+    """Properties of the input that a network's weights depend on, by their keys in `config.input`."""
     spec = bundle.input
     return {"size": spec.size, "channels": spec.channels, "scaling": spec.scaling, "crop": spec.seen or 0}
 
@@ -147,10 +147,10 @@ def _read(path: pathlib.Path, model_name: str) -> tuple[Arrays, Sequence[str]]:
                 return found.arrays, ()
             logging.info("%s does not name its classes: taken in FER2013's order, %s", path, ", ".join(labels.FER2013))
             return found.arrays, labels.FER2013
-        case ((".safetensors" | ".npz" | ".pth" | ".pt"), "vgg16"):
+        case ((".safetensors" | ".pth" | ".pt"), "vgg16"):
             return _vgg16_from_torchvision(_read_state_dict(path)), ()
     formats = {
-        "vgg16": "Keras' .h5, torchvision's state dict as .safetensors, .npz or .pth, or a bundle",
+        "vgg16": "Keras' .h5, torchvision's state dict as .safetensors or .pth, or a bundle",
         "mini_xception": "Keras' .hdf5 or a bundle",
     }
     raise UserError(
@@ -167,21 +167,13 @@ def refuse_missing(path: str | os.PathLike, model_name: str) -> None:
         )
 
 
-def _vgg16_layers() -> list[str]:
-    return [
-        f"block{block}_conv{i}"
-        for block, (convolutions, _) in enumerate(vgg16.BLOCKS, 1)
-        for i in range(1, convolutions + 1)
-    ]
-
-
 def _vgg16_from_keras(file: keras_hdf5.KerasFile) -> Arrays:
-    found, names = file.weights, _vgg16_layers()
-    if not set(names) & set(found):
-        # Early Keras 3 wrote automatic names in place of the layers' own; their numbers are the order of creation.
-        automatic = sorted((name for name in found if name.startswith("conv2d")), key=keras_hdf5.numbered)
-        found = {name: found[other] for name, other in zip(names, automatic, strict=False)}
-    return {("params", layer, parameter): array for layer in names for parameter, array in found.get(layer, {}).items()}
+    return {
+        ("params", layer, parameter): array
+        for block, (convolutions, _) in enumerate(vgg16.BLOCKS, 1)
+        for layer in (f"block{block}_conv{i}" for i in range(1, convolutions + 1))
+        for parameter, array in file.weights.get(layer, {}).items()
+    }
 
 
 def _vgg16_from_torchvision(state: Mapping[str, np.ndarray]) -> Arrays:
@@ -200,8 +192,6 @@ def _vgg16_from_torchvision(state: Mapping[str, np.ndarray]) -> Arrays:
 
 
 def _read_state_dict(path: pathlib.Path) -> dict[str, np.ndarray]:
-    if path.suffix == ".npz":
-        return files.read_npz(path, "NumPy arrays", "copy it again")
     if path.suffix == ".safetensors":
         return weights.read_safetensors(path)
     try:

@@ -83,7 +83,6 @@ def from_config(
     config: ConfigDict,
     num_classes: int,
     axis_name: str | None = None,
-    implementation: str = "auto",
     platform: str | None = None,
 ) -> Network:
     """The network of `config.model`, computing in `config.dtype`: "auto" is bfloat16 on accelerators, float32 on CPUs.
@@ -105,7 +104,7 @@ def from_config(
         config.model.args,
         dtype=jnp.bfloat16 if bfloat16 else None,
         axis_name=axis_name,
-        implementation=platforms.implementation(implementation, platform),
+        implementation=platforms.implementation("auto", platform),
     )
 
 

@@ -51,7 +51,7 @@ def predicted(examples: Examples, predictions: Predictions, indices: Sequence[in
 
 
 def sample(predictions: Predictions) -> np.ndarray:
-    """Indices of faces at even distances through the split: no choice of anybody's."""
+    """Indices of faces, evenly spaced through the split."""
     n = len(predictions.labels)
     return np.unique(np.linspace(0, n - 1, min(n, SHOWN)).round().astype(int))
 

@@ -134,7 +134,7 @@ def _write_repeated(found: records.Records, out: pathlib.Path) -> pathlib.Path:
 
 
 def _basics(found: records.Records) -> dict[str, Any]:
-    """What every page shows."""
+    """Fields of every page."""
     return {
         "title": f"{found.name}: report",
         "model": found.config.model.name,

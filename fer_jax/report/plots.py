@@ -44,6 +44,7 @@ STYLE = {
     "text.parse_math": False,  # a class may have $ in its name
 }
 MAX_NAMED = 30  # classes that a plot has room to name
+SHEET_COLUMNS = 8  # faces in a row
 PANEL_INCHES = (4.6, 3.3)  # as wide as a phone at the font's own size
 
 Draw = Callable[[Axes], None]
@@ -213,10 +214,9 @@ def sheet(
     path: str | os.PathLike,
     images: np.ndarray,
     captions: Sequence[tuple[str, str]],
-    columns: int = 8,
 ) -> None:
     """Faces uint8 (N, H, W, C) in rows, each with a caption (text, color), as a PNG file."""
-    rows = -(-len(images) // columns)
+    columns, rows = SHEET_COLUMNS, -(-len(images) // SHEET_COLUMNS)
     with style(), files.atomic_path(path) as tmp:
         figure = Figure((1.25 * columns, 1.55 * rows))
         figure.subplots_adjust(0.005, 0.005, 0.995, 1 - 0.25 / (1.55 * rows), wspace=0.06, hspace=0.28)

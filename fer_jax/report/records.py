@@ -59,7 +59,7 @@ class Records:
         return list(self.splits)[-1] if self.splits else None
 
     def predictions(self, split: str) -> Predictions | None:
-        """Of one split, or None where the run kept none."""
+        """Predictions of one split; None where the run kept none."""
         path = self.workdir / "predictions" / f"{split}.npz"
         if not path.exists():
             return None

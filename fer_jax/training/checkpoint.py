@@ -37,7 +37,7 @@ from fer_jax.distributed import cluster
 from fer_jax.errors import UserError
 from fer_jax.models.network import Network
 from fer_jax.training import setup
-from fer_jax.training.state import TrainState
+from fer_jax.training.setup import TrainState
 
 ARRAYS, HOST, CHECKSUMS = "arrays", "host.json", "checksums.json"
 KEPT = 2  # newest checkpoints
@@ -140,7 +140,7 @@ class Checkpoints:
                 shutil.rmtree(self.folder / f"{old:08d}")
 
     def restore(self, template: TrainState, step: int | None = None) -> tuple[TrainState, Progress] | None:
-        """(state, progress) of `step`, or of the newest that is whole; None when there is none.
+        """(state, progress) of `step`, or of the newest that is whole; None without one.
 
         The primary process reads; all must call.
 
@@ -157,7 +157,7 @@ class Checkpoints:
         return flax.serialization.from_state_dict(template, arrays), progress
 
     def newest(self) -> Progress | None:
-        """That of the newest checkpoint that is whole, in every process; None when there is none."""
+        """Progress of the newest checkpoint that is whole, in every process; None without one."""
         return cluster.run_on_primary(
             lambda: next((self._progress(step) for step in reversed(self.steps()) if self.damage(step) is None), None)
         )
@@ -174,7 +174,7 @@ class Checkpoints:
         return None
 
     def damage(self, step: int) -> str | None:
-        """What is wrong with the files of a checkpoint, or None."""
+        """Describe what is wrong with the files of a checkpoint; None if they are whole."""
         folder = self.folder / f"{step:08d}"
         try:
             sums = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
@@ -220,7 +220,7 @@ class Checkpoints:
 
 
 def restore_best(config: ConfigDict, workdir: pathlib.Path, which: str) -> tuple[Network, TrainState, Progress]:
-    """(model, state, progress) of a run's "best" or "last" checkpoint; UserError when there is none."""
+    """(model, state, progress) of a run's "best" or "last" checkpoint; UserError without one."""
     checkpoints = Checkpoints(workdir)
     newest = checkpoints.newest()
     if newest is None:

@@ -1,4 +1,4 @@
-"""What a run writes down as it goes: one row an evaluation as json and csv, and to loggers by name."""
+"""Metrics of a run as it goes: one row an evaluation as json and csv, and to loggers by name."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class MetricWriter:
 
 
 class Logger(Protocol):
-    """Where metrics go besides the run's folder; its constructor imports its package and takes what `_opened` has."""
+    """Destination of metrics besides the run's folder; its constructor imports its package."""
 
     def __init__(self, workdir: pathlib.Path, step: int, config: ConfigDict): ...
 

@@ -22,7 +22,7 @@ BETA, STEPS, COEFFICIENTS, EPSILON = 0.95, 5, (3.4445, -4.7750, 2.0315), 1e-8  #
 
 
 def scale_by_muon() -> optax.GradientTransformation:
-    """As `optax.contrib.scale_by_muon` with its defaults, of kernels whose last axis is the output."""
+    """`optax.contrib.scale_by_muon` with its defaults, for kernels whose last axis is the output."""
     init = optax.contrib.scale_by_muon(COEFFICIENTS, STEPS, BETA, EPSILON).init
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
@@ -63,7 +63,7 @@ def orthogonalized(matrices: Sequence[jax.Array], coefficients: jax.Array) -> li
 
 
 def _newton_schulz(x: jax.Array, coefficients: jax.Array) -> jax.Array:
-    """Of a batch (n, rows, columns)."""
+    """Orthogonalize a batch (n, rows, columns)."""
     a, b, c = coefficients.astype(x.dtype)
     x = x / (jnp.sqrt(jnp.sum(x * x, axis=(1, 2), keepdims=True)) + EPSILON)
     for _ in range(STEPS):
@@ -78,7 +78,7 @@ def muon(
     consistent_rms: float,
     dimension_numbers: Callable[[Any], Any],
 ) -> optax.GradientTransformation:
-    """As `optax.contrib.muon` with these arguments and `adam_weight_decay=0`; the state is the same tree.
+    """`optax.contrib.muon` with these arguments and `adam_weight_decay=0`; the state is the same tree.
 
     Args:
       dimension_numbers: tree of `MuonDimensionNumbers`, the last axis the output and the others reduced, None for Adam.

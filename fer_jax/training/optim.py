@@ -76,11 +76,6 @@ def matrices(params: Any) -> Any:
     return jax.tree.map(numbers, params)
 
 
-def averages(optim: ConfigDict) -> bool:
-    """Whether averaged weights are kept beside the trained ones, to be evaluated in their place."""
-    return optim.averaging != "none"
-
-
 def _muon(rate: Callable[[Any], Any], optim: ConfigDict, platform: str | None) -> optax.GradientTransformation:
     if platforms.implementation("auto", platform) in ("gpu", "tpu"):
         return muon.muon(rate, optim.weight_decay, CONSISTENT_RMS, matrices)

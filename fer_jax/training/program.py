@@ -15,8 +15,7 @@ from fer_jax.data import pipelines
 from fer_jax.data.examples import Examples
 from fer_jax.distributed.parallel import Parallel
 from fer_jax.training import step
-from fer_jax.training.setup import Setup
-from fer_jax.training.state import TrainState
+from fer_jax.training.setup import Setup, TrainState
 
 Tree = Any
 BATCH_AXIS = 1  # of a host's feed, whose first axis is the steps
@@ -41,7 +40,7 @@ class TrainProgram:
         pipeline: str = "device",
         devices: list[jax.Device] | None = None,
     ):
-        """Nothing is computed, compiled or placed yet.
+        """Does not compute, compile or transfer anything.
 
         Args:
           setup: its `config` says the seed, the batch, the API and the augmentation.
@@ -75,7 +74,7 @@ class TrainProgram:
             self._resident = self.parallel.replicate(self._source.resident)
 
     def feeds(self, start: int, chunks: int) -> Iterator[Tree]:
-        """What `run` takes for each of `chunks` chunks from step `start` on, placed on the devices."""
+        """Arguments of `run` for each of `chunks` chunks from step `start` on, placed on the devices."""
         for feed in self._source.feeds(start, self.steps, chunks):
             yield self.parallel.split(feed, axis=BATCH_AXIS)
 

@@ -13,8 +13,7 @@ from jax import lax
 from fer_jax.data.augmentation import crop_of, step_key, training_inputs, warp_of
 from fer_jax.distributed.parallel import AXIS
 from fer_jax.models import freezing
-from fer_jax.training.setup import Setup
-from fer_jax.training.state import TrainState
+from fer_jax.training.setup import Setup, TrainState
 
 Tree = Any
 MAX_MOMENTUM = 0.99  # of BatchNorm's running statistics

@@ -40,7 +40,7 @@ class NonFiniteLossError(UserError):
 
 @dataclasses.dataclass(frozen=True)
 class Session:
-    """What one call of a run does beside training, none of which changes the result.
+    """Options of one call of a run, none of which changes the result.
 
     Attributes:
       on_epoch: called after each evaluation with its row of metrics, in the primary process.
@@ -247,7 +247,7 @@ class Run:
         return feed
 
     def wait_share(self) -> float:
-        """Of the training in this process: at most this share of the time the devices waited for their input."""
+        """Largest share of this process's training time for which the devices may have waited for their input."""
         return self._seconds_waited / max(self._timer.read()["train"] - self._train_before, 1e-9)
 
     def dispatched(self, values: dict[str, jax.Array]) -> None:
@@ -333,7 +333,7 @@ class Run:
                 self._session.on_epoch(dict(row))
 
     def checkpoint_is_due(self) -> bool:
-        """Whether the last checkpoint is `config.checkpoint.every_minutes` old."""
+        """Return whether the last checkpoint is `config.checkpoint.every_minutes` old."""
         return time.monotonic() - self._saved_at >= 60 * self._config.checkpoint.every_minutes
 
     def save(self) -> None:

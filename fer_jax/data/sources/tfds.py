@@ -71,7 +71,7 @@ def _prepared(data: ConfigDict) -> DatasetBuilder:
     """The data set's builder, its files in place."""
     import tensorflow_datasets
 
-    from fer_jax.data import tfds_builders  # noqa: F401 (makes fer2013 known to TFDS)
+    from fer_jax.data import tfds_builder  # noqa: F401 (makes fer2013 known to TFDS)
 
     if not sys.stderr.isatty():
         tensorflow_datasets.disable_progress_bar()

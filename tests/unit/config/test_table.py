@@ -6,8 +6,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from configs import default
 from fer_jax import config as configs
-from fer_jax.config import arguments
+from fer_jax.config import table
 from fer_jax.config.table import ARGUMENTS, MAX_INT, TABLE
 from fer_jax.errors import UserError
 
@@ -103,9 +104,45 @@ def test_every_argument_of_a_source_a_step_or_a_network_allows_its_default():
 
     config = configs.default()
     config.data.clean = tuple(clean.STEPS)
-    known = [arguments.of_model(name) for name in registry.MODELS]
+    known = [table.arguments_of_model(name) for name in registry.MODELS]
     for source in sources.SOURCES:
         config.data.source = source
-        known.append(arguments.of_data(config.data))
+        known.append(table.arguments_of_data(config.data))
     for fields in known:
         assert all(field.problem(field.default) == "" for field in fields.values())
+
+
+def test_the_arguments_are_those_of_the_source_and_the_steps():
+    data = default.get_config().data
+    assert set(table.arguments_of_data(data)) == {"votes_path", "votes_weight"}
+    data.source = "folder"
+    assert table.arguments_of_data(data) == {}
+    data.source, data.clean = "synthetic", ("drop_flat", "subsample_happy")
+    assert {name: field.default for name, field in table.arguments_of_data(data).items()} == {
+        "examples": 8000,
+        "subsample_happy_by": 3000,
+    }
+
+
+def test_a_value_of_another_type_or_name_is_refused():
+    known = table.arguments_of_model("vgg")
+    table.check_arguments("model", {"dense_features": ()}, known, "vgg")
+    with pytest.raises(UserError, match=r"config\.model\.args\.dropout is 'half': expected a number"):
+        table.check_arguments("model", {"dropout": "half"}, known, "vgg")
+    with pytest.raises(UserError, match=r"config\.model\.args has dorpout: vgg takes dense_features, dropout, stage"):
+        table.check_arguments("model", {"dorpout": 0.5}, known, "vgg")
+
+
+def test_what_is_a_flag_is_no_key():
+    assert not set(table.FLAGS) & set(TABLE)
+    assert table.unknown_key("seeds") == "the config has no key 'seeds': fer-jax train takes --seeds"
+
+
+@given(st.text(max_size=40))
+def test_any_unknown_key_is_one_short_line(key):
+    sentence = table.unknown_key(key.replace("\n", ""))
+    assert "\n" not in sentence and len(sentence) < 500
+
+
+def test_the_same_name_in_another_group_is_the_nearest():
+    assert table.near("optim.batch_size").startswith("the nearest is config.batch_size")

@@ -9,7 +9,7 @@ import pytest
 
 from configs import default
 from fer_jax.errors import UserError
-from fer_jax.explain import explaining, pictures
+from fer_jax.explain import explaining
 from fer_jax.explain.attribution import METHODS, Network
 from fer_jax.explain.explaining import Explainer
 from fer_jax.models import registry
@@ -89,13 +89,13 @@ class TestPictures:
         face = np.full((4, 4, 3), 128, np.uint8)
         values = np.zeros((4, 4))
         values[0], values[1] = 2.0, -2.0
-        tinted = pictures.overlay(face, values).astype(int)
+        tinted = explaining.overlay(face, values).astype(int)
         assert (tinted[0, :, 0] > tinted[0, :, 2] + 30).all() and (tinted[1, :, 2] > tinted[1, :, 0] + 30).all()
         np.testing.assert_array_equal(tinted[2:], 128)
-        np.testing.assert_array_equal(pictures.overlay(face, np.zeros((4, 4))), face)
+        np.testing.assert_array_equal(explaining.overlay(face, np.zeros((4, 4))), face)
 
     def test_a_sheet_is_written(self, explained, tmp_path):
-        pictures.save_faces(tmp_path / "faces.png", explained, NAMES)
+        explaining.save_faces(tmp_path / "faces.png", explained, NAMES)
         height, width, _ = cv2.imread(str(tmp_path / "faces.png")).shape
         assert height > 5 * 120 and width > 4 * 120
 

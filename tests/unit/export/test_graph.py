@@ -1,11 +1,13 @@
-"""The exported function takes raw pixels and scales and crops them itself."""
+"""The exported function takes raw pixels, scales and crops them itself, and has BatchNorm folded into its weights."""
 
+import flax.linen as nn
 import jax
 import numpy as np
+import pytest
 
 from fer_jax.bundle import manifest
 from fer_jax.export import graph
-from fer_jax.models import registry
+from fer_jax.models import layers, registry
 
 
 def test_it_takes_pixels_and_scales_them(tiny):
@@ -27,3 +29,47 @@ def test_a_network_without_class_maps_gives_logits_alone(variables_of):
     infer = graph.inference(model, variables_of(model, (48, 48, 1)), manifest.Input(48, 1, "unit", "area"))
     outputs = jax.eval_shape(infer, jax.ShapeDtypeStruct((2, 48, 48, 1), np.uint8))
     assert {name: value.shape for name, value in outputs.items()} == {"logits": (2, 5)}
+
+
+class Mixed(nn.Module):
+    """BatchNorm after a convolution with a bias, after a separable one, and after something else."""
+
+    @nn.compact
+    def __call__(self, x, train):
+        x = layers.BatchNorm(name="norm0")(x, train)
+        x = layers.Conv(4, name="conv1")(x)
+        x = nn.relu(layers.BatchNorm(name="norm1")(x, train))
+        x = layers.SeparableConv(5, name="conv2")(x)
+        x = layers.BatchNorm(name="norm2", epsilon=1e-2)(x, train)
+        return layers.BatchNorm(name="norm3")(nn.relu(x), train).mean((1, 2))
+
+
+@pytest.mark.parametrize("model", [Mixed(), "mini_xception", "resnet18", "vgg"])
+def test_folded_weights_give_what_the_network_gave(model, variables_of):
+    if isinstance(model, str):
+        args = {"resnet18": {"stage_features": (4, 8)}, "vgg": {"stage_features": (4, 8), "dense_features": ()}}
+        model = registry.create(model, 3, args.get(model), implementation="plain")
+    images = np.random.default_rng(1).normal(size=(2, 24, 24, 1)).astype(np.float32)
+    variables = variables_of(model, images.shape[1:])
+    folded, scale_and_shift = graph.fold(model, variables, jax.ShapeDtypeStruct(images.shape, images.dtype))
+
+    @jax.jit
+    def both(x):
+        with nn.intercept_methods(scale_and_shift):
+            result = model.apply(folded, x, False)
+        return result, model.apply(variables, x, False)
+
+    np.testing.assert_allclose(*both(images), rtol=1e-4, atol=1e-5)
+
+
+def test_a_scale_goes_into_the_convolution_and_only_there(variables_of):
+    model = Mixed()
+    variables = variables_of(model, (6, 6, 1))
+    folded, _ = graph.fold(model, variables, jax.ShapeDtypeStruct((1, 6, 6, 1), np.float32))
+    norm, statistics = variables["params"]["norm1"], variables["batch_stats"]["norm1"]
+    scale = norm["scale"] / np.sqrt(statistics["var"] + 1e-3)
+    before, after = variables["params"], folded["params"]
+    for name in ("kernel", "bias"):
+        np.testing.assert_allclose(after["conv1"][name], before["conv1"][name] * scale, rtol=1e-5)
+    np.testing.assert_array_equal(after["conv2"]["depthwise_kernel"], before["conv2"]["depthwise_kernel"])
+    assert not np.allclose(after["conv2"]["pointwise_kernel"], before["conv2"]["pointwise_kernel"])

@@ -232,11 +232,6 @@ def test_graph_of_keras_3(tmp_path):
     assert pretrained.import_mini_xception(path)[0].input_size == 24
 
 
-def test_automatic_names_sort_in_the_order_of_creation():
-    names = ["conv2d", "conv2d_1", "conv2d_2", "conv2d_9", "conv2d_10"]
-    assert sorted(sorted(names), key=keras_hdf5.numbered) == names
-
-
 def test_published_weights_fit(real_data):
     found, variables = pretrained.import_mini_xception(real_data / "models" / PUBLISHED)
     assert (found.input_size, found.channels, found.num_classes) == (64, 1, 7)

@@ -92,14 +92,6 @@ def write_keras_2(path, layers, name="{layer}/{layer}/{weight}:0", inside=""):
     return path
 
 
-def write_keras_3_early(path, layers):
-    with h5py.File(path, "w") as file:
-        for i, arrays in enumerate(layers.values()):
-            group = file.create_group(f"layers/conv2d_{i}/vars" if i else "layers/conv2d/vars")
-            group["0"], group["1"] = arrays["kernel"], arrays["bias"]
-    return path
-
-
 def write_state_dict(path, layers):
     """torchvision's names and layout: 0, 2, pool, 5, 7, pool, 10, ..."""
     numbers = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
@@ -107,10 +99,7 @@ def write_state_dict(path, layers):
     for number, arrays in zip(numbers, layers.values(), strict=True):
         state[f"features.{number}.weight"] = np.ascontiguousarray(arrays["kernel"].transpose(3, 2, 0, 1))
         state[f"features.{number}.bias"] = arrays["bias"]
-    if path.suffix == ".npz":
-        np.savez(path, **state)
-    else:
-        safetensors.numpy.save_file(state, path)
+    safetensors.numpy.save_file(state, path)
     return path
 
 
@@ -119,9 +108,7 @@ WRITERS = {
     "keras2.h5": write_keras_2,
     "keras2_whole.hdf5": lambda path, layers: write_keras_2(path, layers, inside="model_weights"),
     "sorted.h5": lambda path, layers: write_keras_2(path, dict(sorted(layers.items(), reverse=True))),
-    "keras3_early.weights.h5": write_keras_3_early,
     "vgg16.safetensors": write_state_dict,
-    "vgg16.npz": write_state_dict,
 }
 
 
@@ -146,7 +133,7 @@ def test_torch_kernels_are_transposed(tmp_path):
 
 
 def test_pth_by_torch(tmp_path, monkeypatch):
-    state = dict(np.load(write_state_dict(tmp_path / "vgg16.npz", small_layers())))
+    state = safetensors.numpy.load_file(write_state_dict(tmp_path / "vgg16.safetensors", small_layers()))
     (tmp_path / "vgg16.pth").write_bytes(b"\x80\x02 a pickle")
 
     class Tensor:
@@ -200,7 +187,6 @@ def test_damaged_files(tmp_path):
     for name, data in (
         ("cut.h5", whole.read_bytes()[:100_000]),
         ("text.h5", b"no HDF5"),
-        ("text.npz", b"no npz"),
         ("text.safetensors", b"no safetensors"),
     ):
         (tmp_path / name).write_bytes(data)

@@ -46,7 +46,7 @@ class TestAsTrained:
         config.batch_size = 16
         shown, values = faces.as_trained(config, examples)
         train_set = examples.of_split("Training")
-        first = sampler.indices(config.seed, 0, 1, 16, 64)[0]
+        first = sampler.Order(config.seed, np.zeros(64)).indices(0, 1, 16)[0]
         assert len(shown) == 16
         for face, i in zip(shown, first, strict=True):
             np.testing.assert_array_equal(face.image, train_set.images[i])
@@ -69,6 +69,6 @@ class TestAsTrained:
         soft = np.full((len(examples), 7), 0.01, np.float32)
         soft[np.arange(len(examples)), (examples.labels + 1) % 7] = 0.94
         shown, _ = faces.as_trained(config, dataclasses.replace(examples, votes=soft))
-        first = sampler.indices(config.seed, 0, 1, 16, 64)[0]
+        first = sampler.Order(config.seed, np.zeros(64)).indices(0, 1, 16)[0]
         labels = examples.labels_of("Training")[first]
         assert [face.lines for face in shown] == [(f"{NAMES[(label + 1) % 7]} 94 %",) for label in labels]

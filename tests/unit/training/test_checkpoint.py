@@ -10,14 +10,14 @@ import pytest
 from fer_jax import files
 from fer_jax.errors import UserError
 from fer_jax.models import registry
-from fer_jax.training import state
+from fer_jax.training import setup
 from fer_jax.training.checkpoint import Checkpoints, Progress
 
 
 def fresh_state(classes=3, optimizer=None):
     model = registry.create("mini_xception", classes, {"block_features": (8,)})
-    variables = state.initial_variables(model, (16, 16, 1), 0)
-    return state.from_variables(variables, optimizer or optax.adam(1e-3), ema=True)
+    variables = setup.initial_variables(model, (16, 16, 1), 0)
+    return setup.from_variables(variables, optimizer or optax.adam(1e-3), ema=True)
 
 
 @pytest.fixture(scope="module")

@@ -61,7 +61,7 @@ def check(name, found):
 
 
 def test_the_order_of_the_examples(config):
-    order = sampler.indices(config.seed, 2, 6, BATCH, EXAMPLES)
+    order = sampler.Order(config.seed, np.zeros(EXAMPLES)).indices(2, 6, BATCH)
     check("order", hashlib.sha256(order.astype("<i4").tobytes()).hexdigest())
 
 
@@ -69,7 +69,7 @@ def test_the_order_of_the_examples(config):
 def test_the_first_training_images(config, examples, interpolation):
     config = config.copy_and_resolve_references()
     config.augment.interpolation = interpolation
-    rows = sampler.indices(config.seed, 0, 1, BATCH, EXAMPLES)[0]
+    rows = sampler.Order(config.seed, np.zeros(EXAMPLES)).indices(0, 1, BATCH)[0]
     inputs, targets = jax.jit(
         lambda images, targets: augmentation.training_inputs(config, images, targets, jnp.int32(0), jnp.arange(BATCH))
     )(examples.images[rows], examples.targets()[rows])

@@ -135,7 +135,7 @@ def test_loss_and_correct_are_those_of_the_global_batch(examples):
     )
     before = jax.device_get(trainer.state)
     _, metrics = trainer.run()
-    rows = sampler.indices(0, 0, 1, BATCH, 40)[0]
+    rows = sampler.Order(0, np.zeros(40)).indices(0, 1, BATCH)[0]
     logits, _ = registry.from_config(config_of(), 7).apply(
         {"params": before.params, "batch_stats": before.batch_stats},
         examples.images[rows].astype(np.float32) / 127.5 - 1,
@@ -154,7 +154,7 @@ def test_running_statistics_forget_their_start_within_ten_steps(examples):
     config = config_of(**{"optim.learning_rate": 1e-12, **dict.fromkeys(still, 0.0)})
     states = [Trainer(config, examples, devices, 20).run()[0] for devices in (1, 8)]
     assert differences(states[0].batch_stats, states[1].batch_stats) < 1e-4
-    rows = sampler.indices(0, 0, 20, BATCH, 40)
+    rows = sampler.Order(0, np.zeros(40)).indices(0, 20, BATCH)
     model = registry.from_config(config, 7)
     _, updated = model.apply(
         {"params": states[0].params, "batch_stats": states[0].batch_stats},

@@ -39,7 +39,7 @@ def test_fer2013_is_a_tfds_data_set(folder):
     """Every row arrives with its pixels, label and split, as the csv's parser reads them."""
     import tensorflow_datasets as tfds
 
-    import fer_jax.data.tfds_builders  # noqa: F401
+    import fer_jax.data.tfds_builder  # noqa: F401
 
     sets, info = tfds.load("fer2013", data_dir=folder / "tensorflow_datasets", with_info=True)
     assert set(sets) == {"train", "validation", "test"}

@@ -1,4 +1,4 @@
-"""FER2013 as a TFDS data set: `import fer_jax.data.tfds_builders; tfds.load("fer2013")`."""
+"""FER2013 as a TFDS data set: importing this makes `tfds.load("fer2013")` known."""
 
 from __future__ import annotations
 
