@@ -30,7 +30,7 @@ ALLOWED = {
     "fer_jax/export/graph.py": 4,
     "fer_jax/export/onnx.py": 2,
     "fer_jax/export/quantize.py": 2,
-    "fer_jax/models/keras_hdf5.py": 19,
+    "fer_jax/models/keras_hdf5.py": 18,
     "fer_jax/models/layers.py": 5,
     "fer_jax/models/pretrained.py": 14,
     "fer_jax/ops/convolution.py": 3,

@@ -187,6 +187,26 @@ def test_a_loss_that_explodes_stops_the_run_and_names_the_steps(command, tmp_pat
     assert not (tmp_path / "run" / "result.json").exists()
 
 
+def test_five_epochs_learn_the_expressions_of_faces_that_are_held_out(command, tmp_path):
+    """Took 44 s of processor time."""
+    command(
+        "fer_jax.main",
+        "--config=configs/quickstart.py",
+        f"--workdir={tmp_path / 'run'}",
+        "--config.data.args.examples=3500",
+        "--config.data.pipeline=device",
+        "--config.input.size=32",
+        "--config.model.args={'block_features': (16, 32, 64)}",
+        "--config.epochs=5",
+        "--config.optim.name=muon",
+        "--config.optim.learning_rate=2e-2",
+        "--config.augment.rotation=0",
+        "--config.augment.shift=0",
+    )
+    splits = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))["splits"]
+    assert min(split["accuracy"] for split in splits.values()) > 0.9
+
+
 def test_help_is_quick_and_needs_no_jax(command, tmp_path):
     done = command("fer_jax.main", "--help", check=False)
     assert "--mode" in done.stdout
