@@ -60,10 +60,15 @@ def batch_norm(
     return _forward(x, scale, bias, epsilon, axis_name, pool, joint_sums)[0]
 
 
-def _average(sums: tuple[jax.Array, ...], count: int, axis_name: str | None) -> jax.Array:
-    """Sums over the places as means, in one array: one message between the devices."""
-    means = jnp.stack(sums) / count
-    return means if axis_name is None else lax.pmean(means, axis_name)
+def _means(sums: tuple[jax.Array, ...], count: float, axis_name: str | None) -> tuple[jax.Array, ...]:
+    """Sums over the places as means. Added up over the devices before one division, or that is an operation more.
+
+    Not stacked: XLA makes one message of them anyway, and stacking and slicing takes longer than all else with so few
+    numbers. On v5e:2x2 the operations between three layers' convolutions take 34,800 cycles for 75,000, estimated.
+    """
+    if axis_name is not None:
+        sums, count = lax.psum(sums, axis_name), count * lax.axis_size(axis_name)
+    return tuple(one / count for one in sums)
 
 
 def _sums(x: jax.Array, y: jax.Array, joint: bool) -> tuple[jax.Array, jax.Array]:
@@ -89,7 +94,7 @@ def _forward(
         sign = jnp.where(scale < 0, -1.0, 1.0).astype(scale.dtype)
         x = x * sign.astype(x.dtype)
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    mean, square = _average(_sums(wide, wide * wide, joint_sums), x.size // x.shape[-1], axis_name)
+    mean, square = _means(_sums(wide, wide * wide, joint_sums), x.size / x.shape[-1], axis_name)
     variance = jnp.maximum(square - mean * mean, 0)
     inverse = lax.rsqrt(variance + epsilon)
     kept = x if pool is None else pool(x)
@@ -114,7 +119,7 @@ def _backward(
     dscale = (product - mean * dbias) * inverse
     # The parameters' gradients are this device's share, summed with the other gradients; x is normalized with
     # everybody's statistics and needs everybody's sums.
-    dbias_mean, dscale_mean = _average((dbias, dscale), x.size // x.shape[-1], axis_name)
+    dbias_mean, dscale_mean = _means((dbias, dscale), x.size / x.shape[-1], axis_name)
     spread, factor = dy, scale * inverse
     if pool is not None:
         dscale = dscale * sign
