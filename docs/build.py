@@ -107,6 +107,61 @@ def ablation(name: str) -> str:
     return table(load(f"ablations/{name}"))
 
 
+def accelerators(part: str) -> str:
+    """A part of what the compilers estimate: the last record of each command."""
+    kept = {}
+    for kind in ("tpu", "gpu"):
+        lines = (RECORDS / f"accelerators/{kind}.jsonl").read_text(encoding="utf-8").splitlines()
+        kept |= {one["command"]: one for one in map(json.loads, lines)}
+    tpus = [one for one in kept.values() if one["estimated_cycles_a_step"]]
+    match part:
+        case "tpu" | "gpu":
+            rows = [_compiled(one) for one in kept.values() if (one in tpus) == (part == "tpu")]
+            head = [name for name in rows[0] if any(row[name] for row in rows)]
+            return _table(head, [[row[name] for name in head] for row in rows])
+        case "layers":
+            return "\n".join(f"- {one['config']}, {one['target']}: {_shares(one['layers'])}" for one in tpus)
+        case "unestimated":
+            found = [
+                [one["kind"], one["where"], f"{one['times']}", f"{one['bytes']:,}"] for one in tpus[0]["unestimated"]
+            ]
+            return _table(["operation", "where", "times", "bytes of results"], found)
+        case _:
+            compilers = ", ".join(sorted({one["compiler"] for one in kept.values()}))
+            return "\n".join(f"    {command}" for command in kept) + f"\n\nCompiled by {compilers}."
+
+
+def _compiled(one: Mapping[str, Any]) -> dict[str, str]:
+    """The columns of a record; those are empty that an older one lacks."""
+
+    def scaled(key: str, scale: float, form: str) -> str:
+        return form.format(one[key] * scale) if one.get(key) is not None else ""
+
+    return {
+        "network": f"{one['config']}, {one['optimizer']}",
+        "target": one["target"],
+        "images a device": f"{one['batch_size'] // one['devices']:,}",
+        "compiled": one["date"][:10],
+        "cycles a step": scaled("estimated_cycles_a_step", 1e-6, "**{:.2f} M**"),
+        "of the rest": scaled("other_cycles_a_step", 1e-6, "{:.2f} M"),
+        "waiting": scaled("exposed_cycles_a_step", 1e-6, "{:.2f} M"),
+        "images/s, all": scaled("images_per_s_estimate", 1, "{:,.0f}"),
+        "share of the peak": scaled("peak_share_estimate", 100, "{:.1f} %"),
+        "HBM a step": scaled("hbm_bytes_a_step", 1e-9, "{:.2f} GB") if one["estimated_cycles_a_step"] else "",
+        "kernels": f"{one['kernels_a_step']}",
+        "XLA's own kernels": scaled("kernel_microseconds_a_step", 1, "{:,.1f} us"),
+        "all-reduces": f"{one['all_reduces']} of {one['all_reduce_bytes'] / 1e6:.2f} MB",
+        "memory": f"{one['used_bytes'] / 2**20:,.0f} MiB",
+        "compiling": f"{one['compile_seconds']:,.0f} s",
+    }
+
+
+def _shares(layers: Mapping[str, float]) -> str:
+    large = {name: share for name, share in layers.items() if share >= 0.01}
+    rest = 1 - sum(large.values())
+    return ", ".join(f"{name} {100 * share:.1f}" for name, share in [*large.items(), ("all others", rest)])
+
+
 def config() -> str:
     """Every key of a recipe, from the table that checks them."""
     from fer_jax.config import table
@@ -193,7 +248,14 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, ["---"] * len(head), *rows])
 
 
-TABLES = {"ablation": ablation, "commands": commands, "config": config, "models": models, "results": results}
+TABLES = {
+    "ablation": ablation,
+    "accelerators": accelerators,
+    "commands": commands,
+    "config": config,
+    "models": models,
+    "results": results,
+}
 
 if __name__ == "__main__":
     (REPOSITORY / "README.md").write_text(readme(), encoding="utf-8")

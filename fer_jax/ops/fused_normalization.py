@@ -100,7 +100,7 @@ def _forward(
     kept = x if pool is None else pool(x)
     factor = scale * inverse if pool is None else jnp.abs(scale) * inverse
     y = ((kept.astype(wide.dtype) - mean) * factor + bias).astype(x.dtype)
-    mean_of_x = mean if pool is None else mean * sign
+    mean_of_x = mean if sign is None else mean * sign
     return (y, mean_of_x, variance), (x, kept, scale, sign, mean, inverse)
 
 

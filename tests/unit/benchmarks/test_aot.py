@@ -41,6 +41,7 @@ def test_a_small_network_for_a_tpu_slice(tmp_path):
     assert record["estimated_cycles_a_step"] > 0 and sum(record["layers"].values()) == pytest.approx(1, abs=0.01)
     assert record["devices"] == 4 and record["batch_size"] == 64
     assert (record["dtype"], record["implementation"]) == ("bfloat16", "tpu")
+    assert record["other_cycles_a_step"] > 0 and record["hbm_bytes_a_step"] > 0
     assert record["all_reduces"] > 0 and record["all_reduce_bytes"] > 0
     assert 0 <= record["temporary_bytes"] < record["used_bytes"] < record["memory_bytes"]
     gathers = {row["where"] for row in record["unestimated"] if row["kind"] == "gather"}
@@ -70,6 +71,38 @@ def test_a_program_that_needs_more_memory_than_there_is_is_one_line():
 
 def operation(name, cycles, kind="fusion"):
     return programs.Operation(kind, name, 2, True, cycles, 8)
+
+
+def test_cycles_of_what_the_compiler_estimates_nothing_of():
+    done = [
+        operation("norm", None, "select-and-scatter"),  # 8 bytes: a number
+        programs.Operation("select-and-scatter", "norm", 2, True, None, 10**6, hbm_bytes=3 * 10**6),
+        programs.Operation("tpu_custom_call", "stem", 2, True, None, 10**6),
+        programs.Operation("reshape", "stem", 1, True, None, 64),
+        programs.Operation("copy-start", "", 2, True, None, 10**6, hbm_bytes=10**6),
+        programs.Operation("all-reduce", "", 2, True, None, 10**6),
+        programs.Operation("fusion", "", 2, True, 7, 10**6, hbm_bytes=10**6),
+    ]
+    assert aot._other(done, 100.0) == 2 * 30_000 + 2 * 10_000 + aot.LEAST
+
+
+def test_prefetches_hide_where_the_memory_is_idle():
+    def one(kind, cycles=None, moved=0, label=""):
+        return programs.Operation(kind, "", 3, True, cycles, moved, label, hbm_bytes=moved)
+
+    done = [
+        one("copy-start", moved=1000, label="a"),  # 100 cycles at 10 bytes each
+        one("slice-start", moved=500, label="b"),  # 50
+        one("fusion", 80, moved=200),  # leaves 60
+        one("copy-done", label="a"),  # 40 are left of it
+        one("fusion", 30),
+        one("copy-start", moved=100, label="c"),  # ends before it is asked for
+        one("fusion", 50, moved=800),  # leaves none
+        one("slice-done", label="b"),  # 20
+        one("fusion", 50),
+        one("copy-done", label="c"),
+    ]
+    assert aot._exposed(done, 10.0) == 3 * (40 + 20)
 
 
 def test_cycles_by_layer_and_what_has_none():

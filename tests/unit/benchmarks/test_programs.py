@@ -61,6 +61,37 @@ def test_bytes_of_shapes():
     assert programs.bytes_of("(pred[3]{0}, u8[2,5]{1,0:T(8,128)(4,1)S(1)}, bf16[7]{0})") == 3 + 10 + 14
 
 
+ON_CHIP = """%body (arg: (s32[], f32[8])) -> (s32[], f32[8]) {
+  %x = f32[8]{0:T(128)} get-tuple-element(%arg), index=1
+  %copy-start.1 = (f32[8]{0:T(128)S(1)}, f32[8]{0:T(128)}, u32[]{:S(2)}) copy-start(%x)
+  %slice-start.1 = ((f32[8]{0:T(128)}), f32[2]{0:T(128)S(1)}, u32[]{:S(2)}) slice-start(%x), slice={[0:2]}
+  %scatter = f32[4]{0:T(128)S(1)} select-and-scatter(%x, %x), select=%region
+  %copy-done.1 = f32[8]{0:T(128)S(1)} copy-done(%copy-start.1)
+  %fusion = f32[16]{0:T(128)} fusion(%copy-done.1, %x), kind=kLoop, backend_config={"estimated_cycles":"120"}
+  %rows = u8[3,4]{1,0:T(8,128)S(1)} gather(%x, %x), metadata={op_name="fetch/gather"}
+  %named = f32[99]{0:S(1)} custom-call(), custom_call_target="AllocateBuffer"
+  ROOT %mine = f32[2]{0} custom-call(%x), custom_call_target="tpu_custom_call"
+}
+
+ENTRY %main (p0: f32[8]) -> f32[8] {
+  ROOT %while.1 = (s32[], f32[8]{0}) while(%p0), condition=%none, body=%body
+}
+"""
+
+
+def test_bytes_of_the_slow_memory():
+    found = [(operation.kind, operation.hbm_bytes, operation.label) for operation in programs.operations(ON_CHIP)]
+    assert found == [
+        ("copy-start", 32, "copy-start.1"),
+        ("slice-start", 8, "slice-start.1"),
+        ("select-and-scatter", 32, "scatter"),
+        ("copy-done", 0, "copy-start.1"),
+        ("fusion", 64 + 32, "fusion"),
+        ("gather", 12, "rows"),
+        ("tpu_custom_call", 8 + 32, "mine"),
+    ]
+
+
 def test_microseconds_that_a_gpu_compiler_expects():
     cost = '{"reification_cost":[{"end_to_end_cycles":7.0,"exec_time_us":2.5e1}]}'
     gpu = TEXT.replace('{"estimated_cycles":"120"}', cost)
