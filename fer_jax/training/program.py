@@ -9,7 +9,6 @@ from typing import Any
 import jax
 import numpy as np
 from absl import logging
-from jax import lax
 
 from fer_jax.data import pipelines
 from fer_jax.data.examples import Examples
@@ -58,11 +57,7 @@ class TrainProgram:
         self._source = pipelines.create(
             pipeline, train_set, config.seed, config.batch_size, self.parallel.shard, config.data.sampling
         )
-        train_step = step.make_train_step(setup, self._source.fetch)
-
-        def chunk(state: TrainState, resident: Tree, feed: Tree) -> tuple[TrainState, Tree]:
-            return lax.scan(lambda state, one: train_step(state, resident, one), state, feed)
-
+        chunk = step.make_chunk(setup, self._source.fetch)
         self._run: Callable = self.parallel.compile(chunk, replicated=2, donate=(0,))
         self.state: Any = None
         self._resident: Tree = None
@@ -81,7 +76,7 @@ class TrainProgram:
     def run(self, feed: Tree) -> dict[str, jax.Array]:
         """Dispatch one chunk: the state moves on, and the metrics of its steps come back, float32 (steps,).
 
-        The metrics are those of `fer_jax.training.step.make_train_step`. Nothing is waited for.
+        The metrics are those of `fer_jax.training.step.make_chunk`. Nothing is waited for.
         """
         self.state, metrics = self._run(self.state, self._resident, feed)
         return metrics

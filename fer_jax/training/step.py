@@ -1,4 +1,4 @@
-"""One training step, as one device of an SPMD program sees it."""
+"""Training steps, as one device of an SPMD program sees them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from jax import lax
 from fer_jax.data.augmentation import crop_of, step_key, training_inputs, warp_of
 from fer_jax.distributed.parallel import AXIS
 from fer_jax.models import freezing
+from fer_jax.training import packing
 from fer_jax.training.setup import Setup, TrainState
 
 Tree = Any
@@ -21,25 +22,27 @@ EMA_DECAY = 0.999  # weight of the old average of weights at each step
 Loss = Callable[[Tree], tuple[jax.Array, tuple[jax.Array, Tree]]]
 
 
-def make_train_step(
+def make_chunk(
     setup: Setup,
     fetch: Callable[[Tree, Tree], tuple[jax.Array, jax.Array]],
 ) -> Callable:
-    """`step(state, resident, feed) -> (state, metrics)`, a per-device function.
+    """`chunk(state, resident, feed) -> (state, metrics)`, a per-device function of as many steps as `feed` is long.
 
     Args:
       setup: network, optimiser and config.
       fetch: a pipeline's, `fetch(resident, feed of one step)` gives uint8 images and float32 targets of this device.
 
     Returns:
-      The step. `metrics` has float32 scalars over the global batch: "loss" (mean, with label smoothing and mixing as
-      trained), "correct" (examples whose largest logit is the largest target) and "gradient_norm".
+      The function. `metrics` has float32 (steps,) over the global batch: "loss" (mean, with label smoothing and mixing
+      as trained), "correct" (examples whose largest logit is the largest target) and "gradient_norm".
     """
     config, optimizer = setup.config, setup.optimizer
     crop_at = crop_of(setup.platform)
     resample = warp_of(setup.platform, getattr(setup.model, "dtype", None))
 
-    def step(state: TrainState, resident: Tree, feed: Tree) -> tuple[TrainState, dict[str, jax.Array]]:
+    def step(
+        state: TrainState, like: TrainState, resident: Tree, feed: Tree
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
         with jax.named_scope("fetch"):
             images, targets = fetch(resident, feed)
         positions = lax.axis_index(AXIS) * images.shape[0] + jnp.arange(images.shape[0])
@@ -49,7 +52,7 @@ def make_train_step(
                 config, images, targets, state.step, positions, no_warp, resample, crop_at
             )
         dropout_key = jax.random.fold_in(step_key(config.seed, state.step, "dropout"), lax.axis_index(AXIS))
-        loss_of = _loss(setup, state.batch_stats, images, targets, dropout_key)
+        loss_of = _loss(setup, state, like, images, targets, dropout_key)
         (loss, (logits, batch_stats)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
         correct = jnp.sum(logits.argmax(-1) == targets.argmax(-1), dtype=jnp.float32)
         # Without synchronised BatchNorm the devices' statistics differ: averaged, they are one state again.
@@ -70,22 +73,33 @@ def make_train_step(
         )
         return state, {"loss": loss, "correct": correct, "gradient_norm": optax.tree.norm(grads)}
 
-    return step
+    def chunk(state: TrainState, resident: Tree, feed: Tree) -> tuple[TrainState, dict[str, jax.Array]]:
+        packed = packing.pack(state, setup.groups)
+        packed, metrics = lax.scan(lambda packed, one: step(packed, state, resident, one), packed, feed)
+        return packing.unpack(packed, state, setup.groups), metrics
+
+    return chunk
 
 
-def _loss(setup: Setup, batch_stats: Tree, images: jax.Array, targets: jax.Array, dropout_key: jax.Array) -> Loss:
-    """The mean loss of this device's batch as a function of the parameters, beside it logits and new statistics."""
+def _loss(
+    setup: Setup, state: TrainState, like: TrainState, images: jax.Array, targets: jax.Array, dropout_key: jax.Array
+) -> Loss:
+    """The mean loss of this device's batch as a function of the packed parameters; beside it logits and statistics.
+
+    `state` is packed, `like` has the shapes of what it is not packed.
+    """
     smoothing = setup.config.loss.label_smoothing
+    batch_stats = packing.unpack(state.batch_stats, like.batch_stats, setup.groups)
 
     def loss_of(params: Tree) -> tuple[jax.Array, tuple[jax.Array, Tree]]:
-        variables = {"params": params, "batch_stats": batch_stats}
+        variables = {"params": packing.unpack(params, like.params, setup.groups), "batch_stats": batch_stats}
         with freezing.frozen_layers(setup.groups):
             logits, updated = setup.model.apply(
                 variables, images, True, mutable=["batch_stats"], rngs={"dropout": dropout_key}
             )
         wanted = optax.smooth_labels(targets, smoothing) if smoothing else targets
         loss = optax.softmax_cross_entropy(logits, wanted).mean()
-        return loss, (logits, updated.get("batch_stats", {}))
+        return loss, (logits, packing.pack(updated.get("batch_stats", {}), setup.groups))
 
     return loss_of
 

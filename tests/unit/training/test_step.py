@@ -92,6 +92,17 @@ def test_what_gpus_and_tpus_compute_is_what_cpus_do_on_any_number_of_devices(exa
         assert differences(state_, expected) < 2e-4
 
 
+def test_frozen_layers_stay_what_they_are_beside_trained_ones(examples):
+    changes = {"optim.trainable_from": "block1_conv2", "optim.name": "muon", "optim.averaging": "ema"}
+    trainer = Trainer(config_of(**changes), examples, 2, STEPS)
+    before = jax.device_get(trainer.state)
+    after, _ = trainer.run()
+    for kind in ("params", "batch_stats"):
+        old, new = getattr(before, kind), getattr(after, kind)
+        moved = {layer for layer in old if differences(old[layer], new[layer])}
+        assert moved == {"block1_conv2", "block1_norm2", "classes_conv"} & set(old)
+
+
 def test_local_batchnorm_differs_and_leaves_one_state(examples):
     config = config_of(**{"parallel.sync_batchnorm": False})
     local = Trainer(config, examples, 8, 1)
