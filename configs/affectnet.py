@@ -1,4 +1,4 @@
-"""AffectNet, eight expressions in colour at 112 pixels, whose classes differ by a factor of 35 in size.
+"""AffectNet, eight expressions in color at 112 pixels, whose classes differ by a factor of 35 in size.
 
     fer-jax train --config=affectnet:resnet18 --config.data.path=AffectNet
 

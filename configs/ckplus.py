@@ -10,7 +10,7 @@
 | `:model2` | 67,119,623 | 0.9907                  | 3.6 GiB | not measured: needs the data |
 
 Adam, 20 epochs, updates of 64 images, as published. `split=random` is the report's: 657 images train and 324 both
-choose the epoch and are the score, neighbouring frames of one person on both sides. The default keeps people apart.
+choose the epoch and are the score, neighboring frames of one person on both sides. The default keeps people apart.
 `norm=batch` adds the BatchNorm that the report names as future work.
 
 Memory is the peak of the whole command on synthetic faces, on two CPU cores with JAX 0.10.2: batches of 16, four of

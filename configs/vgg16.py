@@ -7,7 +7,7 @@
 
 `:frozen` (the default) trains the last layer alone: 3,591 numbers. `:finetune` trains the convolutions from `block` on
 as well (block5 unless said), at a hundredth of the last layer's learning rate. Pixels are divided by 255, as the
-report does, though the weights were made for Caffe's means: the grey faces lose little by it.
+report does, though the weights were made for Caffe's means: the gray faces lose little by it.
 
 The weights are not downloaded: a missing file's error says which it is. torchvision's fit too, see
 `fer_jax/models/pretrained.py`.

@@ -79,7 +79,7 @@ def results(group: str) -> str:
         kept = [load(f"results/{name}") for name in row["records"]]
         splits = [split_of(name) for name in row["records"]]
         calibrated = splits[0].get("calibration")
-        links = [f"[{name}](../records/results/{name}.json)" for name in row["records"]]
+        links = [f"[{name.replace('_', '_<wbr>')}](../records/results/{name}.json)" for name in row["records"]]
         cells = {
             "": row["name"] + (f", {row['note']}" if "note" in row else ""),
             "parameters": f"{kept[0]['parameters']:,}" if "parameters" in kept[0] else "",

@@ -1,4 +1,4 @@
-"""High-throughput training of facial-expression recognisers in JAX/Flax, and serving without it.
+"""Facial expressions in pictures, videos and cameras, and the training of recognizers in JAX/Flax.
 
     import fer_jax
     faces = fer_jax.analyze("group.jpg")

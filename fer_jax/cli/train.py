@@ -1,4 +1,4 @@
-"""Train a facial-expression recogniser: fer-jax train --config=xception
+"""Train a facial-expression recognizer: fer-jax train --config=xception
 
 The run's folder gets checkpoints, metrics, result.json and report/. The same command again resumes it, or says that it
 is finished. Any value of the config can be given on the command line: --config.epochs=5 --config.data.path=fer2013.csv

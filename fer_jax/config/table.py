@@ -180,7 +180,7 @@ TABLE: dict[str, Field] = {
         (), "Cleaning steps of fer_jax/data/clean.py, in order.", choices=_keys_of("data.clean", "STEPS")
     ),
     "input.size": Field(48, "Height and width of an image, in pixels.", low=8, high=MAX_SIDE),
-    "input.channels": Field(1, "1 is grey, 3 is RGB, for which grey is repeated.", choices=(1, 3)),
+    "input.channels": Field(1, "1 is gray, 3 is RGB, for which gray is repeated.", choices=(1, 3)),
     "input.crop": Field(
         0,
         "Side of the square that the network sees, in pixels: random in training, central in evaluation; "
@@ -230,7 +230,7 @@ TABLE: dict[str, Field] = {
         "Views of a face over which a teacher's logits are averaged.",
         choices=_keys_of("evaluation.tta", "VIEWS"),
     ),
-    "optim.name": Field("adam", "The optimiser.", choices=_keys_of("training.optim", "OPTIMIZERS")),
+    "optim.name": Field("adam", "The optimizer.", choices=_keys_of("training.optim", "OPTIMIZERS")),
     "optim.learning_rate": _amount(1e-3, "Peak learning rate.", low=1e-12),
     "optim.schedule": Field(
         "cosine",

@@ -1,7 +1,7 @@
 """Training, selection and test split of the examples, and the folds of a cross-validation.
 
 Where the data says who is on which image, splits and folds keep a person on one side unless asked otherwise: the same
-face on both sides overstates how well new people would be recognised.
+face on both sides overstates how well new people would be recognized.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def note(data: ConfigDict, examples: Examples) -> str:
     if examples.subjects is None:
         return (
             f"{random}The data does not say who is on which image: where one person is on both sides of a split, "
-            "the score overstates how well new people are recognised."
+            "the score overstates how well new people are recognized."
         )
     trained = examples.split == data.train_split
     people = set(examples.subjects[~trained])
@@ -165,7 +165,7 @@ def note(data: ConfigDict, examples: Examples) -> str:
     if seen:
         return (
             f"{random}{len(seen)} of the {len(people)} people held out are also trained on: the score overstates "
-            "how well new people are recognised."
+            "how well new people are recognized."
         )
     return f"{random}No person is both trained on and held out."
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from fer_jax.errors import UserError
 
-# The variables that each launcher sets in every process. A launcher is recognised by a count above 1.
+# The variables that each launcher sets in every process. A launcher is recognized by a count above 1.
 SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
 OPEN_MPI = ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_MCA_orte_hnp_uri")
 KUBERNETES = ("KUBERNETES_SERVICE_HOST", "JOB_COMPLETION_INDEX", "HOSTNAME")

@@ -148,7 +148,7 @@ class Checkpoints:
           template: a state of the same structure and shapes; the result's leaves are numpy arrays.
 
         Raises:
-          UserError: when `step` is damaged or absent, or the checkpoint is of another format, network or optimiser.
+          UserError: when `step` is damaged or absent, or the checkpoint is of another format, network or optimizer.
         """
         found = cluster.run_on_primary(lambda: self._restore(template, step))
         if found is None:
@@ -212,7 +212,7 @@ class Checkpoints:
         if expected != found:
             name = sorted(expected.items() ^ found.items())[0][0]
             raise UserError(
-                f"checkpoint {self.folder / f'{step:08d}'} is of another network or optimiser: {name} is "
+                f"checkpoint {self.folder / f'{step:08d}'} is of another network or optimizer: {name} is "
                 f"{found.get(name, 'absent')}, expected {expected.get(name, 'absent')}; "
                 "use another --workdir"
             )

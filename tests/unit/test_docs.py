@@ -1,5 +1,6 @@
 """The pages: links, the site, its search, and figures beside their records."""
 
+import html
 import importlib.util
 import json
 import os
@@ -13,6 +14,7 @@ from tests.conftest import REPOSITORY, run_python
 DOCS = REPOSITORY / "docs"
 PAGES = sorted([*REPOSITORY.glob("*.md"), *DOCS.rglob("*.md")])
 SEARCHED = ("faq", "cite", "docker", "own data", "license", "fine-tune", "offline", "gpu", "neutral", "racist")
+SEARCHED += ("batch", "video", "webcam")
 # Figures beside a model's name that have no record: compact bundles of mini_xception, the published weights.
 UNRECORDED = {"export.md": {"67.23", "67.04"}, "results.md": {"65.0"}}
 FIGURE = re.compile(r"(\d+\.\d+)(?: %|(?=\s±\s))")
@@ -65,6 +67,17 @@ def test_the_site_loads_nothing_from_elsewhere(site):
             r"<(?:script|link|img)[^>]+(?:src|href)=\"?(https?:[^\s\">]+)", page.read_text(encoding="utf-8")
         )
         assert not loaded, f"{page}: {loaded}"
+
+
+def test_the_links_of_the_site_lead_to_headings_that_exist(site):
+    """`mkdocs build --strict` lets a link to a missing heading of its own page pass."""
+    ids = {
+        page: set(re.findall(r' id="?([^">\s]+)', page.read_text(encoding="utf-8"))) for page in site.rglob("*.html")
+    }
+    for page in ids:
+        for path, heading in re.findall(r'<a [^>]*href="?([^":#>]*)#([^">\s]+)', page.read_text(encoding="utf-8")):
+            target = (page.parent / path / "index.html").resolve() if path else page
+            assert html.unescape(heading) in ids[target], f"{page}: {path}#{heading}"
 
 
 @pytest.mark.parametrize("words", SEARCHED)

@@ -55,7 +55,7 @@ def read(data: ConfigDict, input: images.Geometry) -> Examples:
 
     The classes are always `labels.CKPLUS` in that order. Hidden files are ignored. Sequences without a label are
     skipped, and the description says how many. Raises UserError for a folder in neither layout, an unknown expression,
-    a name without a person, a label file without a number from 1 to 7, and a labelled sequence without images.
+    a name without a person, a label file without a number from 1 to 7, and a labeled sequence without images.
     """
     listing, skipped = _listing(data)
     paths, numbers, people = zip(*listing, strict=True)
@@ -82,7 +82,7 @@ def _listing(data: ConfigDict) -> tuple[list[tuple[pathlib.Path, int, str]], int
     root = folder_of(data, LAYOUT)
     listing, skipped = _sequences(root) if (root / FRAMES_FOLDER).is_dir() else (_by_expression(root), 0)
     if not listing:
-        raise UserError(f"{root}: no labelled images in it ({skipped} sequences without a label): {LAYOUT}")
+        raise UserError(f"{root}: no labeled images in it ({skipped} sequences without a label): {LAYOUT}")
     return listing, skipped
 
 

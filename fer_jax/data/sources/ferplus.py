@@ -24,7 +24,7 @@ from fer_jax.preprocess import images
 VERSION = 1
 DATA_SET = DataSet(
     labels.FERPLUS,
-    terms="FER2013 was gathered by web search for the ICML 2013 challenges, FER+ (MIT) labelled it anew",
+    terms="FER2013 was gathered by web search for the ICML 2013 challenges, FER+ (MIT) labeled it anew",
     words=fer2013.WEB_SEARCH,
 )
 ARGUMENTS = {

@@ -57,7 +57,7 @@ def read(data: ConfigDict, input: images.Geometry) -> Examples:
                 labels.append(label)
                 splits.append(split)
     if not labels:
-        raise UserError(f"TFDS {builder.info.full_name} has no labelled images: choose another data set")
+        raise UserError(f"TFDS {builder.info.full_name} has no labeled images: choose another data set")
     return Examples(
         images=fitted[: len(labels)],
         labels=np.array(labels, np.int32),

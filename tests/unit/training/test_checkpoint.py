@@ -117,9 +117,9 @@ def test_a_half_written_checkpoint_is_ignored(checkpoints, start, monkeypatch):
 
 def test_a_checkpoint_of_another_network_or_optimiser_is_refused_by_name(checkpoints, start):
     filled(checkpoints, start, [1], best=1)
-    with pytest.raises(UserError, match=r"another network or optimiser: .*classes_conv.*\(3,\).*expected \(\(4,\)"):
+    with pytest.raises(UserError, match=r"another network or optimizer: .*classes_conv.*\(3,\).*expected \(\(4,\)"):
         checkpoints.restore(fresh_state(classes=4))
-    with pytest.raises(UserError, match="another network or optimiser"):
+    with pytest.raises(UserError, match="another network or optimizer"):
         checkpoints.restore(fresh_state(optimizer=optax.sgd(0.1)))
 
 

@@ -116,7 +116,7 @@ def test_a_labelled_sequence_without_images_is_refused(tmp_path):
     [
         ("", "config.data.path is '', no folder"),
         ("nowhere", "nowhere', no folder: expected CK+"),
-        (".", r"no labelled images in it \(0 sequences without a label\): expected CK+"),
+        (".", r"no labeled images in it \(0 sequences without a label\): expected CK+"),
     ],
 )
 def test_a_folder_without_the_data_is_refused(tmp_path, path, message):
