@@ -28,7 +28,7 @@ from fer_jax.errors import UserError
 if TYPE_CHECKING:
     from fer_jax.serve.analyzer import Analyzer, Faces, Tta
     from fer_jax.serve.frames import Sampling, Source
-    from fer_jax.serve.recording import Recording
+    from fer_jax.serve.outputs import Recording
     from fer_jax.serve.summary import Person, Summary
 
 _BUNDLE = options.define_bundle()
@@ -196,19 +196,19 @@ class _Reader:
         return len(self._paths) == 1 and not source.still
 
     def _copy(self, path: str, source: Source) -> Recording:
-        from fer_jax.serve import recording
+        from fer_jax.serve import outputs
 
         name = pathlib.PurePath(path)
         suffix = name.suffix
-        if suffix.lower() not in (recording.PICTURE_SUFFIXES if source.still else recording.FORMATS):
+        if suffix.lower() not in (outputs.PICTURE_SUFFIXES if source.still else outputs.FORMATS):
             suffix = ".png" if source.still else ".mp4"
-        out = recording.free_path(pathlib.Path(_OUT.value), name.stem, suffix, self._taken)
-        return recording.Recording(str(out), source.rate, False, flag="--out")
+        out = outputs.free_path(pathlib.Path(_OUT.value), name.stem, suffix, self._taken)
+        return outputs.Recording(str(out), source.rate, False, flag="--out")
 
 
 def _writer(name: str, value: str, count: int) -> Callable[[Summary], None]:
     """Writes each file's summary where --summary or --plot says: a file, or in a folder one for each."""
-    from fer_jax.serve import outputs, plot, recording
+    from fer_jax.serve import outputs, plot
 
     suffixes = plot.SUFFIXES if name == "plot" else (".json",)
     place = pathlib.Path(value)
@@ -224,7 +224,7 @@ def _writer(name: str, value: str, count: int) -> Callable[[Summary], None]:
 
     def write(summary: Summary) -> None:
         stem = pathlib.PurePath(summary.source).stem
-        target = recording.free_path(place, stem, suffixes[0], taken) if folder else place
+        target = outputs.free_path(place, stem, suffixes[0], taken) if folder else place
         if name == "plot":
             plot.Plot(summary, _THUMBNAILS.value).save(target)
         else:

@@ -65,7 +65,7 @@ def main(argv: list[str]) -> None:
         print(f"wrote {static.write(_STATIC.value, classifier, _DETECTOR_MODEL.value)}: put it on a web host")
         return
     from fer_jax.serve.analyzer import Analyzer
-    from fer_jax.web import origins, server
+    from fer_jax.web import access, server
 
     app = server.application(
         Analyzer(_BUNDLE.value, detector_model=_DETECTOR_MODEL.value, prior=_PRIOR.value, device=_DEVICE.value),
@@ -74,7 +74,7 @@ def main(argv: list[str]) -> None:
         public_origins=_PUBLIC_ORIGIN.value,
         token=_TOKEN.value,
     )
-    if not origins.is_loopback(_HOST.value):
+    if not access.is_loopback(_HOST.value):
         logging.warning(
             "--host=%s: others who reach this machine can open the page too, and nothing on the way is "
             "encrypted; their browsers give their camera only to https, so they can only choose pictures",

@@ -25,7 +25,7 @@ from fer_jax.errors import UserError
 if TYPE_CHECKING:
     from fer_jax.serve.analysis import FrameAnalyzer
     from fer_jax.serve.frames import Source
-    from fer_jax.serve.player import FrameWriter
+    from fer_jax.serve.outputs import Recording, RecordingFolder
 
 _BUNDLE = options.define_bundle()
 _SOURCE = flags.DEFINE_string(
@@ -96,8 +96,7 @@ def main(argv: list[str]) -> int:
 def _play() -> int:
     from fer_jax.serve import sources
     from fer_jax.serve.outputs import Events, FaceFolder, refuse_conflicts
-    from fer_jax.serve.player import Player
-    from fer_jax.serve.window import Window
+    from fer_jax.serve.player import Player, Window
 
     record, event_file, face_folder = (_output(flag) for flag in (_RECORD, _EVENTS, _SAVE_FACES))
     outputs = {"--record": record, "--events": event_file, "--save-faces": face_folder}
@@ -169,8 +168,8 @@ def _output(flag: flags.FlagHolder[str | None]) -> str:
     return os.path.expanduser(flag.value)  # noqa: PTH111 a final slash says that it is a folder
 
 
-def _recording(path: str, source: Source) -> FrameWriter:
-    from fer_jax.serve.recording import Recording, RecordingFolder
+def _recording(path: str, source: Source) -> Recording | RecordingFolder:
+    from fer_jax.serve.outputs import Recording, RecordingFolder
 
     is_folder = pathlib.Path(path).is_dir() or path.endswith(("/", os.sep))
     if not source.live and (is_folder or (source.still and not pathlib.Path(path).suffix)):

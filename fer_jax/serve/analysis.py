@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import threading
 from collections.abc import Iterable, Iterator
+from typing import Generic, TypeVar
 
 import cv2
 import numpy as np
 
 from fer_jax.faces import cropping, detection, registry
-from fer_jax.serve import stages
 from fer_jax.serve.classifier import Classifier, resolved_tta
 from fer_jax.serve.frames import Frame
 from fer_jax.serve.tracker import Pixels, Track, Tracker
+
+Item = TypeVar("Item")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +110,7 @@ class FrameAnalyzer:
           classifier: of the faces.
           detector: finds them; its crop policy is the one in the classifier's bundle. Of `Detectors`, pictures and
             the frames of videos are searched by the one for them.
-          smoothing: see `fer_jax.serve.smoothing.History`.
+          smoothing: see `fer_jax.serve.tracker.History`.
           search_every: the detector runs every N frames, boxes move with the pixels in between.
           tta: see `Classifier.classify`; "auto" is "flip" for pictures and "none" for videos.
 
@@ -188,6 +192,80 @@ class FrameAnalyzer:
         return Activation(values / largest if largest > 0 else values, region)
 
 
+class Stage(Iterator[Item], Generic[Item]):
+    """Runs `items` in a thread. OpenCV, FFmpeg and ONNX Runtime release the interpreter lock: stages run in parallel.
+
+    An exception of `items` is raised here, after all items before it.
+    """
+
+    def __init__(self, items: Iterable[Item], depth: int = 2, drop: bool = False):
+        """Args:
+        items: what to iterate over.
+        depth: maximum number of items that wait; it bounds the memory.
+        drop: when that many wait, drop the oldest instead of waiting, so that a live source is never late.
+        """
+        self._items = items
+        self._depth = depth
+        self._drop = drop
+        self._waiting: collections.deque[Item] = collections.deque()
+        self._changed = threading.Condition()
+        self._error: BaseException | None = None
+        self._ended = self._closed = False
+        self._thread = threading.Thread(target=self._work, daemon=True, name=type(items).__name__)
+        self._thread.start()
+
+    def __next__(self) -> Item:
+        while True:
+            item = self.take(timeout=None)
+            if item is not None:
+                return item
+
+    def take(self, timeout: float | None) -> Item | None:
+        """The next item, or None when there is none within `timeout` seconds.
+
+        Raises:
+          StopIteration: after the last item, and after `close`.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._ended or self._closed, timeout)
+            if self._closed:
+                raise StopIteration
+            if self._waiting:
+                item = self._waiting.popleft()
+                self._changed.notify_all()
+                return item
+            if self._error:
+                raise self._error
+            if self._ended:
+                raise StopIteration
+            return None
+
+    def close(self) -> None:
+        """Stop. Waits up to a second for the thread, which may be in a camera's driver."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join(timeout=1.0)
+
+    def _work(self) -> None:
+        try:
+            for item in self._items:
+                with self._changed:
+                    if self._drop and len(self._waiting) == self._depth:
+                        self._waiting.popleft()
+                    self._changed.wait_for(lambda: len(self._waiting) < self._depth or self._closed)
+                    if self._closed:
+                        break
+                    self._waiting.append(item)
+                    self._changed.notify_all()
+        except BaseException as error:  # raised again in the consumer
+            self._error = error
+        finally:
+            with self._changed:
+                self._ended = True
+                self._changed.notify_all()
+
+
 class Pipeline(Iterator[FrameResult]):
     """The results of a source's frames: reading, detection and classification overlap with what is done to the results.
 
@@ -195,9 +273,9 @@ class Pipeline(Iterator[FrameResult]):
     """
 
     def __init__(self, frames: Iterable[Frame], analyzer: FrameAnalyzer, live: bool):
-        captured = stages.Stage(frames, depth=1 if live else 2, drop=live)
-        searched = stages.Stage(map(analyzer.search, captured), depth=1)
-        self._last = stages.Stage(map(analyzer.read, searched), depth=1)
+        captured = Stage(frames, depth=1 if live else 2, drop=live)
+        searched = Stage(map(analyzer.search, captured), depth=1)
+        self._last = Stage(map(analyzer.read, searched), depth=1)
         self._stages = captured, searched, self._last
         self.take = self._last.take
 

@@ -1,9 +1,15 @@
-"""Where results go besides recordings: lines of events and pictures of faces; and where outputs may go at all."""
+"""Where results go: events, pictures of faces, annotated videos and pictures; and where outputs may go at all.
+
+FFmpeg writes the videos, through PyAV, which says when a write fails. OpenCV's writer reports neither a full disk nor a
+frame that it drops, its frame rate is constant, and of the codecs it can encode browsers play VP8 only.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import csv
+import dataclasses
+import itertools
 import json
 import os
 import pathlib
@@ -11,17 +17,28 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from fractions import Fraction
 from typing import IO, Any, NoReturn
+
+import cv2
+import numpy as np
+from absl import logging
 
 from fer_jax import files
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
 from fer_jax.serve import sources
 from fer_jax.serve.analysis import FrameResult
+from fer_jax.serve.frames import Frame
 
 PART = ".part"  # is added to the name of a file of events until it is whole
 MARK = "annotated by fer_jax"  # a comment in every picture and video that is written here
 FOLDERS = ("--out", "--record")  # flags whose folder gets the names of the inputs
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+MAX_GAP_SECONDS = 1.0  # between two frames of a live source; a longer one was a pause, and is cut
+MAX_RATE_DENOMINATOR = 1001  # of a nominal frame rate
+TICKS = Fraction(1, 90_000)  # of MPEG; holds 25, 29.97, 30, 50 and 60 frames per second exactly
+MILLISECONDS = Fraction(1, 1000)  # all that Matroska stores
 
 
 def refuse_conflicts(inputs: Iterable[pathlib.Path], outputs: Mapping[str, str | None]) -> None:
@@ -257,3 +274,280 @@ class FaceFolder:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoder:
+    """An encoder of FFmpeg.
+
+    Attributes:
+      name: in FFmpeg.
+      options: of the encoder; B-frames would make time stamps and files more complicated for a few percent of size.
+      even: whether both sides must be even.
+      everywhere: whether all browsers play what it writes.
+      max_ticks: per second, in the time stamps it takes.
+    """
+
+    name: str
+    options: Mapping[str, str]
+    even: bool = False
+    everywhere: bool = True
+    max_ticks: int = 90_000
+
+
+_X264 = Encoder("libx264", {"preset": "veryfast", "crf": "20", "bf": "0"}, even=True)
+_OPENH264 = Encoder("libopenh264", {"b": "4M"}, even=True)
+_MPEG4 = Encoder("mpeg4", {"qscale": "3", "bf": "0"}, everywhere=False, max_ticks=65_535)
+_VP8 = Encoder("libvpx", {"deadline": "realtime", "cpu-used": "8", "crf": "10", "b": "4M", "auto-alt-ref": "0"})
+_VP9 = Encoder("libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "crf": "30", "b": "0", "row-mt": "1"})
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """What a suffix stands for: FFmpeg's muxer, its options, encoders in order of preference, units of time stamps."""
+
+    muxer: str
+    encoders: tuple[Encoder, ...]
+    options: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    tick: Fraction = TICKS
+
+
+_H264 = (_X264, _OPENH264, _MPEG4)
+_FASTSTART = {"movflags": "+faststart"}  # the index at the front: a browser starts before it has the whole file
+FORMATS = {
+    ".mp4": Format("mp4", _H264, _FASTSTART),
+    ".m4v": Format("mp4", _H264, _FASTSTART),
+    ".mov": Format("mov", _H264, _FASTSTART),
+    ".mkv": Format("matroska", _H264, tick=MILLISECONDS),
+    ".webm": Format("webm", (_VP8, _VP9), tick=MILLISECONDS),
+    ".avi": Format("avi", (_MPEG4,)),
+}
+SUFFIXES = (*FORMATS, *PICTURE_SUFFIXES)
+
+
+class Recording:
+    """An annotated video that gets its name when it is whole; or, for a name such as out.png, a picture.
+
+    Each frame keeps its time, so that the video lasts as long as its source, whatever its rate; pauses of a live source
+    are cut. The video has the size of the first frame, others are fitted into it, and no sound. H.264 takes even sizes
+    only: an odd one grows by a repeated row or column.
+    """
+
+    def __init__(self, path: str | os.PathLike, rate: float, live: bool, flag: str = "--record"):
+        """Args:
+          path: file to write; its suffix chooses the format. A link keeps its place, what it leads to is written.
+          rate: frames per second, nominal.
+          live: whether frames may be missing.
+          flag: that named the path, for errors.
+
+        Raises:
+          UserError: an unknown suffix, or a place that cannot be written.
+        """
+        self.path = pathlib.Path(path)
+        suffix = self.path.suffix.lower()
+        if suffix not in SUFFIXES:
+            raise UserError(
+                f"{flag}={path}: cannot record {suffix or 'a file without suffix'}: expected a name "
+                f"ending in {', '.join(SUFFIXES)}"
+            )
+        self._target = pathlib.Path(os.path.realpath(self.path))
+        check_writable(flag, self._target.parent)
+        check_target(flag, self.path)
+        if self.path.exists() and not self.path.is_file():
+            raise UserError(f"{flag}={path}: is a pipe or device, where no recording can be checked: name a file")
+        files.remove_leftovers(self._target.parent, self._target.stem)
+        self._flag = flag
+        self._rate = rate
+        self._live = live
+        self._format = FORMATS.get(suffix)
+        self._video: _Video | None = None
+        self._picture: np.ndarray | None = None
+        self._shift = self._last = 0.0
+        self._stack = contextlib.ExitStack()
+
+    def write(self, image: np.ndarray, frame: Frame) -> None:
+        """Append the annotated image, uint8 BGR, of a frame. UserError where that fails; then nothing is kept."""
+        if self._format is None:
+            self._picture = image
+            return
+        if self._live and frame.time - self._last > MAX_GAP_SECONDS:
+            self._shift += frame.time - self._last - 1 / self._rate
+        self._last = frame.time
+        try:
+            if self._video is None:
+                tmp = self._stack.enter_context(files.atomic_path(self._target))
+                self._video = _Video(tmp, self._format, self._rate, (image.shape[1], image.shape[0]))
+            self._video.write(image, frame.time - self._shift, frame.duration)
+        except (OSError, ValueError) as error:
+            self._fail(error)
+
+    def close(self) -> None:
+        """Finish the file, check it and give it its name; without a frame there is none."""
+        picture, self._picture = self._picture, None
+        if picture is not None:
+            images.write(self._target, picture, comment=MARK)
+        try:
+            if self._video is not None:
+                self._video.close()
+            self._stack.close()
+        except (OSError, ValueError) as error:
+            self._fail(error)
+        self._video = None
+
+    def _fail(self, error: Exception) -> NoReturn:
+        """Delete what was written, keep what was there before."""
+        if self._video is not None:
+            self._video.abort()
+        self._video = None
+        with contextlib.suppress(OSError), contextlib.suppress(_Abandoned), self._stack.pop_all():
+            raise _Abandoned
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(
+            f"{self._flag}={self.path} cannot be written ({reason}): is there space, and is the size possible? "
+            "What was there before is kept"
+        ) from error
+
+
+class _Abandoned(Exception):
+    """Makes `files.atomic_path` delete its temporary."""
+
+
+class _Video:
+    """A video file that is being written. OSError or ValueError (PyAV's errors are both) where something fails."""
+
+    def __init__(self, path: pathlib.Path, made: Format, rate: float, size: tuple[int, int]):
+        self._path = path
+        import av  # takes a tenth of a second, which those who record nothing need not wait for
+        from av.video.reformatter import ColorRange, Colorspace
+
+        self._av = av
+        self._container: Any = av.open(f"file:{path}", "w", format=made.muxer, options=dict(made.options))
+        self._container.metadata["comment"] = MARK
+        self._encoder = _available(made.encoders, path)
+        fraction = Fraction(rate).limit_denominator(min(MAX_RATE_DENOMINATOR, int(self._encoder.max_ticks / rate)))
+        # where an encoder's clock is too coarse it ticks once a frame
+        self._tick = made.tick if 1 / made.tick <= self._encoder.max_ticks else 1 / fraction
+        self._size = size
+        extra = 1 if self._encoder.even else 0
+        self._stream = self._container.add_stream(
+            self._encoder.name, rate=fraction, options=dict(self._encoder.options)
+        )
+        self._stream.width, self._stream.height = (side + side % 2 * extra for side in size)
+        self._stream.pix_fmt = "yuv420p"
+        self._stream.codec_context.time_base = self._tick
+        self._stream.codec_context.colorspace = Colorspace.ITU601
+        self._stream.codec_context.color_range = ColorRange.MPEG
+        self._last = -1  # time stamp, in ticks
+        self._duration = 0  # of the last frame, in ticks
+        self._frames = self._packets = 0
+
+    def write(self, image: np.ndarray, seconds: float, duration: float) -> None:
+        image = fitted(image, self._size)
+        below, right = (side - given for side, given in zip(self._sides(), image.shape, strict=False))
+        if below or right:
+            image = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE)
+        frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="bgr24")
+        frame = frame.reformat(format="yuv420p", dst_colorspace="ITU601", threads=1)
+        self._last = max(round(seconds / self._tick), self._last + 1)
+        self._duration = max(round(duration / self._tick), 0)
+        frame.pts, frame.time_base = self._last, self._tick
+        self._frames += 1
+        self._mux(self._stream.encode(frame))
+
+    def _sides(self) -> tuple[int, int]:
+        return self._stream.height, self._stream.width
+
+    def _mux(self, packets: list[Any]) -> None:
+        for packet in packets:
+            if packet.pts == self._last and self._duration:
+                packet.duration = self._duration  # nothing follows that would end the last frame
+            self._packets += packet.size > 0
+            self._container.mux(packet)
+
+    def close(self) -> None:
+        """Finish the file, open it again and compare what it holds with what was written."""
+        self._mux(self._stream.encode(None))
+        self._container.close()
+        with self._av.open(f"file:{self._path}") as written:
+            found = sum(packet.size > 0 for packet in written.demux(written.streams.video[0]))
+        if found != self._packets or found < self._frames:
+            raise ValueError(f"{found} of {self._frames} frames are in the file")
+
+    def abort(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._container.close()
+
+
+class RecordingFolder:
+    """A folder with an annotated picture for each picture of the source, and an annotated video for each video."""
+
+    def __init__(self, folder: str | os.PathLike, rate: float):
+        """Write into `folder`, which is made if need be; UserError where that cannot be. `rate` as of `Recording`."""
+        self._folder = pathlib.Path(folder)
+        self._rate = rate
+        check_writable("--record", self._folder)
+        self._taken: set[str] = set()
+        self._open: Recording | None = None
+        self._begins = 0.0
+
+    def write(self, image: np.ndarray, frame: Frame) -> None:
+        """Save the annotated image of a picture, or append it to its video."""
+        if frame.starts or self._open is None:
+            self.close()
+            self._begins = frame.time
+            source = pathlib.PurePath(frame.name)
+            suffix = source.suffix.lower()
+            wanted = (suffix if suffix in PICTURE_SUFFIXES else ".png") if frame.still else ".mp4"
+            path = free_path(self._folder, source.stem, wanted, self._taken)
+            self._open = Recording(path, self._rate, live=False)
+        self._open.write(image, dataclasses.replace(frame, time=frame.time - self._begins))
+
+    def close(self) -> None:
+        """Finish the last one."""
+        done, self._open = self._open, None
+        if done is not None:
+            done.close()
+
+
+def free_path(folder: pathlib.Path, stem: str, suffix: str, taken: set[str]) -> pathlib.Path:
+    """The path of that name, or with a number, that is not among the names `taken` and not another's picture or video.
+
+    It is added to `taken`, in lower case.
+    """
+    for number in itertools.count(1):
+        name = f"{stem}{suffix}" if number == 1 else f"{stem}-{number}{suffix}"
+        if name.lower() not in taken and not is_foreign(folder / name):
+            taken.add(name.lower())
+            return folder / name
+    raise AssertionError("the numbers do not end")
+
+
+def fitted(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The image, made smaller or larger to fit into (width, height), black around it."""
+    height, width = image.shape[:2]
+    if (width, height) == size:
+        return image
+    scale = min(size[0] / width, size[1] / height)
+    inner_size = max(round(width * scale), 1), max(round(height * scale), 1)
+    inner = cv2.resize(image, inner_size, interpolation=cv2.INTER_AREA)
+    left, top = (size[0] - inner.shape[1]) // 2, (size[1] - inner.shape[0]) // 2
+    return cv2.copyMakeBorder(
+        inner, top, size[1] - inner.shape[0] - top, left, size[0] - inner.shape[1] - left, cv2.BORDER_CONSTANT
+    )
+
+
+def _available(encoders: tuple[Encoder, ...], path: pathlib.Path) -> Encoder:
+    """The first encoder that this FFmpeg has."""
+    from av.codec import Codec
+    from av.codec.codec import UnknownCodecError
+
+    for encoder in encoders:
+        with contextlib.suppress(UnknownCodecError):
+            Codec(encoder.name, "w")
+            if not encoder.everywhere and encoders[0] is not encoder:
+                logging.warning(
+                    "this FFmpeg has no H.264 encoder, and browsers do not play %s with %s: .webm they do",
+                    path.suffix, encoder.name,
+                )  # fmt: skip
+            return encoder
+    raise ValueError(f"this FFmpeg has none of the encoders {', '.join(encoder.name for encoder in encoders)}")

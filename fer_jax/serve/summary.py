@@ -16,8 +16,7 @@ import numpy as np
 from fer_jax.errors import UserError
 from fer_jax.serve.analysis import FrameResult, TrackedFace
 from fer_jax.serve.overlay import colors, percent
-from fer_jax.serve.smoothing import SteadyLabel
-from fer_jax.serve.tracker import SURVIVES_SECONDS
+from fer_jax.serve.tracker import SURVIVES_SECONDS, SteadyLabel
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,7 +19,7 @@ import numpy as np
 from fer_jax.errors import UserError
 from fer_jax.faces import detection
 from fer_jax.preprocess import images
-from fer_jax.serve import overlay, smoothing
+from fer_jax.serve import overlay, tracker
 from fer_jax.serve.analysis import Activation, FrameResult, TrackedFace
 from fer_jax.serve.classifier import Classifier
 
@@ -54,7 +54,7 @@ class Settings:
 
     Attributes:
       detector: one of those the server offers.
-      smoothing: see `fer_jax.serve.smoothing.History`.
+      smoothing: see `fer_jax.serve.tracker.History`.
       explain: whether activations are sent.
     """
 
@@ -82,7 +82,7 @@ def parse_settings(message: str, detectors: Sequence[str]) -> Settings:
     names = [field.name for field in dataclasses.fields(Settings)]
     if not isinstance(values, dict) or sorted(values) != sorted(names):
         raise UserError(f"a text message with other content than settings: expected {', '.join(names)}")
-    for name, choices in (("detector", detectors), ("smoothing", smoothing.METHODS), ("explain", (False, True))):
+    for name, choices in (("detector", detectors), ("smoothing", tracker.METHODS), ("explain", (False, True))):
         # 0 and 1 are equal to the truth values
         if values[name] not in choices or not isinstance(values[name], type(choices[0])):
             raise UserError(f"the setting {name} is none of {', '.join(map(str, choices))}")
@@ -116,7 +116,7 @@ def model(classifier: Classifier, detectors: Sequence[str]) -> dict[str, Any]:
         "uncertain_below": bundle.uncertain_below,
         "doubtful_score": detection.DOUBTFUL_SCORE,
         "detectors": detectors,
-        "smoothing": smoothing.METHODS,
+        "smoothing": tracker.METHODS,
         "has_maps": classifier.has_maps,
         "max_bytes": MAX_BYTES - _HEADER.size,
         "longer_side": {"moving": LONGER_SIDE_MOVING, "still": LONGER_SIDE_STILL},

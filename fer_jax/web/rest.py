@@ -21,7 +21,7 @@ from fer_jax.serve.plot import Plot
 from fer_jax.serve.sources import MEMORY
 from fer_jax.serve.summary import Summary
 from fer_jax.web import openapi
-from fer_jax.web.limits import Handler, Limits
+from fer_jax.web.access import Handler, Limits
 
 MAX_FILES = 100  # of a request
 MAX_FRAMES = 3000  # of a video, after sampling: two minutes of 25 frames/s

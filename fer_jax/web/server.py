@@ -18,8 +18,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from fer_jax.errors import UserError
 from fer_jax.serve.analyzer import Analyzer
 from fer_jax.web import protocol
-from fer_jax.web.limits import DEFAULT_LIMITS, Handler, Limits, Watch
-from fer_jax.web.origins import Origins, reachable
+from fer_jax.web.access import DEFAULT_LIMITS, Handler, Limits, Origins, Watch, reachable
 from fer_jax.web.rest import Rest, errors_as_json, secured
 from fer_jax.web.session import Session, detectors
 

@@ -11,7 +11,7 @@ import urllib.request
 from fer_jax import files
 from fer_jax.errors import UserError
 from fer_jax.faces import cropping, detection, registry, yunet
-from fer_jax.serve import smoothing, tracker
+from fer_jax.serve import tracker
 from fer_jax.serve.classifier import Classifier
 from fer_jax.web import protocol
 
@@ -104,11 +104,11 @@ def description(classifier: Classifier) -> dict:
             "survives_seconds": tracker.SURVIVES_SECONDS,
             "alpha": tracker.ALPHA,
             "beta": tracker.BETA,
-            "time_constant": smoothing.TIME_CONSTANT_SECONDS,
-            "margin": smoothing.MARGIN,
-            "lasting_margin": smoothing.LASTING_MARGIN,
-            "lasting_seconds": smoothing.LASTING_SECONDS,
-            "last_labels": smoothing.LAST_LABELS,
+            "time_constant": tracker.TIME_CONSTANT_SECONDS,
+            "margin": tracker.MARGIN,
+            "lasting_margin": tracker.LASTING_MARGIN,
+            "lasting_seconds": tracker.LASTING_SECONDS,
+            "last_labels": tracker.LAST_LABELS,
         },
     }
 

@@ -1,4 +1,4 @@
-// Faces through time: which is which, and what each shows, as `fer_jax.serve.tracker` and `smoothing` do it, without
+// Faces through time: which is which, and what each shows, as `fer_jax.serve.tracker` does it, without
 // optical flow and without the faces that left.
 
 export class Tracker {

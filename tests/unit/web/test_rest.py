@@ -16,7 +16,7 @@ from fer_jax.serve import sources
 from fer_jax.serve.analysis import FrameAnalyzer
 from fer_jax.serve.outputs import Events
 from fer_jax.web import protocol, rest, server
-from fer_jax.web.limits import Limits
+from fer_jax.web.access import Limits
 from fer_jax.web.session import Session
 from tests import serving
 from tests.unit.web.conftest import jpeg_of
