@@ -2,7 +2,7 @@
 
     python -m docs.pictures.make --workdir=runs/quickstart --bundle=quickstart.bundle
 
---workdir is a run of configs/quickstart.py and --bundle its bundle. Needs Chromium, its driver and selenium.
+--workdir is a run of the recipe quickstart and --bundle its bundle. Needs Chromium, its driver and selenium.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def main(argv: list[str]) -> None:
             browser.find_element("id", "camera").click()
             browser.find_element("id", "explain").click()
             time.sleep(SECONDS)
-            _save("web", _screenshot(browser, 1100, 1040))
+            _save("web", _screenshot(browser, 1100, 1090))
             browser.execute_cdp_cmd(
                 "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
             )

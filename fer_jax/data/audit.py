@@ -120,7 +120,10 @@ def text(summary: dict[str, Any], examples: Examples) -> str:
         ]
     lines += [
         "",
-        *(f"{count} images of {pair} (exact or near)" for pair, count in summary["images_with_a_duplicate_in"].items()),
+        *(
+            f"{pair.replace(' of ', ' images with a copy in ')}, exact or near: {count}"
+            for pair, count in summary["images_with_a_duplicate_in"].items()
+        ),
     ]
     lines += ["", f"{summary['blank']} blank images, {summary['few_toned']} of few tones", ""]
     return "\n".join(lines)

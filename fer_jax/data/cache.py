@@ -79,7 +79,7 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
             if data.cache and (examples := _open(path)) is not None:
                 return examples
             where = f"{data.source} {data.path}".strip()
-            logging.info("reading %s%s", where, ": later runs take it from the cache" if data.cache else "")
+            logging.info("reading %s%s", where, ", which is kept for later runs" if data.cache else "")
             prepared = source.read(data, input)
             files.remove_leftovers(path.parent, path.name)
             _write(path, prepared, data.cache)

@@ -125,7 +125,7 @@ def _introduce() -> None:
     import jax
 
     logging.info(
-        "process %d of %d: %s, pid %d, %d device(s)",
+        "process %d of %d: %s, pid %d, devices: %d",
         jax.process_index(),
         jax.process_count(),
         socket.gethostname(),

@@ -197,9 +197,8 @@ class Run:
         self.program = TrainProgram(self._setup, self._train_set, self._chunk, config.data.pipeline)
         devices = self.program.parallel.devices
         logging.info(
-            "%d training examples in batches of %d, %d for each of %d device(s) of %d process(es); %d steps an epoch "
-            "in %d dispatches",
-            *(len(self._train_set), config.batch_size, config.batch_size // devices, devices, jax.process_count()),
+            "%d training examples in batches of %d; devices: %d, processes: %d; %d steps an epoch in %d dispatches",
+            *(len(self._train_set), config.batch_size, devices, jax.process_count()),
             *(self.steps_per_epoch, self.steps_per_epoch // self._chunk),
         )
         if jax.process_count() == 1:  # several compile at their first call, which waits for all of them

@@ -13,7 +13,7 @@ def test_audit_of_a_folder_with_a_leak(command, tmp_path):
     leak = cv2.imread(str(root / "test" / "sad" / "001.png"), cv2.IMREAD_GRAYSCALE)
     cv2.imwrite(str(root / "train" / "sad" / "leak.png"), leak[:, ::-1])
     done = command("tools.audit_data", "--source=folder", f"--path={root}", f"--out={tmp_path / 'audit'}")
-    assert "1 images of Training of PrivateTest (exact or near)" in done.stdout
+    assert "Training images with a copy in PrivateTest, exact or near: 1\n" in done.stdout
     summary = json.loads((tmp_path / "audit" / "summary.json").read_text(encoding="utf-8"))
     assert summary["exact_and_near_duplicates"]["groups_across_splits"] == 1
 

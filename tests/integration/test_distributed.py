@@ -48,7 +48,7 @@ def test_two_processes_of_two_devices_are_one_of_four_and_of_one(runs, api):
     first, second = wait_for(runs.cluster(folders[0], *flags))
     wait_for([runs.train(folders[1], *flags, devices=4)])
     wait_for([runs.train(folders[2], *flags)])
-    assert "batches of 8, 2 for each of 4 device(s) of 2 process(es)" in first.output
+    assert "batches of 8; devices: 4, processes: 2" in first.output
     name, rest = second.output.split("\n", 1)
     assert re.fullmatch(r"process 1 of 2: .*, 2 device\(s\)", name)
     assert not GLOO.sub("", rest), f"only the first process speaks:\n{second.output}"

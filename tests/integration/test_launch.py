@@ -32,7 +32,7 @@ def test_processes_of_one_machine_stop_together_and_finish(runs):
 
 def test_one_that_dies_ends_the_others_and_is_named(runs):
     process = local(runs, runs.folder / "run", "--config.epochs=100000").until("[0] epoch 1:")
-    # "process 1 of 2: HOST, pid N, 2 device(s)"
+    # "process 1 of 2: HOST, pid N, devices: 2"
     said = next(line for line in process.output.splitlines() if line.startswith("[1] process 1 of 2:"))
     subprocess.run(["kill", "-KILL", said.partition("pid ")[2].partition(",")[0]], check=True)
     assert process.wait() == 128 + signal.SIGKILL

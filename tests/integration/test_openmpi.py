@@ -27,5 +27,5 @@ def test_two_processes_of_mpirun_are_one_run(runs):
         devices=2,
     )
     assert process.wait() == 0, process.output
-    assert "2 for each of 4 device(s) of 2 process(es)" in process.output
+    assert "devices: 4, processes: 2" in process.output
     assert (workdir / "result.json").exists()

@@ -71,7 +71,7 @@ def test_two_preempted_tasks_are_requeued_and_finish(runs, slurm):
         # The test's own patience and messages, on the job's log.
         watched = runs.command("tail", "-n", "+1", "-F", log)
         watched.until("epoch 2:")
-        assert "2 for each of 4 device(s) of 2 process(es)" in watched.output
+        assert "devices: 4, processes: 2" in watched.output
         command("scancel", "--signal=TERM", job)  # what --signal=TERM@120 sends when the time is nearly up
         watched.until(f"job {job} goes back into the queue")
         stopped = max(checkpoints(workdir))
