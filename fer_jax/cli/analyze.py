@@ -207,7 +207,7 @@ class _Reader:
 
 
 def _writer(name: str, value: str, count: int) -> Callable[[Summary], None]:
-    """Writes each file's summary where --summary or --plot says: a file, or in a folder one for each."""
+    """Write each file's summary where --summary or --plot says: a file, or in a folder one for each."""
     from fer_jax.serve import outputs, plot
 
     suffixes = plot.SUFFIXES if name == "plot" else (".json",)

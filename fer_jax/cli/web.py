@@ -53,7 +53,7 @@ _PORT = flags.DEFINE_integer("port", 8765, "to listen on; 0 takes any that is fr
 
 
 def main(argv: list[str]) -> None:
-    """Serve until somebody ends it."""
+    """Serve until a signal ends it."""
     del argv
     if not _HOST.value:
         raise UserError("--host is empty: name an address; 0.0.0.0 is every network that this machine is in")

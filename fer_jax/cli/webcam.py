@@ -192,5 +192,5 @@ def _count(number: int, what: str) -> str:
 
 
 def _say(text: str) -> None:
-    with contextlib.suppress(OSError):  # nobody may be listening
+    with contextlib.suppress(OSError):  # standard error may be closed
         print(text, file=sys.stderr)

@@ -50,7 +50,7 @@ class Activation:
 
 @dataclasses.dataclass(frozen=True)
 class TrackedFace:
-    """What is known of one face in one frame.
+    """One face in one frame.
 
     Attributes:
       track: number of the face, the same through a video.

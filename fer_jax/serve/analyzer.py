@@ -49,7 +49,7 @@ class FrameOptions(TypedDict, total=False):
 
 
 class AnalyzeOptions(FrameOptions, total=False):
-    """What `analyze` takes beside them."""
+    """Options of `analyze` beside them."""
 
     tta: Tta
     prior: str | Mapping[str, float]

@@ -1,4 +1,4 @@
-"""What one call answers: the faces of a picture or a video, as rows, pictures, tracks and a summary."""
+"""The answer of one call: the faces of a picture or a video, as rows, pictures, tracks and a summary."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Face:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """What JSON can hold, rounded as events are."""
+        """A dictionary that JSON can hold, rounded as events are."""
         return dataclasses.asdict(self) | {
             "probabilities": {name: round(value, 6) for name, value in self.probabilities.items()},
             "box": [round(value, 1) for value in self.box],
@@ -187,7 +187,7 @@ class Faces(Sequence[Face]):
         return {track: tuple(found[track]) for track in sorted(found)}
 
     def summary(self) -> Summary:
-        """How long each person of a video is seen, and with which expressions; of a picture, each face."""
+        """The time for which each person of a video is seen, with which expressions; of a picture, each face."""
         if self._summary is None:
             summarizer = Summarizer(self.labels, self._uncertain_below)
             if self.result is not None:

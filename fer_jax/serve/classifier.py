@@ -28,7 +28,7 @@ def resolved_tta(choice: str, still: bool) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """What one face shows.
+    """The expression of one face.
 
     Attributes:
       names: the classes in order.
@@ -111,7 +111,7 @@ class Classifier:
         self.has_maps = "class_maps" in self._run(np.zeros((1, spec.size, spec.size, spec.channels), np.uint8))
 
     def __call__(self, crops: Sequence[np.ndarray]) -> list[Prediction]:
-        """What each of N crops shows; see `prepare` for what a crop may be. All go through the network as one batch."""
+        """Classify N crops, as `prepare` takes them, in one batch."""
         return [
             Prediction(self.labels, row, self.labels[row.argmax()], self.is_uncertain(row))
             for row in self.probabilities(crops)
@@ -122,7 +122,7 @@ class Classifier:
         return self.classify(crops)[0]
 
     def classify(self, crops: Sequence[np.ndarray], tta: str = "none") -> tuple[np.ndarray, np.ndarray | None]:
-        """What N crops show, and where.
+        """Classify N crops.
 
         Args:
           crops: see `prepare`.
@@ -140,7 +140,7 @@ class Classifier:
         return exponentials / exponentials.sum(axis=1, keepdims=True), outputs.get("class_maps")
 
     def is_uncertain(self, probabilities: np.ndarray, face_score: float = 1.0) -> bool:
-        """Whether a face's most probable name is less probable than what the bundle calls certain.
+        """Return whether a face's most probable name is less probable than what the bundle calls certain.
 
         Args:
           probabilities: (classes,), given that it is a face.

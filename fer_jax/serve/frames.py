@@ -1,4 +1,4 @@
-"""What every source gives: frames with their times, under names that can be shown to anybody."""
+"""Frames with their times, as every source gives them, under names that can be shown."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Frame:
 
 
 class Source(Protocol):
-    """Where frames come from. Iterating gives the frames, and raises UserError where the source breaks off.
+    """A source of frames. Iterating gives the frames, and raises UserError where the source breaks off.
 
     Attributes:
       name: for people, see `shown`.
@@ -170,7 +170,7 @@ class Timeline:
 
 
 def is_address(spec: str) -> bool:
-    """Whether it begins like rtsp:// or http://."""
+    """Return whether it begins like rtsp:// or http://."""
     return bool(_ADDRESS.match(spec))
 
 

@@ -1,4 +1,4 @@
-"""Where results go: events, pictures of faces, annotated videos and pictures; and where outputs may go at all.
+"""Outputs: events, pictures of faces, annotated videos and pictures; and checks of the places that they are to go to.
 
 FFmpeg writes the videos, through PyAV, which says when a write fails. OpenCV's writer reports neither a full disk nor a
 frame that it drops, its frame rate is constant, and of the codecs it can encode browsers play VP8 only.
@@ -72,7 +72,7 @@ def refuse_conflicts(inputs: Iterable[pathlib.Path], outputs: Mapping[str, str |
 
 
 def _identity(path: pathlib.Path) -> tuple[int, int] | str:
-    """What two names of one file or folder have in common."""
+    """The identity of a file or folder, which all its names share."""
     try:
         status = path.stat()
     except OSError:  # it is not there yet
@@ -81,7 +81,7 @@ def _identity(path: pathlib.Path) -> tuple[int, int] | str:
 
 
 def is_foreign(path: pathlib.Path) -> bool:
-    """Whether there is a picture or a video that was not written here."""
+    """Return whether there is a picture or a video that was not written here."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
@@ -124,7 +124,7 @@ def unwritable(flag: str, path: str | os.PathLike, error: OSError) -> UserError:
 
 
 class Events:
-    """What was seen, line by line, each complete as soon as its frame is done: JSON lines, or csv by the suffix .csv.
+    """Lines of what was seen, each complete as soon as its frame is done: JSON, or csv by the suffix .csv.
 
     JSON lines have one line a frame; csv has one row a face, and none for a frame without faces. Lines are written to
     the path with `PART` added, where others can follow them, and get the path's name at the end.
@@ -164,7 +164,7 @@ class Events:
         """Write the frame's line, or its faces' rows.
 
         Raises:
-          BrokenPipeError: nobody reads standard output any more.
+          BrokenPipeError: standard output has no reader any more.
           UserError: they cannot be written; those before them are in the file with `PART` in its name.
         """
         record = self._record(result)
@@ -304,7 +304,7 @@ _VP9 = Encoder("libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "crf": "3
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    """What a suffix stands for: FFmpeg's muxer, its options, encoders in order of preference, units of time stamps."""
+    """The format of a suffix: FFmpeg's muxer, its options, encoders in order of preference, units of time stamps."""
 
     muxer: str
     encoders: tuple[Encoder, ...]

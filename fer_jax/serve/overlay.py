@@ -1,4 +1,4 @@
-"""What is drawn over a frame: boxes, names, bars, and the lines of text of the window."""
+"""Drawing over a frame: boxes, names, bars, and the lines of text of the window."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class Overlay:
 
 
 def _arrange(pen: _Pen, boxes: np.ndarray, texts: Sequence[str]) -> tuple[np.ndarray, int]:
-    """Where the name of each box stands (N, 4), the first place that covers no other name or face; and how many do."""
+    """The place of each box's name (N, 4), the first place that covers no other name or face; and how many do."""
     taken, covering = np.empty((0, 4)), 0
     for i, text in enumerate(texts):
         places = pen.places(boxes[i], pen.extent(text))
@@ -254,7 +254,7 @@ class _Pen:
                     cv2.line(self.image, (x, y), (x, y + dy), ink, thick)
 
     def places(self, box: np.ndarray, extent: tuple[int, int]) -> np.ndarray:
-        """Where a label of a box may stand, best first: (6, 4) left, top, width, height, all within the image."""
+        """Places for the label of a box, best first: (6, 4) left, top, width, height, all within the image."""
         x, y, w, h = box
         width, height = extent
         rim = self._thick

@@ -1,4 +1,4 @@
-"""The camera's main loop: results go into the window and the outputs until somebody or something ends it."""
+"""The camera's main loop: results go into the window and the outputs until something ends it."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ _QT_PLATFORMS = pathlib.Path(cv2.__file__ or "").parent / "qt" / "plugins" / "pl
 
 @dataclasses.dataclass
 class Summary:
-    """What became of a source.
+    """The end of a source.
 
     Attributes:
       frames: that were shown or written.
       faces: different tracks in them.
       seconds: from the first frame to the last.
-      stopped_by: number of the signal that ended it; SIGPIPE when nobody read the events any more; 0 for none.
+      stopped_by: number of the signal that ended it; SIGPIPE when the events had no reader any more; 0 for none.
     """
 
     frames: int = 0
@@ -131,7 +131,7 @@ def _prepare_linux() -> None:
 
 
 def _x_display_answers(display: str) -> bool:
-    """Whether an X server listens where DISPLAY says."""
+    """Return whether an X server listens where DISPLAY says."""
     host, _, number = display.partition(":")
     number = number.partition(".")[0]
     if sys.platform == "win32" or not number.isdecimal():
@@ -259,7 +259,7 @@ class Player:
             self._answer_key(0.0)
 
     def _put(self, result: FrameResult) -> None:
-        """Draw a result where anybody looks, and write it to the outputs."""
+        """Draw a result where it is looked at, and write it to the outputs."""
         self._result = result
         drawn = self._draw(result) if self._window or self._recording else None
         if self._recording and drawn is not None:
@@ -362,7 +362,7 @@ class Player:
         self._note, self._note_until = note, time.perf_counter() + NOTE_SECONDS
 
     def _hold(self, stop: list[int]) -> None:
-        """Leave the last picture in the window until somebody closes it."""
+        """Leave the last picture in the window until it is closed."""
         while self._window and self._drawn is not None and not (stop or self._quit):
             self._answer_key(POLL_SECONDS)
 

@@ -97,9 +97,9 @@ class Plot:
                 drawing.line(at, start, middle)
                 opacity = UNCERTAIN + (1 - UNCERTAIN) * segment.certain
                 period = f"{segment.start:.1f} to {segment.end:.1f} s"
-                told = f"{period}: {segment.label}, {percent(segment.certain)} certain"
+                tip = f"{period}: {segment.label}, {percent(segment.certain)} certain"
                 width, color = max(end - start, 0.5), self._colors[segment.label]
-                drawing.box(start, middle - BAND / 2, width, BAND, color, opacity, told)
+                drawing.box(start, middle - BAND / 2, width, BAND, color, opacity, tip)
                 at = end
             drawing.line(at, right, middle)
             top += row
@@ -121,7 +121,7 @@ class Plot:
         shown = {segment.label for person in self._people for segment in person.segments}
         x = left
         for name in [name for name in self._summary.labels if name in shown] + [""]:
-            text = _fitted(name, 20) or "pale: not certain"
+            text = _fitted(name, 20) or "faint: not certain"
             width = 30 + 7.5 * len(text)
             if x > left and x + width > right:
                 x, top = left, top + 20
@@ -146,11 +146,9 @@ class _Svg:
         place = f'x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}"'
         self._elements.append(f"<text {place}>{html.escape(text)}</text>")
 
-    def box(self, x: float, y: float, w: float, h: float, color: str, opacity: float = 1.0, told: str = "") -> None:
+    def box(self, x: float, y: float, w: float, h: float, color: str, opacity: float = 1.0, tip: str = "") -> None:
         place = f'x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}" fill="{color}" fill-opacity="{opacity:.2f}"'
-        self._elements.append(
-            f"<rect {place}><title>{html.escape(told)}</title></rect>" if told else f"<rect {place}/>"
-        )
+        self._elements.append(f"<rect {place}><title>{html.escape(tip)}</title></rect>" if tip else f"<rect {place}/>")
 
     def line(self, left: float, right: float, y: float) -> None:
         if right - left >= 1:
@@ -186,8 +184,8 @@ class _Png:
         font = ImageFont.load_default(2 * size)
         self._pen.text((2 * x, 2 * y), text, INK[0], font, "ms" if anchor == "middle" else "ls")
 
-    def box(self, x: float, y: float, w: float, h: float, color: str, opacity: float = 1.0, told: str = "") -> None:
-        del told
+    def box(self, x: float, y: float, w: float, h: float, color: str, opacity: float = 1.0, tip: str = "") -> None:
+        del tip
         corners = (round(2 * x), round(2 * y), max(round(2 * (x + w)) - 1, round(2 * x)), round(2 * (y + h)) - 1)
         self._pen.rectangle(corners, f"{color}{round(255 * opacity):02x}")
 

@@ -1,4 +1,4 @@
-"""What can be analyzed: a camera, a video, a picture, a folder or glob of both, a pipe, an address, or pixels."""
+"""Sources of frames: a camera, a video, a picture, a folder or glob of both, a pipe, an address, or pixels."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def open_source(
     sampling: Sampling = ALL,
     rgb: bool = False,
 ) -> Source:
-    """What `source` is or names.
+    """Open what `source` is or names.
 
     Args:
       source: a camera's number or device, a file, a folder, a glob, "-" for standard input, an address or data: URL;

@@ -1,4 +1,4 @@
-"""What happened in a video: who was seen for how long, and with which expressions."""
+"""Summaries of videos: who was seen for how long, and with which expressions."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Person:
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """What happened in a video, or what a picture shows.
+    """The summary of a video, or of a picture.
 
     Attributes:
       source: what was analyzed: a path, or "<memory>".
@@ -194,7 +194,7 @@ class Summarizer:
         self._frames += 1
 
     def summary(self, source: str) -> Summary:
-        """What happened until the last frame, which is taken to end after its duration; nothing can be added then."""
+        """The summary until the last frame, which is taken to end after its duration; nothing can be added then."""
         self._close(None)
         people = [timeline.person() for timeline in self._people.values()]
         return Summary(source, self._start, self._seconds, self._frames, self._labels, tuple(people))

@@ -164,7 +164,7 @@ class Pixels:
     before: np.ndarray | None = None
 
     def shifts(self, boxes: np.ndarray) -> np.ndarray:
-        """How the pixels in each box (N, 4) of the frame before moved: (N, 2) pixels right and down, NaN if unknown.
+        """The motion of the pixels in each box (N, 4) of the frame before: (N, 2) pixels right and down, or NaN.
 
         The median over a grid of points that sparse optical flow (Lucas and Kanade, 1981) follows.
         """
@@ -194,7 +194,7 @@ class Pixels:
 
     @property
     def cut(self) -> bool:
-        """Whether the picture has nothing to do with the one before."""
+        """Return whether the picture has nothing to do with the one before."""
         if self.before is None:
             return False
         before, now = (cv2.resize(image, CUT_CELLS, interpolation=cv2.INTER_AREA) for image in (self.before, self.now))
@@ -346,7 +346,7 @@ def _visible(box: np.ndarray, size: tuple[int, int]) -> float:
 
 
 def _may_be(track: Track, lost: Track) -> bool:
-    """Whether place and size allow that a face is one that was lost."""
+    """Return whether place and size allow that a face is one that was lost."""
     ratio = np.prod(track.box[2:]) / np.prod(lost.box[2:])
     if not 1 / MAX_SIZE_RATIO <= ratio <= MAX_SIZE_RATIO:
         return False
@@ -362,7 +362,7 @@ def _likeness(look: np.ndarray, others: Sequence[np.ndarray]) -> float:
 
 
 def _is_other(look: np.ndarray, track: Track) -> bool:
-    """Whether a face, a moment later, is plainly not that of the track. Areas without any pattern tell nothing."""
+    """Return whether a face, a moment later, is plainly not the track's. Areas without any pattern say nothing."""
     known = bool(track.looks) and bool(track.looks[0].any()) and bool(look.any())
     return known and _likeness(look, track.looks[:1]) <= MAX_UNLIKENESS
 

@@ -87,7 +87,7 @@ def rate_of(stream: Any) -> float:
 
 
 def is_endless(container: Any, web: bool) -> bool:
-    """Whether an address gives frames in real time rather than the content of a file.
+    """Return whether an address gives frames in real time rather than the content of a file.
 
     On the web, what has neither a length nor a duration ends all the same, unless its format is one of streams.
     """
@@ -373,7 +373,7 @@ class Live:
             )
 
     def _reconnected(self) -> bool:
-        """Whether the source could be opened again in time."""
+        """Return whether the source could be opened again in time."""
         if not self._patience or self._closed.is_set():
             return False
         logging.warning("%s: the connection broke, trying again for %g s", self.name, self._patience)

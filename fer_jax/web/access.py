@@ -1,4 +1,4 @@
-"""Who may use the server, under which names, for how long, and over how many connections.
+"""Access to the server: its names, who may use it, for how long, and over how many connections.
 
 aiohttp waits without limit for the rest of a request: a client that vanished, or is hostile, would keep its connection
 for ever. Here one that overstays is closed.
@@ -25,7 +25,7 @@ DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What the server grants its clients.
+    """Limits that the server sets its clients.
 
     Attributes:
       address: connections of one address at the same time.
@@ -92,7 +92,7 @@ class Origins:
         self._names = {"localhost", host.lower(), *(urlsplit(origin).hostname for origin in self._public)}
 
     def is_own_name(self, host: str) -> bool:
-        """Whether a request's Host header names this server, if only by its address in numbers.
+        """Return whether a request's Host header names this server, if only by its address in numbers.
 
         A foreign name that leads here is another site's page on its way to this machine (DNS rebinding).
         """
@@ -102,7 +102,7 @@ class Origins:
         return False
 
     def may_connect(self, origin: str, host: str) -> bool:
-        """Whether a page of `origin` may send requests: this server's own, as `host` names it, or a public one.
+        """Return whether a page of `origin` may send requests: this server's own, as `host` names it, or a public one.
 
         A proxy may or may not pass on the name that the browser asked for, so a public origin fits any `host`.
         """
@@ -122,7 +122,7 @@ def parse_origin(origin: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach what listens on `host`."""
+    """Return whether only this machine can reach what listens on `host`."""
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return host.lower() == "localhost"

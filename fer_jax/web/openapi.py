@@ -88,9 +88,14 @@ def _operation(route: Route, schemas: dict[str, Any], secured: bool) -> dict[str
     if rest:
         found["description"] = " ".join(rest.split())
     if route.options:
-        told = _descriptions(route.options)
+        described = _descriptions(route.options)
         found["parameters"] = [
-            {"name": name, "in": "query", "schema": _schema(_plain(kind), schemas), "description": told.get(name, "")}
+            {
+                "name": name,
+                "in": "query",
+                "schema": _schema(_plain(kind), schemas),
+                "description": described.get(name, ""),
+            }
             for name, kind in _fields(route.options).items()
         ]
     if route.sends:
@@ -122,10 +127,10 @@ def _schema(kind: Any, schemas: dict[str, Any]) -> dict[str, Any]:
         return {"type": "object"}
     name = kind.__name__
     if name not in schemas:
-        told = _descriptions(kind)
+        described = _descriptions(kind)
         schemas[name] = {}  # one that contains itself
         properties = {
-            field: _schema(part, schemas) | ({"description": told[field]} if field in told else {})
+            field: _schema(part, schemas) | ({"description": described[field]} if field in described else {})
             for field, part in _fields(kind).items()
         }
         schemas[name] = _object(properties, inspect.cleandoc(kind.__doc__ or "").partition("\n")[0])
@@ -148,7 +153,7 @@ def _plain(kind: Any) -> Any:
 
 
 def _descriptions(kind: Any) -> dict[str, str]:
-    """What a dataclass's docstring, and those of its bases, say of its attributes, by name."""
+    """Descriptions of a dataclass's attributes by name, from its docstring and those of its bases."""
     found = {}
     for base in reversed(kind.__mro__):
         for names, words in _ATTRIBUTE.findall(inspect.cleandoc(base.__doc__ or "").partition("Attributes:")[2]):

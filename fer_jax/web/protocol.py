@@ -107,7 +107,7 @@ def hello(classifier: Classifier, detectors: Sequence[str]) -> str:
 
 
 def model(classifier: Classifier, detectors: Sequence[str]) -> dict[str, Any]:
-    """What a page shows of the model and offers its user."""
+    """The model and the choices that a page offers its user."""
     bundle = classifier.bundle
     return {
         "model": bundle.name,

@@ -44,7 +44,7 @@ class Options(Sampling):
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What one file shows.
+    """One file's faces and summary.
 
     Attributes:
       name: of the file, as it was sent.
@@ -63,7 +63,7 @@ class Result:
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What the files of a request show.
+    """Faces and summaries of a request's files.
 
     Attributes:
       model: name of the model.
@@ -190,7 +190,7 @@ class Rest:
         )
 
     async def health(self, request: web.Request) -> Health:
-        """Whether the server answers."""
+        """The state of the server."""
         del request
         return Health("ok", __version__)
 
@@ -235,7 +235,7 @@ class Rest:
                 raise web.HTTPRequestEntityTooLarge(0, 0, text=f"a file above {limit}: send a smaller one")
 
     async def _analyze(self, request: web.Request, name: str, data: bytes, options: Options) -> Result:
-        """What a file shows, in turns with the other clients; given up when its client is gone."""
+        """Analyze a file in turns with the other clients; given up when its client is gone."""
         reading = _Reading(self._analyzer, name, data, options)
         try:
             while request.transport is not None:
@@ -273,14 +273,14 @@ class _Reading:
         return False
 
     def result(self) -> Result:
-        """What all frames show."""
+        """The result of all frames."""
         summary = self._summarizer.summary(self._name)
         plot = Plot(summary, thumbnails=True).svg() if self._plot else None
         return Result(self._name, None, tuple(self._faces), summary, plot)
 
 
 def secured(path: str) -> bool:
-    """Whether a path wants the token, if there is one."""
+    """Return whether a path wants the token, if there is one."""
     return path.startswith("/v1/")
 
 
@@ -317,7 +317,7 @@ def _json(value: Any, status: int = 200, headers: Mapping[str, str] | None = Non
 
 
 def _plain(value: Any) -> Any:
-    """What JSON can hold; faces and summaries as they write themselves."""
+    """Convert to what JSON can hold; faces and summaries as they write themselves."""
     if isinstance(value, Face | Summary):
         return value.to_dict()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

@@ -69,7 +69,8 @@ def write(folder: str | os.PathLike, classifier: Classifier, detector_model: str
     if "card" in classifier.bundle.files:
         content["MODEL.md"] = classifier.bundle.file("card").read_bytes()
     meta = f'<meta charset="utf-8">\n<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-    content["index.html"] = content["index.html"].replace(b'<meta charset="utf-8">', meta.encode())
+    page = content["index.html"].replace(b'<meta charset="utf-8">', meta.encode())
+    content["index.html"] = page.replace(b" or video", b"").replace(b",video/*", b"")  # which only the program decodes
     version = hashlib.sha256(b"".join(content[name] for name in sorted(content))).hexdigest()[:16]
     unkept = {"offline.js", "NOTICE.txt", "MODEL.md"}
     kept = json.dumps(["./", *(name for name in sorted(content) if name not in unkept)])
@@ -83,7 +84,7 @@ def write(folder: str | os.PathLike, classifier: Classifier, detector_model: str
 
 
 def description(classifier: Classifier) -> dict:
-    """What the page's scripts need to know of the model, and the program's constants that they share."""
+    """The model as the page's scripts need it, and the program's constants that they share."""
     bundle, spec = classifier.bundle, classifier.bundle.input
     policy = cropping.CropPolicy.of(bundle.crop, "yunet")
     assert policy is not None, "YuNet searches"

@@ -235,16 +235,25 @@ def test_pictures_chosen_and_dropped(browse, server, camera, tmp_path):
 
 def test_a_video_is_summed_up(browse, server, tmp_path):
     clip = serving.write_clip(tmp_path / "clip.mp4", [255] * 20, rate=10.0)
+    picture = tmp_path / "two.png"
+    cv2.imwrite(str(picture), serving.drawn_people(("sad", "happy"), size=(1500, 600))[0])
     page = browse(server)
     page.until(lambda: page.text("#model") != "…", "the program answers")
+    page.find("#file").send_keys(str(picture))
+    page.until(lambda: len(page.all(".face")) == 2, "the picture's faces")
     page.find("#file").send_keys(str(clip))
     page.until(lambda: page.all("#video table"), "the table")
+    assert page.all(".face") == [], "the picture and its faces made room"
+    assert page.find("#hint").is_displayed()
     assert page.text("#video th:first-child") == "face"
     assert page.text("#message") == ""
     page.until(lambda: page.run("return document.querySelector('#video img').naturalWidth") > 0, "the band")
     (tmp_path / "no.mp4").write_text("no video", encoding="utf-8")
     page.find("#file").send_keys(str(tmp_path / "no.mp4"))
     page.until_says("no.mp4: ")
+    page.find("#file").send_keys(str(picture))
+    page.until(lambda: len(page.all(".face")) == 2, "the picture's faces")
+    assert page.all("#video *") == []
 
 
 def test_a_picture_leaves_no_message_and_has_no_history(browse, server, camera, tmp_path):

@@ -158,6 +158,8 @@ function showCameraState() {
 
 async function takeVideo(file) {
   byId("video").replaceChildren();
+  forgetPicture();
+  showCameraState();
   tell(`Analyzing ${file.name}…`);
   try {
     showVideo(byId("video"), await analyzeVideo(file));
@@ -180,6 +182,7 @@ async function takePicture(file) {
     return;
   }
   [picture, pictureFile] = [bitmap, file];
+  byId("video").replaceChildren();
   cards.clear();
   shown = null;
   byId("rate").textContent = "";
@@ -195,8 +198,11 @@ function sendPicture() {
 
 function forgetPicture() {
   if (!picture) return;
-  picture = null;
+  picture = shown = null;
   cards.clear();
+  canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
+  canvas.setAttribute("aria-label", "No picture yet");
+  byId("hint").hidden = camera.running;
 }
 
 // ---- settings

@@ -24,6 +24,7 @@ def test_the_folder_is_whole(write, classifier, tmp_path):
     files = {path.name for path in folder.iterdir()}
     page = (folder / "index.html").read_text(encoding="utf-8")
     assert "connect-src 'self'" in page
+    assert "Choose a picture<" in page and "video/*" not in page
     scripts = [path for path in folder.iterdir() if path.suffix == ".js" and path.name != "ort.js"]
     named = set(re.findall(r'(?:href|src)="([^"]+)"', page))
     for script in scripts:
