@@ -13,10 +13,11 @@ Importing the package is cheap: what is used is imported when it is first asked 
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if sys.version_info < (3, 11):  # noqa: UP036 an installer refuses it, a checkout does not
     print(
@@ -55,7 +56,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """What `_HOMES` names, imported on first use."""
+    """What `_HOMES` names, imported on first use; what lacks an extra says so when it is called."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
@@ -64,10 +65,14 @@ def __getattr__(name: str) -> Any:
         from fer_jax.cli import command
 
         if remedy := command.missing_extra(error):
-            raise ModuleNotFoundError(remedy, name=error.name) from error
+            return functools.partial(_say_missing, remedy)
         raise
     globals()[name] = value
     return value
+
+
+def _say_missing(remedy: str, *_: Any, **__: Any) -> NoReturn:
+    raise ModuleNotFoundError(remedy)
 
 
 def __dir__() -> list[str]:

@@ -40,12 +40,10 @@ def main(argv: list[str]) -> None:
         return
     from fer_jax.data import audit, cache, splits
 
-    config = _CONFIG.read()
-    if _SOURCE.value:
-        config.data.source, config.data.path = _SOURCE.value, _PATH.value
-        examples = cache.read(config.data, config.input)
-    else:
-        examples = splits.assign(cache.read(config.data, config.input), config.data, config.seed)
+    config = _CONFIG.read(_SOURCE.value, _PATH.value)
+    examples = cache.read(config.data, config.input)
+    if not _SOURCE.value:
+        examples = splits.assign(examples, config.data, config.seed)
     result = audit.audit(examples)
     audit.write(result, examples, pathlib.Path(_OUT.value))
     print(audit.text(result.summary, examples))

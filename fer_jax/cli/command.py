@@ -31,6 +31,7 @@ EXTRAS = {
     "hub": ("huggingface_hub",),
     "kubernetes": ("kubernetes",),
 }
+TOO_LITTLE_MEMORY = "out of memory of this machine: give smaller pictures, or free memory"
 EXIT_BROKEN_PIPE = 141  # as the shell says of a program that SIGPIPE ended
 EXIT_INTERRUPTED = 130  # and of one that Ctrl-C ended
 
@@ -142,12 +143,14 @@ def _remedy(error: BaseException) -> object | None:
     match error:
         case ModuleNotFoundError():
             return missing_extra(error)
+        case ImportError() if "failed to map segment" in str(error):
+            return TOO_LITTLE_MEMORY
         case ImportError():
             return missing_library(error)
         case OSError():
             return files.user_error(error)
         case Exception() if type(error).__module__ == "cv2" and "Insufficient memory" in str(error):
-            return "out of memory of this machine: give smaller pictures, or free memory"
+            return TOO_LITTLE_MEMORY
         case MemoryError() | RuntimeError() | AssertionError():
             return _out_of_memory(error) or _no_device(error)
         case ValueError() if _raised_in(error, "jax/_src/config.py"):

@@ -60,11 +60,13 @@ class ConfigFlag:
         """Return whether there is a config file."""
         return self._file.value is not None
 
-    def read(self) -> ConfigDict:
-        """The checked config; see `fer_jax.config.read`."""
+    def read(self, source: str | None = None, path: str | None = None) -> ConfigDict:
+        """The checked config, with what a command's own --source and --path say; see `fer_jax.config.read`."""
         from fer_jax import config
 
-        return config.read(self._file.value or "default", self._changes.value)
+        given = {"data.source": source, "data.path": path}
+        changes = [f"{key}={value}" for key, value in given.items() if value]
+        return config.read(self._file.value or "default", [*self._changes.value, *changes])
 
 
 def define_path(name: str, default: str | None, help: str, required: bool = False) -> flags.FlagHolder[str]:

@@ -24,9 +24,7 @@ def main(argv: list[str]) -> None:
     """Load the config's examples, print their number by split and class, and the folder they are kept in."""
     from fer_jax.data import cache, loading
 
-    config = _CONFIG.read()
-    config.data.source = _SOURCE.value or config.data.source
-    config.data.path = _PATH.value or config.data.path
+    config = _CONFIG.read(_SOURCE.value, _PATH.value)
     started = time.perf_counter()
     examples = loading.load(config)
     seconds = time.perf_counter() - started

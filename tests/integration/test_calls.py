@@ -95,7 +95,19 @@ def test_a_folder_without_a_run(tmp_path):
         fer_jax.load(tmp_path)
 
 
-def test_without_jax_it_says_which_extra_to_install():
-    code = "import sys; sys.modules['ml_collections'] = None; import fer_jax; fer_jax.train('quickstart')"
-    done = run_python("-c", code)
-    assert done.stderr.splitlines()[-1].endswith("pip install 'fer_jax[train]'")
+@pytest.mark.parametrize(
+    ("code", "printed", "error"),
+    [
+        ("from fer_jax import *; print(analyze.__name__)", "analyze", ""),
+        ("import fer_jax, inspect; print(len(inspect.getmembers(fer_jax)) >= len(fer_jax.__all__))", "True", ""),
+        ("import fer_jax, pydoc; print('fer_jax.analyze' in pydoc.plain(pydoc.render_doc(fer_jax)))", "True", ""),
+        ("import fer_jax; print(hasattr(fer_jax, 'train'))", "True", ""),
+        ("from fer_jax import train; train('quickstart')", "", "pip install 'fer_jax[train]'"),
+        ("import fer_jax; fer_jax.load('run')", "", "pip install 'fer_jax[train]'"),
+    ],
+)
+def test_without_the_extra_of_training(code, printed, error):
+    done = run_python("-c", f"import sys; sys.modules['ml_collections'] = None; {code}")
+    assert done.stdout.strip() == printed
+    assert done.stderr.strip()[-200:].endswith(error)
+    assert bool(done.stderr) == bool(error)

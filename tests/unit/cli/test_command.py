@@ -157,6 +157,7 @@ def test_a_python_that_is_too_old_says_so_before_it_misses_a_package(module):
             "(Out of memory allocating 9 bytes):",
         ),
         (RuntimeError("RESOURCE_EXHAUSTED: too many requests"), None, ""),
+        (ImportError("cv2.so: failed to map segment from shared object", name="cv2"), 2, "out of memory of this"),
         (Preempted("stopped"), 75, ""),
         (KeyboardInterrupt(), 130, ""),
         (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), None, ""),

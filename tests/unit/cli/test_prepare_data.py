@@ -2,6 +2,9 @@
 
 import os
 
+import cv2
+import numpy as np
+
 from fer_jax.errors import EXIT_USER_ERROR
 from tests.conftest import run_python
 
@@ -26,6 +29,17 @@ def test_counts_and_cache(tmp_path):
         assert ["PublicTest", "0", "0", "0", "1", "0", "0", "0", "1"] in lines
         (kept,) = (tmp_path / "cache" / "fer_jax").iterdir()
         assert f"kept in {kept}" in done.stdout
+
+
+def test_a_source_of_the_command_line_takes_its_own_arguments(tmp_path):
+    for number in range(3):
+        image = np.full((48, 48), 80 * number, np.uint8)
+        assert cv2.imwrite(str(tmp_path / f"{number}.png"), image)
+    listed = tmp_path / "list.csv"
+    listed.write_text("file,label,split\n0.png,0,train\n1.png,1,val\n2.png,1,test\n", encoding="utf-8")
+    done = run(tmp_path, "--source=list", f"--path={listed}", "--config.data.args.labels=sad,happy")
+    assert done.returncode == 0, done.stderr
+    assert ["sad", "happy", "all"] in [line.split() for line in done.stdout.splitlines()]
 
 
 def test_a_users_mistake_is_one_line(tmp_path):
