@@ -98,19 +98,8 @@ class Analyzer:
         Raises:
           UserError: no bundle there, no such detector, prior or device.
         """
-        self._arguments = (
-            (model, detector),
-            {
-                "detector_model": detector_model,
-                "tta": tta,
-                "align": align,
-                "search_side": search_side,
-                "runtime": runtime,
-                "threads": threads,
-                "prior": prior,
-                "device": device,
-            },
-        )
+        self._arguments = dict(locals())
+        del self._arguments["self"]
         self.classifier = Classifier(zoo.resolve(model), runtime, threads, _as_text(prior), device)
         if tta not in ("auto", *TTA):
             raise UserError(f"unknown test-time augmentation {tta!r}: expected one of auto, {', '.join(TTA)}")
@@ -122,8 +111,7 @@ class Analyzer:
 
     def __reduce__(self) -> tuple:
         """Pickles as its arguments: each process loads the model for itself."""
-        arguments, options = self._arguments
-        return functools.partial(Analyzer, **options), arguments
+        return functools.partial(Analyzer, **self._arguments), ()
 
     @overload
     def __call__(self, source: Source, **options: Unpack[FrameOptions]) -> Faces: ...

@@ -124,6 +124,7 @@ class Faces(Sequence[Face]):
         self.result = result
         self._path, self._shape = path, result.frame.image.shape if result else ()
         if result and path:
+            self.summary()  # has thumbnails, of pixels that are not kept
             frame = dataclasses.replace(result.frame, image=np.empty((0, 0, 3), np.uint8))
             self.result = FrameResult(frame, [dataclasses.replace(face, crop=None) for face in result.faces])
 

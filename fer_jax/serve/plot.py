@@ -94,14 +94,14 @@ class Plot:
             at = left
             for segment in person.segments:
                 start, end = (left + (seconds - begin) * scale for seconds in (segment.start, segment.end))
-                drawing.line(at, start, middle)
+                _trace(drawing, at, start, middle)
                 opacity = UNCERTAIN + (1 - UNCERTAIN) * segment.certain
                 period = f"{segment.start:.1f} to {segment.end:.1f} s"
                 tip = f"{period}: {segment.label}, {percent(segment.certain)} certain"
                 width, color = max(end - start, 0.5), self._colors[segment.label]
                 drawing.box(start, middle - BAND / 2, width, BAND, color, opacity, tip)
                 at = end
-            drawing.line(at, right, middle)
+            _trace(drawing, at, right, middle)
             top += row
         for seconds, name in _ticks(begin, self._summary.seconds):
             drawing.text(left + (seconds - begin) * scale, top + 12, name, 12, "middle")
@@ -150,10 +150,6 @@ class _Svg:
         place = f'x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}" fill="{color}" fill-opacity="{opacity:.2f}"'
         self._elements.append(f"<rect {place}><title>{html.escape(tip)}</title></rect>" if tip else f"<rect {place}/>")
 
-    def line(self, left: float, right: float, y: float) -> None:
-        if right - left >= 1:
-            self.box(left, y, right - left, 1, TRACE[0], 0.5)
-
     def picture(self, x: float, y: float, side: float, jpeg: bytes) -> None:
         data = base64.b64encode(jpeg).decode()
         place = f'x="{x}" y="{y:.1f}" width="{side}" height="{side}"'
@@ -189,10 +185,6 @@ class _Png:
         corners = (round(2 * x), round(2 * y), max(round(2 * (x + w)) - 1, round(2 * x)), round(2 * (y + h)) - 1)
         self._pen.rectangle(corners, f"{color}{round(255 * opacity):02x}")
 
-    def line(self, left: float, right: float, y: float) -> None:
-        if right - left >= 1:
-            self.box(left, y, right - left, 1, TRACE[0], 0.5)
-
     def picture(self, x: float, y: float, side: float, jpeg: bytes) -> None:
         from PIL import Image
 
@@ -203,6 +195,12 @@ class _Png:
         file = io.BytesIO()
         self._image.save(file, "png")
         return file.getvalue()
+
+
+def _trace(drawing: _Svg | _Png, left: float, right: float, y: float) -> None:
+    """Draw a thin line where a face is not seen."""
+    if right - left >= 1:
+        drawing.box(left, y, right - left, 1, TRACE[0], 0.5)
 
 
 def _ticks(begin: float, seconds: float) -> Iterator[tuple[float, str]]:

@@ -36,7 +36,7 @@ class Options(Sampling):
     """Which frames of videos are analyzed, and what comes with the answer.
 
     Attributes:
-      plot: whether a band over time for each person comes as well.
+      plot: whether a band over time for each person comes as well, and the table that the command prints.
     """
 
     plot: bool = False
@@ -52,6 +52,7 @@ class Result:
       faces: in a picture from left to right, in a video frame by frame.
       summary: how long each person is seen, and with which expressions.
       plot: an SVG image; null where none was asked for.
+      table: the cells of the printed table, its head first; null where no plot was asked for.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Result:
     faces: tuple[Face, ...] = ()
     summary: Summary | None = None
     plot: str | None = None
+    table: tuple[tuple[str, ...], ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -275,8 +277,11 @@ class _Reading:
     def result(self) -> Result:
         """The result of all frames."""
         summary = self._summarizer.summary(self._name)
-        plot = Plot(summary, thumbnails=True).svg() if self._plot else None
-        return Result(self._name, None, tuple(self._faces), summary, plot)
+        result = Result(self._name, None, tuple(self._faces), summary)
+        if not self._plot:
+            return result
+        table = tuple(map(tuple, summary.table()))
+        return dataclasses.replace(result, plot=Plot(summary, thumbnails=True).svg(), table=table)
 
 
 def secured(path: str) -> bool:

@@ -52,7 +52,7 @@ export class Connection {
   }
 }
 
-// What happens in a video file: {summary, plot}. Throws an Error whose message can be shown.
+// What happens in a video file: {summary, plot, table}. Throws an Error whose message can be shown.
 export async function analyzeVideo(file) {
   const token = location.hash.slice(1), headers = token ? { Authorization: `Bearer ${token}` } : {};
   const body = new FormData();

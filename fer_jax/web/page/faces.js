@@ -122,22 +122,15 @@ function plot({ canvas, history, face }, model, now) {
   canvas.setAttribute("aria-label", `Last ${HISTORY_SECONDS} seconds: ${turns.slice(-5).join(", then ")}`);
 }
 
-// What happened in a video: a band for each person over time, and a table.
-export function showVideo(place, { summary, plot }) {
-  const box = make("div", "wide"), image = make("img", "band", box);
+// What happened in a video: a band for each person over time, and the table that the program prints.
+export function showVideo(place, { summary, plot, table }) {
+  const box = make("div", "wide"), image = make("img", "band", box), element = make("table", "", box);
   image.src = `data:image/svg+xml,${encodeURIComponent(plot)}`;
-  const { people, labels } = summary;
-  image.alt = people.map((person) => `face ${person.track}: mostly ${person.dominant}`).join(", ") || "No face";
-  const table = make("table", "", box);
-  const row = (tag, cells) => {
-    const line = make("tr", "", table);
-    for (const cell of cells) make(tag, "", line).textContent = cell;
-  };
-  row("th", ["face", "seen", ...labels, "mostly", "changes/min", "certain"]);
-  for (const person of people) {
-    row("td", [person.track, `${person.seconds.toFixed(1)} s`, ...labels.map((name) => percent(person.shares[name])),
-               person.dominant, person.changes_per_minute.toFixed(0), percent(person.certain)]);
-  }
+  image.alt = summary.people.map((person) => `face ${person.track}: mostly ${person.dominant}`).join(", ") || "No face";
+  table.forEach((cells, i) => {
+    const line = make("tr", "", element);
+    for (const cell of cells) make(i ? "td" : "th", "", line).textContent = cell;
+  });
   place.replaceChildren(box);
 }
 

@@ -5,7 +5,6 @@ import contextlib
 import json
 
 import jsonschema
-import numpy as np
 import pytest
 from aiohttp import FormData
 from aiohttp.test_utils import TestClient, TestServer
@@ -15,9 +14,10 @@ from fer_jax.faces import registry
 from fer_jax.serve import sources
 from fer_jax.serve.analysis import FrameAnalyzer
 from fer_jax.serve.outputs import Events
+from fer_jax.serve.player import Player
 from fer_jax.web import protocol, rest, server
 from fer_jax.web.access import Limits
-from fer_jax.web.session import Session
+from fer_jax.web.server import Session
 from tests import serving
 from tests.unit.web.conftest import jpeg_of
 
@@ -74,29 +74,29 @@ def test_a_picture_and_a_video_are_answered_as_analyze_answers_them(analyzer, cl
 
 
 def test_a_picture_shows_the_same_faces_everywhere(real_data, tmp_path):
-    """By the call, the HTTP interface, the page's socket and the camera's events: order, boxes, six digits."""
+    """To the call, the HTTP interface, the page's socket and the camera's events: order, boxes, six digits, names."""
     path, yunet = real_data / "video" / "group.jpg", str(real_data / "models" / "face_detection_yunet_2023mar.onnx")
     analyzer = fer_jax.Analyzer(detector_model=yunet)
     expected = analyzer(path).to_dicts()
     assert len(expected) == 6
+    assert [face["box"][0] for face in expected] == sorted(face["box"][0] for face in expected)
 
-    def same(faces):
-        assert [face["box"] for face in faces] == [face["box"] for face in expected]
-        for face, other in zip(faces, expected, strict=True):
-            shares = face["probabilities"]
-            values = list(shares.values()) if isinstance(shares, dict) else shares
-            np.testing.assert_allclose(values, list(other["probabilities"].values()), atol=1e-6)
-            assert analyzer.labels[int(np.argmax(values))] == other["label"]
-
-    same(_post(analyzer, path.read_bytes())[1]["results"][0]["faces"])
-    session = Session(analyzer.classifier, protocol.Settings("yunet"), yunet)
-    same(json.loads(session.answer(protocol.ClientFrame(1, True, path.read_bytes()), 0))["scene"]["faces"])
-    camera = FrameAnalyzer(analyzer.classifier, registry.Detectors("yunet", yunet), tta="auto")
     events = Events(str(tmp_path / "events.jsonl"), analyzer.labels)
-    for frame in sources.open_source(path):
-        events.write(camera.read(camera.search(frame)))
-    events.close()
-    same(json.loads((tmp_path / "events.jsonl").read_text(encoding="utf-8"))["faces"])
+    camera = FrameAnalyzer(analyzer.classifier, registry.Detectors("yunet", yunet), tta="auto")
+    Player(sources.open_source(path), camera, events=events).play()
+    session = Session(analyzer.classifier, protocol.Settings("yunet"), yunet)
+    shown = json.loads(session.answer(protocol.ClientFrame(1, True, path.read_bytes()), 0))["scene"]["faces"]
+    for face in shown:
+        face["label"] = analyzer.labels[face["label"]]
+        face["probabilities"] = dict(zip(analyzer.labels, face["probabilities"], strict=True))
+    for faces in (
+        _post(analyzer, path.read_bytes())[1]["results"][0]["faces"],
+        json.loads((tmp_path / "events.jsonl").read_text(encoding="utf-8"))["faces"],
+        shown,
+    ):
+        assert [(face["label"], face["box"]) for face in faces] == [(face["label"], face["box"]) for face in expected]
+        for face, other in zip(faces, expected, strict=True):
+            assert face["probabilities"] == pytest.approx(other["probabilities"], abs=1e-6)
 
 
 def test_several_files_are_answered_in_order_with_an_error_for_what_cannot_be_read(analyzer, clip):
@@ -114,6 +114,7 @@ def test_the_query_says_which_frames_and_asks_for_a_plot(analyzer, clip):
     status, answer = _post(analyzer, clip, "?fps=5&start=0.2&plot=true")
     assert (status, answer["results"][0]["summary"]["frames"]) == (200, 4)
     assert answer["results"][0]["plot"].startswith("<svg")
+    assert [row[:2] for row in answer["results"][0]["table"]] == [["face", "seen"], ["1", "0.8 s"]]
 
 
 @pytest.mark.parametrize(
