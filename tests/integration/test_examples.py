@@ -10,20 +10,23 @@ from nbclient import NotebookClient
 from tests.conftest import REPOSITORY
 
 NOTEBOOKS = sorted((REPOSITORY / "examples").glob("*.ipynb"))
+TINY = {
+    "epochs": 1,
+    "input.size": 16,
+    "model.args": {"block_features": (8,)},
+    "data.args.examples": 350,
+    "data.cache_dir": "cache",
+    "data.pipeline": "device",
+}
 SMALL = {
     "analyze_pictures": 'PICTURE = ""',
     "analyze_video": 'VIDEO = ""',
     "fine_tune": 'FACES, CHANGES = "", {"model.pretrained": "mini_xception", "epochs": 1}',
     "seeds_and_a_table": (
-        'SEEDS, CHANGES = [0, 1], {"as it is": {}, "without mirror images": {"augment.flip": 0.0}}\n'
-        'SHORT = {"epochs": 1, "data.args.examples": 350, "data.pipeline": "device"}'
+        f'SEEDS, CHANGES = [0], {{"as it is": {{}}, "without mirror images": {{"augment.flip": 0.0}}}}\nSHORT = {TINY}'
     ),
-    "train_look_export": (
-        'RECIPE, DATA, WORKDIR = "quickstart", "", "run"\n'
-        'CHANGES = {"epochs": 1, "data.args.examples": 350, "data.cache_dir": "cache", "data.pipeline": "device"}'
-    ),
+    "train_look_export": f'RECIPE, DATA, WORKDIR, CHANGES = "quickstart", "", "run", {TINY}',
 }
-QUICK = ("analyze_pictures", "analyze_video")
 
 
 @pytest.fixture(scope="session")
@@ -53,10 +56,7 @@ def outputs(notebook):
     return [output for cell in notebook.cells for output in cell.get("outputs", ())]
 
 
-@pytest.mark.parametrize(
-    "path",
-    [pytest.param(path, id=path.stem, marks=() if path.stem in QUICK else pytest.mark.slow) for path in NOTEBOOKS],
-)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_the_notebook_runs(path, installed, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(installed))
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
