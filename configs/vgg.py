@@ -25,7 +25,7 @@ PublicTest, which shows that it learns; all 150 epochs need a GPU.
 
 `:small` has half the channels and the pooled head, and trains for 24 epochs with Muon: the one for two processor cores,
 where it takes 37 minutes to 68.2 % +- 0.8 of PublicTest (68.8 % by ten crops), and the teacher of
-`xception:taught`. With bilinear interpolation to the end it had 67.3 %, and SGD at 0.05 without erasing
+`xception:distilled`. With bilinear interpolation to the end it had 67.3 %, and SGD at 0.05 without erasing
 65.9 % after 20 epochs. Random crops to 40x40 and erasing stay on in its no-warp phase.
 
 `:wide` has all the channels and the pooled head, and trains for 80 epochs with Muon, label smoothing and batches of

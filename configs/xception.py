@@ -2,7 +2,7 @@
 
     fer-jax train --config=xception --config.data.path=fer2013.csv
     fer-jax train --config=vgg:small --config.data.path=fer2013.csv
-    fer-jax train --config=xception:taught --config.data.path=fer2013.csv
+    fer-jax train --config=xception:distilled --config.data.path=fer2013.csv
     fer-jax train --config=vgg:wide --config.data.path=fer2013.csv --mode=crossval \
         --config.data.fold_split=Training --config.data.folds=5 --config.data.clean=drop_leaks --config.epochs=50 \
         --workdir=runs/vgg_wide_folds
@@ -13,7 +13,7 @@
 `:best` (the default) is this project's recipe in one run, under the honest protocol: trained on Training, the epoch
 chosen on PublicTest, PrivateTest scored once.
 
-`:taught` is distilled from `vgg:small`, which is trained first and gives 0.7 of each target. The network
+`:distilled` is distilled from `vgg:small`, which is trained first and gives 0.7 of each target. The network
 upsamples the faces to 64x64, which gives its few parameters larger maps and costs 1.8 times the arithmetic.
 
 `:wide` has twice the features, 205,031 parameters, and a
@@ -40,17 +40,17 @@ Measured (docs/measured/results.md), PublicTest, each +- 0.008 by the number of 
   These take the prior in the shipped bundle. `:wide` has 0.500 there.
 - `:wide`: 0.691, 0.696 and 0.692 with three seeds, with the mirror image 0.696, 0.692 and 0.703. A run takes 4 minutes
   on an H100 that trains four others at the same time, and the five folds together 3. Without erasing it was 0.689, with
-  the features of `:taught` 0.673 (one seed each), and with those but three teachers of 0.711 that had seen the images
-  0.660 with each of three seeds, in 48 epochs.
-- `:taught`: 0.672, with the mirror image 0.675, by ten crops 0.676, in 66 minutes of two CPU cores (9 of them paused)
-  after its teacher. It was 0.654 when the no-warp quarter began, and 0.662 one epoch later. The teacher then had 0.673:
-  `vgg:small` with bilinear interpolation to the end. With Adam, without the no-warp quarter, with a weaker
+  the features of `:distilled` 0.673 (one seed each), and with those but three teachers of 0.711 that had seen the
+  images 0.660 with each of three seeds, in 48 epochs.
+- `:distilled`: 0.672, with the mirror image 0.675, by ten crops 0.676, in 66 minutes of two CPU cores (9 of them
+  paused) after its teacher. It was 0.654 when the no-warp quarter began, and 0.662 one epoch later. The teacher then
+  had 0.673: `vgg:small` with bilinear interpolation to the end. With Adam, without the no-warp quarter, with a weaker
   teacher (0.659) and in 50 epochs it was 0.645.
-- `:taught` with `--config.augment.interpolation=bicubic` and today's teacher (0.682): 0.668 in 53 minutes, at epoch 39.
-  It is one or two points above the bilinear run until the no-warp quarter, which then adds nothing: both runs end
+- `:distilled` with `--config.augment.interpolation=bicubic` and today's teacher (0.682): 0.668 in 53 minutes, at epoch
+  39. It is one or two points above the bilinear run until the no-warp quarter, which then adds nothing: both runs end
   within the error, this one in half the epochs.
 - `:best`: 0.645, with the mirror image 0.655, by ten crops 0.668, in 23 minutes of two CPU cores. It was 0.637 after 37
-  epochs, and the first two epochs without warps gave the rest; then it starts to memorise the training set (train
+  epochs, and the first two epochs without warps gave the rest; then it starts to memorize the training set (train
   accuracy 0.77).
 - `:paper`: 0.648, with the mirror image 0.658, by ten crops 0.668: stopped at epoch 116, the chosen one is 66.
 """
@@ -61,8 +61,8 @@ from fer_jax.recipes import default, variants
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """`:best`, `:taught`, `:wide`, `:wild` or `:paper`."""
-    v = variants.parse(variant, ("best", "taught", "wide", "wild", "paper"))
+    """`:best`, `:distilled`, `:wide`, `:wild` or `:paper`."""
+    v = variants.parse(variant, ("best", "distilled", "wide", "wild", "paper"))
     c = default.get_config()
     c.model.args.stem_features = 8
     c.model.args.block_features = (16, 32, 64, 128)
@@ -74,13 +74,13 @@ def get_config(variant: str = "") -> ConfigDict:
     c.augment.shift = 0.1
     c.augment.zoom = 0.1
     if v.name != "paper":
-        c.epochs = 80 if v.name == "taught" else 60
+        c.epochs = 80 if v.name == "distilled" else 60
         c.optim.name = "muon"
         c.optim.learning_rate = 1e-2
         c.optim.warmup_epochs = 0.5
         c.optim.averaging = "ema"
         c.augment.no_warp_fraction = 0.25
-        if v.name == "taught":
+        if v.name == "distilled":
             c.batch_size = 64
             c.teacher.runs = ("runs/vgg_small",)
         if v.name in ("wide", "wild"):

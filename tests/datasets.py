@@ -9,8 +9,11 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from ml_collections import ConfigDict
 
+from configs import default
 from fer_jax import labels
+from fer_jax.data import sources
 from fer_jax.data.examples import Examples
 from fer_jax.data.sources import jaffe, synthetic
 
@@ -23,9 +26,39 @@ def faces(names: Sequence[str], size: int, seed: int = 0) -> np.ndarray:
     )[..., 0]
 
 
-def in_memory(examples: Examples) -> Examples:
-    """The examples with their images decoded."""
+def noise(split: Sequence[str], size: int = 16, classes: int = 7) -> Examples:
+    """Gray images of noise with drawn labels, one for each name in `split`."""
+    rng, count = np.random.default_rng(0), len(split)
+    return Examples(
+        images=rng.integers(0, 256, (count, size, size, 1), dtype=np.uint8),
+        labels=rng.integers(0, classes, count, dtype=np.int32),
+        split=np.array(split),
+        label_names=tuple("abcdefg"[:classes]),
+    )
+
+
+def config_of(source: str, path: pathlib.Path | str, size: int = 48, channels: int = 1, **args) -> ConfigDict:
+    """The default config with a source, its path and arguments, and the images' geometry."""
+    config = default.get_config()
+    config.data.source, config.data.path = source, str(path)
+    config.input.size, config.input.channels = size, channels
+    config.data.args.update(args)
+    return config
+
+
+def read(*given, **options) -> Examples:
+    """What the source of `config_of` with these arguments reads, its images decoded."""
+    config = config_of(*given, **options)
+    examples = sources.find(config.data.source).read(config.data, config.input)
     return dataclasses.replace(examples, images=np.asarray(examples.images))
+
+
+def draw(folder: pathlib.Path, *names: str, size: int = 48) -> pathlib.Path:
+    """One gray image a name in a folder, whose value is its position in `names`."""
+    for value, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(folder / name), np.full((size, size), value, np.uint8))
+    return folder
 
 
 def write_fer2013(

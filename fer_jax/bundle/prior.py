@@ -48,7 +48,7 @@ class Prior:
 
 
 def trained_shares(names: Sequence[str], provenance: Mapping[str, Any], what: object) -> np.ndarray:
-    """float64 (classes,): the shares of the classes that a network learnt to expect.
+    """float64 (classes,): the shares of the classes that a network learned to expect.
 
     They are those of its training examples, unless sampling or the loss gave the classes other weights: balanced
     sampling makes them equal, and logit adjustment of strength s divides each by its power s. A class without examples

@@ -45,7 +45,7 @@ COMMANDS = {name: summary for group in GROUPS.values() for name, summary in grou
 EXAMPLES = (
     "fer-jax analyze photo.jpg",
     "fer-jax webcam --source=0",
-    "fer-jax train --config=xception:taught --config.data.path=fer2013.csv",
+    "fer-jax train --config=xception:distilled --config.data.path=fer2013.csv",
 )
 
 

@@ -1,7 +1,7 @@
 """What each part of a recipe gives, over several seeds:
 
     fer-jax ablation --config=xception --config.data.path=fer2013.csv \\
-        --changes=optimisers --seeds=3 --workdir=runs/optimisers
+        --changes=optimizers --seeds=3 --workdir=runs/optimizers
 """
 
 from __future__ import annotations

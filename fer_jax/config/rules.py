@@ -160,7 +160,7 @@ def _takes(name: str, args: tuple, side: int, channels: int) -> bool:
 
     try:
         shapes = jax.eval_shape(outputs)
-    except ZeroDivisionError:  # of the initialisation of a dense layer on nothing
+    except ZeroDivisionError:  # of the initialization of a dense layer on nothing
         return False
     except (IndexError, TypeError, ValueError) as error:
         raise UserError(

@@ -1,6 +1,6 @@
 """Random changes to training images, in JAX inside the compiled step, drawn from each example's own key.
 
-Since every decision about an example comes from its key alone (and, for mixing, from the neighbour it is mixed with),
+Since every decision about an example comes from its key alone (and, for mixing, from the neighbor it is mixed with),
 the images do not depend on how the batch is spread over devices. A transform whose config value is 0 is not traced.
 
 The order is geometry (one resampling), brightness and contrast, the faults of cameras (`fer_jax.data.camera`), erasing,
@@ -72,7 +72,7 @@ def augment(
       float32 images (N, H, W, C) in 0..255 and float32 targets (N, classes).
 
     Raises:
-      ValueError: mixup with an odd N, since neighbours are mixed with each other.
+      ValueError: mixup with an odd N, since neighbors are mixed with each other.
     """
     # Folded in beside the split, so that the other draws of a seed are those without it.
     camera_keys = jax.vmap(lambda key: jax.random.fold_in(key, CAMERA_KEY))(keys) if config.camera else keys
@@ -179,30 +179,30 @@ def affine_matrices(
     zoom_y: jax.Array,
     zoom_x: jax.Array,
 ) -> jax.Array:
-    """float32 (N, 2, 3): from (x, y, 1) of an output pixel to (x, y) of the input pixel, about the image's centre.
+    """float32 (N, 2, 3): from (x, y, 1) of an output pixel to (x, y) of the input pixel, about the image's center.
 
     The convention of Keras' ImageDataGenerator: the matrices take output to input, so a zoom above 1 makes the face
     smaller, each axis has its own, and a shift of +1 moves the content one pixel up or left. Applied to an output
     coordinate are, in this order, zoom, shift, rotation; the mirror comes last, on the input's side.
 
     Args:
-      size: height and width in pixels; pixel centres lie at whole numbers, the centre at (size - 1) / 2.
+      size: height and width in pixels; pixel centers lie at whole numbers, the center at (size - 1) / 2.
       flip: bool (N,), mirror left and right.
       degrees: float32 (N,), positive turns the content counter-clockwise on the screen.
       shift_y, shift_x: float32 (N,), in pixels.
       zoom_y, zoom_x: float32 (N,), factors.
     """
-    centre_y, centre_x = (size[0] - 1) / 2, (size[1] - 1) / 2
+    center_y, center_x = (size[0] - 1) / 2, (size[1] - 1) / 2
     radians = jnp.deg2rad(degrees)
     cos, sin = jnp.cos(radians), jnp.sin(radians)
     mirror = jnp.where(flip, -1.0, 1.0)
-    # x_in = centre + mirror * (cos * u - sin * v), y_in = centre + sin * u + cos * v,
-    # with u = zoom_x * (x - centre) + shift_x and v = zoom_y * (y - centre) + shift_y
+    # x_in = center + mirror * (cos * u - sin * v), y_in = center + sin * u + cos * v,
+    # with u = zoom_x * (x - center) + shift_x and v = zoom_y * (y - center) + shift_y
     to_x = mirror * cos * zoom_x, -mirror * sin * zoom_y, mirror * (cos * shift_x - sin * shift_y)
     to_y = sin * zoom_x, cos * zoom_y, sin * shift_x + cos * shift_y
     rows = [
-        jnp.stack([a, b, centre + c - a * centre_x - b * centre_y], -1)
-        for (a, b, c), centre in ((to_x, centre_x), (to_y, centre_y))
+        jnp.stack([a, b, center + c - a * center_x - b * center_y], -1)
+        for (a, b, c), center in ((to_x, center_x), (to_y, center_y))
     ]
     return jnp.stack(rows, axis=1)
 
@@ -252,14 +252,14 @@ def warp_by_products(
 ) -> jax.Array:
     """`warp` without reading single pixels: one matrix product an image, and a weighted sum over its rows.
 
-    Along a row the interpolated value is the first pixel and the differences between neighbours, each times how much of
+    Along a row the interpolated value is the first pixel and the differences between neighbors, each times how much of
     it lies before the place: a matrix product of the differences with these weights. Of the rows of the result each
     output pixel takes the two or four that are near it.
 
     Args:
       images, matrices, interpolation: as in `warp`.
       dtype: of the product's factors. In bfloat16 the differences of uint8 images are exact and their weights have 8
-        bits: the result is off by at most 1/512 of the difference between neighbouring pixels, bilinear, and by about
+        bits: the result is off by at most 1/512 of the difference between neighboring pixels, bilinear, and by about
         as much bicubic. None is float32 and equal to `warp` but for rounding; as are images other than uint8.
 
     Returns:
@@ -376,15 +376,15 @@ def mix_shares(concentration: float, uniform: jax.Array, keys: jax.Array) -> jax
 
 
 def mix(images: jax.Array, targets: jax.Array, share: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Mix each example with its neighbour: 0 with 1, 2 with 3, and so on.
+    """Mix each example with its neighbor: 0 with 1, 2 with 3, and so on.
 
     Args:
       images: float32 (N, H, W, C), N even.
       targets: float32 (N, classes).
-      share: float32 (N, 1, 1, 1), how much of the result is the neighbour's.
+      share: float32 (N, 1, 1, 1), how much of the result is the neighbor's.
     """
     if len(images) % 2:
-        raise ValueError(f"mixup mixes neighbours: the batch of a device must be even, got {len(images)}")
+        raise ValueError(f"mixup mixes neighbors: the batch of a device must be even, got {len(images)}")
     partner_images, partner_targets = (
         value.reshape(-1, 2, *value.shape[1:])[:, ::-1].reshape(value.shape) for value in (images, targets)
     )

@@ -30,7 +30,7 @@ SPLIT_ROLES = {
     "privatetest": "test_split",
 }
 MISSING = frozenset(("", "-1", "nan", "na", "n/a", "<na>", "null", "none"))  # labels of what has none, in lower case
-UNLABELLED = -1
+UNLABELED = -1
 
 _WHOLE, _NUMBER = re.compile(r"[-+]?\d+(\.0*)?"), re.compile(r"[-+]?\d*\.?\d+(e[-+]?\d+)?", re.IGNORECASE)
 
@@ -50,16 +50,16 @@ def numbered(
       first: number of the first class in `found`; None takes names alone.
 
     Returns:
-      int32 (N,), `UNLABELLED` where the label is one of `MISSING`; and the names.
+      int32 (N,), `UNLABELED` where the label is one of `MISSING`; and the names.
 
     Raises:
       UserError: numbers without names, no label at all, or one that is not among the names.
     """
     texts = [str(int(float(text))) if _WHOLE.fullmatch(text) else text for text in map(str.strip, found)]
-    labelled = [place for place, text in enumerate(texts) if text.lower() not in MISSING]
-    if not labelled:
+    labeled = [place for place, text in enumerate(texts) if text.lower() not in MISSING]
+    if not labeled:
         raise UserError(f"{where(0)}: no image has a label: add a name of a class to each")
-    numeric = [place for place in labelled if _NUMBER.fullmatch(texts[place])]
+    numeric = [place for place in labeled if _NUMBER.fullmatch(texts[place])]
     if numeric and (first is None or not names):
         low, high = (pick(numeric, key=lambda place: float(texts[place])) for pick in (min, max))
         raise UserError(
@@ -67,7 +67,7 @@ def numbered(
             "give them in the numbers' order as config.data.args.labels"
         )
     spellings: dict[str, collections.Counter[str]] = {}
-    for place in labelled:
+    for place in labeled:
         spellings.setdefault(labels.canonical(texts[place]), collections.Counter())[texts[place]] += 1
     for several in (counter for counter in spellings.values() if len(counter) > 1):
         logging.warning("%s are one class", " and ".join(sorted(several)))
@@ -77,15 +77,15 @@ def numbered(
     names = tuple(names) or tuple(sorted(max(sorted(c), key=c.__getitem__) for c in spellings.values()))
     known = {str(number + (first or 0)): number for number in range(len(names))}
     known |= {labels.canonical(name): number for number, name in enumerate(names)}
-    numbers = np.full(len(texts), UNLABELLED, np.int32)
-    for place in labelled:
-        numbers[place] = known.get(labels.canonical(texts[place]), UNLABELLED)
-    if wrong := [place for place in labelled if numbers[place] == UNLABELLED]:
+    numbers = np.full(len(texts), UNLABELED, np.int32)
+    for place in labeled:
+        numbers[place] = known.get(labels.canonical(texts[place]), UNLABELED)
+    if wrong := [place for place in labeled if numbers[place] == UNLABELED]:
         raise UserError(
             f"{where(wrong[0])}: the label is {texts[wrong[0]][:40]!r}, expected {first or 0} ({names[0]}) to "
             f"{(first or 0) + len(names) - 1} ({names[-1]}) or a name; {len(wrong)} such labels: correct or remove them"
         )
-    if missing := np.flatnonzero(numbers == UNLABELLED).tolist():
+    if missing := np.flatnonzero(numbers == UNLABELED).tolist():
         said = (where(missing[0]), len(missing), len(texts))
         logging.warning("%s: no label, as for %d of %d images, which are left out", *said)
     return numbers, names

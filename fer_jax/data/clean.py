@@ -12,19 +12,19 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from fer_jax import files, labels
-from fer_jax.data import arguments, doubtful, duplicates
-from fer_jax.data.arguments import Argument
+from fer_jax import fields, files, labels
+from fer_jax.data import doubtful, duplicates
 from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
+from fer_jax.fields import Field
 
 # pixels of one gray value an image may have, of those of 48x48; the same share at other sizes
 FLAT_PIXELS, FLAT_PIXELS_OF = 350, 48 * 48
 
-_DOUBTFUL = {"doubtful": Argument("", "The doubtful.csv that fer-jax audit --workdir=FOLDS wrote.")}
+_DOUBTFUL = {"doubtful": Field("", "The doubtful.csv that fer-jax audit --workdir=FOLDS wrote.")}
 # of each step that has some, in `config.data.args`
 ARGUMENTS = {
-    "subsample_happy": {"subsample_happy_by": Argument(3000, "Images of happy that are removed.", low=1)},
+    "subsample_happy": {"subsample_happy_by": Field(3000, "Images of happy that are removed.", low=1)},
     "drop_doubtful": _DOUBTFUL,
     "relabel_doubtful": _DOUBTFUL,
 }
@@ -78,7 +78,7 @@ def merge_angry_disgust(examples: Examples, data: ConfigDict, seed: int) -> Exam
 def subsample_happy(examples: Examples, data: ConfigDict, seed: int) -> Examples:
     """See `apply`."""
     happy = np.flatnonzero((examples.labels == _class(examples, "happy")) & (examples.split == data.train_split))
-    count = arguments.value(data, ARGUMENTS["subsample_happy"], "subsample_happy_by")
+    count = fields.value(data, ARGUMENTS["subsample_happy"], "subsample_happy_by")
     if count >= len(happy):
         raise UserError(
             f"subsample_happy would remove {count} of the {len(happy)} happy images of {data.train_split}: "
@@ -139,7 +139,7 @@ def _class(examples: Examples, name: str) -> int:
 
 def _doubtful(examples: Examples, data: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
     """Places and suggested classes of the doubtful labels of the training split."""
-    given = arguments.value(data, _DOUBTFUL, "doubtful")
+    given = fields.value(data, _DOUBTFUL, "doubtful")
     if not given:
         raise UserError(
             "config.data.clean asks for doubtful labels: give the csv of fer-jax audit as config.data.args.doubtful"

@@ -16,7 +16,7 @@ UNSPLIT = "all"  # the split of every example where a data set has none of its o
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """Labelled faces of one data set.
+    """Labeled faces of one data set.
 
     Attributes:
       images: uint8 (N, H, W, C) in 0..255, C is 1 (gray) or 3 (RGB). An array, or `lazy.Images`, which is indexed like

@@ -23,8 +23,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fer_jax import files, labels
-from fer_jax.data.arguments import Argument
 from fer_jax.errors import UserError
+from fer_jax.fields import Field
 
 FILE_NAME = "fer2013new.csv"
 WHERE_TO_GET_IT = (
@@ -37,7 +37,7 @@ EXPRESSIONS = len(labels.FERPLUS)
 COLUMNS = ("Usage", "Image name", *labels.FERPLUS, "unknown", "NF")
 
 
-PATH = Argument("", f"FER+'s csv of votes; empty is {FILE_NAME} beside FER2013's csv.")
+PATH = Field("", f"FER+'s csv of votes; empty is {FILE_NAME} beside FER2013's csv.")
 
 
 def beside(path: str) -> pathlib.Path:

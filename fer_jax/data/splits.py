@@ -175,7 +175,7 @@ def warnings(examples: Examples, data: ConfigDict) -> list[str]:
     counts = examples.class_counts()
     found = []
     if nowhere := [name for name, n in zip(examples.label_names, counts, strict=True) if not n]:
-        found.append(f"the data has no image of {', '.join(nowhere)}: they are not learnt, and scores leave them out")
+        found.append(f"the data has no image of {', '.join(nowhere)}: they are not learned, and scores leave them out")
     for split in (data.train_split, data.select_split, data.test_split):
         if split not in examples.split_names:
             continue
@@ -183,7 +183,7 @@ def warnings(examples: Examples, data: ConfigDict) -> list[str]:
         if missing := [
             name for name, n, all_ in zip(examples.label_names, there, counts, strict=True) if all_ and not n
         ]:
-            meaning = "they are not learnt" if split == data.train_split else "its scores say nothing about them"
+            meaning = "they are not learned" if split == data.train_split else "its scores say nothing about them"
             found.append(f"{split} has no image of {', '.join(missing)}: {meaning}")
     return found
 

@@ -1,4 +1,4 @@
-"""Tables of labelled image files: any csv or tsv with a header, its columns by their meaning, boxes in any notation."""
+"""Tables of labeled image files: any csv or tsv with a header, its columns by their meaning, boxes in any notation."""
 
 from __future__ import annotations
 

@@ -164,7 +164,7 @@ def train(
         run = fer_jax.train("mine.py", **{"optim.learning_rate": 1e-3})
 
     Args:
-      recipe: a name, a file, either with a variant ("xception:taught"), or a config.
+      recipe: a name, a file, either with a variant ("xception:distilled"), or a config.
       data: file or folder of the data set; "" is the recipe's own.
       workdir: folder of the run; "" is runs/NAME, by the config's name.
       verbose: whether to write a line for each epoch to standard error, and on a terminal or in a notebook a bar.

@@ -4,7 +4,7 @@ The teachers' probabilities are computed once, before training, on the training 
 that a training step costs no more with them. (Computing them on every augmented image is the stronger form, Beyer et
 al. 2022, and adds the teachers' forward pass to each step: on a CPU as much as the student's whole step.)
 
-A large teacher memorises its training images, so its probabilities of them say little more than the labels. So a
+A large teacher memorizes its training images, so its probabilities of them say little more than the labels. So a
 teacher may be a cross-validation of the training split (`--mode=crossval` with `config.data.fold_split`): then each
 image has its targets from the fold that has not seen it, the idea of Wolpert, "Stacked generalization" (1992).
 """

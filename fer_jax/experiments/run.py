@@ -183,7 +183,7 @@ def begin(config: ConfigDict, workdir: pathlib.Path, data: RunData) -> None:
 
 
 def check_batch_size(config: ConfigDict) -> None:
-    """UserError for a batch that the devices cannot share, or not in pairs where neighbours are mixed."""
+    """UserError for a batch that the devices cannot share, or not in pairs where neighbors are mixed."""
     parallel = Parallel(config.parallel.api, config.batch_size)
     if config.augment.mixup:
         parallel.require_pairs("mixup")

@@ -170,7 +170,7 @@ def _in_batches(
 
 
 def _to_size(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Maps (N, h, w) as float32 (N, H, W), bilinear between the centres of the coarse cells."""
+    """Maps (N, h, w) as float32 (N, H, W), bilinear between the centers of the coarse cells."""
     return np.stack([cv2.resize(one.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR) for one in maps])
 
 

@@ -45,18 +45,18 @@ class Format:
     latency: Mapping[int, float]
 
 
-def reference(logits: np.ndarray, labelled: Examples | None) -> Format:
+def reference(logits: np.ndarray, labeled: Examples | None) -> Format:
     """The Flax network itself, by its logits of the evaluated faces and their labels, if there are any."""
-    return Format("flax", "", 0, logits, 0.0, 0.0, _scores(logits, labelled), {})
+    return Format("flax", "", 0, logits, 0.0, 0.0, _scores(logits, labeled), {})
 
 
-def measure(path: pathlib.Path, role: str, images: np.ndarray, labelled: Examples | None, flax: Format) -> Format:
+def measure(path: pathlib.Path, role: str, images: np.ndarray, labeled: Examples | None, flax: Format) -> Format:
     """Run the file at `path` and time it on this machine.
 
     Args:
       role: of the file, one of `scoring.GRAPHS`.
       images: uint8 (N, size, size, channels), N at least 1.
-      labelled: the same faces with their labels, or None.
+      labeled: the same faces with their labels, or None.
       flax: what `reference` gave for them.
     """
     logits = runtimes.logits(runtimes.open_graph(path, role, os.cpu_count()), images)
@@ -69,7 +69,7 @@ def measure(path: pathlib.Path, role: str, images: np.ndarray, labelled: Example
         logits,
         float(np.abs(logits - flax.logits).max()),
         float(np.mean(logits.argmax(1) != flax.logits.argmax(1))),
-        _scores(logits, labelled),
+        _scores(logits, labeled),
         latency,
     )
 
@@ -127,8 +127,8 @@ def _latency(graph: runtimes.Graph, images: np.ndarray) -> float:
     return 1e3 * float(np.median(seconds))
 
 
-def _scores(logits: np.ndarray, labelled: Examples | None) -> dict[str, Any] | None:
-    return None if labelled is None else metrics.scores(logits, labelled.labels, labelled.label_names)
+def _scores(logits: np.ndarray, labeled: Examples | None) -> dict[str, Any] | None:
+    return None if labeled is None else metrics.scores(logits, labeled.labels, labeled.label_names)
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:

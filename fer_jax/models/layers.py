@@ -119,7 +119,7 @@ class SeparableConv(nn.Module):
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation over all axes but the last, with float32 statistics whatever the dtype of the input.
+    """Batch normalization over all axes but the last, with float32 statistics whatever the dtype of the input.
 
     Parameters "scale", "bias" (C,), statistics "mean", "var" (C,) in collection "batch_stats". `axis_name` is the
     mapped axis over which the statistics of a training batch are averaged, or None for those of the local batch. The
@@ -127,7 +127,7 @@ class BatchNorm(nn.Module):
 
     In training the collection gets the statistics of the batch alone: `fer_jax.training.step` averages them over steps.
 
-    `pool` (window, strides, padding) max-pools the result, which a GPU or TPU does before it normalises.
+    `pool` (window, strides, padding) max-pools the result, which a GPU or TPU does before it normalizes.
     """
 
     epsilon: float = 1e-3

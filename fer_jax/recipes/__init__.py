@@ -43,8 +43,8 @@ def docstring(name: str) -> str:
 
 
 def variants_of(name: str) -> list[str]:
-    """The variants that a recipe's docstring shows, such as xception:taught, in alphabetical order."""
-    return [f"{name}:{one}" for one in sorted(set(re.findall(rf"configs/{name}\.py:([\w,=-]+)", docstring(name))))]
+    """The variants that a recipe's docstring shows, such as xception:distilled, in alphabetical order."""
+    return [f"{name}:{one}" for one in sorted(set(re.findall(rf"--config={name}:([\w,=-]+)", docstring(name))))]
 
 
 def ablation(path: pathlib.Path) -> pathlib.Path:

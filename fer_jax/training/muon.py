@@ -1,6 +1,6 @@
 """Muon with its iterations over matrices of one shape as one batched iteration, for GPUs and TPUs.
 
-`optax.contrib.muon` orthogonalises one matrix after the other, with five times three small products each: half the
+`optax.contrib.muon` orthogonalizes one matrix after the other, with five times three small products each: half the
 kernels of a step of mini-Xception. A device works in tiles of 128x128: matrices that fill equally many, padded with
 zeros to one shape, cost nothing more as one batch, and zeros stay zeros. The state is optax's, and so are the results
 but for rounding.

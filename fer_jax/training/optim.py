@@ -27,7 +27,7 @@ CONSISTENT_RMS = 0.2
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
-    """One optimiser of the registry.
+    """One optimizer of the registry.
 
     Attributes:
       make: `make(rate, config.optim, platform)`, the optax transformation for a learning rate that is a function of the
@@ -102,7 +102,7 @@ OPTIMIZERS = {
 def create(
     optim: ConfigDict, learning_rate: Callable[[Any], Any], platform: str | None = None
 ) -> optax.GradientTransformation:
-    """The optimiser of `config.optim`, with weight decay and gradient accumulation.
+    """The optimizer of `config.optim`, with weight decay and gradient accumulation.
 
     With `accumulate_steps` k the gradients of k batches are averaged into one update; `learning_rate` is still a
     function of the number of batches. `platform` is that of the devices, see `fer_jax.ops.platforms`: the state does

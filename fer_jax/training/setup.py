@@ -34,7 +34,7 @@ class TrainState:
       step: int32 (), steps done.
       params: float32 tree.
       batch_stats: float32 tree of BatchNorm's running statistics, {} for a net without.
-      opt_state: the optimiser's own.
+      opt_state: the optimizer's own.
       lr_scale: float32 (), factor of the learning rate that reduce-on-plateau lowers.
       ema: {"params", "batch_stats"} averaged over steps, or {} when `config.optim.averaging` is none.
     """
@@ -55,10 +55,10 @@ class TrainState:
 def initial_variables(model: nn.Module, input_shape: tuple[int, ...], seed: int) -> Tree:
     """Random {"params", "batch_stats"} for images of `input_shape` (H, W, C); the same for a seed everywhere."""
     images = jnp.zeros((1, *input_shape), jnp.float32)
-    # One program, for op by op takes longer; and hardly optimised, for it runs once: compiling it in full took 6.7 s
+    # One program, for op by op takes longer; and hardly optimized, for it runs once: compiling it in full took 6.7 s
     # of a CPU, so 1.8 s, with the same bits.
-    initialise = jax.jit(lambda key: model.init(key, images, False), compiler_options=COMPILE_QUICKLY)
-    return initialise(jax.random.key(seed))
+    initialize = jax.jit(lambda key: model.init(key, images, False), compiler_options=COMPILE_QUICKLY)
+    return initialize(jax.random.key(seed))
 
 
 def shapes(

@@ -29,7 +29,7 @@ def make_chunk(
     """`chunk(state, resident, feed) -> (state, metrics)`, a per-device function of as many steps as `feed` is long.
 
     Args:
-      setup: network, optimiser and config.
+      setup: network, optimizer and config.
       fetch: a pipeline's, `fetch(resident, feed of one step)` gives uint8 images and float32 targets of this device.
 
     Returns:
@@ -55,7 +55,7 @@ def make_chunk(
         loss_of = _loss(setup, state, like, images, targets, dropout_key)
         (loss, (logits, batch_stats)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
         correct = jnp.sum(logits.argmax(-1) == targets.argmax(-1), dtype=jnp.float32)
-        # Without synchronised BatchNorm the devices' statistics differ: averaged, they are one state again.
+        # Without synchronized BatchNorm the devices' statistics differ: averaged, they are one state again.
         # The count travels with them as a mean, since a message costs more than what is in it.
         grads, loss, batch_stats, correct = lax.pmean((grads, loss, batch_stats, correct), AXIS)
         correct = jnp.round(correct * lax.axis_size(AXIS))

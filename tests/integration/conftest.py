@@ -204,7 +204,7 @@ def same_end(a, b):
 def user_environment(tmp_path_factory):
     """Environment of a user whose caches are new; compiled programs are shared by all tests of the session.
 
-    Programs are compiled with few optimisations, for they run a few steps: a quarter of a small run's time.
+    Programs are compiled with few optimizations, for they run a few steps: a quarter of a small run's time.
     """
     cache = tmp_path_factory.getbasetemp().parent / "cache"
     plain = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "XLA_"))}

@@ -12,7 +12,7 @@ from tests.integration.conftest import SLOWLY, Runs, checkpoints, free_port, row
 
 pytestmark = pytest.mark.slow
 STOPPED = 75
-# Plain descent in small steps: other optimisers make much of the rounding of a gradient near zero.
+# Plain descent in small steps: other optimizers make much of the rounding of a gradient near zero.
 SMOOTH = ("--config.epochs=1", "--config.optim.name=sgd", "--config.optim.learning_rate=0.001")
 
 # What Gloo says of each of its devices, piece by piece, from threads that write between each other's pieces.

@@ -160,7 +160,7 @@ def small(words):
         if any("jaffe" in word for word in words):
             words.append("--config.data.folds=2")
     # The name is that of the file, which is made small here; test_ablation.py finds files by name.
-    words = [word.replace("--changes=optimisers", "--changes=configs/ablations/optimisers.json") for word in words]
+    words = [word.replace("--changes=optimizers", "--changes=configs/ablations/optimizers.json") for word in words]
     replaced = {"--seeds=5": "--seeds=2", "--seeds=3": "--seeds=1", "--images=1500": "--images=20"}
     replaced["--config.data.folds=5"] = "--config.data.folds=2"
     words = [replaced.get(word, word) for word in words]
@@ -208,4 +208,4 @@ def prepare(folder, line):
             shutil.rmtree(folder / "runs" / name, ignore_errors=True)
     if "runs/a" in line:
         for name in ("a", "b"):
-            shutil.copytree(folder / "runs" / "xception_taught", folder / "runs" / name, dirs_exist_ok=True)
+            shutil.copytree(folder / "runs" / "xception_distilled", folder / "runs" / name, dirs_exist_ok=True)

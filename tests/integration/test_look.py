@@ -84,16 +84,16 @@ class TestExplain:
         assert [path.name for path in (tmp_path / "out").iterdir()] == ["faces.png"]
 
     def test_a_picture_without_faces(self, look, whole, tmp_path):
-        cv2.imwrite(str(tmp_path / "grey.png"), np.full((200, 200), 128, np.uint8))
+        cv2.imwrite(str(tmp_path / "gray.png"), np.full((200, 200), 128, np.uint8))
         done = look(
             "tools.explain",
             f"--workdir={whole}",
-            f"--source={tmp_path / 'grey.png'}",
+            f"--source={tmp_path / 'gray.png'}",
             f"--out={tmp_path / 'out'}",
             check=False,
         )
         assert done.returncode == 2
-        assert "grey.png: no face found; --detector=none takes each picture as one" in done.stderr
+        assert "gray.png: no face found; --detector=none takes each picture as one" in done.stderr
 
     @pytest.mark.parametrize(
         ("flags", "message"),

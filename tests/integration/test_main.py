@@ -188,7 +188,7 @@ def test_a_loss_that_explodes_stops_the_run_and_names_the_steps(command, tmp_pat
 
 
 def test_five_epochs_learn_the_expressions_of_faces_that_are_held_out(command, tmp_path):
-    """Took 44 s of processor time."""
+    """Took 77 s of processor time, most of it to compile."""
     command(
         "fer_jax.main",
         "--config=configs/quickstart.py",

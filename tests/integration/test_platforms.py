@@ -73,8 +73,8 @@ def start(tmp_path, user_environment):
 
 @pytest.fixture
 def picture(tmp_path):
-    cv2.imwrite(str(tmp_path / "grey.png"), np.full((64, 64, 3), 128, np.uint8))
-    return tmp_path / "grey.png"
+    cv2.imwrite(str(tmp_path / "gray.png"), np.full((64, 64, 3), 128, np.uint8))
+    return tmp_path / "gray.png"
 
 
 @pytest.mark.parametrize(

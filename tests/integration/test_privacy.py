@@ -43,7 +43,7 @@ def start(home):
     ids=["import", "analyze", "webcam"],
 )
 def test_a_command_leaves_no_file_in_the_home_folder(home, start, tmp_path, arguments):
-    picture = tmp_path / "grey.png"
+    picture = tmp_path / "gray.png"
     cv2.imwrite(str(picture), np.full((64, 64, 3), 128, np.uint8))
     done = start(*(argument.format(picture=picture) for argument in arguments))
     done.communicate()

@@ -36,8 +36,8 @@ def brightness_bundle(tmp_path_factory):
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
     """40 plain frames that are "happy" in the first half and "sad" in the second."""
-    greys = [serving.brightness_of(FER2013.index(name)) for name in ("happy", "sad")]
-    return serving.write_clip(tmp_path_factory.mktemp("clips") / "clip.mp4", np.repeat(greys, 20))
+    grays = [serving.brightness_of(FER2013.index(name)) for name in ("happy", "sad")]
+    return serving.write_clip(tmp_path_factory.mktemp("clips") / "clip.mp4", np.repeat(grays, 20))
 
 
 @pytest.fixture(scope="module")
@@ -249,7 +249,7 @@ def chromium(tmp_path):
 
 
 def test_a_browser_plays_the_recordings(chromium, http_server, brightness_bundle, tmp_path):
-    """Chromium reads their sizes and durations, and shows a frame of the middle: a plain one of the grey it had."""
+    """Chromium reads their sizes and durations, and shows a frame of the middle: a plain one of the gray it had."""
     times = [0.0, 0.04, 0.08, 0.5, 0.52, 1.7, 2.9]
     clip = videos.write(tmp_path / "clip.mkv", times, images=[np.full((48, 64, 3), 200, np.uint8)] * len(times))
     names = ["out.mp4", "out.mov", "out.webm", "out.mkv"]
@@ -394,11 +394,11 @@ def display(tmp_path):
     assert number, "Xvfb did not start"
 
     def picture():
-        # the X window dump format: a header of big-endian words, a colour map, then the pixels
+        # the X window dump format: a header of big-endian words, a color map, then the pixels
         data = (tmp_path / "Xvfb_screen0").read_bytes()
         words = struct.unpack(">25I", data[:100])
-        header, width, height, stride, colours = words[0], words[4], words[5], words[12], words[19]
-        start = header + 12 * colours
+        header, width, height, stride, colors = words[0], words[4], words[5], words[12], words[19]
+        start = header + 12 * colors
         rows = np.frombuffer(data[start : start + stride * height], np.uint8).reshape(height, stride // 4, 4)
         return rows[:, :width, :3].copy()
 
@@ -434,7 +434,7 @@ def test_the_window(display, brightness_bundle, tmp_path):
         return last
 
     yellow = np.array((66, 228, 240))
-    # the name stands on its colour; before, the window may be there and empty
+    # the name stands on its color; before, the window may be there and empty
     _wait_for(lambda: ((np.abs(picture().astype(int) - yellow) < 20).all(axis=-1)).sum() > 500)
     multi = settled()
     for key in ("Left", "Right", "Up", "Delete", "F1", "Tab"):

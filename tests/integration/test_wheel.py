@@ -76,7 +76,7 @@ def test_the_wheel_is_small_and_holds_recipes_and_the_model(wheel):
     assert wheel.stat().st_size <= MAX_BYTES
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {f"fer_jax/configs/{path.name}" for path in (REPOSITORY / "configs").glob("*.py")} <= names
-    assert "fer_jax/configs/ablations/optimisers.json" in names
+    assert "fer_jax/configs/ablations/optimizers.json" in names
     assert "fer_jax/zoo/mini_xception/model.onnx" in names
     assert {"fer_jax/web/page/index.html", "fer_jax/py.typed"} <= names
     assert {name.partition("/")[0] for name in names} == {"fer_jax", f"fer_jax-{fer_jax.__version__}.dist-info"}
@@ -118,7 +118,7 @@ def test_a_light_install_serves_and_says_what_training_needs(light, use, tmp_pat
 def test_an_editable_install_finds_tools_and_recipes_from_anywhere(source, use, tmp_path):
     editable = _environment(tmp_path / "editable", _everything, "--no-build-isolation", "--editable", source)
     assert str(source / "configs/xception.py") in use(editable, "fer-jax", "recipes", "xception").stdout
-    done = use(editable, "fer-jax", "train", "--config=xception:taught", "--mode=summary")
+    done = use(editable, "fer-jax", "train", "--config=xception:distilled", "--mode=summary")
     assert "MiniXception" in done.stdout
 
 

@@ -12,7 +12,7 @@ from fer_jax.data.examples import Examples
 from fer_jax.data.sources import synthetic
 from fer_jax.labels import FER2013
 from fer_jax.models import registry
-from tests import serving
+from tests import datasets, serving
 
 jax.config.update("jax_disable_most_optimizations", True)
 
@@ -41,14 +41,8 @@ def variables_of():
 
 @pytest.fixture(scope="session")
 def examples():
-    """Forty images of noise, 16x16 and grey, of seven classes, all to train on."""
-    rng = np.random.default_rng(0)
-    return Examples(
-        images=rng.integers(0, 256, (40, 16, 16, 1), dtype=np.uint8),
-        labels=rng.integers(0, 7, 40, dtype=np.int32),
-        split=np.full(40, "Training"),
-        label_names=tuple("abcdefg"),
-    )
+    """Forty images of noise, 16x16 and gray, of seven classes, all to train on."""
+    return datasets.noise(["Training"] * 40)
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,7 @@ MAX_TOP_LEVEL_MODULES = 8
 FLOORS = [
     "errors",
     "labels",
+    "fields",
     "ops",
     "files",
     "templates",

@@ -16,12 +16,12 @@ import warnings
 import numpy as np
 from ml_collections import ConfigDict
 
-from fer_jax import files, labels
-from fer_jax.data import arguments, ferplus_votes
-from fer_jax.data.arguments import Argument
+from fer_jax import fields, files, labels
+from fer_jax.data import ferplus_votes
 from fer_jax.data.examples import Examples
 from fer_jax.data.sources import DataSet
 from fer_jax.errors import UserError
+from fer_jax.fields import Field
 from fer_jax.preprocess import images
 
 VERSION = 1
@@ -35,7 +35,7 @@ DATA_SET = DataSet(
     words=WEB_SEARCH,
 )
 ARGUMENTS = {
-    "votes_weight": Argument(0.0, "Share of a training target that the votes of FER+ give.", 0.0, 1.0),
+    "votes_weight": Field(0.0, "Share of a training target that the votes of FER+ give.", low=0.0, high=1.0),
     "votes_path": ferplus_votes.PATH,
 }
 COLUMNS = ("emotion", "pixels", "Usage")
@@ -77,7 +77,7 @@ def locate(path: str) -> pathlib.Path:
 
 def fingerprint(data: ConfigDict) -> list:
     """The csv's path, size and modification time; with votes theirs too, and their weight."""
-    weight = arguments.value(data, ARGUMENTS, "votes_weight")
+    weight = fields.value(data, ARGUMENTS, "votes_weight")
     return files.stamp(locate(data.path)) + ([files.stamp(ferplus_votes.locate(data)), weight] if weight else [])
 
 
@@ -93,7 +93,7 @@ def read(data: ConfigDict, input: images.Geometry) -> Examples:
     path = locate(data.path)
     faces, emotions, usage = parse(path)
     votes, description = None, f"FER2013: {len(faces)} faces from {path.name}"
-    if weight := arguments.value(data, ARGUMENTS, "votes_weight"):
+    if weight := fields.value(data, ARGUMENTS, "votes_weight"):
         votes_path = ferplus_votes.locate(data)
         votes = _with_votes(votes_path, path, emotions, usage, weight)
         description += f", {weight:g} of each training target from the votes in {votes_path.name}"

@@ -13,12 +13,12 @@ import pathlib
 import numpy as np
 from ml_collections import ConfigDict
 
-from fer_jax import files, labels
-from fer_jax.data import arguments, ferplus_votes
-from fer_jax.data.arguments import Argument
+from fer_jax import fields, files, labels
+from fer_jax.data import ferplus_votes
 from fer_jax.data.examples import Examples
 from fer_jax.data.sources import DataSet, fer2013
 from fer_jax.errors import UserError
+from fer_jax.fields import Field
 from fer_jax.preprocess import images
 
 VERSION = 1
@@ -28,7 +28,7 @@ DATA_SET = DataSet(
     words=fer2013.WEB_SEARCH,
 )
 ARGUMENTS = {
-    "votes": Argument(True, "Train against the distribution of votes instead of the majority."),
+    "votes": Field(True, "Train against the distribution of votes instead of the majority."),
     "votes_path": ferplus_votes.PATH,
 }
 
@@ -36,7 +36,7 @@ ARGUMENTS = {
 def fingerprint(data: ConfigDict) -> list:
     """Both files' paths, sizes and modification times, and whether the votes are asked for."""
     faces, votes = _locate(data)
-    return [files.stamp(faces), files.stamp(votes), arguments.value(data, ARGUMENTS, "votes")]
+    return [files.stamp(faces), files.stamp(votes), fields.value(data, ARGUMENTS, "votes")]
 
 
 def read(data: ConfigDict, input: images.Geometry) -> Examples:
@@ -48,7 +48,7 @@ def read(data: ConfigDict, input: images.Geometry) -> Examples:
     Raises UserError for what `fer2013.parse` refuses and for votes that do not match the csv's rows.
     """
     faces_path, votes_path = _locate(data)
-    distributions = arguments.value(data, ARGUMENTS, "votes")
+    distributions = fields.value(data, ARGUMENTS, "votes")
     faces, _, usage = fer2013.parse(faces_path)
     targets = np.zeros((len(faces), ferplus_votes.EXPRESSIONS), np.float32)
     for row, (use, counts) in enumerate(ferplus_votes.read(votes_path, usage, faces_path)):

@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from ml_collections import ConfigDict
 
-from fer_jax import files, labels
-from fer_jax.data import arguments, classes, lazy
-from fer_jax.data.arguments import Argument
+from fer_jax import fields, files, labels
+from fer_jax.data import classes, lazy
 from fer_jax.data.examples import UNSPLIT, Examples
 from fer_jax.data.sources import DataSet
 from fer_jax.errors import UserError
+from fer_jax.fields import Field
 from fer_jax.preprocess import images
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 VERSION = 2
 SUFFIXES = (".parquet", ".arrow")
 ARGUMENTS = {
-    "image": Argument("", "Column of the image; empty is the only one that holds images."),
-    "label": Argument("", "Column of the label; empty is label, labels or the only one with names of classes."),
-    "labels": Argument((), "Names of the classes, in the order of their numbers, where the schema has none."),
+    "image": Field("", "Column of the image; empty is the only one that holds images."),
+    "label": Field("", "Column of the label; empty is label, labels or the only one with names of classes."),
+    "labels": Field((), "Names of the classes, in the order of their numbers, where the schema has none."),
 }
 DATA_SET = DataSet(recognizes=lambda path: any(_found(path)))
 
@@ -47,7 +47,7 @@ _SHARD = re.compile(r"-\d+-of-\d+(-[0-9a-f]+)?$")
 
 def fingerprint(data: ConfigDict) -> list:
     """The files' paths, sizes and times, the arguments and the names of the splits."""
-    given = [arguments.value(data, ARGUMENTS, name) for name in ARGUMENTS]
+    given = [fields.value(data, ARGUMENTS, name) for name in ARGUMENTS]
     plain = [list(value) if isinstance(value, tuple) else value for value in given]
     return [plain, data.train_split, data.select_split, data.test_split, *map(files.stamp, _files(data))]
 
@@ -79,9 +79,9 @@ def read(data: ConfigDict, input: images.Geometry) -> Examples:
         which, row = place(number)
         return f"{tables[which].path}, row {row}"
 
-    names = tuple(arguments.value(data, ARGUMENTS, "labels")) or _all_names(tables, root)
+    names = tuple(fields.value(data, ARGUMENTS, "labels")) or _all_names(tables, root)
     numbers, names = classes.numbered(texts, names, where)
-    kept = np.flatnonzero(numbers != classes.UNLABELLED)
+    kept = np.flatnonzero(numbers != classes.UNLABELED)
 
     def decode(number: int) -> np.ndarray:
         which, row = place(int(kept[number]))
@@ -267,7 +267,7 @@ def _all_names(tables: Sequence[_Table], root: pathlib.Path) -> tuple[str, ...]:
 
 
 def _one(what: str, data: ConfigDict, candidates: list[str], there: list[str], path: pathlib.Path) -> str:
-    given = arguments.value(data, ARGUMENTS, what)
+    given = fields.value(data, ARGUMENTS, what)
     if given in there:
         return given
     if given or len(candidates) != 1:

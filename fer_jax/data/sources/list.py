@@ -19,14 +19,14 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from fer_jax import files, labels
-from fer_jax.data import arguments, classes, lazy, tables
-from fer_jax.data.arguments import Argument
+from fer_jax import fields, files, labels
+from fer_jax.data import classes, lazy, tables
 from fer_jax.data.examples import UNSPLIT, Examples
 from fer_jax.data.sources import DataSet
 from fer_jax.data.tables import Row
 from fer_jax.errors import UserError
 from fer_jax.faces import cropping
+from fer_jax.fields import Field
 from fer_jax.preprocess import images
 
 VERSION = 2
@@ -117,17 +117,17 @@ LAYOUTS = {
 }
 DATA_SET = DataSet(recognizes=lambda path: bool(layout_of(path)) or tables.lists_images(path))
 ARGUMENTS = {
-    "layout": Argument("", f"A data set as it comes: {', '.join(LAYOUTS)}; empty reads a table with a header."),
-    "root": Argument("", "Folder that the files are relative to; empty is the table's."),
-    "file": Argument("", "Column of the file; empty is guessed, as are the others."),
-    "label": Argument("", "Column of the label, names or numbers."),
-    "split": Argument("", "Column of the split."),
-    "subject": Argument("", "Column of the person."),
-    "box": Argument((), "Columns of left, top, width and height of the face, in pixels, or of another notation."),
-    "votes": Argument((), "Columns of the votes for each class, in the classes' order."),
-    "labels": Argument((), "Names of the classes, in the order of their numbers."),
-    "first_label": Argument(0, "Number of the first class.", low=0, high=1000),
-    "enlarge": Argument(1.0, "Side of the square that is cut out, over the larger side of the box.", low=0.1, high=10),
+    "layout": Field("", f"A data set as it comes: {', '.join(LAYOUTS)}; empty reads a table with a header."),
+    "root": Field("", "Folder that the files are relative to; empty is the table's."),
+    "file": Field("", "Column of the file; empty is guessed, as are the others."),
+    "label": Field("", "Column of the label, names or numbers."),
+    "split": Field("", "Column of the split."),
+    "subject": Field("", "Column of the person."),
+    "box": Field((), "Columns of left, top, width and height of the face, in pixels, or of another notation."),
+    "votes": Field((), "Columns of the votes for each class, in the classes' order."),
+    "labels": Field((), "Names of the classes, in the order of their numbers."),
+    "first_label": Field(0, "Number of the first class.", low=0, high=1000),
+    "enlarge": Field(1.0, "Side of the square that is cut out, over the larger side of the box.", low=0.1, high=10),
 }
 
 
@@ -138,9 +138,9 @@ def layout_of(path: pathlib.Path) -> str:
 
 def known_labels(data: ConfigDict) -> tuple[str, ...]:
     """The classes that the layout or `labels` name, () where the list's own columns do."""
-    if layout := arguments.value(data, ARGUMENTS, "layout"):
+    if layout := fields.value(data, ARGUMENTS, "layout"):
         return LAYOUTS[layout].labels if layout in LAYOUTS else ()
-    return tuple(arguments.value(data, ARGUMENTS, "labels"))
+    return tuple(fields.value(data, ARGUMENTS, "labels"))
 
 
 def fingerprint(data: ConfigDict) -> list:
@@ -152,7 +152,7 @@ def fingerprint(data: ConfigDict) -> list:
             p for pattern in ("*.csv", "*.lst", "*.txt", "*/*.csv", "*/*.lst", "*/*.txt") for p in path.glob(pattern)
         ]
         listed += path.glob("*_set/annotations")
-    given = {name: arguments.value(data, ARGUMENTS, name) for name in ARGUMENTS}
+    given = {name: fields.value(data, ARGUMENTS, name) for name in ARGUMENTS}
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
     return [plain, data.train_split, data.select_split, data.test_split, *map(files.stamp, sorted(listed))]
 
@@ -168,15 +168,15 @@ def read(data: ConfigDict, input: images.Geometry) -> Examples:
         person for some lines only, boxes without an area, faces listed twice with two labels or splits, files that are
         not there, which are counted.
     """
-    listed, numbers, names, votes = _labelled(data)
-    kept = np.flatnonzero(numbers != classes.UNLABELLED)
+    listed, numbers, names, votes = _labeled(data)
+    kept = np.flatnonzero(numbers != classes.UNLABELED)
     rows = [listed[place] for place in kept]
     _require_files(rows, _root(data))
-    if not arguments.value(data, ARGUMENTS, "layout"):
+    if not fields.value(data, ARGUMENTS, "layout"):
         _refuse_twice_listed(rows)
     splits = [classes.split_named(row.split, data) for row in rows]
     unsplit = NO_SPLIT if any(splits) else UNSPLIT
-    policy = cropping.CropPolicy(float(arguments.value(data, ARGUMENTS, "enlarge")))
+    policy = cropping.CropPolicy(float(fields.value(data, ARGUMENTS, "enlarge")))
     return Examples(
         images=cast(np.ndarray, lazy.Decoded(len(rows), lambda number: _face(rows[number], policy), input)),
         labels=numbers[kept],
@@ -191,8 +191,8 @@ def read(data: ConfigDict, input: images.Geometry) -> Examples:
 
 def image_files(data: ConfigDict) -> list[pathlib.Path]:
     """The files of the images, in the order of `read`."""
-    rows, numbers, _, _ = _labelled(data)
-    return [row.file for row, number in zip(rows, numbers, strict=True) if number != classes.UNLABELLED]
+    rows, numbers, _, _ = _labeled(data)
+    return [row.file for row, number in zip(rows, numbers, strict=True) if number != classes.UNLABELED]
 
 
 def _path(data: ConfigDict) -> pathlib.Path:
@@ -202,7 +202,7 @@ def _path(data: ConfigDict) -> pathlib.Path:
             f"config.data.path is {data.path!r}, no such file: expected a csv or tsv that lists images, or with "
             "config.data.args.layout the folder of a data set"
         )
-    layout = arguments.value(data, ARGUMENTS, "layout")
+    layout = fields.value(data, ARGUMENTS, "layout")
     if layout and layout not in LAYOUTS:
         raise UserError(f"config.data.args.layout is {layout!r}: expected one of {', '.join(LAYOUTS)}")
     if path.is_dir() != bool(layout):
@@ -213,7 +213,7 @@ def _path(data: ConfigDict) -> pathlib.Path:
 
 def _root(data: ConfigDict) -> pathlib.Path:
     """The folder that the files of a list are relative to."""
-    given, path = arguments.value(data, ARGUMENTS, "root"), files.expand(data.path)
+    given, path = fields.value(data, ARGUMENTS, "root"), files.expand(data.path)
     return files.expand(given) if given else path if path.is_dir() else path.parent
 
 
@@ -223,7 +223,7 @@ def _listed(data: ConfigDict) -> tuple[list[Row], tuple[str, ...], int | None]:
     The number is None where names are those of columns, whose order says nothing about numbers.
     """
     path = _path(data)
-    given = {name: arguments.value(data, ARGUMENTS, name) for name in ARGUMENTS}
+    given = {name: fields.value(data, ARGUMENTS, name) for name in ARGUMENTS}
     if given["layout"]:
         layout = LAYOUTS[given["layout"]]
         rows = [row for row in layout.rows(path) if row.label not in layout.ignored]
@@ -259,8 +259,8 @@ def _in_order(
     return [row._replace(votes=tuple((row.votes or ())[place] for place in order)) for row in rows]
 
 
-def _labelled(data: ConfigDict) -> tuple[list[Row], np.ndarray, tuple[str, ...], np.ndarray | None]:
-    """All lines, int32 (N,) labels, `classes.UNLABELLED` for none, their names, float32 (N, classes) votes or None."""
+def _labeled(data: ConfigDict) -> tuple[list[Row], np.ndarray, tuple[str, ...], np.ndarray | None]:
+    """All lines, int32 (N,) labels, `classes.UNLABELED` for none, their names, float32 (N, classes) votes or None."""
     rows, names, first = _listed(data)
     texts, votes = [row.label for row in rows], _votes(rows)
     if votes is not None and not any(texts):
@@ -268,15 +268,15 @@ def _labelled(data: ConfigDict) -> tuple[list[Row], np.ndarray, tuple[str, ...],
     numbers, names = classes.numbered(texts, names, lambda place: rows[place].where, first)
     if votes is None:
         return rows, numbers, names, None
-    labelled = numbers != classes.UNLABELLED
-    against = labelled & (np.take_along_axis(votes, numbers[:, None], axis=1)[:, 0] < votes.max(axis=1))
+    labeled = numbers != classes.UNLABELED
+    against = labeled & (np.take_along_axis(votes, numbers[:, None], axis=1)[:, 0] < votes.max(axis=1))
     if against.any():
-        said = f"the largest vote is for another class than the label in {against.sum()} of {labelled.sum()} lines"
-        if 2 * against.sum() > labelled.sum() and not arguments.value(data, ARGUMENTS, "votes"):
+        said = f"the largest vote is for another class than the label in {against.sum()} of {labeled.sum()} lines"
+        if 2 * against.sum() > labeled.sum() and not fields.value(data, ARGUMENTS, "votes"):
             place = int(np.flatnonzero(against)[0])
             raise UserError(f"{rows[place].where}: {said}: remove the columns, or give them as config.data.args.votes")
         logging.warning("%s; the votes are what is trained for", said)
-    return rows, np.where(labelled, numbers, votes.argmax(axis=1)).astype(np.int32), names, votes
+    return rows, np.where(labeled, numbers, votes.argmax(axis=1)).astype(np.int32), names, votes
 
 
 def _votes(rows: Sequence[Row]) -> np.ndarray | None:

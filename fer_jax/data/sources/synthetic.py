@@ -16,17 +16,16 @@ from collections.abc import Sequence
 import numpy as np
 from ml_collections import ConfigDict
 
-from fer_jax import labels
-from fer_jax.data import arguments
-from fer_jax.data.arguments import Argument
+from fer_jax import fields, labels
 from fer_jax.data.examples import Examples
 from fer_jax.data.sources import DataSet
 from fer_jax.errors import UserError
+from fer_jax.fields import Field
 from fer_jax.preprocess.images import Geometry
 
 VERSION = 2
 DATA_SET = DataSet(labels.FER2013, terms="synthetic faces, which show no real person", real_people=False)
-ARGUMENTS = {"examples": Argument(8000, "Number of synthetic faces.", low=70, high=10_000_000)}
+ARGUMENTS = {"examples": Field(8000, "Number of synthetic faces.", low=70, high=10_000_000)}
 SPLIT_SHARES = (("Training", 0.8), ("PublicTest", 0.1), ("PrivateTest", 0.1))
 
 # What each emotion does to a face, an action a line: lowest and highest strength for the emotions in the order of
@@ -391,7 +390,7 @@ def draw(
 
 def fingerprint(data: ConfigDict) -> list:
     """The number of faces: nothing else decides what `read` draws."""
-    return [arguments.value(data, ARGUMENTS, "examples")]
+    return [fields.value(data, ARGUMENTS, "examples")]
 
 
 def read(data: ConfigDict, input: Geometry) -> Examples:
@@ -400,7 +399,7 @@ def read(data: ConfigDict, input: Geometry) -> Examples:
     Raises:
       UserError: for fewer faces than every split needs to hold every class.
     """
-    n, classes = arguments.value(data, ARGUMENTS, "examples"), len(labels.FER2013)
+    n, classes = fields.value(data, ARGUMENTS, "examples"), len(labels.FER2013)
     if n < 10 * classes:
         raise UserError(
             f"config.data.args.examples is {n}: {classes} classes in three splits (80/10/10 %) need at least "

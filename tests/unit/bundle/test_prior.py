@@ -14,9 +14,9 @@ TRAINED = np.array([0.1, 0.7, 0.2])
 
 def test_the_corrected_probabilities_are_those_of_faces_with_the_target_shares():
     """Gaussian classes, whose posterior under each prior is known."""
-    centres, target = np.array([-1.0, 0.0, 1.5]), np.array([0.2, 0.3, 0.5])
+    centers, target = np.array([-1.0, 0.0, 1.5]), np.array([0.2, 0.3, 0.5])
     x = np.linspace(-3, 3, 50)[:, None]
-    likelihood = -((x - centres) ** 2) / 2
+    likelihood = -((x - centers) ** 2) / 2
     logits = 1.7 * (likelihood + np.log(TRAINED))  # of a network whose temperature is 1.7
     corrected = prior.parse("angry:0.2,happy:0.3,neutral:0.5", NAMES, TRAINED)
     np.testing.assert_allclose(

@@ -38,7 +38,7 @@ def test_help_is_shown_without_the_packages_of_an_extra(name):
 @pytest.mark.parametrize("name", ["train", "prepare", "evaluate", "ablation"])
 def test_a_command_that_needs_an_extra_says_which(name, tmp_path):
     needs = {"train": ["--config=default"], "evaluate": [f"--workdir={tmp_path}"]}
-    needs["ablation"] = [*needs["train"], "--changes=optimisers", f"--workdir={tmp_path}"]
+    needs["ablation"] = [*needs["train"], "--changes=optimizers", f"--workdir={tmp_path}"]
     words = [name, *needs.get(name, [])]
     code = f"import sys; sys.modules.update(dict.fromkeys(('jax', 'ml_collections'))); sys.argv[1:] = {words}"
     done = run_python("-c", f"{code}; import fer_jax.cli as c; c.main()")

@@ -79,7 +79,7 @@ def test_arguments_are_those_of_the_network_that_is_chosen_with_them():
         ("optim.lr=1", "the config has no key 'optim.lr': config.optim has name, learning_rate"),
         ("epoch=3", "the config has no key 'epoch': the nearest is config.epochs"),
         ("learning_rate=3", "the config has no key 'learning_rate': the nearest is config.optim.learning_rate"),
-        ("optimiser=3", "the config has no key 'optimiser': expected one of name, seed"),
+        ("optimizer=3", "the config has no key 'optimizer': expected one of name, seed"),
         ("optim=3", "config.optim is a group of keys, not a value"),
         ("epochs=x", "config.epochs is 'x': expected a whole number"),
         ("epochs=2.5", "config.epochs is '2.5': expected a whole number"),
@@ -125,7 +125,7 @@ def test_a_file_of_the_users_own_in_any_folder(written, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert configs.read(path).epochs == 1
-    assert configs.read("mine.py:taught").teacher.runs
+    assert configs.read("mine.py:distilled").teacher.runs
     assert configs.read("~/mine.py").epochs == 1
     assert configs.read(QUICKSTART).name == "quickstart"  # the project's own are found from everywhere
 
@@ -200,7 +200,7 @@ def test_the_data_gives_the_source_and_a_bundle_gives_the_network(tmp_path):
 
 
 def test_a_recipe_is_found_by_its_name():
-    assert configs.read("xception:taught").name == "xception_taught"
+    assert configs.read("xception:distilled").name == "xception_distilled"
     assert "no recipe is called 'xeption'" in refusal("xeption")
 
 

@@ -20,7 +20,7 @@ def workdir(tmp_path):
 
 
 def test_a_config_comes_back_from_its_workdir(tmp_path):
-    config = xception.get_config("taught")
+    config = xception.get_config("distilled")
     config.data.args.anything = (1, 2)
     configs.save(config, tmp_path)
     loaded = configs.load(tmp_path)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from configs import default
 from fer_jax import config as configs
+from fer_jax import fields
 from fer_jax.config import table
 from fer_jax.config.table import ARGUMENTS, MAX_INT, TABLE
 from fer_jax.errors import UserError
@@ -108,8 +109,8 @@ def test_every_argument_of_a_source_a_step_or_a_network_allows_its_default():
     for source in sources.SOURCES:
         config.data.source = source
         known.append(table.arguments_of_data(config.data))
-    for fields in known:
-        assert all(field.problem(field.default) == "" for field in fields.values())
+    for of_one in known:
+        assert all(field.problem(field.default) == "" for field in of_one.values())
 
 
 def test_the_arguments_are_those_of_the_source_and_the_steps():
@@ -122,6 +123,15 @@ def test_the_arguments_are_those_of_the_source_and_the_steps():
         "examples": 8000,
         "subsample_happy_by": 3000,
     }
+
+
+def test_an_argument_is_what_is_given_or_its_default():
+    data = configs.default().data
+    data.source = "synthetic"
+    known = table.arguments_of_data(data)
+    assert fields.value(data, known, "examples") == 8000
+    data.args.examples = 700
+    assert fields.value(data, known, "examples") == 700
 
 
 def test_a_value_of_another_type_or_name_is_refused():

@@ -202,12 +202,12 @@ class TestAffineMatrices:
     )
     def test_is_the_product_in_keras_order(self, flip, degrees, shift_y, shift_x, zoom_y, zoom_x):
         cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
-        centre = np.array([[1, 0, (SIZE[1] - 1) / 2], [0, 1, (SIZE[0] - 1) / 2], [0, 0, 1]])
+        center = np.array([[1, 0, (SIZE[1] - 1) / 2], [0, 1, (SIZE[0] - 1) / 2], [0, 0, 1]])
         mirror = np.diag([-1.0 if flip else 1.0, 1, 1])
         rotation = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
         shift = np.array([[1, 0, shift_x], [0, 1, shift_y], [0, 0, 1]])
         zoom = np.diag([zoom_x, zoom_y, 1])
-        expected = centre @ mirror @ rotation @ shift @ zoom @ np.linalg.inv(centre)
+        expected = center @ mirror @ rotation @ shift @ zoom @ np.linalg.inv(center)
         ours = one_matrix(flip=flip, degrees=degrees, shift_y=shift_y, shift_x=shift_x, zoom_y=zoom_y, zoom_x=zoom_x)
         np.testing.assert_allclose(ours[0], expected[:2], atol=1e-4)
 
@@ -231,10 +231,10 @@ class TestGeometryOfABatch:
         assert np.std(values) == pytest.approx(limit / np.sqrt(3), rel=0.15)
 
     def test_shift_is_uniform_on_each_axis(self):
-        centres, _ = self.sampled(shift=0.1)
+        centers, _ = self.sampled(shift=0.1)
         for axis in (0, 1):
-            self.assert_uniform(centres[:, axis] - 23.5, 4.8)
-        assert abs(np.corrcoef(centres.T)[0, 1]) < 0.2
+            self.assert_uniform(centers[:, axis] - 23.5, 4.8)
+        assert abs(np.corrcoef(centers.T)[0, 1]) < 0.2
 
     def test_rotation_is_uniform_in_degrees(self):
         _, along_x = self.sampled(rotation=20.0)
@@ -303,7 +303,7 @@ class TestErasing:
             rows, columns = np.nonzero(mask.any(1))[0], np.nonzero(mask.any(0))[0]
             assert mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].mean() > 0.9
 
-    def test_noise_fills_with_whole_grey_levels_of_the_full_range(self):
+    def test_noise_fills_with_whole_gray_levels_of_the_full_range(self):
         out, _ = run(config(erase=1.0), np.full((200, 16, 16, 1), 128, np.uint8))
         filled = out[out != 128]
         assert filled.min() < 5 and filled.max() > 250 and filled.mean() == pytest.approx(127.5, abs=4)
@@ -311,7 +311,7 @@ class TestErasing:
 
 
 class TestMixing:
-    def test_mix_takes_the_neighbours_share(self):
+    def test_mix_takes_the_neighbors_share(self):
         images = RANDOM_IMAGES.astype(np.float32)
         share = np.random.default_rng(2).random((8, 1, 1, 1), dtype=np.float32)
         mixed, targets = augmentation.mix(images, TARGETS, share)
@@ -358,7 +358,7 @@ class TestTheWhole:
         )
         assert "gather" not in flip_alone and "while" not in flip_alone
 
-    def test_an_example_depends_on_its_key_and_neighbour_alone(self):
+    def test_an_example_depends_on_its_key_and_neighbor_alone(self):
         def apply(*args):
             return augmentation.augment(config(**EVERYTHING), *args)
 

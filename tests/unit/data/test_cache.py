@@ -88,7 +88,7 @@ def enlarge(config, monkeypatch):
     config.input.size = 64
 
 
-def colour(config, monkeypatch):
+def color(config, monkeypatch):
     config.input.channels = 3
 
 
@@ -104,7 +104,7 @@ def new_format(config, monkeypatch):
     monkeypatch.setattr(cache, "FORMAT", cache.FORMAT + 1)
 
 
-@pytest.mark.parametrize("change", [touch, lengthen, enlarge, colour, resample, new_parser, new_format])
+@pytest.mark.parametrize("change", [touch, lengthen, enlarge, color, resample, new_parser, new_format])
 def test_another_file_geometry_or_parser_is_another_entry(config, monkeypatch, change):
     before = cache.path_of(config.data, config.input)
     assert cache.path_of(config.data, config.input) == before

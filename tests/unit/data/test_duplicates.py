@@ -65,11 +65,11 @@ def test_rows_of_the_correlation_matrix_are_done_in_parts(faces, monkeypatch):
     np.testing.assert_array_equal(duplicates.near_pairs(images)[0], whole[0])
 
 
-def test_other_sizes_and_colour(faces):
+def test_other_sizes_and_color(faces):
     large = np.stack([cv2.resize(image, (100, 100)) for image in faces[:20]])
-    coloured = np.repeat(large[..., None], 3, axis=-1)
-    assert duplicates.near_pairs(np.concatenate([coloured, coloured[3:4]]))[0].tolist() == [[3, 20]]
-    np.testing.assert_array_equal(duplicates.gray(coloured), large)
+    colored = np.repeat(large[..., None], 3, axis=-1)
+    assert duplicates.near_pairs(np.concatenate([colored, colored[3:4]]))[0].tolist() == [[3, 20]]
+    np.testing.assert_array_equal(duplicates.gray(colored), large)
 
 
 def test_blank_images_are_no_near_duplicates_but_may_be_exact_ones(faces):

@@ -1,7 +1,5 @@
 """From a config to the examples of a run, and to one split of any data with the same labels."""
 
-import cv2
-import numpy as np
 import pytest
 
 from configs.default import get_config
@@ -9,6 +7,7 @@ from fer_jax import labels
 from fer_jax.data import loading
 from fer_jax.errors import UserError
 from tests import datasets
+from tests.datasets import draw
 
 
 @pytest.fixture
@@ -23,13 +22,6 @@ def csv(path, *rows):
     lines = [f"{emotion},{' '.join([str(value)] * 48 * 48)},{usage}" for value, (usage, emotion) in enumerate(rows)]
     path.write_text("\n".join(["emotion,pixels,Usage", *lines, ""]), encoding="utf-8")
     return path
-
-
-def draw(root, *names):
-    for value, name in enumerate(names):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        assert cv2.imwrite(str(root / name), np.full((60, 60), value, np.uint8))
-    return root
 
 
 def test_a_config_gives_all_its_examples(config, caplog):
@@ -88,7 +80,7 @@ def test_classes_that_are_no_expression_are_refused(config, tmp_path):
         loading.load_split(config, "", str(root), labels.FER2013)
 
 
-def test_jaffe_and_ck_as_distributed_are_recognised(config, tmp_path):
+def test_jaffe_and_ck_as_distributed_are_recognized(config, tmp_path):
     jaffe = datasets.write_jaffe(tmp_path / "jaffe", people=2)
     assert len(loading.load_split(config, "", str(jaffe), labels.FER2013)) == 14
     ckplus = datasets.write_ckplus(tmp_path / "ckplus", "original", people=2)
@@ -111,7 +103,7 @@ def test_a_list_is_told_from_fer2013_s_csv_by_its_columns(config, tmp_path):
     assert loading.load_split(config, "", str(table), labels.FER2013).images[0, 0, 0, 0] == 1
 
 
-def test_sets_that_are_listed_as_distributed_are_recognised(config, tmp_path):
+def test_sets_that_are_listed_as_distributed_are_recognized(config, tmp_path):
     draw(tmp_path / "raf", "Image/aligned/test_0001_aligned.jpg", "Image/aligned/train_1_aligned.jpg")
     (tmp_path / "raf/EmoLabel").mkdir()
     (tmp_path / "raf/EmoLabel/list_patition_label.txt").write_text("test_0001.jpg 4\ntrain_1.jpg 2\n", encoding="utf-8")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fer_jax.data import pipelines
-from fer_jax.data.examples import Examples
+from tests import datasets
 from tests.conftest import run_python
 
 BATCH, STEPS = 6, 4
@@ -16,13 +16,7 @@ BATCH, STEPS = 6, 4
 
 @pytest.fixture(scope="module")
 def examples():
-    rng = np.random.default_rng(0)
-    return Examples(
-        images=rng.integers(0, 256, (25, 5, 5, 1), dtype=np.uint8),
-        labels=rng.integers(0, 3, 25, dtype=np.int32),
-        split=np.full(25, "train"),
-        label_names=("a", "b", "c"),
-    )
+    return datasets.noise(["train"] * 25, size=5, classes=3)
 
 
 def batches(name, examples, step, chunks, shard=slice(None), sampling="uniform"):

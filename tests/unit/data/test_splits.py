@@ -98,7 +98,6 @@ def test_held_out_people_show_every_class_nearly_alike():
             {"select_split": "y"},
             "the data has no split 'y': there are Training, x",
         ),
-        (examples(), {"select_split": "Training"}, "a name of its own"),
         (examples(people=None), {"split": "subject"}, "the data does not say who is on which image"),
         (examples(people=2), {}, "1 person to split"),
         (examples(n=4), {"split": "random"}, "leaves 4 to train and 0 held out"),
@@ -264,11 +263,11 @@ def test_a_missing_class_of_given_splits_is_said_for_each_split():
     record = rare((30, 30))
     record = dataclasses.replace(record, split=np.repeat(["Training", "PublicTest", "PrivateTest"], (25, 20, 15)))
     assert splits.warnings(record, data()) == [
-        "Training has no image of b: they are not learnt",
+        "Training has no image of b: they are not learned",
         "PrivateTest has no image of a: its scores say nothing about them",
     ]
     record = dataclasses.replace(record, label_names=("a", "b", "c"))
-    nowhere = "the data has no image of c: they are not learnt, and scores leave them out"
+    nowhere = "the data has no image of c: they are not learned, and scores leave them out"
     assert splits.warnings(record, data())[0] == nowhere
     assert len(splits.warnings(record, data())) == 3
 

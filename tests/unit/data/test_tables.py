@@ -1,26 +1,17 @@
 """Data sets in the layouts in which they are distributed, made small."""
 
-import cv2
 import numpy as np
 import pytest
 
 from fer_jax.data import tables
 from fer_jax.data.sources import list as source
 from fer_jax.errors import UserError
-from fer_jax.recipes import default
 from tests import datasets
-
-
-def draw(path, value, size=20):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), np.full((size, size), value, np.uint8))
+from tests.datasets import draw
 
 
 def read(path, layout):
-    config = default.get_config()
-    config.data.source, config.data.path = "list", str(path)
-    config.data.args.layout = layout
-    return datasets.in_memory(source.read(config.data, config.input))
+    return datasets.read("list", path, layout=layout)
 
 
 def write(folder, text, name):
@@ -28,8 +19,8 @@ def write(folder, text, name):
 
 
 def test_raf_db(tmp_path):
-    for value, stem in enumerate(("train_00001", "train_00002", "test_0001")):
-        draw(tmp_path / "Image" / "aligned" / f"{stem}_aligned.jpg", 50 * value)
+    stems = "train_00001", "train_00002", "test_0001"
+    draw(tmp_path / "Image" / "aligned", *(f"{stem}_aligned.jpg" for stem in stems))
     (tmp_path / "EmoLabel").mkdir()
     write(tmp_path / "EmoLabel", "train_00001.jpg 5\ntrain_00002.jpg 1\ntest_0001.jpg 7\n", "list_patition_label.txt")
     examples = read(tmp_path, layout="raf-db")
@@ -39,8 +30,7 @@ def test_raf_db(tmp_path):
 
 def test_affectnet_from_its_csv_files(tmp_path):
     head = "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal\n"
-    for value in range(4):
-        draw(tmp_path / "Manually_Annotated_Images" / "1" / f"{value}.jpg", 60 * value)
+    draw(tmp_path / "Manually_Annotated_Images" / "1", *(f"{number}.jpg" for number in range(4)))
     write(
         tmp_path,
         head + "1/0.jpg,2,2,10,10,1;2,1,0,0\n1/1.jpg,2,2,10,10,1;2,10,0,0\n1/2.jpg,2,2,10,10,1;2,7,0,0\n",
@@ -54,7 +44,7 @@ def test_affectnet_from_its_csv_files(tmp_path):
 
 def test_affectnet_from_its_annotations(tmp_path):
     for split, number, label in (("train", 0, "3"), ("train", 11, "2"), ("val", 5, "0")):
-        draw(tmp_path / f"{split}_set" / "images" / f"{number}.jpg", 10)
+        draw(tmp_path / f"{split}_set" / "images", f"{number}.jpg")
         (tmp_path / f"{split}_set" / "annotations").mkdir(exist_ok=True)
         np.save(tmp_path / f"{split}_set" / "annotations" / f"{number}_exp.npy", label)
         np.save(tmp_path / f"{split}_set" / "annotations" / f"{number}_val.npy", "0.5")
@@ -64,7 +54,7 @@ def test_affectnet_from_its_annotations(tmp_path):
 
 
 def test_expw(tmp_path):
-    draw(tmp_path / "origin" / "angry_actor_104.jpg", 90)
+    draw(tmp_path / "origin", "angry_actor_104.jpg")
     write(tmp_path, "angry_actor_104.jpg 0 2 3 15 12 89.1 3\n", "label.lst")
     examples = read(tmp_path, layout="expw")
     assert [examples.label_names[i] for i in examples.labels] == ["happy"]

@@ -13,7 +13,7 @@ def test_flip_is_the_image_and_its_mirror_image():
     np.testing.assert_array_equal(mirrored[0, :, :, 0], np.fliplr(IMAGES[0, :, :, 0]))
 
 
-def test_ten_crops_are_corners_and_centre_with_their_mirror_images():
+def test_ten_crops_are_corners_and_center_with_their_mirror_images():
     crops = tta.of("ten_crop", IMAGES, 4)
     assert len(crops) == 10
     assert {c.shape for c in crops} == {(2, 4, 4, 1)}

@@ -125,7 +125,7 @@ def test_a_teacher_of_another_order_is_asked_by_name(distilled_config, tmp_path)
     np.testing.assert_allclose(other, plain[:, ::-1], rtol=1e-5)
 
 
-def test_an_image_is_taught_by_the_fold_that_has_not_seen_it(teacher, distilled_config, tmp_path):
+def test_an_image_has_its_target_from_the_fold_that_has_not_seen_it(teacher, distilled_config, tmp_path):
     folds = small_config(teacher.parent)
     folds.data.fold_split, folds.data.folds = "Training", 3
     sweep.folds(folds, tmp_path / "folds")
@@ -133,7 +133,7 @@ def test_an_image_is_taught_by_the_fold_that_has_not_seen_it(teacher, distilled_
     data = rundata.of_config(distilled_config)
     images = np.asarray(data.examples.images)
     targets = distillation.with_teacher_targets(distilled_config, data, tmp_path / "one").votes
-    taught = []
+    teaching = []
     for number in (1, 2, 3):
         folder = tmp_path / "folds" / f"fold_0{number}"
         own = ~np.isin(identity.digests(data.examples), identity.load(folder).trained)
@@ -143,11 +143,11 @@ def test_an_image_is_taught_by_the_fold_that_has_not_seen_it(teacher, distilled_
         mean = (logits + flipped) / 2
         expected = np.exp(mean) / np.exp(mean).sum(1, keepdims=True)
         np.testing.assert_allclose(targets[own], expected, rtol=1e-4)
-        taught.append(own.sum())
-    assert sum(taught) == 35 and min(taught) >= 11
+        teaching.append(own.sum())
+    assert sum(teaching) == 35 and min(teaching) >= 11
 
 
-def test_an_image_that_all_folds_have_seen_is_taught_by_all(teacher, distilled_config, tmp_path):
+def test_an_image_that_all_folds_have_seen_has_its_target_from_all(teacher, distilled_config, tmp_path):
     folds = small_config(teacher.parent)
     folds.data.fold_split, folds.data.folds = "Training", 2
     sweep.folds(folds, tmp_path / "folds")

@@ -6,22 +6,9 @@ import pathlib
 import numpy as np
 import pytest
 
-from configs import default
 from fer_jax.data import loading
 from fer_jax.errors import UserError
 from fer_jax.experiments import label_check, sweep
-from tests import datasets
-
-
-@pytest.fixture
-def config(tmp_path):
-    config = default.get_config()
-    config.data.source, config.data.cache_dir = "folder", str(tmp_path / "cache")
-    config.data.path = str(datasets.write_folder(tmp_path / "faces", size=16))
-    config.data.folds, config.data.holdout, config.epochs = 2, 0.3, 1
-    config.batch_size = 8
-    config.input.size, config.model.args.block_features = 16, (4,)
-    return config
 
 
 def test_doubtful_labels_are_listed_shown_and_dropped(config, tmp_path):

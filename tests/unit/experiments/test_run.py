@@ -22,7 +22,7 @@ def small_config(tmp_path):
     return config
 
 
-def test_neighbours_that_are_mixed_must_be_on_one_device(tmp_path):
+def test_neighbors_that_are_mixed_must_be_on_one_device(tmp_path):
     config = default.get_config()
     config.data.source, config.data.args.examples = "synthetic", 70
     config.batch_size, config.augment.mixup = 56, 0.2

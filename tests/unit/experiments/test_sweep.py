@@ -19,17 +19,6 @@ from tests.results import run_result
 SEEDS = (3, 4)
 
 
-@pytest.fixture
-def config(tmp_path):
-    config = default.get_config()
-    config.data.source, config.data.cache_dir = "folder", str(tmp_path / "cache")
-    config.data.path = str(datasets.write_folder(tmp_path / "faces", size=16))
-    config.data.folds, config.data.holdout, config.epochs = 2, 0.3, 1
-    config.batch_size = 8
-    config.input.size, config.model.args.block_features = 16, (4,)
-    return config
-
-
 def test_folds_are_runs_whose_predictions_are_pooled(config, tmp_path, monkeypatch):
     result = sweep.folds(config, tmp_path / "cv")
     assert result == results.read(tmp_path / "cv")
@@ -224,6 +213,6 @@ def test_a_byte_order_mark_is_no_mistake(tmp_path):
 
 
 def test_the_kept_changes_of_mini_xception_are_good():
-    for name in ("optimisers", "learning", "images", "length"):
+    for name in ("optimizers", "learning", "images", "length"):
         assert sweep.read_changes(f"configs/ablations/{name}.json", xception.get_config())
-    assert sweep.read_changes("configs/ablations/teaching.json", xception.get_config("taught"))
+    assert sweep.read_changes("configs/ablations/teaching.json", xception.get_config("distilled"))

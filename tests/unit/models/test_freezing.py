@@ -100,7 +100,7 @@ def test_backward_pass_ends_where_the_trained_layers_begin():
     assert flops("") > 2.9 * forward
 
 
-def test_labels_for_the_optimiser(network):
+def test_labels_for_the_optimizer(network):
     model, _, variables = network
     groups = freezing.layer_groups(model, SHAPE, "classes")
     optimizer = optax.multi_transform(

@@ -18,7 +18,7 @@ def float64():
         yield
 
 
-def initialised(module, *arguments):
+def initialized(module, *arguments):
     """Variables in float64, off their initial values: zeros and ones would hide a missing term."""
     shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), *arguments))
     rng = np.random.default_rng(1)
@@ -55,7 +55,7 @@ def plain_layer(case):
     """Variables, input and what the plain implementation makes of them: compiled once for all platforms."""
     layer, arguments = LAYERS[case]
     x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 9, 8, 5)))
-    variables = initialised(layer, x, *arguments)
+    variables = initialized(layer, x, *arguments)
     return variables, x, loss_and_gradients(layer.clone(implementation="plain"), variables, x, *arguments)
 
 
@@ -68,10 +68,10 @@ def test_the_implementation_changes_nothing(case, implementation):
 
 
 @pytest.mark.parametrize("implementation", ["cpu", "gpu", "tpu"])
-def test_pooling_before_normalisation_where_scales_are_negative(implementation):
+def test_pooling_before_normalization_where_scales_are_negative(implementation):
     x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 9, 8, 5)))
     layer = layers.BatchNorm(pool=(3, 2, "SAME"))
-    variables = initialised(layer, x, True)
+    variables = initialized(layer, x, True)
     variables["params"]["scale"] = jnp.asarray([-1.0, 0.5, -0.25, 2.0, -3.0])
     plain, ours = (
         loss_and_gradients(layer.clone(implementation=name), variables, x, True) for name in ("plain", implementation)
@@ -83,7 +83,7 @@ def test_pooling_before_normalisation_where_scales_are_negative(implementation):
 def test_a_bias_before_batchnorm_has_no_gradient_and_is_added_all_the_same(implementation):
     x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 9, 8, 5)))
     layer = layers.Conv(3, before_norm=True)
-    variables = initialised(layer, x)
+    variables = initialized(layer, x)
     ours = layer.clone(implementation=implementation)
     _, (gradients, _) = loss_and_gradients(ours, variables, x)
     np.testing.assert_array_equal(gradients["params"]["bias"], 0)
@@ -109,7 +109,7 @@ def test_auto_is_that_of_the_platform_and_not_of_this_host(platform):
 )
 def test_the_parameters_are_those_of_flax(layer, reference, arguments):
     x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 6, 6, 5)))
-    variables = initialised(layer, x, *arguments[0])
+    variables = initialized(layer, x, *arguments[0])
     assert_same(
         loss_and_gradients(layer, variables, x, *arguments[0]),
         loss_and_gradients(reference, variables, x, *arguments[1]),
@@ -128,7 +128,7 @@ def plain_network(name):
     args, size = NETWORKS[name]
     x = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (4, size, size, 1)))
     plain = registry.create(name, 7, args, implementation="plain")
-    variables = initialised(plain, x, False)
+    variables = initialized(plain, x, False)
     return variables, x, loss_and_gradients(plain, variables, x, True)
 
 

@@ -1,4 +1,4 @@
-"""Batch normalisation with and without pooling against Flax, on one device and on eight."""
+"""Batch normalization with and without pooling against Flax, on one device and on eight."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""Fast batch normalisation against Flax' own, on one device and on eight."""
+"""Fast batch normalization against Flax' own, on one device and on eight."""
 
 import functools
 

@@ -30,7 +30,7 @@ def save(path, pixels):
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tiff", "pgm", "webp"])
-def test_grey_keeps_its_values(tmp_path, suffix):
+def test_gray_keeps_its_values(tmp_path, suffix):
     flags = [cv2.IMWRITE_WEBP_QUALITY, 101] if suffix == "webp" else []
     path = tmp_path / f"face.{suffix}"
     assert cv2.imwrite(str(path), cv2.cvtColor(RAMP, cv2.COLOR_GRAY2BGR) if suffix == "webp" else RAMP, flags)
@@ -40,7 +40,7 @@ def test_grey_keeps_its_values(tmp_path, suffix):
     np.testing.assert_array_equal(images.fit(read, geometry(channels=3)), np.repeat(RAMP[..., None], 3, axis=-1))
 
 
-def test_colour_is_rgb_and_its_grey_is_luma(tmp_path):
+def test_color_is_rgb_and_its_gray_is_luma(tmp_path):
     read = images.read(save(tmp_path / "face.png", COLOUR[..., ::-1]))
     np.testing.assert_array_equal(images.fit(read, geometry(channels=3)), COLOUR)
     luma = COLOUR @ np.array([0.299, 0.587, 0.114])

@@ -9,15 +9,15 @@ from fer_jax.errors import UserError
 
 
 def test_a_name_becomes_the_recipes_file_and_keeps_its_variant():
-    path, _, variant = recipes.resolve("xception:taught").rpartition(":")
+    path, _, variant = recipes.resolve("xception:distilled").rpartition(":")
     assert pathlib.Path(path) == recipes.folder() / "xception.py"
     assert pathlib.Path(path).is_absolute()
-    assert variant == "taught"
+    assert variant == "distilled"
     assert recipes.resolve("quickstart") == str(recipes.folder() / "quickstart.py:").removesuffix(":")
     assert pathlib.Path(recipes.resolve("default")).is_file()
 
 
-@pytest.mark.parametrize("spec", ["configs/xception.py:taught", "mine.py", "folder/mine", "/there/mine.py:a=b", ""])
+@pytest.mark.parametrize("spec", ["configs/xception.py:distilled", "mine.py", "folder/mine", "/there/mine.py:a=b", ""])
 def test_a_path_stays_as_it_is(spec):
     assert recipes.resolve(spec) == spec
 
@@ -25,10 +25,10 @@ def test_a_path_stays_as_it_is(spec):
 def test_a_file_in_the_folder_comes_before_a_recipe_of_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     pathlib.Path("xception").write_text("", encoding="utf-8")
-    assert recipes.resolve("xception:taught") == "xception:taught"
+    assert recipes.resolve("xception:distilled") == "xception:distilled"
 
 
-def test_a_mistyped_name_is_refused_with_its_neighbour():
+def test_a_mistyped_name_is_refused_with_its_neighbor():
     with pytest.raises(
         UserError, match=r"no recipe is called 'xeption' \(did you mean 'xception'\?\): expected a file"
     ):
@@ -51,10 +51,10 @@ def test_recipes_import_each_other_from_here():
 
 def test_changes_of_an_ablation_are_found_by_name_where_there_is_no_such_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    kept = recipes.folder() / "ablations" / "optimisers.json"
-    for name in ("optimisers", "optimisers.json", "configs/ablations/optimisers.json"):
+    kept = recipes.folder() / "ablations" / "optimizers.json"
+    for name in ("optimizers", "optimizers.json", "configs/ablations/optimizers.json"):
         assert recipes.ablation(pathlib.Path(name)) == kept
-    for name in ("absent.json", "elsewhere/optimisers.json"):
+    for name in ("absent.json", "elsewhere/optimizers.json"):
         assert recipes.ablation(pathlib.Path(name)) == pathlib.Path(name)
-    pathlib.Path("optimisers.json").write_text("{}", encoding="utf-8")
-    assert recipes.ablation(pathlib.Path("optimisers.json")) == pathlib.Path("optimisers.json")
+    pathlib.Path("optimizers.json").write_text("{}", encoding="utf-8")
+    assert recipes.ablation(pathlib.Path("optimizers.json")) == pathlib.Path("optimizers.json")

@@ -125,7 +125,7 @@ class TestWrite:
         assert "/home/me" not in text and str(tmp_path) not in text
         assert "--config=x.py" in text and "--workdir=w" in text and "a.csv" in text
 
-    def test_one_epoch_colour_no_predictions(self, tmp_path):
+    def test_one_epoch_color_no_predictions(self, tmp_path):
         examples = made_examples(channels=3, size=112)
         made_run(tmp_path, examples, epochs=1, predictions=False, **{"input.channels": 3})
         written = Page(page.write(tmp_path, examples))

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from fer_jax.report import plots
 
 
-def test_svg_takes_the_pages_colour_and_leaves_no_global_state():
+def test_svg_takes_the_pages_color_and_leaves_no_global_state():
     before = dict(matplotlib.rcParams)
     drawn = plots.svg(plots.curves("x", {"a": ([1, 2], [0.1, 0.2])}))
     assert drawn.startswith("<svg") and "currentColor" in drawn and plots.INK not in drawn
@@ -64,7 +64,7 @@ def test_bars_stand_beside_each_other_and_end_at_one():
     assert lefts[2] == pytest.approx(lefts[0] + 0.4) and axes.get_ylim() == (0, 1)
 
 
-def test_a_sheet_takes_grey_and_colour(tmp_path):
+def test_a_sheet_takes_gray_and_color(tmp_path):
     for channels in (1, 3):
         plots.sheet(tmp_path / "faces.png", np.zeros((9, 8, 8, channels), np.uint8), [("a", plots.INK)] * 9)
         assert min(cv2.imread(str(tmp_path / "faces.png")).shape[:2]) > 300

@@ -115,7 +115,7 @@ def test_a_half_written_checkpoint_is_ignored(checkpoints, start, monkeypatch):
     assert checkpoints.restore(start)[0].step == 1
 
 
-def test_a_checkpoint_of_another_network_or_optimiser_is_refused_by_name(checkpoints, start):
+def test_a_checkpoint_of_another_network_or_optimizer_is_refused_by_name(checkpoints, start):
     filled(checkpoints, start, [1], best=1)
     with pytest.raises(UserError, match=r"another network or optimizer: .*classes_conv.*\(3,\).*expected \(\(4,\)"):
         checkpoints.restore(fresh_state(classes=4))

@@ -1,4 +1,4 @@
-"""Schedules, optimisers, and accumulation."""
+"""Schedules, optimizers, and accumulation."""
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ def test_constant(schedule):
 
 
 @pytest.mark.parametrize("name", optim.OPTIMIZERS)
-def test_every_optimiser_descends_and_spares_biases_from_decay(name):
+def test_every_optimizer_descends_and_spares_biases_from_decay(name):
     params = {"kernel": jnp.full((2, 2), 3.0), "bias": jnp.full((2,), 3.0)}
     tx = optim.create(config_of(name=name, learning_rate=0.01, weight_decay=0.5), lambda _: 0.01)
     zeros = jax.tree.map(jnp.zeros_like, params)
@@ -59,7 +59,7 @@ def test_accumulated_batches_are_one_update_of_their_mean():
     np.testing.assert_allclose(second["kernel"], expected["kernel"], rtol=1e-6)
 
 
-def test_muon_orthogonalises_kernels_as_published_and_leaves_the_rest_to_adam():
+def test_muon_orthogonalizes_kernels_as_published_and_leaves_the_rest_to_adam():
     params = {"kernel": jnp.ones((3, 3, 4, 8)), "depthwise": jnp.ones((3, 3, 1, 4)), "bias": jnp.ones(8)}
     gradients = jax.tree.map(lambda p: jax.random.normal(jax.random.key(p.size), p.shape), params)
     found, _ = (tx := optim.create(config_of(name="muon"), lambda _: 0.1)).update(gradients, tx.init(params), params)

@@ -9,24 +9,18 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import default
-from fer_jax.data.examples import Examples
 from fer_jax.distributed.parallel import Parallel
 from fer_jax.errors import UserError
 from fer_jax.training import metric_log, train
 from fer_jax.training.checkpoint import Progress
 from fer_jax.training.program import TrainProgram
 from fer_jax.training.train import PhaseTimer, Session
+from tests import datasets
 
 
 @pytest.fixture(scope="module")
 def examples():
-    rng = np.random.default_rng(0)
-    return Examples(
-        images=rng.integers(0, 256, (59, 16, 16, 1), dtype=np.uint8),
-        labels=rng.integers(0, 7, 59, dtype=np.int32),
-        split=np.array(["Training"] * 40 + ["PublicTest"] * 19),
-        label_names=tuple("abcdefg"),
-    )
+    return datasets.noise(["Training"] * 40 + ["PublicTest"] * 19)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ def one_hot(name):
 def test_agreement_counts_the_images_with_a_majority_for_one_of_the_labels(tmp_path):
     blank = " ".join(["0"] * 48 * 48)
     rows = [
-        (0, "Training", "0,0,0,0,9,0,0,0,0,0"),  # anger, as labelled
+        (0, "Training", "0,0,0,0,9,0,0,0,0,0"),  # anger, as labeled
         (0, "Training", "9,0,0,0,0,0,0,0,0,0"),  # neutral instead
         (0, "Training", "0,0,0,0,0,0,0,9,0,0"),  # contempt, which has no label
         (0, "Training", "3,3,0,0,3,0,0,0,0,0"),  # no majority
@@ -55,7 +55,7 @@ VOTES = (
 )
 
 
-def test_only_training_is_taught_with_distributions(tmp_path):
+def test_only_training_has_distributions(tmp_path):
     config = write(tmp_path, VOTES)
     examples = ferplus.read(config.data, config.input)
     assert examples.label_names == labels.FERPLUS

@@ -3,25 +3,13 @@
 import numpy as np
 import pytest
 
-from configs.default import get_config
 from fer_jax import labels
-from fer_jax.data import cache
-from fer_jax.data.sources import jaffe
 from fer_jax.errors import UserError
 from tests import datasets
 
 
-def config_of(root, size=64, channels=1):
-    config = get_config()
-    config.data.source = "jaffe"
-    config.data.path = str(root)
-    config.input.size, config.input.channels = size, channels
-    return config
-
-
-def read(root, **geometry):
-    config = config_of(root, **geometry)
-    return datasets.in_memory(jaffe.read(config.data, config.input))
+def read(root, size=64, channels=1):
+    return datasets.read("jaffe", root, size, channels)
 
 
 def test_person_and_expression_come_from_the_name(tmp_path):
@@ -80,32 +68,3 @@ def test_a_damaged_image_is_named(tmp_path):
     (tmp_path / "KA.AN9.99.tiff").write_bytes(b"II*\0")
     with pytest.raises(UserError, match=r"KA\.AN9\.99\.tiff: not an image"):
         read(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("path", "message"),
-    [
-        ("", "config.data.path is '', no folder: expected JAFFE's images"),
-        ("nowhere", "nowhere', no folder: .* --config=quickstart needs no data"),
-        (".", "no images in it: expected JAFFE's images"),
-    ],
-)
-def test_a_folder_without_images_is_refused(tmp_path, path, message):
-    with pytest.raises(UserError, match=message):
-        read(tmp_path / path if path else "")
-
-
-def test_the_fingerprint_changes_with_the_files(tmp_path):
-    data = config_of(datasets.write_jaffe(tmp_path, people=1)).data
-    before = jaffe.fingerprint(data)
-    assert before == jaffe.fingerprint(data)
-    datasets.write_jaffe(tmp_path, people=2)
-    assert jaffe.fingerprint(data) != before
-
-
-def test_the_cache_gives_the_same(tmp_path):
-    config = config_of(datasets.write_jaffe(tmp_path / "jaffe", people=2))
-    config.data.cache_dir = str(tmp_path / "cache")
-    first, second = cache.read(config.data, config.input), cache.read(config.data, config.input)
-    np.testing.assert_array_equal(first.images, second.images)
-    np.testing.assert_array_equal(first.subjects, second.subjects)

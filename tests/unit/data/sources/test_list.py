@@ -9,33 +9,21 @@ from fer_jax.data import cache, tables
 from fer_jax.data.sources import folder
 from fer_jax.data.sources import list as source
 from fer_jax.errors import UserError
-from fer_jax.recipes import default
 from tests import datasets
-
-
-def draw(path, value, size=20):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), np.full((size, size), value, np.uint8))
+from tests.datasets import draw
 
 
 @pytest.fixture
 def pictures(tmp_path):
-    for value in range(6):
-        draw(tmp_path / f"{value}.png", 10 * value)
-    return tmp_path
+    return draw(tmp_path, *(f"{value}.png" for value in range(6)), size=20)
 
 
 def config_of(path, **args):
-    config = default.get_config()
-    config.data.source, config.data.path = "list", str(path)
-    config.input.size = 8
-    config.data.args.update(args)
-    return config
+    return datasets.config_of("list", path, 8, **args)
 
 
 def read(path, **args):
-    config = config_of(path, **args)
-    return datasets.in_memory(source.read(config.data, config.input))
+    return datasets.read("list", path, 8, **args)
 
 
 def write(folder, text, name="faces.csv"):
@@ -49,7 +37,7 @@ def test_columns_are_guessed_by_their_names_and_logged(pictures, caplog, separat
     caplog.set_level("INFO")
     table = "Image,Emotion,Usage,person\n1.png,happy,train,A\n0.png,angry,val,B\n3.png,happy,other,A\n"
     examples = read(write(pictures, table.replace(",", separator)))
-    assert examples.images[:, 0, 0, 0].tolist() == [10, 0, 30]
+    assert examples.images[:, 0, 0, 0].tolist() == [1, 0, 3]
     assert (examples.label_names, examples.labels.tolist()) == (("angry", "happy"), [1, 0, 1])
     assert examples.split.tolist() == ["Training", "PublicTest", "other"]
     assert examples.subjects.tolist() == ["A", "B", "A"]
@@ -178,7 +166,7 @@ def test_boxes_are_read_in_the_notation_that_their_names_say(tmp_path, header, r
 def test_what_has_no_label_is_left_out_and_counted(pictures, caplog, missing):
     examples = read(write(pictures, f"file,label\n1.png,b\n2.png,{missing}\n3.png,a\n4.png,{missing}\n"))
     assert (examples.label_names, examples.labels.tolist()) == (("a", "b"), [1, 0])
-    assert examples.images[:, 0, 0, 0].tolist() == [10, 30]
+    assert examples.images[:, 0, 0, 0].tolist() == [1, 3]
     assert "line 3: no label, as for 2 of 4 images, which are left out" in caplog.text
     assert examples.description.endswith("2 without a label left out")
 
@@ -212,7 +200,7 @@ def test_what_programs_write_is_read(pictures, content, encoding):
     (pictures / "faces.csv").write_bytes(content.encode(encoding))
     assert tables.lists_images(pictures / "faces.csv")
     examples = read(pictures / "faces.csv")
-    assert examples.label_names == ("w\u00fctend",) and examples.images[0, 0, 0, 0] == 10
+    assert examples.label_names == ("w\u00fctend",) and examples.images[0, 0, 0, 0] == 1
 
 
 def test_another_encoding_is_refused_with_its_line(pictures):
@@ -223,7 +211,7 @@ def test_another_encoding_is_refused_with_its_line(pictures):
 
 def test_a_home_folder_is_meant_by_its_sign(pictures, monkeypatch):
     monkeypatch.setenv("HOME", str(pictures))
-    assert read(write(pictures / "..", "file,label\n~/2.png,a\n")).images[0, 0, 0, 0] == 20
+    assert read(write(pictures / "..", "file,label\n~/2.png,a\n")).images[0, 0, 0, 0] == 2
 
 
 def test_votes_beside_labels_are_in_the_order_of_the_classes(pictures, caplog):
@@ -248,9 +236,7 @@ def test_more_than_ten_missing_files_are_counted(pictures):
 
 def test_caer_s_is_read_by_the_source_folder(tmp_path):
     names = ("Anger", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise")
-    for split in ("train", "test"):
-        for value, name in enumerate(names):
-            draw(tmp_path / split / name / "0001.png", value)
+    draw(tmp_path, *(f"{split}/{name}/0001.png" for split in ("train", "test") for name in names))
     config = config_of(tmp_path)
     examples = folder.read(config.data, config.input)
     assert examples.label_names == names and examples.split_names == ("Training", "PrivateTest")

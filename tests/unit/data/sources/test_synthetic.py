@@ -34,14 +34,14 @@ def test_a_face_depends_on_its_place_and_seed_not_on_the_number_drawn(monkeypatc
 
 
 @pytest.mark.parametrize("size", [8, 31, 128])
-def test_any_size_and_colour(size):
-    grey = synthetic.draw([3, 5], size, noise=0)
-    colour = synthetic.draw([3, 5], size, channels=3, noise=0)
-    assert grey.shape == (2, size, size, 1) and colour.shape == (2, size, size, 3)
+def test_any_size_and_color(size):
+    gray = synthetic.draw([3, 5], size, noise=0)
+    color = synthetic.draw([3, 5], size, channels=3, noise=0)
+    assert gray.shape == (2, size, size, 1) and color.shape == (2, size, size, 3)
     # clipping to 0..255 comes after the light, so bright pixels may differ
-    inside = (colour > 0).all(-1) & (colour < 255).all(-1)
-    luma = colour @ np.array([0.299, 0.587, 0.114])
-    np.testing.assert_allclose(grey[..., 0][inside], luma[inside], atol=1.01)
+    inside = (color > 0).all(-1) & (color < 255).all(-1)
+    luma = color @ np.array([0.299, 0.587, 0.114])
+    np.testing.assert_allclose(gray[..., 0][inside], luma[inside], atol=1.01)
 
 
 def test_zoom_shrinks_the_head_without_leaving_the_number_range():
@@ -67,16 +67,16 @@ def test_too_few_examples_are_refused():
         synthetic.read(ConfigDict({"args": {"examples": 69}}), GEOMETRY)
 
 
-def test_expressions_can_be_learnt_from_shape_but_not_from_mean_grey():
+def test_expressions_can_be_learned_from_shape_but_not_from_mean_gray():
     expressions = np.arange(840) % 7
     images = synthetic.draw(expressions, 48, seed=2)
     hog = cv2.HOGDescriptor((48, 48), (16, 16), (8, 8), (8, 8), 9)
     shape = np.stack([hog.compute(image).ravel() for image in images])
     model = RidgeClassifier(alpha=1.0).fit(shape[:640], expressions[:640])
     assert model.score(shape[640:], expressions[640:]) > 0.75
-    grey = images.reshape(840, -1).mean(axis=1, keepdims=True)
-    model = RidgeClassifier().fit(grey[:640], expressions[:640])
-    assert model.score(grey[640:], expressions[640:]) < 0.25
+    gray = images.reshape(840, -1).mean(axis=1, keepdims=True)
+    model = RidgeClassifier().fit(gray[:640], expressions[:640])
+    assert model.score(gray[640:], expressions[640:]) < 0.25
 
 
 def test_the_haar_cascade_finds_large_drawn_faces():

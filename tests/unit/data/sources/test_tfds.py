@@ -94,7 +94,7 @@ def test_a_single_split_and_examples_without_label(tmp_path):
     import tensorflow_datasets as tfds
 
     class OneSplit(tfds.core.GeneratorBasedBuilder):
-        """Three colour images of their own sizes, the second without a label."""
+        """Three color images of their own sizes, the second without a label."""
 
         VERSION = tfds.core.Version("1.0.0")
 
