@@ -33,7 +33,7 @@ class Input:
     Attributes:
       size: height and width in pixels.
       channels: 1 (gray) or 3 (RGB).
-      scaling: name in `fer_jax.preprocess.scaling`; the graphs apply it themselves.
+      scaling: name in `fer_jax.preprocess.scaling.SCALINGS`; the graphs apply it themselves.
       resize: "area" or "linear", the filter that brings a crop to `size`.
       seen: side in pixels of the central square that the graphs cut out themselves, over which class maps lie; None
         where they see all.

@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 
 from fer_jax.data import camera
 from fer_jax.ops import platforms
-from fer_jax.preprocess import crop
+from fer_jax.preprocess import scaling
 
 WHITE = 255.0
 Warp = Callable[..., jax.Array]  # called as `warp`
@@ -160,7 +160,7 @@ def training_inputs(
     )
     if config.input.crop:
         images = random_crop(images, config.input.crop, keys_of(step_key(seed, step, "crop")), crop_at)
-    return crop.network_input(images, config.input.scaling), targets
+    return scaling.network_input(images, config.input.scaling), targets
 
 
 def step_key(seed: int, step: jax.Array, purpose: str) -> jax.Array:

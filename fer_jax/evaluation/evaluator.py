@@ -12,7 +12,7 @@ from jax import lax
 from ml_collections import ConfigDict
 
 from fer_jax.distributed.parallel import AXIS, Parallel
-from fer_jax.preprocess import crop
+from fer_jax.preprocess import scaling
 
 FORWARD_BATCHES = 4  # training batches in one of evaluation, which keeps no activations for a gradient
 MAX_BATCHES = 16  # of one dispatch
@@ -98,8 +98,8 @@ def make_predict(model: nn.Module, config: ConfigDict) -> Callable:
 
     def predict(variables: Tree, images: jax.Array) -> jax.Array:
         def batch(_: None, x: jax.Array) -> tuple[None, Any]:
-            inputs = crop.network_input(x, config.input.scaling, config.input.crop)
-            return None, model.apply(variables, inputs, False)
+            pixels = scaling.network_input(x, config.input.scaling, config.input.crop)
+            return None, model.apply(variables, pixels, False)
 
         return lax.all_gather(lax.scan(batch, None, images)[1], AXIS)
 

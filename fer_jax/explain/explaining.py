@@ -25,7 +25,7 @@ from fer_jax.experiments.run import load_run
 from fer_jax.explain import attribution
 from fer_jax.explain.attribution import METHODS, Network
 from fer_jax.models import registry
-from fer_jax.preprocess import crop
+from fer_jax.preprocess import scaling
 from fer_jax.report import plots
 
 FACES_AT_ONCE = 32
@@ -51,11 +51,11 @@ class Explainer:
 
     def inputs(self, images: np.ndarray) -> jax.Array:
         """The network's input for uint8 images (N, size, size, C): float32, cropped and scaled."""
-        return crop.network_input(jnp.asarray(images), self.config.input.scaling, self.config.input.crop)
+        return scaling.network_input(jnp.asarray(images), self.config.input.scaling, self.config.input.crop)
 
     def seen(self, images: np.ndarray) -> np.ndarray:
         """The part of the images (N, size, size, C) that the network sees."""
-        return crop.central_crop(images, self.config.input.crop)
+        return scaling.central_crop(images, self.config.input.crop)
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """float32 (N, classes) for uint8 images (N, size, size, C)."""

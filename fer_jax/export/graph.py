@@ -13,7 +13,7 @@ from flax import traverse_util
 
 from fer_jax.bundle.manifest import Input
 from fer_jax.models import layers
-from fer_jax.preprocess import crop
+from fer_jax.preprocess import scaling
 
 # of the layers that can take a scale: what their output is linear in
 _LINEAR = ("kernel", "pointwise_kernel", "bias")
@@ -42,7 +42,7 @@ def inference(model: nn.Module, variables: Any, spec: Input) -> Callable[[jax.Ar
     # or GPUs and TPUs would compute with fewer bits, and a bundle give other probabilities on each machine
     @jax.default_matmul_precision("highest")
     def infer(images: jax.Array) -> dict[str, jax.Array]:
-        pixels = crop.network_input(images, spec.scaling, side, constant_rank=4)
+        pixels = scaling.network_input(images, spec.scaling, side, constant_rank=4)
         with nn.intercept_methods(scale_and_shift):
             logits, state = model.apply(folded, pixels, False, mutable=["intermediates"])
         sown = state.get("intermediates", {})

@@ -39,11 +39,16 @@ class MetricWriter:
         """
         self._workdir = pathlib.Path(workdir)
         self._loggers = [_opened(name, self._workdir, step, config) for name in config.log]
-        self._rows = [row for row in read_metrics(workdir) if row["step"] <= step]
-        self._rewrite()
+        rows = [row for row in read_metrics(workdir) if row["step"] <= step]
+        with files.atomic_path(self._workdir / JSONL) as tmp:
+            tmp.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        with files.atomic_path(self._workdir / CSV) as tmp:
+            tmp.touch()
+            for row in rows:
+                _append_csv(tmp, row)
 
     def write(self, row: dict[str, Any]) -> None:
-        """Add one row; it must have "step". A key that no row had before becomes a column, empty in those.
+        """Add one row; it must have "step", and the keys of those before.
 
         OSError with the workdir's path where nothing more can be written.
         """
@@ -53,32 +58,25 @@ class MetricWriter:
             raise OSError(error.errno, error.strerror, str(self._workdir)) from error
 
     def _append(self, row: dict[str, Any]) -> None:
-        self._rows.append(row)
-        if not row.keys() <= self._columns.keys():
-            self._rewrite()
-        else:
-            with (self._workdir / JSONL).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-            with (self._workdir / CSV).open("a", newline="", encoding="utf-8") as file:
-                csv.DictWriter(file, self._columns).writerow(row)
+        with (self._workdir / JSONL).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        _append_csv(self._workdir / CSV, row)
         values = {name: value for name, value in row.items() if name != "step" and value is not None}
         for logger in self._loggers:
             logger.write(values, row["step"])
-
-    def _rewrite(self) -> None:
-        self._columns = dict.fromkeys(key for row in self._rows for key in row)
-        with files.atomic_path(self._workdir / JSONL) as tmp:
-            tmp.write_text("".join(json.dumps(row) + "\n" for row in self._rows), encoding="utf-8")
-        with files.atomic_path(self._workdir / CSV) as tmp, tmp.open("w", newline="", encoding="utf-8") as file:
-            if self._rows:
-                writer = csv.DictWriter(file, self._columns)
-                writer.writeheader()
-                writer.writerows(self._rows)
 
     def close(self) -> None:
         """Close the loggers."""
         for logger in self._loggers:
             logger.close()
+
+
+def _append_csv(path: pathlib.Path, row: dict[str, Any]) -> None:
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, row)
+        if not file.tell():
+            writer.writeheader()
+        writer.writerow(row)
 
 
 class Logger(Protocol):

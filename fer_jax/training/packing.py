@@ -1,6 +1,6 @@
 """Vectors of a state as few long ones, for what is computed element by element.
 
-Scales, biases, statistics and what optimiser and averages keep of them are a few numbers each, and a device takes as
+Scales, biases, statistics and what optimizer and averages keep of them are a few numbers each, and a device takes as
 long to start an operation on one of them as on all. Of the state within a chunk they are one vector a kind.
 """
 
@@ -22,7 +22,7 @@ def pack(tree: Tree, groups: Mapping[str, str]) -> Tree:
     """The tree with each family of vectors joined in the place of its first; nothing is left in those of the others.
 
     Vectors are a family where only the last two keys of their paths differ, a layer's and its own: in params, in
-    statistics, in what an optimiser keeps like them. Layers of different `groups` are trained apart: no family.
+    statistics, in what an optimizer keeps like them. Layers of different `groups` are trained apart: no family.
     """
     leaves = jax.tree.leaves(tree)
     packed: list[Any] = [optax.MaskedNode()] * len(leaves)

@@ -231,8 +231,8 @@ def _listed(data: ConfigDict) -> tuple[list[Row], tuple[str, ...], int | None]:
     else:
         if len(given["box"]) not in (0, 4):
             raise UserError(f"config.data.args.box has {len(given['box'])} columns, expected left, top, width, height")
-        fields = ("file", "label", "split", "subject", "box", "votes")
-        named: dict[str, Any] = {n: tuple(given[n]) if n in ("box", "votes") else given[n] for n in fields}
+        wanted = ("file", "label", "split", "subject", "box", "votes")
+        named: dict[str, Any] = {n: tuple(given[n]) if n in ("box", "votes") else given[n] for n in wanted}
         names, first = tuple(given["labels"]), given["first_label"]
         columns, rows = tables.read_table(path, _root(data), tables.Columns(**named))
         logging.info("%s: %s", path, columns)

@@ -48,21 +48,6 @@ def test_resuming_drops_what_will_be_written_again(tmp_path):
         assert [int(row["step"]) for row in csv.DictReader(file)] == [10, 20, 30]
 
 
-def test_a_new_key_becomes_a_column(tmp_path):
-    writer = writer_of(tmp_path, 0)
-    writer.write({"step": 1, "loss": 2.0})
-    writer.write({"step": 2, "loss": 1.0, "share": 0.9})
-    writer.write({"step": 3, "loss": 0.5, "share": 0.8})
-    writer.close()
-    with (tmp_path / "metrics.csv").open(encoding="utf-8") as file:
-        assert list(csv.reader(file)) == [
-            ["step", "loss", "share"],
-            ["1", "2.0", ""],
-            ["2", "1.0", "0.9"],
-            ["3", "0.5", "0.8"],
-        ]
-
-
 class Recorder:
     """Stands for a logging service: a module whose calls are recorded, and its run."""
 
