@@ -18,17 +18,12 @@ def refused(changes, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"optim.name": "adagrad"}, "config.optim.name is 'adagrad': expected one of adam, adamw, muon, nadam, sgd"),
-        ({"eval.tta": ("flip", "zoom")}, "config.eval.tta has 'zoom': expected some of flip, ten_crop"),
-        ({"optim.learning_rate": float("nan")}, "config.optim.learning_rate is nan: expected at least"),
-        ({"data.source": "imagenet"}, "config.data.source is 'imagenet': expected one of fer2013, ferplus"),
         ({"name": ""}, "config.name is '': expected the name of a folder"),
         ({"name": "../elsewhere"}, "config.name is '../elsewhere': expected the name of a folder, without a slash"),
         ({"data.test_split": "Training"}, "config.data.train_split is 'Training', the name of the select or test"),
         ({"data.select_split": ""}, "config.data.select_split is empty"),
         ({"data.holdout": 0.6, "data.holdout_test": 0.4}, "together they leave nothing to train on"),
         ({"input.crop": 64}, "config.input.crop is 64 and config.input.size 48: the crop must fit"),
-        ({"input.crop": -4}, "config.input.crop is -4: expected between 0 and 1024"),
         ({"optim.warmup_epochs": 40.0}, "config.optim.warmup_epochs is 40.0: expected less than the 40"),
         ({"batch_size": 31, "augment.mixup": 0.2}, "config.batch_size is 31: mixup pairs"),
         ({"augment.no_warp_fraction": 0.2, "eval.early_stop": 10}, "early stopping makes the run length unknown"),

@@ -19,6 +19,7 @@ LIMITED = {
     if isinstance(field.default, int | float) and not isinstance(field.default, bool) and not field.choices
 }
 CHOSEN = [key for key, field in TABLE.items() if field.choices]
+thorough = settings(max_examples=300, deadline=None)  # some for each of the keys
 
 
 def with_value(key, value):
@@ -55,9 +56,8 @@ def test_only_arguments_take_new_keys():
         configs.get(config, key).anything = 1
 
 
-@pytest.mark.parametrize("key", LIMITED)
-@settings(max_examples=25, deadline=None)
-@given(data=st.data())
+@thorough
+@given(key=st.sampled_from(list(LIMITED)), data=st.data())
 def test_a_number_outside_its_range_is_refused_with_its_key(key, data):
     field = TABLE[key]
     whole = isinstance(field.default, int)
@@ -76,18 +76,19 @@ def test_the_ends_of_a_range_are_allowed(key):
             assert field.problem(kind(end)) == ""
 
 
-@pytest.mark.parametrize("key", CHOSEN)
-@settings(max_examples=25, deadline=None)
-@given(value=st.text(max_size=20) | st.integers())
+@thorough
+@given(key=st.sampled_from(CHOSEN), value=st.text(max_size=20) | st.integers())
 def test_what_is_no_choice_is_refused_with_its_key(key, value):
     field = TABLE[key]
     assume(value not in field.allowed())
     refusal(key, (value,) if isinstance(field.default, tuple) else value)
 
 
-@pytest.mark.parametrize("key", TABLE)
-@settings(max_examples=25, deadline=None)
-@given(value=st.none() | st.booleans() | st.integers(-9, -2) | st.binary() | st.lists(st.none(), min_size=1))
+@thorough
+@given(
+    key=st.sampled_from(list(TABLE)),
+    value=st.none() | st.booleans() | st.integers(-9, -2) | st.binary() | st.lists(st.none(), min_size=1),
+)
 def test_a_value_of_another_type_is_refused_with_its_key(key, value):
     kind = type(TABLE[key].default)
     assume(not (kind in (int, float) and type(value) is int) and type(value) is not kind)
