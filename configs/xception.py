@@ -36,8 +36,8 @@ chosen on the images it is scored on; their published weights give 65.0 % on Pub
 
 Measured (docs/measured/results.md), PublicTest, each +- 0.008 by the number of faces:
 
-- `:wild`: 0.637 and on 1,461 faces in the wild 0.656, with the mirror image, which is how pictures are analyzed, 0.668.
-  These take the prior in the shipped bundle. `:wide` has 0.500 there.
+- `:wild`: 0.648 and on 1,461 faces in the wild 0.654, with the mirror image, which is how pictures are analyzed, 0.655
+  and 0.662. These take the prior in the shipped bundle. `:wide` has 0.500 in the wild.
 - `:wide`: 0.691, 0.696 and 0.692 with three seeds, with the mirror image 0.696, 0.692 and 0.703. A run takes 4 minutes
   on an H100 that trains four others at the same time, and the five folds together 3. Without erasing it was 0.689, with
   the features of `:distilled` 0.673 (one seed each), and with those but three teachers of 0.711 that had seen the

@@ -3,10 +3,13 @@
 import shutil
 import signal
 
+import cv2
 import numpy as np
 import pytest
 
 import fer_jax
+from fer_jax import labels
+from fer_jax.data.sources import fer2013
 from fer_jax.errors import Preempted, UserError
 from tests.conftest import run_python
 
@@ -58,6 +61,24 @@ def test_a_recipe_is_trained_with_changes(tmp_path, capsys):
     assert len(repr(evaluation).splitlines()) == 2 and "<table>" in evaluation._repr_html_()
     assert fer_jax.train("quickstart", workdir=tmp_path / "run", verbose=False, **small).result == run.result
     assert capsys.readouterr().err == ""
+
+
+def test_forty_photographs_of_each_class_are_enough_to_fine_tune(fer2013_csv, tmp_path):
+    faces, emotions, usage = fer2013.parse(fer2013_csv)
+    for emotion, name in (("happy", "grin"), ("surprise", "gasp"), ("neutral", "calm")):
+        chosen = np.flatnonzero((usage == "PublicTest") & (emotions == labels.FER2013.index(emotion)))[:120]
+        for split, part in (("train", chosen[:40]), ("test", chosen[40:])):
+            (tmp_path / split / name).mkdir(parents=True)
+            for number in part:
+                cv2.imwrite(str(tmp_path / split / name / f"{number}.png"), faces[number])
+    run = fer_jax.train(
+        "finetune", data=str(tmp_path / "train"), workdir=tmp_path / "run", epochs=12, **{"data.cache_dir": ""}
+    )
+    run.export(tmp_path / "mine.bundle")
+    analyzer = fer_jax.Analyzer(tmp_path / "mine.bundle", "none")
+    found = [analyzer(path)[0].label == path.parent.name for path in sorted((tmp_path / "test").glob("*/*.png"))]
+    assert len(found) == 240
+    assert np.mean(found) > 0.85
 
 
 def test_control_c_in_a_script_is_a_preemption_and_the_same_call_resumes(tmp_path):
