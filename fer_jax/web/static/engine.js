@@ -10,7 +10,7 @@ export class Engine {
   // Load what lies beside this file.
   static async load() {
     ort.env.wasm.wasmPaths = { wasm: new URL("ort.wasm", import.meta.url).href };
-    ort.env.wasm.numThreads = self.crossOriginIsolated ? 2 : 1;
+    ort.env.wasm.numThreads = 1;  // two take twice the CPU a frame beside other work
     const model = await (await fetch(new URL("model.json", import.meta.url))).json();
     const [network, detector] = await Promise.all(["model.onnx", "yunet.onnx"].map(
       (file) => ort.InferenceSession.create(new URL(file, import.meta.url).href, { executionProviders: ["wasm"], logSeverityLevel: 3 })));
