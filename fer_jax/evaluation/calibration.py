@@ -73,18 +73,13 @@ def fit(logits: np.ndarray, labels: np.ndarray, split: str, coverage: float = CO
     """
     if fitted := not why_not_fitted(logits, labels, split):
         probabilities = cross_fitted(logits, labels)
-        confidence = probabilities.max(axis=1)
-        threshold = min(float(np.quantile(confidence, 1 - coverage)), SURE)
+        threshold = min(float(np.quantile(probabilities.max(axis=1), 1 - coverage)), SURE)
     else:
         probabilities, threshold = softmax(logits, axis=1), 0.0
-        confidence = probabilities.max(axis=1)
-    certain = confidence >= threshold
     return {
         "fitted_on": split if fitted else None,
         "temperature": temperature(logits, labels) if fitted else 1.0,
-        "uncertain_below": threshold,
-        "coverage": float(certain.mean()),
-        "accuracy_when_certain": float((probabilities.argmax(axis=1) == labels)[certain].mean()),
+        **_at_threshold(probabilities, labels, threshold),
         "expected_calibration_error": {
             "before": metrics.expected_calibration_error(softmax(logits, axis=1), labels),
             "after": metrics.expected_calibration_error(probabilities, labels),
@@ -124,8 +119,11 @@ def at_coverage(probabilities: np.ndarray, labels: np.ndarray, coverage: float) 
     confidence = probabilities.max(axis=1)
     # the confidence of the last face that has to be answered; 0 flags nothing, whatever is shown later
     kept = max(round(coverage * len(confidence)), 1)
-    threshold = float(np.sort(confidence)[-kept]) if coverage < 1 else 0.0
-    certain = confidence >= threshold
+    return _at_threshold(probabilities, labels, float(np.sort(confidence)[-kept]) if coverage < 1 else 0.0)
+
+
+def _at_threshold(probabilities: np.ndarray, labels: np.ndarray, threshold: float) -> dict[str, float]:
+    certain = probabilities.max(axis=1) >= threshold
     return {
         "uncertain_below": threshold,
         "coverage": float(certain.mean()),
