@@ -125,7 +125,8 @@ def _backward(
         dscale = dscale * sign
         spread = jax.vjp(pool, x)[1](cotangents[0])[0].astype(wide)
     # x is the signed image: its factor is |scale|, times the sign that makes it the image's gradient.
-    dx = factor * (spread - dbias_mean - (x.astype(wide) - mean) * (inverse * dscale_mean))
+    # Both vectors have the factor in them: XLA computes in one operation what has an operand in common.
+    dx = factor * spread - factor * dbias_mean - (x.astype(wide) - mean) * (factor * inverse * dscale_mean)
     return dx.astype(x.dtype), dscale.astype(scale.dtype), dbias.astype(scale.dtype)
 
 
