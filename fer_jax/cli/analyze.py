@@ -298,7 +298,7 @@ class _Csv:
     """A row for each face."""
 
     def __init__(self, labels: tuple[str, ...]):
-        from fer_jax.serve.answers import columns
+        from fer_jax.serve.analyzer import columns
 
         self._rows = csv.DictWriter(sys.stdout, columns(labels), lineterminator="\n")
         self._rows.writeheader()

@@ -14,8 +14,7 @@ from aiohttp import BodyPartReader, StreamReader, web
 
 from fer_jax import __version__
 from fer_jax.errors import UserError
-from fer_jax.serve.analyzer import Analyzer
-from fer_jax.serve.answers import Face
+from fer_jax.serve.analyzer import Analyzer, Face
 from fer_jax.serve.frames import Sampling, shown
 from fer_jax.serve.plot import Plot
 from fer_jax.serve.sources import MEMORY

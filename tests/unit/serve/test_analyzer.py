@@ -16,7 +16,7 @@ import fer_jax
 from fer_jax.errors import UserError
 from fer_jax.labels import FER2013
 from fer_jax.preprocess import images
-from fer_jax.serve import analyzer, answers
+from fer_jax.serve import analyzer
 from tests import serving
 from tests.conftest import run_python
 
@@ -49,7 +49,7 @@ def test_a_picture_in_every_form_gives_the_same_face(whole_pictures, tmp_path):
         assert face.probability == max(face.probabilities.values()) == face.probabilities["happy"]
         assert (face.frame, face.time, face.track) == (0, 0.0, 0)
     assert whole_pictures(path)[0].source == str(path)
-    assert whole_pictures(gray)[0].source == answers.MEMORY
+    assert whole_pictures(gray)[0].source == "<memory>"
 
 
 def test_colors_are_those_of_opencv_unless_rgb_is_said(whole_pictures):
@@ -151,7 +151,7 @@ def test_faces_as_json_rows_and_table(whole_pictures):
     assert face["box"] == [0, 0, 20, 20]
     table = faces.to_pandas()
     assert isinstance(table, pandas.DataFrame)
-    assert list(table.columns) == answers.columns(FER2013)
+    assert list(table.columns) == analyzer.columns(FER2013)
     assert table.loc[0, "label"] == "sad"
     assert table.loc[0, "sad"] == face["probabilities"]["sad"]
     assert "sad" in repr(faces)
@@ -163,7 +163,7 @@ def test_no_face_is_an_empty_table(brightness_bundle, tmp_path):
     assert len(faces) == 0
     assert not faces
     assert faces.to_json() == "[]"
-    assert list(faces.to_pandas().columns) == answers.columns(FER2013)
+    assert list(faces.to_pandas().columns) == analyzer.columns(FER2013)
     assert faces.draw().shape == (60, 60, 3)
 
 
