@@ -73,7 +73,7 @@ def test_the_text_says_what_the_summary_counts(result, examples):
     text = audit.text(result.summary, examples)
     assert "seventy faces" in text
     assert "exact duplicates: 2 groups of 4 images, 1 with contradicting labels, 0 across splits" in text
-    assert "1 images of Training of PublicTest" in text
+    assert "Training images with a copy in PublicTest, exact or near: 1" in text
 
 
 def test_files_hold_a_row_an_image_with_a_finding(result, examples, tmp_path):
