@@ -57,18 +57,18 @@ def ablation(path: pathlib.Path) -> pathlib.Path:
 def resolve(spec: str) -> str:
     """Return what `--config` takes, FILE or FILE:VARIANT, for a recipe's name or a file, with or without a variant.
 
-    A file of the given name comes first.
+    A recipe's name is the packaged one: a file of that name in the working folder may be a stranger's, and would run.
 
     Raises:
       UserError: neither a file nor a recipe has this name.
     """
     name, colon, variant = spec.partition(":")
     file = pathlib.Path(name)
+    if name in (*names(), "default"):
+        return f"{folder() / name}.py{colon}{variant}"
     # a drive's letter, as in C:\recipes\mine.py, is no name
     if file.suffix == ".py" or file.is_file() or "/" in name or "\\" in spec or not name:
         return spec
-    if name in (*names(), "default"):
-        return f"{folder() / name}.py{colon}{variant}"
     raise errors.UserError(
         f"--config={spec}: no recipe is called {name!r}{errors.did_you_mean(name, names())}: "
         f"expected a file or one of {', '.join(names())}"

@@ -37,6 +37,7 @@ TIMEOUT_SECONDS = 10.0  # to open an address, and for each read from it
 MISSING_SECONDS, MISSING_SHARE = 1.0, 0.1
 MAX_STEP_SECONDS = 10.0  # in a transport stream; FFmpeg's own threshold for a new beginning
 CONCATENATED = frozenset(("mpegts", "mpeg", "mpegvideo", "flv"))  # formats whose time stamps may start again
+FROM_ZERO = frozenset(("matroska,webm", "avi"))  # formats whose duration counts from 0, not from the first time stamp
 PICTURE_FORMATS = frozenset(("gif", "image2"))  # FFmpeg's, and *_pipe, that may hold a single picture
 MAX_WAITING = 2000  # packets that may wait for the start of what is analyzed, before they are decoded after all
 MAX_STRETCH = 4.0  # of pixels; more is a damaged header
@@ -250,7 +251,7 @@ class VideoFile:
             raise UserError(f"{self.name}: no frame can be read: {reason}")
         if self.still or self._first is None or not self._duration:
             return
-        reached = self._end - self._first
+        reached = self._end - (0 if self._container.format.name in FROM_ZERO else self._first)
         if self._duration - reached > max(MISSING_SECONDS, MISSING_SHARE * self._duration):
             raise UserError(
                 f"{self.name}: ends after {reached:.1f} of {self._duration:.1f} s, {frames} frames: the file is "

@@ -22,10 +22,11 @@ def test_a_path_stays_as_it_is(spec):
     assert recipes.resolve(spec) == spec
 
 
-def test_a_file_in_the_folder_comes_before_a_recipe_of_its_name(tmp_path, monkeypatch):
+def test_a_file_in_the_folder_does_not_run_in_place_of_a_recipe_of_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     pathlib.Path("xception").write_text("", encoding="utf-8")
-    assert recipes.resolve("xception:distilled") == "xception:distilled"
+    assert recipes.resolve("xception:distilled") == f"{recipes.folder() / 'xception.py'}:distilled"
+    assert recipes.resolve("./xception") == "./xception"
 
 
 def test_a_mistyped_name_is_refused_with_its_neighbor():

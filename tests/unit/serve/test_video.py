@@ -67,6 +67,14 @@ def test_a_variable_rate_is_not_called_truncated(tmp_path, suffix, codec):
     assert times(frames)[-1] == pytest.approx(3.8, abs=0.01)
 
 
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".avi", ".ts"])
+def test_a_clip_whose_time_stamps_begin_late_is_whole(tmp_path, suffix):
+    stamps = [5 + i / 10 for i in range(20)]
+    _, frames, error = read(videos.write(tmp_path / f"cut{suffix}", stamps, rate=10))
+    assert (error, len(frames)) == (None, 20)
+    assert times(frames)[:3] == pytest.approx([0, 0.1, 0.2], abs=2e-3)
+
+
 @pytest.mark.parametrize("rate", [211.222, 239.76])
 def test_slow_motion(tmp_path, rate):
     path = videos.write(tmp_path / "slow.mp4", [i / rate for i in range(100)], rate=rate)
