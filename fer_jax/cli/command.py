@@ -110,7 +110,7 @@ def one_line_errors() -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet_pipe() -> Iterator[None]:
-    """End the process quietly where nobody reads its output any more, as after `| head`."""
+    """End the process quietly once its output has no reader, as after `| head`."""
     try:
         try:
             yield

@@ -69,7 +69,7 @@ def extract(
     `out` appears at the end; where an error or Ctrl-C comes before, with the faces found so far.
 
     The square that is cut is `cropping.CROP`'s for the detector, as in serving, straightened by the roll the detector
-    reports. Faces are written as PNG in the photograph's colours, named as it; `LISTING` in `out` says for every
+    reports. Faces are written as PNG in the photograph's colors, named as it; `LISTING` in `out` says for every
     photograph what was found where. Hidden files and folders are ignored.
 
     Args:

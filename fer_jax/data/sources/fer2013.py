@@ -28,7 +28,7 @@ VERSION = 1
 # What a model card says about the faces, with the line breaks of the card.
 WEB_SEARCH = """FER2013 was gathered from web searches by emotion words: mostly posed or acted,
   mostly adults facing the camera, of uneven skin tones and ages, with labels that other people often do not agree
-  with; disgust is rare. Nobody has measured here how much worse it does for groups the set lacks."""
+  with; disgust is rare. How much worse it does for groups the set lacks was not measured."""
 DATA_SET = DataSet(
     labels.FER2013,
     terms="FER2013 was gathered by web search for the ICML 2013 challenges",
