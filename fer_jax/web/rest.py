@@ -7,8 +7,8 @@ import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import AsyncGenerator, Mapping
-from typing import Any
+from collections.abc import AsyncGenerator, Awaitable, Mapping
+from typing import Any, TypeVar
 
 from aiohttp import BodyPartReader, StreamReader, web
 
@@ -22,6 +22,7 @@ from fer_jax.serve.summary import Summary
 from fer_jax.web import openapi
 from fer_jax.web.access import Handler, Limits
 
+T = TypeVar("T")
 MAX_FILES = 100  # of a request
 MAX_FRAMES = 3000  # of a video, after sampling: two minutes of 25 frames/s
 MAX_UPLOADS = 8  # files that are received or analyzed at the same time; others wait
@@ -209,25 +210,30 @@ class Rest:
             return
         try:
             parts = await request.multipart()
-            while part := await parts.next():
+            while part := await self._in_time(parts.next(), self._limits.message_seconds):
                 if isinstance(part, BodyPartReader) and part.filename:
                     async with self._uploads:
                         yield shown(part.filename), await self._read(part)
         except ValueError as error:
             raise web.HTTPBadRequest(text=f"multipart/form-data that cannot be read: {error}") from None
 
+    @staticmethod
+    async def _in_time(arriving: Awaitable[T], patience: float) -> T:
+        """What arrives within `patience` seconds: also a part's beginning, before which anything may stand."""
+        try:
+            async with asyncio.timeout(max(patience, 0)):
+                return await arriving
+        except TimeoutError:
+            raise web.HTTPRequestTimeout(text="the file does not arrive: send it faster, or a smaller one") from None
+
     async def _read(self, body: StreamReader | BodyPartReader) -> bytes:
         """All of a body that comes in time and within the limits."""
         data, began = bytearray(), time.monotonic()
         while True:
             patience = self._limits.message_seconds + len(data) / MIN_BYTES_PER_SECOND + began - time.monotonic()
-            try:
-                async with asyncio.timeout(max(patience, 0)):
-                    piece = await (body.readany() if isinstance(body, StreamReader) else body.read_chunk(PIECE))
-            except TimeoutError:
-                raise web.HTTPRequestTimeout(
-                    text="the file does not arrive: send it faster, or a smaller one"
-                ) from None
+            piece = await self._in_time(
+                body.readany() if isinstance(body, StreamReader) else body.read_chunk(PIECE), patience
+            )
             if not piece:
                 return bytes(data)
             data += piece

@@ -151,13 +151,14 @@ def test_a_video_of_too_many_frames_is_refused_and_its_sample_is_not(analyzer, c
     assert _post(analyzer, clip, "?fps=5")[0] == 200
 
 
-def test_a_file_that_does_not_arrive_is_given_up(analyzer):
+@pytest.mark.parametrize("kind", ["image/png", "multipart/form-data; boundary=none"])
+def test_a_file_that_does_not_arrive_is_given_up(analyzer, kind):
     async def slow():
         while True:
-            yield b"."
-            await asyncio.sleep(0.02)  # a client that sends a byte at a time
+            yield b".\n"  # lines, which may also stand before the first part
+            await asyncio.sleep(0.02)  # a client that sends two bytes at a time
 
-    status, answer = _post(analyzer, slow(), limits=Limits(message_seconds=0.1))
+    status, answer = _post(analyzer, slow(), limits=Limits(message_seconds=0.1), headers={"Content-Type": kind})
     assert (status, answer["error"][:27]) == (408, "the file does not arrive: s")
 
 
