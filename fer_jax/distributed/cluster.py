@@ -88,12 +88,13 @@ def _initialize_alone() -> None:
     """
     import jax
 
+    reuse = getattr(socket, "SO_REUSEPORT", None)  # Windows has none
     with socket.socket() as holder:
-        if hasattr(socket, "SO_REUSEPORT"):  # then the service may listen while this keeps others off the port
-            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if reuse is not None:  # then the service may listen while this keeps others off the port
+            holder.setsockopt(socket.SOL_SOCKET, reuse, 1)
         holder.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{holder.getsockname()[1]}"
-        if not hasattr(socket, "SO_REUSEPORT"):  # on Windows
+        if reuse is None:
             holder.close()
         jax.distributed.initialize(
             coordinator_address=address,
