@@ -63,8 +63,8 @@ def numbered(
     if numeric and (first is None or not names):
         low, high = (pick(numeric, key=lambda place: float(texts[place])) for pick in (min, max))
         raise UserError(
-            f"{where(numeric[0])}: labels are numbers ({texts[low]} to {texts[high]}), expected names: write names or "
-            "give them in the numbers' order as config.data.args.labels"
+            f"{where(numeric[0])}: labels are numbers ({texts[low]} to {texts[high]}), expected names: write names, or "
+            "give a training or audit the names in the numbers' order as config.data.args.labels"
         )
     spellings: dict[str, collections.Counter[str]] = {}
     for place in labeled:
