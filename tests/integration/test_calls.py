@@ -63,6 +63,7 @@ def test_a_recipe_is_trained_with_changes(tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_forty_photographs_of_each_class_are_enough_to_fine_tune(fer2013_csv, tmp_path):
     faces, emotions, usage = fer2013.parse(fer2013_csv)
     for emotion, name in (("happy", "grin"), ("surprise", "gasp"), ("neutral", "calm")):
