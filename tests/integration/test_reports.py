@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from tests import datasets
 
@@ -26,14 +27,14 @@ def data(tmp_path_factory):
     """Flags for each data set."""
     folder = tmp_path_factory.mktemp("data")
     csv = datasets.write_fer2013(folder / "fer2013")
-    weights = folder / "vgg16.npz"
+    weights = folder / "vgg16.safetensors"
     rng, state, channels = np.random.default_rng(0), {}, 3
     numbers = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)  # torchvision's
     for number, width in zip(numbers, (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512), strict=True):
         state[f"features.{number}.weight"] = rng.normal(0, 0.05, (width, channels, 3, 3)).astype(np.float32)
         state[f"features.{number}.bias"] = np.zeros(width, np.float32)
         channels = width
-    np.savez(weights, **state)
+    safetensors.numpy.save_file(state, weights)
     path = "--config.data.path={}".format
     return {
         "fer2013": (path(csv),),

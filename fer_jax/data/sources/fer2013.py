@@ -181,14 +181,16 @@ def _pixels(text: str) -> np.ndarray:
     """The 2,304 numbers of a row, uint8.
 
     np.fromstring reads them four times as fast as Python can, and forgives too much (it wraps at 16 bits). But then the
-    text is longer than the same numbers written plainly, so rows of the exact length hold exactly these numbers.
+    text is longer than the same numbers written plainly, so rows of the exact length hold exactly these numbers. Only a
+    sign that stands alone, which it takes for 0, is no longer than that.
     """
     try:
         values = np.fromstring(text, np.int16, sep=" ")
     except (ValueError, DeprecationWarning):
         values = np.empty(0, np.int16)
     plain_length = 2 * PIXELS - 1 + np.count_nonzero(values > 9) + np.count_nonzero(values > 99)
-    if values.size == PIXELS and len(text) == plain_length and values.min() >= 0 and values.max() <= 255:
+    signs = "-" in text or "+" in text
+    if values.size == PIXELS and len(text) == plain_length and not signs and values.max() <= 255:
         return values.astype(np.uint8)
     tokens = text.split()
     if len(tokens) != PIXELS:

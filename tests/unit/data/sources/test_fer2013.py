@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from configs.default import get_config
@@ -60,6 +60,8 @@ def test_reads_back_what_was_written(faces, tmp_path_factory):
         st.sampled_from(["255", "256", "65536", "65791", "-65281", "007", "1_0", "", "9" * 30]),
     ),
 )
+@example(position=PIXELS - 1, separator=" ", token="-")
+@example(position=0, separator=" ", token="+")
 def test_accepts_exactly_2304_whole_numbers_of_a_byte(position, separator, token, tmp_path_factory):
     tokens = [str(i % 256) for i in range(PIXELS)]
     tokens[position] = token
