@@ -13,6 +13,7 @@ export class Connection {
   constructor(handlers) {
     this.handlers = handlers;
     this.wait = FIRST_WAIT_MS;
+    this.sent = Promise.resolve();  // when the frame of the last call is on its way
     this.connect();
   }
 
@@ -40,15 +41,30 @@ export class Connection {
     if (this.open) this.socket.send(JSON.stringify(values));
   }
 
-  // A picture goes as the `file` it was where it is small enough: what a canvas makes of it is another picture.
+  // Frames go in the order of their calls, though a file is read sooner than a canvas is encoded: of two that wait, the
+  // program analyzes the later one.
   async frame(number, canvas, still, file = null) {
+    const before = this.sent;
+    let done;
+    this.sent = new Promise((resolve) => { done = resolve; });
+    try {
+      const message = await this.encode(number, canvas, still, file);
+      await before;
+      if (this.open) this.socket.send(message);
+    } finally {
+      done();
+    }
+  }
+
+  // A picture goes as the `file` it was where it is small enough: what a canvas makes of it is another picture.
+  async encode(number, canvas, still, file) {
     const jpeg = file && file.size <= this.largest ? file : await new Promise((done) => canvas.toBlob(done, "image/jpeg", JPEG_QUALITY));
     const message = new Uint8Array(5 + jpeg.size);
     const view = new DataView(message.buffer);
     view.setUint8(0, still ? STILL : MOVING);
     view.setUint32(1, number);
     message.set(new Uint8Array(await jpeg.arrayBuffer()), 5);
-    if (this.open) this.socket.send(message);
+    return message;
   }
 }
 
