@@ -63,7 +63,6 @@ def test_a_recipe_is_trained_with_changes(tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.slow
 def test_forty_photographs_of_each_class_are_enough_to_fine_tune(fer2013_csv, tmp_path):
     faces, emotions, usage = fer2013.parse(fer2013_csv)
     for emotion, name in (("happy", "grin"), ("surprise", "gasp"), ("neutral", "calm")):
@@ -73,7 +72,7 @@ def test_forty_photographs_of_each_class_are_enough_to_fine_tune(fer2013_csv, tm
             for number in part:
                 cv2.imwrite(str(tmp_path / split / name / f"{number}.png"), faces[number])
     run = fer_jax.train(
-        "finetune", data=str(tmp_path / "train"), workdir=tmp_path / "run", epochs=12, **{"data.cache_dir": ""}
+        "finetune", data=str(tmp_path / "train"), workdir=tmp_path / "run", epochs=6, **{"data.cache_dir": ""}
     )
     run.export(tmp_path / "mine.bundle")
     analyzer = fer_jax.Analyzer(tmp_path / "mine.bundle", "none")
