@@ -35,6 +35,7 @@ PART = ".part"  # is added to the name of a file of events until it is whole
 MARK = "annotated by fer_jax"  # a comment in every picture and video that is written here
 FOLDERS = ("--out", "--record")  # flags whose folder gets the names of the inputs
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+_FACE = re.compile(r"\d{6,}_\d{3,}_.*\.png", re.DOTALL)  # the names in a `FaceFolder`
 MAX_GAP_SECONDS = 1.0  # between two frames of a live source; a longer one was a pause, and is cut
 MAX_RATE_DENOMINATOR = 1001  # of a nominal frame rate
 TICKS = Fraction(1, 90_000)  # of MPEG; holds 25, 29.97, 30, 50 and 60 frames per second exactly
@@ -53,10 +54,13 @@ def refuse_conflicts(inputs: Iterable[pathlib.Path], outputs: Mapping[str, str |
     """
     read: dict[tuple[int, int] | str, pathlib.Path] = {}
     folders: dict[tuple[int, int] | str, pathlib.Path] = {}
+    faces: dict[tuple[int, int] | str, pathlib.Path] = {}
     for path in inputs:
         read.setdefault(_identity(path), path)
         for folder in (path.parent, pathlib.Path(os.path.realpath(path)).parent):
             folders.setdefault(_identity(folder), path)
+            if _FACE.fullmatch(path.name):
+                faces.setdefault(_identity(folder), path)
     earlier: dict[tuple[int, int] | str, str] = {}
     for flag, value in outputs.items():
         if not value or value == "-":
@@ -64,7 +68,8 @@ def refuse_conflicts(inputs: Iterable[pathlib.Path], outputs: Mapping[str, str |
         path = pathlib.Path(value)
         place = _identity(path)
         as_folder = flag in FOLDERS and (path.is_dir() or not path.suffix or value.endswith(("/", os.sep)))
-        if source := read.get(place) or (folders.get(place) if as_folder else None):
+        below = folders if as_folder else faces if flag == "--save-faces" else {}
+        if source := read.get(place) or below.get(place):
             raise UserError(f"{flag}={value} would overwrite the input {source}: name another place")
         if place in earlier:
             raise UserError(f"{flag}={value} and {earlier[place]} are the same place: name two")
@@ -84,8 +89,7 @@ def is_foreign(path: pathlib.Path) -> bool:
     """Return whether there is a picture or a video that was not written here."""
     if not path.is_file():
         return False
-    with path.open("rb") as file:
-        head = file.read(sources.HEAD_BYTES)
+    head = _head(path)
     kind = sources.kind_by_content(head)
     if kind != "video":
         return bool(kind) and MARK.encode() not in head
@@ -96,6 +100,11 @@ def is_foreign(path: pathlib.Path) -> bool:
             return MARK not in container.metadata.values()
     except UserError:  # it begins like a video, and is none
         return True
+
+
+def _head(path: pathlib.Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(sources.HEAD_BYTES)
 
 
 def check_writable(flag: str, folder: pathlib.Path) -> None:
@@ -246,7 +255,10 @@ class Events:
 
 
 class FaceFolder:
-    """Every classified face as a picture: frame, track and shown name in the file's name."""
+    """Every classified face as a picture: frame, track and shown name in the file's name.
+
+    The faces of an earlier run go with the first frame of this one: the same name would stand for another person.
+    """
 
     def __init__(self, folder: str | os.PathLike, labels: Sequence[str]):
         """Write into `folder`, which is made if need be; UserError where that cannot be, or holds other pictures."""
@@ -254,23 +266,19 @@ class FaceFolder:
         self._labels = [re.sub(r'[/\\:*?"<>|\0-\x1f]', "-", label) for label in labels]
         check_writable("--save-faces", self._folder)
         files.remove_leftovers(self._folder)
-        names = (re.fullmatch(r"(\d{6,}_\d{3,}_).*\.png", entry.name) for entry in self._folder.iterdir())
-        # of an earlier run, perhaps by another model, which calls the same faces by other names
-        self._earlier = {name[1]: self._folder / name[0] for name in names if name}
-        for path in self._earlier.values():
-            if is_foreign(path):
+        self._earlier = [path for path in self._folder.iterdir() if _FACE.fullmatch(path.name) and path.is_file()]
+        for path in self._earlier:
+            if MARK.encode() not in _head(path):
                 raise UserError(f"--save-faces={folder}: {path.name} was not written here: name another folder")
 
     def write(self, result: FrameResult) -> None:
         """Save the pixels that were classified in this frame, before they were resized."""
+        while self._earlier:
+            self._earlier.pop().unlink(missing_ok=True)
         for face in result.faces:
-            if face.crop is None:
-                continue
-            place = f"{result.frame.index:06d}_{face.track:03d}_"
-            path = self._folder / f"{place}{self._labels[face.label]}.png"
-            images.write(path, face.crop, comment=MARK)
-            if (earlier := self._earlier.get(place, path)) != path:
-                earlier.unlink(missing_ok=True)
+            if face.crop is not None:
+                name = f"{result.frame.index:06d}_{face.track:03d}_{self._labels[face.label]}.png"
+                images.write(self._folder / name, face.crop, comment=MARK)
 
     def close(self) -> None:
         """Nothing is held."""

@@ -301,6 +301,8 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         return await handler(request)
     except UserError as error:
         return _json({"error": str(error)}, 422)
+    except web.RequestPayloadError as error:  # a body that is not in its own encoding
+        return _json({"error": f"a body that cannot be read: {error}"}, 400)
     except web.HTTPError as error:
         if not secured(request.path):
             raise

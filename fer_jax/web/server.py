@@ -92,7 +92,7 @@ async def listening(app: web.Application, host: str, port: int) -> AsyncIterator
     Work that is underway at the end is not waited for; its thread keeps the process until the work ends or
     `os._exit` is called.
     """
-    logging.getLogger("aiohttp.server").addFilter(_is_not_protocol_error)
+    logging.getLogger("aiohttp.server").addFilter(_is_own_error)
     watch = app[WATCH]
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=watch.limits.request_seconds)
     await runner.setup()
@@ -310,9 +310,10 @@ class _Client:
             await self._socket.send_str(answer)
 
 
-def _is_not_protocol_error(record: logging.LogRecord) -> bool:
-    """Drop the tracebacks of malformed requests: they have their answer, and could fill a log."""
-    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+def _is_own_error(record: logging.LogRecord) -> bool:
+    """Drop the tracebacks of malformed requests and of clients that left: they are no defects, and could fill a log."""
+    of_clients = HttpProcessingError, web.RequestPayloadError, ConnectionError
+    return not (record.exc_info and isinstance(record.exc_info[1], of_clients))
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.request
 
 import cv2
 import numpy as np
@@ -53,7 +54,11 @@ def test_a_command_leaves_no_file_in_the_home_folder(home, start, tmp_path, argu
 
 def test_the_page_leaves_no_file_in_the_home_folder(home, start):
     page = start("-m", "tools.web", "--port=0")
-    assert page.stdout.readline().startswith("http")
+    address = page.stdout.readline().partition(" ")[0]
+    picture = cv2.imencode(".png", np.full((64, 64, 3), 128, np.uint8))[1].tobytes()
+    request = urllib.request.Request(f"{address}v1/analyze", picture, {"Content-Type": "image/png"})
+    with urllib.request.urlopen(request) as answer:
+        assert answer.status == 200
     page.send_signal(signal.SIGTERM)
     page.communicate()
     assert not list(home.rglob("*"))

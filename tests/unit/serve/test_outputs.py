@@ -316,15 +316,32 @@ def test_what_was_not_written_here_is_kept_and_what_was_is_replaced(tmp_path, su
     assert outputs.free_path(tmp_path, "a", suffix, taken) == tmp_path / f"a-3{suffix}"
 
 
-def test_saved_faces_of_an_earlier_run_are_replaced_and_other_pictures_kept(tmp_path):
-    for labels in (("happy", "sad"), ("joy", "grief")):
+def test_saved_faces_are_those_of_one_run(tmp_path):
+    (tmp_path / "notes.png").write_bytes(b"not of this program")
+    for labels, frames in ((("happy", "sad"), (0, 1, 2)), (("joy", "grief"), (1,))):
         faces = FaceFolder(tmp_path, labels)
-        faces.write(_result(0))
+        for index in frames:
+            faces.write(_result(index))
         faces.close()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["000000_001_grief.png", "000000_002_joy.png"]
-    (tmp_path / "000007_001_mine.png").write_bytes(cv2.imencode(".png", np.zeros((9, 9), np.uint8))[1].tobytes())
+    FaceFolder(tmp_path, LABELS).close()  # a run that ends before its first frame
+    names = ["000001_001_grief.png", "000001_002_joy.png", "notes.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+
+
+@pytest.mark.parametrize(
+    "content", [b"a text", cv2.imencode(".png", np.zeros((9, 9), np.uint8))[1].tobytes()], ids=["text", "picture"]
+)
+def test_saved_faces_never_replace_what_was_not_written_here(tmp_path, content):
+    (tmp_path / "000007_001_mine.png").write_bytes(content)
     with pytest.raises(UserError, match="mine\\.png was not written here"):
-        FaceFolder(tmp_path, ("happy", "sad"))
+        FaceFolder(tmp_path, LABELS)
+    assert (tmp_path / "000007_001_mine.png").read_bytes() == content
+
+
+def test_saved_faces_never_replace_those_that_are_read(tmp_path):
+    FaceFolder(tmp_path, LABELS).write(_result(0))
+    with pytest.raises(UserError, match=r"--save-faces=.* would overwrite the input .*000000_001_sad\.png"):
+        outputs.refuse_conflicts([tmp_path / "000000_001_sad.png"], {"--save-faces": str(tmp_path)})
 
 
 def frame(seconds=0.0, **given):

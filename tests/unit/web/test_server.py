@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from fer_jax.errors import UserError
 from fer_jax.faces import cropping
 from fer_jax.serve import Classifier
-from fer_jax.web import protocol, server
+from fer_jax.web import protocol, rest, server
 from fer_jax.web.server import Session, detectors
 from tests import serving
 from tests.unit.web.conftest import frame, jpeg_of
@@ -300,6 +300,61 @@ def test_what_is_not_http_is_answered_and_leaves_no_line(analyzer, caplog):
             writer.close()
             async with ClientSession() as session, session.get(f"{address}{'a/' * 3000}") as response:
                 assert response.status == 404
+
+    _run(test())
+    assert not [record for record in caplog.records if record.name.startswith("aiohttp")]
+
+
+HEAD = b"POST /v1/analyze HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\nContent-Type: "
+PART = b'--b\r\nContent-Disposition: form-data; name="f"; filename="a.jpg"\r\n\r\n'
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["close", "reset"])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        HEAD + b"image/jpeg\r\n\r\n\xff\xd8",
+        HEAD + b"multipart/form-data; boundary=b\r\n\r\n--b\r\nContent-Disp",
+        HEAD + b"multipart/form-data; boundary=b\r\n\r\n" + PART + b"\xff\xd8",
+    ],
+    ids=["body", "head of a part", "part"],
+)
+def test_clients_that_leave_during_an_upload_leave_no_line(analyzer, caplog, monkeypatch, sent, reset):
+    begun, ended = asyncio.Event(), asyncio.Event()
+    read = rest.Rest._files
+
+    async def files(self, request):
+        begun.set()
+        try:
+            async for file in read(self, request):
+                yield file
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(rest.Rest, "_files", files)
+
+    async def test():
+        async with server.listening(server.application(analyzer), "127.0.0.1", 0) as address:
+            writer = (await asyncio.open_connection("127.0.0.1", int(address.rstrip("/").rpartition(":")[2])))[1]
+            writer.write(sent)
+            await begun.wait()
+            writer.transport.abort() if reset else writer.close()
+            await ended.wait()
+
+    _run(test())
+    assert not [record for record in caplog.records if record.name.startswith("aiohttp")]
+
+
+def test_a_body_that_is_not_in_its_own_encoding(analyzer, caplog):
+    async def test():
+        async with (
+            server.listening(server.application(analyzer), "127.0.0.1", 0) as address,
+            ClientSession() as session,
+        ):
+            headers = {"Content-Encoding": "gzip", "Content-Type": "image/jpeg"}
+            async with session.post(f"{address}v1/analyze", data=b"\xff\xd8" * 1000, headers=headers) as response:
+                assert response.status == 400
+                assert (await response.json())["error"].startswith("a body that cannot be read")
 
     _run(test())
     assert not [record for record in caplog.records if record.name.startswith("aiohttp")]
