@@ -50,7 +50,7 @@ def test_two_processes_of_two_devices_are_one_of_four_and_of_one(runs, api):
     wait_for([runs.train(folders[2], *flags)])
     assert "batches of 8; devices: 4, processes: 2" in first.output
     name, rest = second.output.split("\n", 1)
-    assert re.fullmatch(r"process 1 of 2: .*, 2 device\(s\)", name)
+    assert re.fullmatch(r"process 1 of 2: .*, devices: 2", name)
     assert not GLOO.sub("", rest), f"only the first process speaks:\n{second.output}"
     for folder in folders[1:]:
         assert logits(folder).shape == logits(folders[0]).shape == (14, 7)
