@@ -9,6 +9,7 @@ import statistics
 
 import pytest
 
+from docs.pictures import charts
 from tests.conftest import REPOSITORY, run_python
 
 DOCS = REPOSITORY / "docs"
@@ -91,6 +92,13 @@ def test_readme_and_scores_are_what_the_records_make(build):
     assert (REPOSITORY / "README.md").read_text(encoding="utf-8") == build.readme(), "run python docs/build.py"
     scores = json.loads((REPOSITORY / "configs/scores.json").read_text(encoding="utf-8"))
     assert scores == build.scores(), "run python docs/build.py"
+
+
+def test_charts_are_those_of_the_records():
+    for name, chart in charts.charts().items():
+        assert (REPOSITORY / "docs" / "pictures" / name).read_text(encoding="utf-8") == chart, (
+            "python -m docs.pictures.charts"
+        )
 
 
 def test_readme_is_short_and_commands_have_one_spelling():
