@@ -28,6 +28,7 @@ _CANONICAL = {
     "contempt": {"contempt", "contemptuous", "co"},
 }
 
+MAX_LISTED = 30  # classes that a line, a plot or a table's columns have room to name
 EXPRESSIONS = tuple(_CANONICAL)  # all that have a name here, by FER2013's words
 
 
@@ -64,3 +65,10 @@ def latin(names: Sequence[str]) -> list[str]:
         bare = "".join(c for c in parts if not unicodedata.combining(c))
         shown.append(bare if bare.isascii() and bare.strip() else f"class {place}")
     return shown
+
+
+def in_order(names: Sequence[str]) -> str:
+    """The names with their numbers for a line of a log; of more than `MAX_LISTED` how many they are, and the first."""
+    if len(names) > MAX_LISTED:
+        return f"{len(names)} classes: {', '.join(names[:3])}, ..."
+    return "labels in order: " + ", ".join(f"{number} {name}" for number, name in enumerate(names))

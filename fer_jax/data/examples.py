@@ -95,11 +95,13 @@ class Examples:
         return np.bincount(self.labels, minlength=len(self.label_names))
 
     def table(self) -> str:
-        """Count the examples of each class in each split, as lines of text."""
+        """Count the examples of each class in each split, as lines of text; many classes are the rows."""
         rows = [("", *self.label_names, "all")]
         for name in self.split_names:
             counts = np.bincount(self.labels_of(name), minlength=len(self.label_names))
             rows.append((name, *map(str, counts), str(counts.sum())))
+        if len(self.label_names) > labels.MAX_LISTED:
+            rows = list(zip(*rows, strict=True))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         return "\n".join("  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows)
 

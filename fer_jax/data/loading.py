@@ -37,7 +37,7 @@ def cleaned(config: ConfigDict, examples: Examples, seed: int) -> Examples:
     if np.count_nonzero(examples.class_counts()) < 2:
         name = examples.label_names[examples.labels[0]]
         raise UserError(f"{examples.description}: all are {name}, expected at least two classes: add images of another")
-    logging.info("labels in order: %s", ", ".join(f"{i} {name}" for i, name in enumerate(examples.label_names)))
+    logging.info("%s", labels.in_order(examples.label_names))
     for warning in splits.warnings(examples, config.data):
         logging.warning("%s", warning)
     return examples

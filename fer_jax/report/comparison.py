@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fer_jax import config as configs
-from fer_jax import templates
+from fer_jax import labels, templates
 from fer_jax.report import page, plots, records
 from fer_jax.result import FoldsResult, RunResult, SeedsResult
 
@@ -113,7 +113,7 @@ def _plots(runs: Sequence[records.Records]) -> list[plots.Draw]:
     trained, finished = [run for run in runs if run.rows], [run for run in runs if isinstance(run.result, RunResult)]
     draws = page.comparison_curves(trained) if trained else []
     shared = {(run.result.label_names, run.split) for run in finished}
-    if len(shared) == 1 and len(next(iter(shared))[0]) <= plots.MAX_NAMED:
+    if len(shared) == 1 and len(next(iter(shared))[0]) <= labels.MAX_LISTED:
         recalls = {run.name: [c["recall"] for c in run.splits[run.split]["per_class"].values()] for run in finished}
         draws.append(plots.bars(f"Recall on {finished[0].split}", finished[0].result.label_names, recalls))
     return draws

@@ -18,7 +18,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter
 
-from fer_jax import files
+from fer_jax import files, labels
 from fer_jax.evaluation.metrics import Reliability
 
 INK = "#23272e"  # text and lines; becomes the page's text color in SVG
@@ -43,7 +43,6 @@ STYLE = {
     "svg.hashsalt": "fer_jax",
     "text.parse_math": False,  # a class may have $ in its name
 }
-MAX_NAMED = 30  # classes that a plot has room to name
 SHEET_COLUMNS = 8  # faces in a row
 PANEL_INCHES = (4.6, 3.3)  # as wide as a phone at the font's own size
 
@@ -130,7 +129,7 @@ def confusion(counts: Sequence[Sequence[int]], label_names: Sequence[str]) -> Dr
     """Counts and per cent of the row (the true class), shaded by the latter; of many classes the shades alone."""
     counts = np.asarray(counts)
     rows = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    many = len(counts) > MAX_NAMED
+    many = len(counts) > labels.MAX_LISTED
 
     def draw(axes: Axes) -> None:
         colors = np.empty((*rows.shape, 4))

@@ -27,6 +27,12 @@ def test_every_list_names_expressions_once():
         assert len(set(words)) == len(words) and set(words) <= set(labels.EXPRESSIONS)
 
 
+def test_many_names_are_a_short_line():
+    assert labels.in_order(("angry", "sad")) == "labels in order: 0 angry, 1 sad"
+    many = [f"class {number}" for number in range(300)]
+    assert labels.in_order(many) == "300 classes: class 0, class 1, class 2, ..."
+
+
 def test_columns_bring_one_order_into_another():
     assert labels.columns(labels.FER2013, labels.FERPLUS) == [4, 5, 6, 1, 3, 2, 0]
     assert labels.columns(labels.FERPLUS, labels.FER2013)[-1] == -1  # contempt

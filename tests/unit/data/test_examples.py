@@ -65,6 +65,13 @@ def test_table_counts_splits_and_classes():
     ]
 
 
+def test_table_of_many_classes_has_a_row_for_each():
+    lines = make(label_names=tuple(f"class {number}" for number in range(31))).table().splitlines()
+    assert len(lines) == 33
+    assert [line.split() for line in lines[:2]] == [["a", "b"], ["class", "0", "1", "0"]]
+    assert lines[-1].split() == ["all", "2", "1"]
+
+
 def test_renumbered_goes_by_the_expression_not_by_the_word():
     examples = make(votes=np.eye(3, 2, dtype=np.float32))
     assert examples.renumbered(examples.label_names) is examples
