@@ -1,9 +1,8 @@
 """A bundle and clips to serve, made without JAX: the label of a face is how bright its pixels are."""
 
+import contextlib
 import pathlib
 import resource
-import signal
-import subprocess
 
 import cv2
 import numpy as np
@@ -13,7 +12,6 @@ from onnx import TensorProto, helper, numpy_helper
 from fer_jax.bundle import manifest
 from fer_jax.faces import cropping
 from fer_jax.labels import FER2013
-from tests.conftest import run_python
 
 STEEPNESS = 200.0
 SMALL = manifest.Input(8, 1, "unit", "area")
@@ -140,17 +138,15 @@ def write_motion_jpeg(path: pathlib.Path, frames) -> pathlib.Path:
     return path
 
 
-def run_on_full_disk(script: str, target: pathlib.Path, room: int) -> subprocess.CompletedProcess:
-    """Run Python code with one argument where no file may have more than `room` bytes, which is like a full disk.
-
-    In a process of its own, for such a limit cannot be lifted.
-    """
-
-    def limited():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
-
-    return run_python("-c", script, target, preexec_fn=limited, cwd=pathlib.Path(__file__).parents[1])
+@contextlib.contextmanager
+def full_disk(room: int):
+    """No file may have more than `room` bytes, which fails as a full disk does: Python ignores the limit's signal."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def frames_of(path: pathlib.Path) -> list[np.ndarray]:

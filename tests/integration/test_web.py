@@ -552,7 +552,7 @@ def site(tmp_path_factory, real_data):
             asked.append(self.path)
 
     host = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=host.serve_forever, daemon=True).start()
+    threading.Thread(target=host.serve_forever, args=(0.01,), daemon=True).start()
     yield types.SimpleNamespace(host=host, asked=asked, address=f"http://127.0.0.1:{host.server_port}/", yunet=yunet)
     host.shutdown()
     host.server_close()

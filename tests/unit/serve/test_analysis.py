@@ -41,6 +41,10 @@ def _frames(images, starts_all=False):
     return [Frame(image, i, i / 25, 0.0, f"{i}.png", starts_all or not i) for i, image in enumerate(images)]
 
 
+def _results(analyzer, images, starts_all=False):
+    return [analyzer.read(analyzer.search(frame)) for frame in _frames(images, starts_all)]
+
+
 def test_pictures_among_videos_are_searched_and_classified_as_pictures(classifier, monkeypatch):
     box = [(20, 20, 50, 50)]
     made = {}
@@ -75,7 +79,7 @@ def _labels(result):
 def test_each_face_has_its_own_history(classifier):
     analyzer = FrameAnalyzer(classifier, Boxes(lambda i: [(20, 20, 50, 50), (130, 20, 50, 50)]))
     images = [_halves(1, 5)] * 10 + [_halves(1, 2)] * 30
-    results = [analyzer.read(analyzer.search(frame)) for frame in _frames(images)]
+    results = _results(analyzer, images)
     assert all(len(result.faces) == 2 for result in results)
     assert [_labels(result)[1] for result in results] == [1] * 40
     assert _labels(results[9])[2] == 5
@@ -84,13 +88,13 @@ def test_each_face_has_its_own_history(classifier):
     assert _labels(results[-1])[2] == 2
 
 
-def test_a_face_that_is_missed_keeps_its_name_and_is_marked(classifier):
-    analyzer = FrameAnalyzer(classifier, Boxes(lambda i: [(20, 20, 50, 50)] if i < 5 else []))
-    images = [_halves(1, 1)] * 5 + [_halves(6, 1)] * 5
-    results = [analyzer.read(analyzer.search(frame)) for frame in _frames(images)]
-    (face,) = results[-1].faces
-    assert (face.label, face.found, face.crop) == (1, False, None)
-    np.testing.assert_array_equal(face.probabilities, results[4].faces[0].probabilities)
+def test_a_face_that_is_missed_keeps_its_name_and_is_marked(map_bundle):
+    analyzer = FrameAnalyzer(Classifier(map_bundle), Boxes(lambda i: [(20, 20, 50, 50)] if i < 5 else []))
+    results = _results(analyzer, [_halves(1, 1)] * 5 + [_halves(6, 1)] * 5)
+    [before], [face] = results[4].faces, results[-1].faces
+    assert (face.label, face.found, face.crop, face.activation) == (1, False, None, None)
+    np.testing.assert_array_equal(face.probabilities, before.probabilities)
+    assert before.activation is not None
 
 
 @pytest.mark.parametrize(("score", "flagged"), [(1.0, (False, False)), (0.96, (True, False)), (0.5, (True, True))])
@@ -107,7 +111,7 @@ def test_a_face_the_detector_doubts_gets_no_name_unless_the_classifier_is_sure(t
 def test_pictures_have_nothing_to_do_with_each_other(classifier):
     analyzer = FrameAnalyzer(classifier, registry.create("none"))
     images = [np.full((30 + i, 40, 3), serving.brightness_of(i % 7), np.uint8) for i in range(14)]
-    results = [analyzer.read(analyzer.search(frame)) for frame in _frames(images, starts_all=True)]
+    results = _results(analyzer, images, starts_all=True)
     assert [_labels(result) for result in results] == [{i + 1: i % 7} for i in range(14)]
     assert all(result.faces[0].crop is result.frame.image for result in results)
 
@@ -118,7 +122,7 @@ def test_searching_every_so_many_th_frame(classifier, every):
     detector = Boxes(lambda i: [(20 + 2 * i * every, 20, 50, 50)])
     analyzer = FrameAnalyzer(classifier, detector, search_every=every)
     images = [np.roll(texture, 2 * i, axis=1) for i in range(20)]
-    results = [analyzer.read(analyzer.search(frame)) for frame in _frames(images)]
+    results = _results(analyzer, images)
     assert len(detector.asked) == -(-20 // every)
     for i, result in enumerate(results):
         (face,) = result.faces
@@ -145,26 +149,18 @@ def test_what_speaks_for_the_shown_name_and_where(map_bundle, classifier):
     assert plain.read(plain.search(_frames([image])[0])).faces[0].activation is None
 
 
-def test_a_face_that_is_missed_has_no_activation(map_bundle):
-    analyzer = FrameAnalyzer(Classifier(map_bundle), Boxes(lambda i: [(20, 20, 50, 50)] if i < 5 else []))
-    results = [analyzer.read(analyzer.search(frame)) for frame in _frames([_halves(1, 1)] * 6)]
-    assert results[4].faces[0].activation is not None
-    assert results[5].faces[0].activation is None
-
-
 def test_the_map_of_a_network_that_sees_a_central_square_lies_there(tmp_path):
     spec = manifest.Input(8, 1, "unit", "area", seen=4)
     classifier = Classifier(serving.write_bundle(tmp_path / "bundle", spec=spec, maps=True))
-    analyzer = FrameAnalyzer(classifier, registry.create("none"))
-    (face,) = analyzer.read(analyzer.search(_frames([np.zeros((30, 50, 3), np.uint8)])[0])).faces
-    assert face.activation.region == cropping.Region(25, 15, 25, 15)
+    [result] = _results(FrameAnalyzer(classifier, registry.create("none")), [np.zeros((30, 50, 3), np.uint8)])
+    assert result.faces[0].activation.region == cropping.Region(25, 15, 25, 15)
 
 
 def test_boxes_beyond_the_frame_tiny_ones_and_crowds(classifier):
     crowd = [(i % 20 * 10, i // 20 * 10, 6, 6) for i in range(200)]
     where = [(-30, -30, 60, 60), (180, 90, 60, 60), (100, 50, 1, 1), *crowd]
     analyzer = FrameAnalyzer(classifier, Boxes(lambda i: where))
-    results = [analyzer.read(analyzer.search(frame)) for frame in _frames([_halves(1, 5)] * 2)]
+    results = _results(analyzer, [_halves(1, 5)] * 2)
     assert all(len(result.faces) == 203 for result in results)
     first = {face.track: face for face in results[0].faces}
     assert first[1].crop.shape[:2] == (62, 62)
@@ -191,8 +187,6 @@ def test_a_file_s_frames_all_pass_the_pipeline_in_order(classifier):
 
 
 def test_a_live_source_loses_frames_where_the_search_is_slow_and_not_its_time(classifier):
-    import threading
-
     captured = threading.Event()
 
     def frames():
@@ -235,11 +229,8 @@ def test_on_a_still_clip_the_shown_name_changes_at_most_once(name, sigma, group_
     assert max(map(changes, shown.values())) <= 1
 
 
-def test_all_items_in_order():
+def test_stages_give_all_items_in_order():
     assert list(Stage(range(1000), depth=3)) == list(range(1000))
-
-
-def test_stages_in_a_row():
     squares = Stage((x * x for x in Stage(range(100), depth=1)), depth=1)
     assert list(squares) == [x * x for x in range(100)]
 

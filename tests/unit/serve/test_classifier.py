@@ -49,10 +49,13 @@ def test_pixels_are_prepared_as_the_training_data_was(tmp_path, channels):
 
 
 def test_a_crowd_is_classified_as_each_face_alone(classifier):
-    crops = list(np.random.default_rng(0).integers(0, 256, (200, 5, 5, 3), np.uint8))
-    together = classifier.probabilities(crops)
+    crops = np.random.default_rng(0).integers(0, 256, (200, 5, 5, 3), np.uint8)
+    together = classifier.probabilities(list(crops))
     assert together.shape == (200, 7)
     np.testing.assert_allclose(together[150], classifier.probabilities([crops[150]])[0], rtol=1e-5)
+    assert len(classifier(crops)) == 200, "an array of images is a list of them"
+    assert classifier([]) == []
+    assert classifier.probabilities([]).shape == (0, 7)
 
 
 def test_a_graph_that_is_not_what_the_manifest_says_is_refused_at_once(tmp_path):
@@ -82,11 +85,6 @@ def test_class_maps_where_the_network_has_them(classifier, map_bundle):
     assert with_maps.classify([])[1] is None
 
 
-def test_no_faces_give_no_predictions(classifier):
-    assert classifier([]) == []
-    assert classifier.probabilities([]).shape == (0, 7)
-
-
 def test_temperature_softens_and_the_threshold_flags(tmp_path):
     sharp = Classifier(serving.write_bundle(tmp_path / "sharp", uncertain_below=0.6))
     soft = Classifier(serving.write_bundle(tmp_path / "soft", temperature=4.0, uncertain_below=0.6))
@@ -112,11 +110,6 @@ def test_another_prior_shifts_the_logits_after_temperature(tmp_path):
     happy = Classifier(folder, prior="happy:0.99")
     assert happy(crops)[0].label == "happy"
     assert plain(crops)[0].uncertain and not happy(crops)[0].uncertain
-
-
-def test_a_bundle_that_keeps_no_counts_says_so(brightness_bundle):
-    with pytest.raises(UserError, match="does not say how many training examples each class had"):
-        Classifier(brightness_bundle, prior="flat")
 
 
 def test_what_may_be_no_face_must_be_all_the_surer(tmp_path):
@@ -154,20 +147,20 @@ def test_what_is_no_crop_is_refused_by_its_number(classifier, crop, message):
             ask([GOOD, crop])
 
 
-@pytest.mark.parametrize("shape", [(48, 64), (48, 64, 1), (48, 64, 3), (3, 48, 64)])
-def test_one_image_is_no_list_of_them(classifier, shape):
-    with pytest.raises(UserError, match=r"one array of shape .* where a list of images was expected: give \[image\]"):
-        classifier(np.zeros(shape, np.uint8))
-
-
-@pytest.mark.parametrize("crops", [None, "face.png"])
-def test_no_list_at_all(classifier, crops):
-    with pytest.raises(UserError, match="where a list of images was expected: read them with"):
+@pytest.mark.parametrize(
+    ("crops", "words"),
+    [
+        (np.zeros((48, 64), np.uint8), r"shape \(48, 64\) where a list of images was expected: give \[image\]"),
+        (np.zeros((48, 64, 1), np.uint8), r"shape \(48, 64, 1\) where a list of images was expected: give \[image\]"),
+        (np.zeros((48, 64, 3), np.uint8), r"shape \(48, 64, 3\) where a list of images was expected: give \[image\]"),
+        (np.zeros((3, 48, 64), np.uint8), r"shape \(3, 48, 64\) where a list of images was expected: give \[image\]"),
+        (None, "where a list of images was expected: read them with"),
+        ("face.png", "where a list of images was expected: read them with"),
+    ],
+)
+def test_what_is_no_list_of_images(classifier, crops, words):
+    with pytest.raises(UserError, match=words):
         classifier(crops)
-
-
-def test_an_array_of_images_is_a_list_of_them(classifier):
-    assert len(classifier(np.zeros((5, 8, 8, 3), np.uint8))) == 5
 
 
 def test_a_bundle_opened_by_several_threads_at_once(brightness_bundle):
@@ -190,13 +183,18 @@ assert [set(labels) for labels in results[:7]] == [{{name}} for name in {FER2013
         assert done.returncode == 0, done.stderr
 
 
-def test_a_runtime_the_bundle_has_no_graph_for(brightness_bundle):
-    with pytest.raises(UserError, match="has no int8 file"):
-        Classifier(brightness_bundle, runtime="int8")
-    with pytest.raises(UserError, match="has no stablehlo file"):
-        Classifier(brightness_bundle, runtime="jax")
-    with pytest.raises(UserError, match="unknown runtime 'torch': expected one of onnx, float16, int8, stablehlo, jax"):
-        Classifier(brightness_bundle, runtime="torch")
+@pytest.mark.parametrize(
+    ("choice", "words"),
+    [
+        ({"prior": "flat"}, "does not say how many training examples each class had"),
+        ({"runtime": "int8"}, "has no int8 file"),
+        ({"runtime": "jax"}, "has no stablehlo file"),
+        ({"runtime": "torch"}, "unknown runtime 'torch': expected one of onnx, float16, int8, stablehlo, jax"),
+    ],
+)
+def test_what_the_bundle_has_not(brightness_bundle, choice, words):
+    with pytest.raises(UserError, match=words):
+        Classifier(brightness_bundle, **choice)
 
 
 def test_the_runtime_jax_without_jax(brightness_bundle, monkeypatch):

@@ -32,20 +32,18 @@ def test_names_carry_no_credentials_and_are_unicode(spec, name):
     assert frames.shown(spec) == name
 
 
-def test_a_timeline_that_stamps_leave_open():
-    line = frames.Timeline(0.1)
-    assert [line.at(stamp) for stamp in (None, None, None)] == pytest.approx([0, 0.1, 0.2])
-
-
-def test_a_timeline_begins_at_zero_and_never_runs_backwards():
-    line = frames.Timeline(0.04)
-    stamps = [1.4, 1.44, 1.43, 1.48, 61.48, 1.4, 1.44]
-    assert [line.at(stamp) for stamp in stamps] == pytest.approx([0, 0.04, 0.04, 0.08, 60.08, 60.12, 60.16])
-
-
-def test_a_long_step_is_a_new_beginning_in_formats_that_can_be_put_together():
-    line = frames.Timeline(0.04, max_step=10.0)
-    assert [line.at(stamp) for stamp in (0.0, 9.0, 500.0, 500.04)] == pytest.approx([0, 9, 9.04, 9.08])
+@pytest.mark.parametrize(
+    ("options", "stamps", "times"),
+    [
+        ({"period": 0.1}, (None, None, None), [0, 0.1, 0.2]),
+        ({"period": 0.04}, (1.4, 1.44, 1.43, 1.48, 61.48, 1.4, 1.44), [0, 0.04, 0.04, 0.08, 60.08, 60.12, 60.16]),
+        # a long step is a new beginning in formats that can be put together
+        ({"period": 0.04, "max_step": 10.0}, (0.0, 9.0, 500.0, 500.04), [0, 9, 9.04, 9.08]),
+    ],
+)
+def test_a_timeline_begins_at_zero_and_never_runs_backwards(options, stamps, times):
+    line = frames.Timeline(**options)
+    assert [line.at(stamp) for stamp in stamps] == pytest.approx(times)
 
 
 def test_a_mirror_swaps_left_and_right():

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import errno
 import io
+import itertools
 import json
 import os
 import subprocess
@@ -42,131 +43,105 @@ def _result(index=0, faces=2):
     return FrameResult(frame, faces)
 
 
+@pytest.fixture
+def places(tmp_path):
+    """A folder with what no output can be: a file as a folder, a folder, a pipe."""
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.mp4").mkdir()
+    os.mkfifo(tmp_path / "pipe.mp4")
+    return tmp_path
+
+
 @pytest.mark.parametrize(
-    "make",
+    ("make", "name", "words"),
     [
-        lambda path: Recording(path, 25.0, live=False),
-        lambda path: Events(str(path), LABELS),
-        lambda path: FaceFolder(path, LABELS),
+        (lambda path: Recording(path, 25.0, live=False), "file/below.mp4", "--record: .* cannot be written .*: name"),
+        (lambda path: Events(str(path), LABELS), "file/below.mp4", "--events: .* cannot be written .*: name"),
+        (lambda path: FaceFolder(path, LABELS), "file/below", "--save-faces: .* cannot be written .*: name"),
+        (
+            lambda path: outputs.check_writable("--record", path),
+            "file",
+            r"--record: .*file cannot be written .*: name",
+        ),
+        (lambda path: Recording(path, 25.0, live=False), "out.gif", r"record \.gif: expected a name ending in \.mp4"),
+        (lambda path: Recording(path, 25.0, live=False), "out", "a file without suffix"),
+        (lambda path: Recording(path, 25.0, live=False), "folder.mp4", r"folder\.mp4: is a folder"),
+        (lambda path: Recording(path, 25.0, live=False), "pipe.mp4", r"pipe\.mp4: is a pipe or device"),
     ],
 )
-def test_places_that_cannot_be_written(make, tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"--(record|events|save-faces): .* cannot be written \(.*\): name a place"):
-        make(tmp_path / "file" / "below.mp4")
+def test_places_that_cannot_be_written(make, name, words, places):
+    with pytest.raises(UserError, match=words):
+        make(places / name)
+    outputs.check_writable("--record", places / "new" / "folder")
+    assert not list((places / "new" / "folder").iterdir())
+
+
+def _written(path, *results, labels=LABELS):
+    """What the events of these results are as a file."""
+    events = Events(str(path), labels)
+    for result in results:
+        events.write(result)
+    events.close()
+    return path.read_text(encoding="utf-8")
 
 
 def test_events_as_json_lines(tmp_path):
-    events = Events(str(tmp_path / "new" / "out.jsonl"), LABELS)
-    events.write(_result(0))
-    first = (tmp_path / "new" / "out.jsonl.part").read_text(encoding="utf-8")
-    assert first.endswith("\n"), "a reader must not wait for the end"
-    events.write(_result(1, faces=0))
-    events.close()
-    lines = [json.loads(line) for line in (tmp_path / "new" / "out.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert lines[0] == {
+    doubtful, second = _result(2).faces
+    doubtful = dataclasses.replace(doubtful, doubtful=True)
+    results = [_result(0), _result(1, faces=0), FrameResult(_result(2).frame, [doubtful, second])]
+    first, empty, last = map(json.loads, _written(tmp_path / "new" / "out.jsonl", *results).splitlines())
+    face = {"found": True, "uncertain": False, "probabilities": {"happy": 0.25, "sad": 0.75}}
+    assert first == {
         "frame": 0,
         "time": 0.0,
         "source": "clip.mp4",
         "faces": [
-            {
-                "track": 1,
-                "box": [1.2, 2.0, 30.0, 40.1],
-                "found": True,
-                "label": "sad",
-                "uncertain": False,
-                "probabilities": {"happy": 0.25, "sad": 0.75},
-            },
-            {
-                "track": 2,
-                "box": [2.5, 4.0, 60.0, 80.1],
-                "found": True,
-                "label": "happy",
-                "uncertain": False,
-                "probabilities": {"happy": 0.25, "sad": 0.75},
-            },
+            face | {"track": 1, "box": [1.2, 2.0, 30.0, 40.1], "label": "sad"},
+            face | {"track": 2, "box": [2.5, 4.0, 60.0, 80.1], "label": "happy"},
         ],
     }
-    assert lines[1] == {"frame": 1, "time": 0.04, "source": "clip.mp4", "faces": []}
-
-
-def test_events_leave_out_what_is_hardly_a_face(tmp_path):
-    first, second = _result(0).faces
-    events = Events(str(tmp_path / "out.jsonl"), LABELS)
-    events.write(FrameResult(_result(0).frame, [dataclasses.replace(first, doubtful=True), second]))
-    events.close()
-    [face] = json.loads((tmp_path / "out.jsonl").read_text(encoding="utf-8"))["faces"]
-    assert face["track"] == 2
+    assert empty == {"frame": 1, "time": 0.04, "source": "clip.mp4", "faces": []}
+    assert [face["track"] for face in last["faces"]] == [2], "without what is hardly a face"
 
 
 def test_events_as_csv(tmp_path):
-    events = Events(str(tmp_path / "out.csv"), LABELS)
-    events.write(_result(0))
-    events.write(_result(1, faces=0))
-    events.write(_result(2, faces=1))
-    events.close()
-    with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    text = _written(tmp_path / "out.csv", _result(0), _result(1, faces=0), _result(2, faces=1))
+    rows = list(csv.DictReader(io.StringIO(text)))
     assert [(row["frame"], row["track"]) for row in rows] == [("0", "1"), ("0", "2"), ("2", "1")]
-    assert rows[0] == {
-        "frame": "0",
-        "time": "0.0",
-        "source": "clip.mp4",
-        "track": "1",
-        "left": "1.2",
-        "top": "2.0",
-        "width": "30.0",
-        "height": "40.1",
-        "found": "True",
-        "label": "sad",
-        "uncertain": "False",
-        "happy": "0.25",
-        "sad": "0.75",
-    }
+    columns = "frame time source track left top width height found label uncertain happy sad"
+    values = "0 0.0 clip.mp4 1 1.2 2.0 30.0 40.1 True sad False 0.25 0.75"
+    assert rows[0] == dict(zip(columns.split(), values.split(), strict=True))
 
 
 def test_events_get_their_name_when_they_are_whole_and_keep_what_was_there(tmp_path):
-    (tmp_path / "out.jsonl").write_text("before", encoding="utf-8")
-    events = Events(str(tmp_path / "out.jsonl"), LABELS)
+    target, part = tmp_path / "out.jsonl", tmp_path / "out.jsonl.part"
+    target.write_text("before", encoding="utf-8")
+    part.write_text('{"frame": 0', encoding="utf-8")  # left by a run that was killed
+    events = Events(str(target), LABELS)
     events.write(_result(0))
-    assert (tmp_path / "out.jsonl").read_text(encoding="utf-8") == "before"
+    assert target.read_text(encoding="utf-8") == "before"
+    assert part.read_text(encoding="utf-8").endswith("\n"), "a reader must not wait for the end"
     events.close()
-    assert json.loads((tmp_path / "out.jsonl").read_text(encoding="utf-8"))["frame"] == 0
-    Events(str(tmp_path / "out.jsonl"), LABELS).close()
-    assert json.loads((tmp_path / "out.jsonl").read_text(encoding="utf-8"))["frame"] == 0, (
-        "without a frame nothing is replaced"
-    )
+    Events(str(target), LABELS).close()  # without a frame nothing is replaced
+    assert json.loads(target.read_text(encoding="utf-8"))["frame"] == 0
     assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
-
-
-def test_what_a_killed_run_left_is_cleared_away(tmp_path):
-    (tmp_path / "out.jsonl.part").write_text('{"frame": 0', encoding="utf-8")
-    events = Events(str(tmp_path / "out.jsonl"), LABELS)
-    events.write(_result(0, faces=0))
-    events.close()
-    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
-    assert len((tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()) == 1
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
 def test_a_full_disk_keeps_the_lines_that_are_whole_and_what_was_there(tmp_path, suffix):
-    target = tmp_path / f"out{suffix}"
+    target, part = tmp_path / f"out{suffix}", tmp_path / f"out{suffix}.part"
     target.write_bytes(b"before")
-    script = (
-        "import sys\nfrom fer_jax.errors import UserError\nfrom fer_jax.serve.outputs import Events\n"
-        "from tests.unit.serve.test_outputs import LABELS, _result\nevents = Events(sys.argv[1], LABELS)\n"
-        "try:\n    for i in range(1000):\n        events.write(_result(i))\nexcept UserError as error:\n"
-        "    events.close()\n    print(error)\n    sys.exit(2)\n"
-    )
-    done = serving.run_on_full_disk(script, target, 5_000)
-    assert done.returncode == 2, done.stderr
-    (line,) = done.stdout.splitlines()
-    assert line.startswith(f"--events={target} cannot be written ({os.strerror(errno.EFBIG)})")
+    events = Events(str(target), LABELS)
+    with serving.full_disk(5_000):
+        with pytest.raises(UserError) as error:
+            for i in range(1000):
+                events.write(_result(i))
+        events.close()
+    assert str(error.value).startswith(f"--events={target} cannot be written ({os.strerror(errno.EFBIG)})")
+    assert str(part) in str(error.value)
     assert target.read_bytes() == b"before"
-    part = tmp_path / f"out{suffix}.part"
     assert part.read_text(encoding="utf-8").endswith("\n")
     assert len(part.read_text(encoding="utf-8").splitlines()) > 5
-    assert str(part) in line
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this system")  # noqa: PTH110
@@ -178,36 +153,23 @@ def test_a_device_is_written_as_it_is():
     assert not os.path.exists("/dev/full.part")  # noqa: PTH110
 
 
-def test_a_label_with_a_slash(tmp_path):
-    folder = FaceFolder(tmp_path / "faces", ("happy/glad", "sad"))
-    folder.write(_result(0))
-    assert "000000_002_happy-glad.png" in [path.name for path in (tmp_path / "faces").iterdir()]
-
-
-def test_events_on_a_terminal_of_another_encoding(monkeypatch):
+def test_events_on_standard_output_whatever_its_encoding(monkeypatch):
     terminal = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
     monkeypatch.setattr(sys, "stdout", terminal)
     events = Events("-", ("笑", "sad"))
     events.write(_result(0))
     events.close()
-    assert "笑" in terminal.buffer.getvalue().decode("utf-8")
-
-
-def test_events_on_standard_output(capsys):
-    events = Events("-", LABELS)
-    events.write(_result(0))
-    events.close()
-    assert json.loads(capsys.readouterr().out)["frame"] == 0
-    print("still open")
+    assert json.loads(terminal.buffer.getvalue())["faces"][1]["label"] == "笑"
+    assert not terminal.closed
 
 
 def test_faces_are_saved_as_they_were_classified(tmp_path):
-    folder = FaceFolder(tmp_path / "faces", LABELS)
+    folder = FaceFolder(tmp_path / "faces", ("happy/glad", "sad"))
     folder.write(_result(7))
     folder.close()
     names = sorted(path.name for path in (tmp_path / "faces").iterdir())
-    assert names == ["000007_001_sad.png", "000007_002_happy.png"]
-    np.testing.assert_array_equal(cv2.imread(str(tmp_path / "faces" / "000007_002_happy.png")), np.full((9, 9, 3), 2))
+    assert names == ["000007_001_sad.png", "000007_002_happy-glad.png"]
+    np.testing.assert_array_equal(cv2.imread(str(tmp_path / "faces" / names[1])), np.full((9, 9, 3), 2))
 
 
 @pytest.fixture
@@ -221,24 +183,27 @@ def folder(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("name", ["talk.mp4", "link.mp4", "hard.mp4", "photos/../talk.mp4", "same/../talk.mp4"])
-@pytest.mark.parametrize("flag", ["--record", "--events", "--save-faces"])
-def test_an_output_that_is_the_input(folder, flag, name):
-    with pytest.raises(UserError, match=rf"{flag}=.* would overwrite the input .*talk.mp4: name another place"):
-        outputs.refuse_conflicts([folder / "talk.mp4"], {flag: str(folder / name)})
-
-
-@pytest.mark.parametrize("flag", ["--record", "--save-faces"])
-@pytest.mark.parametrize("name", ["photos", "same"])
-def test_an_output_that_is_the_folder_of_the_input(folder, flag, name):
-    with pytest.raises(UserError, match="would overwrite the input"):
-        outputs.refuse_conflicts([folder / "photos", folder / "photos" / "a.jpg"], {flag: str(folder / name)})
-
-
-def test_recordings_of_a_picture_go_to_another_folder(folder):
-    with pytest.raises(UserError, match="would overwrite the input"):
-        outputs.refuse_conflicts([folder / "photos" / "a.jpg"], {"--record": str(folder / "photos")})
-    outputs.refuse_conflicts([folder / "photos" / "a.jpg"], {"--save-faces": str(folder / "photos")})
+@pytest.mark.parametrize(
+    ("inputs", "flags", "names"),
+    [
+        (
+            ["talk.mp4"],
+            ["--record", "--events", "--save-faces"],
+            ["talk.mp4", "link.mp4", "hard.mp4", "photos/../talk.mp4", "same/../talk.mp4"],
+        ),
+        (["photos", "photos/a.jpg"], ["--record", "--save-faces"], ["photos", "same"]),
+        (["photos/a.jpg"], ["--record"], ["photos"]),
+        (
+            ["photos/below/b.jpg", "same/a.jpg"],
+            ["--out", "--record"],
+            ["photos", "same", "photos/", "same/../photos", "photos/below", "same/below", "same/../photos/below"],
+        ),
+    ],
+)
+def test_an_output_that_is_the_input_or_its_folder(folder, inputs, flags, names):
+    for flag, name in itertools.product(flags, names):
+        with pytest.raises(UserError, match=rf"{flag}=.* would overwrite the input .*(talk\.mp4|photos|same)"):
+            outputs.refuse_conflicts([folder / path for path in inputs], {flag: f"{folder}/{name}"})
 
 
 def test_outputs_that_are_each_other(folder):
@@ -248,72 +213,48 @@ def test_outputs_that_are_each_other(folder):
         outputs.refuse_conflicts([], given)
 
 
-def test_outputs_that_are_apart(folder):
-    given = {"--record": str(folder / "out.mp4"), "--events": "-", "--save-faces": str(folder / "faces")}
-    outputs.refuse_conflicts([folder / "talk.mp4", folder / "photos"], given)
-
-
-def test_a_place_that_cannot_be_written(folder):
-    with pytest.raises(UserError, match=r"--record: .*talk.mp4 cannot be written \(.*\): name a place where you may"):
-        outputs.check_writable("--record", folder / "talk.mp4")
-    outputs.check_writable("--record", folder / "new" / "folder")
-    assert not list((folder / "new" / "folder").iterdir())
+@pytest.mark.parametrize(
+    ("inputs", "given"),
+    [
+        (["talk.mp4", "photos"], {"--record": "{}/out.mp4", "--events": "-", "--save-faces": "{}/faces"}),
+        (["photos/a.jpg"], {"--save-faces": "{}/photos"}),
+        (["photos/below/b.jpg", "same/a.jpg"], {"--record": "{}/photos/new.mp4", "--out": "{}/elsewhere"}),
+    ],
+)
+def test_outputs_that_are_apart(folder, inputs, given):
+    given = {flag: name.format(folder) for flag, name in given.items()}
+    outputs.refuse_conflicts([folder / path for path in inputs], given)
 
 
 def test_a_write_protected_file_is_not_renamed_over(tmp_path, monkeypatch):
     protected = tmp_path / "out.mp4"
     protected.write_bytes(b"before")
     monkeypatch.setattr("os.access", lambda path, mode: False)  # which an administrator's tests cannot show otherwise
-    labels = ("happy", "sad")
-    for make, flag in (
-        (lambda: outputs.Recording(protected, 25.0, live=False), "--record"),
-        (lambda: outputs.Events(str(protected), labels), "--events"),
-    ):
-        with pytest.raises(UserError, match=f"{flag}=.*out.mp4: is write-protected: name another place"):
-            make()
+    with pytest.raises(UserError, match=r"--record=.*out.mp4: is write-protected: name another place"):
+        Recording(protected, 25.0, live=False)
+    with pytest.raises(UserError, match=r"--events=.*out.mp4: is write-protected: name another place"):
+        Events(str(protected), LABELS)
     assert protected.read_bytes() == b"before"
     outputs.check_target("--record", tmp_path / "new.mp4")
-
-
-@pytest.mark.parametrize("value", ["photos", "same", "photos/", "same/../photos"])
-def test_copies_go_to_no_folder_of_the_inputs(folder, value):
-    (folder / "photos" / "below").mkdir()
-    inputs = [folder / "photos" / "below" / "b.jpg", folder / "same" / "a.jpg"]
-    for path in inputs:
-        path.touch()
-    for flag in ("--out", "--record"):
-        with pytest.raises(UserError, match=f"{flag}=.* would overwrite the input"):
-            outputs.refuse_conflicts(inputs, {flag: str(folder / value)})
-        with pytest.raises(UserError, match="would overwrite the input"):
-            outputs.refuse_conflicts(inputs, {flag: str(folder / value / "below")})
-        outputs.refuse_conflicts(inputs, {flag: str(folder / "elsewhere")})
-    outputs.refuse_conflicts(inputs, {"--record": str(folder / "photos" / "new.mp4")})
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".mp4", ".mkv", ".webm", ".avi", ".mov"])
 def test_what_was_not_written_here_is_kept_and_what_was_is_replaced(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
-    image = np.full((48, 64, 3), 90, np.uint8)
-
-    def record():
-        made = outputs.Recording(path, 25.0, live=False)
-        made.write(image, Frame(image, 0, 0.0, 0.0, "x", True))
-        made.close()
-
-    record()
+    record(path, [0.0])
     assert not outputs.is_foreign(path)
-    record()
+    record(path, [0.0])
     if suffix in (".png", ".jpg"):
-        path.write_bytes(cv2.imencode(suffix, image)[1].tobytes())
+        cv2.imwrite(str(path), videos.frames(1)[0])
     else:
         videos.write(path, [0.0], codec="libvpx" if suffix == ".webm" else "mpeg4", tick=videos.MILLISECONDS)
     before = path.read_bytes()
     with pytest.raises(UserError, match="is a picture or video that was not written here"):
-        record()
+        record(path, [0.0])
     assert path.read_bytes() == before
     taken = set()
-    assert outputs.free_path(tmp_path, "a", suffix, taken) == tmp_path / f"a-2{suffix}"
-    assert outputs.free_path(tmp_path, "a", suffix, taken) == tmp_path / f"a-3{suffix}"
+    names = [outputs.free_path(tmp_path, "a", suffix, taken).name for _ in range(2)]
+    assert names == [f"a-2{suffix}", f"a-3{suffix}"]
 
 
 def test_saved_faces_are_those_of_one_run(tmp_path):
@@ -388,12 +329,9 @@ def test_variable_rates_keep_their_times_and_the_last_frame_its_duration(tmp_pat
         assert videos.duration_of(tmp_path / f"out{suffix}") == pytest.approx(4.4, abs=0.05)
 
 
-def test_frames_of_one_time_are_all_written(tmp_path):
-    record(tmp_path / "out.mp4", [0.0, 0.0, 0.0, 0.04])
-    assert len(videos.times_of(tmp_path / "out.mp4")) == 4
-
-
-def test_a_live_recording_keeps_its_times_and_cuts_pauses(tmp_path):
+def test_frames_of_one_time_are_all_written_and_pauses_of_a_live_source_cut(tmp_path):
+    record(tmp_path / "same.mp4", [0.0, 0.0, 0.0, 0.04])
+    assert len(videos.times_of(tmp_path / "same.mp4")) == 4
     record(tmp_path / "out.mp4", [0.0, 0.1, 0.5, 0.7, 60.0, 60.1], rate=10.0, live=True)
     np.testing.assert_allclose(videos.times_of(tmp_path / "out.mp4"), [0, 0.1, 0.5, 0.7, 0.8, 0.9], atol=1e-3)
 
@@ -444,17 +382,15 @@ def test_pictures_of_other_sizes_are_fitted_into_the_first_one_s(tmp_path):
     assert frames[1][:, :6].max() < 20
 
 
-def test_one_annotated_picture(tmp_path):
-    image = np.random.default_rng(0).integers(0, 256, (31, 17, 3), np.uint8)
-    record(tmp_path / "caf\udce9.png", [0.0], 1.0, images=[image])
-    (path,) = tmp_path.iterdir()
-    np.testing.assert_array_equal(cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR), image)
-
-
-@pytest.mark.parametrize("name", ["a:b.mp4", "100%03d.mp4", "caf\udce9.webm", "100%03d.png"])
+@pytest.mark.parametrize("name", ["a:b.mp4", "100%03d.mp4", "caf\udce9.webm", "100%03d.png", "caf\udce9.png"])
 def test_names_of_any_characters(tmp_path, name):
-    record(tmp_path / name, [0.0])
-    assert [path.name for path in tmp_path.iterdir()] == [name]
+    image = np.random.default_rng(0).integers(0, 256, (31, 17, 3), np.uint8)
+    record(tmp_path / name, [0.0], images=[image])
+    (path,) = tmp_path.iterdir()
+    assert path.name == name
+    if path.suffix == ".png":
+        pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+        np.testing.assert_array_equal(pixels, image)
 
 
 def test_a_link_keeps_its_place_and_what_it_leads_to_is_written(tmp_path):
@@ -472,38 +408,19 @@ def test_without_a_frame_there_is_no_recording_and_what_was_there_stays(tmp_path
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_recordings_that_cannot_be(tmp_path):
-    with pytest.raises(UserError, match=r"cannot record \.gif: expected a name ending in \.mp4"):
-        Recording(tmp_path / "out.gif", 25.0, live=False)
-    with pytest.raises(UserError, match="cannot record a file without suffix"):
-        Recording(tmp_path / "out", 25.0, live=False)
-    (tmp_path / "folder.mp4").mkdir()
-    with pytest.raises(UserError, match=r"folder\.mp4: is a folder"):
-        Recording(tmp_path / "folder.mp4", 25.0, live=False)
-    if hasattr(os, "mkfifo"):
-        os.mkfifo(tmp_path / "pipe.mp4")
-        with pytest.raises(UserError, match=r"pipe\.mp4: is a pipe or device"):
-            Recording(tmp_path / "pipe.mp4", 25.0, live=False)
-
-
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm", ".avi", ".png"])
 def test_a_full_disk_is_one_error_and_keeps_what_was_there(tmp_path, suffix):
     target = tmp_path / f"out{suffix}"
     target.write_bytes(b"before")
-    script = (
-        "import sys\nimport numpy as np\nfrom fer_jax.errors import UserError\n"
-        "from fer_jax.serve.frames import Frame\nfrom fer_jax.serve.outputs import Recording\n"
-        "made = Recording(sys.argv[1], 25.0, False)\nrng = np.random.default_rng(0)\ntry:\n"
-        "    for i in range(60):\n"
-        "        image = rng.integers(0, 256, (240, 320, 3), np.uint8)\n"
-        "        made.write(image, Frame(image, i, i / 25, 0.0, 'x', not i))\n"
-        "    made.close()\nexcept UserError as error:\n    print(error)\n    made.close()\n    sys.exit(2)\n"
-    )
-    done = serving.run_on_full_disk(script, target, 20_000)
-    assert done.returncode == 2, done.stderr
-    (line,) = done.stdout.splitlines()
-    assert "cannot be written" in line
-    assert os.strerror(errno.EFBIG) in line
+    noise = np.random.default_rng(0).integers(0, 256, (60, 240, 320, 3), np.uint8)
+    made = Recording(target, 25.0, live=False)
+    with serving.full_disk(20_000):
+        with pytest.raises(UserError, match=rf"cannot be written .*{os.strerror(errno.EFBIG)}") as error:
+            for i, image in enumerate(noise):
+                made.write(image, frame(i / 25))
+            made.close()
+        made.close()
+    assert len(str(error.value).splitlines()) == 1
     assert target.read_bytes() == b"before"
     assert [path.name for path in tmp_path.iterdir()] == [target.name]
 
@@ -537,11 +454,8 @@ def test_what_a_killed_recording_left_is_cleared_away(tmp_path):
 def test_a_folder_gets_one_file_for_each_picture_and_video(tmp_path):
     made = RecordingFolder(tmp_path / "out", 25.0)
     image = videos.frames(1)[0]
-    for i, (name, still) in enumerate(
-        [("a.jpg", True), ("a.bmp", True), ("b/a.png", True), ("c.webm", False), ("c.webm", False), ("d.mp4", False)]
-    ):
-        starts = still or i in (3, 5)
-        made.write(image, Frame(image, i, i / 25, 0.0, name, starts, still=still))
+    for i, name in enumerate(["a.jpg", "a.bmp", "b/a.png", "c.webm", "c.webm", "d.mp4"]):
+        made.write(image, Frame(image, i, i / 25, 0.0, name, starts=i != 4, still=i < 3))
     made.close()
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == ["a-2.png", "a.jpg", "a.png", "c.mp4", "d.mp4"]

@@ -39,6 +39,8 @@ def test_the_frame_itself_is_left_alone(view):
     assert drawn.shape == result.frame.image.shape
     assert (result.frame.image == 90).all()
     assert _shows(drawn, 3) > 500
+    with pytest.raises(ValueError, match="unknown view 'both': expected one of multi, single"):
+        overlay.Overlay(FER2013).draw(result, "both")
 
 
 def test_multi_shows_all_faces_and_single_the_largest_with_bars():
@@ -63,11 +65,6 @@ def test_bars_are_shown_for_every_name_or_for_none(shape):
     assert min(bars) > 0 or (multi == single).all()
 
 
-def test_an_unknown_view_is_refused():
-    with pytest.raises(ValueError, match="unknown view 'both': expected one of multi, single"):
-        overlay.Overlay(FER2013).draw(_result([]), "both")
-
-
 @pytest.mark.parametrize("view", overlay.VIEWS)
 def test_what_is_hardly_a_face_gets_no_name(view):
     named = _face(1, [300, 100, 90, 90], uncertain=True)
@@ -79,15 +76,11 @@ def test_what_is_hardly_a_face_gets_no_name(view):
 
 
 def test_two_faces_of_a_size_do_not_take_turns_in_the_single_view():
-    drawing = overlay.Overlay(FER2013)
-    seen = set()
+    drawing, seen = overlay.Overlay(FER2013), set()
     for i in range(10):
         wobble = 3 if i % 2 else -3
-        drawn = drawing.draw(
-            _result([_face(1, [100, 200, 100, 100 + wobble], 0), _face(2, [400, 200, 100, 100 - wobble], 3)]),
-            "single",
-        )
-        seen.add(_shows(drawn[150:, 350:], 3) > 0)
+        faces = [_face(1, [100, 200, 100, 100 + wobble], 0), _face(2, [400, 200, 100, 100 - wobble], 3)]
+        seen.add(_shows(drawing.draw(_result(faces), "single")[150:, 350:], 3) > 0)
     assert len(seen) == 1
 
 
@@ -106,19 +99,8 @@ def test_a_missed_face_shows_corners_only_and_an_uncertain_name_a_question_mark(
 
 def _tinted(values, region, shape=(100, 200)):
     """Where a gray frame became redder and where bluer, bool (H, W) each."""
-    face = TrackedFace(
-        1,
-        np.array([0, 0, 1, 1.0]),
-        3,
-        np.full(7, 1 / 7),
-        np.full(7, 1 / 7),
-        False,
-        True,
-        None,
-        Activation(np.array(values, np.float32), region),
-    )
     image = np.full((*shape, 3), 90, np.uint8)
-    overlay._Pen(image).tint(face.activation)
+    overlay._Pen(image).tint(Activation(np.array(values, np.float32), region))
     red_over_blue = image[..., 2].astype(int) - image[..., 0]
     return red_over_blue > 20, red_over_blue < -20
 
@@ -150,11 +132,9 @@ def test_a_map_may_lie_anywhere(x, y, side, roll):
 
 
 def test_the_activation_is_drawn_when_asked_for():
-    face = dataclasses.replace(
-        _face(1, [100, 100, 80, 80]), activation=Activation(np.ones((4, 4), np.float32), Region(140, 140, 80, 80))
-    )
-    drawing = overlay.Overlay(FER2013)
-    plain, tinted = (drawing.draw(_result([face]), "multi", explain) for explain in (False, True))
+    activation = Activation(np.ones((4, 4), np.float32), Region(140, 140, 80, 80))
+    result = _result([dataclasses.replace(_face(1, [100, 100, 80, 80]), activation=activation)])
+    plain, tinted = (overlay.Overlay(FER2013).draw(result, "multi", explain) for explain in (False, True))
     assert tuple(plain[140, 140]) == (90, 90, 90)
     assert tinted[140, 140, 2] > tinted[140, 140, 0] + 50
 
@@ -195,11 +175,6 @@ def test_any_box_in_any_frame_can_be_drawn(shape, boxes, view, found):
     overlay.status(drawn, "31 frames/s")
     overlay.lines(drawn, ["q: quit", "h: help"])
     assert drawn.shape == (*shape, 3)
-
-
-def test_two_hundred_faces():
-    faces = [_face(i, [32 * (i % 20), 48 * (i // 20), 1 + i % 30, 1 + i % 30], i % 7) for i in range(200)]
-    overlay.Overlay(FER2013).draw(_result(faces), "multi")
 
 
 def test_names_beyond_the_font_and_beyond_the_palette():

@@ -127,7 +127,8 @@ def test_a_bar_is_for_a_terminal_without_a_window(analyzer, monkeypatch, termina
     errors = io.StringIO()
     errors.isatty = lambda: terminal
     monkeypatch.setattr("sys.stderr", errors)
-    Player(Source(7), analyzer, window=Window() if window else None).play()
+    summary = Player(Source(30), analyzer, window=Window() if window else None, max_frames=7).play()
+    assert summary.frames == 7
     assert ("frames/s" in errors.getvalue()) == (terminal and not window)
 
 
@@ -139,10 +140,6 @@ def test_what_the_first_frame_does_not_need_is_not_imported():
     )
     done = run_python("-c", code, check=True)
     assert done.stdout.strip() == "set()"
-
-
-def test_so_many_frames_and_no_more(analyzer):
-    assert Player(Source(30), analyzer, max_frames=7).play().frames == 7
 
 
 @pytest.mark.parametrize("error", [UserError("camera 0 gave no frame after 20"), RuntimeError("a defect")])
@@ -165,11 +162,7 @@ def test_signals_end_it_with_all_files_closed(analyzer, tmp_path, number):
         def __iter__(self):
             for frame in super().__iter__():
                 if frame.index == 20:
-                    signal.raise_signal(
-                        number
-                    ) if threading.current_thread() is threading.main_thread() else signal.pthread_kill(
-                        threading.main_thread().ident, number
-                    )
+                    signal.pthread_kill(threading.main_thread().ident, number)
                 yield frame
 
     before = signal.getsignal(number)
@@ -179,9 +172,8 @@ def test_signals_end_it_with_all_files_closed(analyzer, tmp_path, number):
     assert summary.stopped_by == number
     assert 10 < summary.frames < 1000
     assert len(serving.frames_of(tmp_path / "out.mp4")) == summary.frames
-    assert [json.loads(line)["frame"] for line in (tmp_path / "out.jsonl").open(encoding="utf-8")] == list(
-        range(summary.frames)
-    )
+    lines = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["frame"] for line in lines] == list(range(summary.frames))
     assert signal.getsignal(number) == before
 
 
@@ -203,44 +195,42 @@ def test_nobody_reads_the_events_any_more(analyzer, tmp_path):
     assert len(serving.frames_of(tmp_path / "out.mp4")) == 5
 
 
-def test_keys_of_the_window(analyzer, tmp_path, monkeypatch):
+@pytest.fixture
+def last_shown(analyzer, tmp_path, monkeypatch):
+    """What the window shows last after these keys, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-    window = Window(["h", "h", "v", "s", "q"])
-    summary = Player(Source(100_000, live=True, size=(240, 320)), analyzer, window=window).play()
-    assert window.closed
-    assert summary.frames < 1000
+
+    def show(*keys, analyzer=analyzer, **start):
+        window = Window([*keys, "q"])
+        summary = Player(Source(100_000, live=True, size=(240, 320)), analyzer, window=window, **start).play()
+        assert window.closed
+        assert summary.frames < 1000
+        return window.shown_before[-1].astype(int)
+
+    return show
+
+
+def test_each_key_changes_what_is_shown(last_shown, tmp_path):
+    keys = ([], ["h"], ["v"], ["v", "v"], ["h", "h"])
+    # without the line below, which counts
+    plain, help_, single, both, neither = (last_shown(*pressed)[:200] for pressed in keys)
+    assert np.abs(help_ - plain).max() > 50
+    assert np.abs(single - plain).max() > 50
+    np.testing.assert_array_equal(both, plain)
+    np.testing.assert_array_equal(neither, plain)
+    last_shown("h", "h", "v", "s")
     (still,) = tmp_path.glob("still-*.png")
     assert cv2.imread(str(still)).shape == (240, 320, 3)
 
 
-def test_each_key_changes_what_is_shown(analyzer, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def last_shown(*keys):
-        window = Window([*keys, "q"])
-        Player(Source(100_000, live=True, size=(240, 320)), analyzer, window=window).play()
-        return window.shown_before[-1][:200]  # without the line below, which counts
-
-    plain, help_, single, both, neither = (last_shown(*keys) for keys in ([], ["h"], ["v"], ["v", "v"], ["h", "h"]))
-    assert np.abs(help_.astype(int) - plain).max() > 50
-    assert np.abs(single.astype(int) - plain).max() > 50
-    np.testing.assert_array_equal(both, plain)
-    np.testing.assert_array_equal(neither, plain)
-
-
-def test_the_key_for_the_evidence_for_a_name(analyzer, map_bundle, tmp_path):
-    def last_shown(analyzer, *keys, **start):
-        window = Window([*keys, "q"])
-        Player(Source(100_000, live=True, size=(240, 320)), analyzer, window=window, **start).play()
-        return window.shown_before[-1]
-
+def test_the_key_for_the_evidence_for_a_name(last_shown, map_bundle):
     with_maps = FrameAnalyzer(Classifier(map_bundle), registry.create("none"))
-    plain, tinted, back = (last_shown(with_maps, *keys)[100:200].astype(int) for keys in ("", "e", "ee"))
-    from_the_start = last_shown(with_maps, explain=True)[100:200]
+    plain, tinted, back = (last_shown(*keys, analyzer=with_maps)[100:200] for keys in ("", "e", "ee"))
+    from_the_start = last_shown(analyzer=with_maps, explain=True)[100:200]
     assert np.abs(tinted - plain).max() > 50
     np.testing.assert_array_equal(back, plain)
     np.testing.assert_array_equal(from_the_start, tinted)
-    told, silent = last_shown(analyzer, "e"), last_shown(analyzer)
+    told, silent = last_shown("e"), last_shown()
     np.testing.assert_array_equal(told[100:200], silent[100:200])
     assert (told[220:, :160] != silent[220:, :160]).any(), "the line below says that there is none"
 
@@ -300,20 +290,17 @@ def test_thousands_of_frames_take_no_more_memory_than_hundreds(analyzer, tmp_pat
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems always have a display")
 @pytest.mark.parametrize("display", ["", ":931", "localhost:931.0", "nonsense", ":x"])
-def test_without_a_display(monkeypatch, display):
+def test_a_display_that_does_not_answer_and_one_that_does(monkeypatch, tmp_path, display):
     monkeypatch.setenv("DISPLAY", display)
     with pytest.raises(UserError, match="no display to open a window on: say --headless"):
         player.Window("test")
-
-
-def test_a_display_that_answers(monkeypatch, tmp_path):
     monkeypatch.setattr(player, "_X_SOCKETS", tmp_path)
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "X932"))
         server.listen()
         assert player._x_display_answers(":932")
         assert player._x_display_answers("unix:932.0")
-        assert not player._x_display_answers(":933")
+        assert not player._x_display_answers(display)
 
 
 class Highgui:
@@ -346,41 +333,31 @@ class Highgui:
         self.visible = 0.0
 
 
+X = {"left": 0xFF51, "up": 0xFF52, "delete": 0xFFFF, "F1": 0xFFBE, "shift": 0xFFE1, "й": 0x6CA}
+WINDOWS = {"left": 0x250000, "up": 0x260000, "delete": 0x2E0000, "F2": 0x710000}
+MACOS = {"left": 0xF702, "up": 0xF700, "delete": 0xF728, "F1": 0xF704}
+ALL = {"tab": 9, "return": 13, "backspace": 8}
+
+
 def test_keys(monkeypatch):
-    highgui = Highgui(monkeypatch)
-    opened = player.Window("test")
-    opened.show(np.zeros((48, 64, 3), np.uint8))
-    opened.show(np.zeros((48, 64, 3), np.uint8))
-    assert highgui.sizes == [(64, 48)], "who resized the window wants it to stay so"
-    for code, key in (
-        (-1, ""),
-        (27, "q"),
-        (0xFF1B, "q"),  # Escape of X
-        (32, "space"),
-        (ord("q"), "q"),
-        (ord("V"), "v"),
-        (0x100000 | ord("h"), "h"),  # with Num Lock
-    ):
-        highgui.code = code
-        assert opened.key(0) == key
-
-
-@pytest.mark.parametrize(
-    ("system", "codes"),
-    [
-        ("X", {"left": 0xFF51, "up": 0xFF52, "delete": 0xFFFF, "F1": 0xFFBE, "shift": 0xFFE1, "й": 0x6CA}),
-        ("Windows", {"left": 0x250000, "up": 0x260000, "delete": 0x2E0000, "F2": 0x710000}),
-        ("macOS", {"left": 0xF702, "up": 0xF700, "delete": 0xF728, "F1": 0xF704}),
-        ("all", {"tab": 9, "return": 13, "backspace": 8}),
-    ],
-)
-def test_keys_that_mean_nothing_do_nothing(monkeypatch, system, codes):
     """Cut down to 8 bits, X's left arrow is a Q, which quits."""
     highgui = Highgui(monkeypatch)
     opened = player.Window("test")
-    for name, code in codes.items():
+    assert opened.key(0) == "", "a window that has not shown anything was not closed either"
+    opened.show(np.zeros((48, 64, 3), np.uint8))
+    opened.show(np.zeros((48, 64, 3), np.uint8))
+    assert highgui.sizes == [(64, 48)], "who resized the window wants it to stay so"
+    known = {-1: "", 27: "q", 32: "space", ord("q"): "q", ord("V"): "v"}
+    known |= {0xFF1B: "q", 0x100000 | ord("h"): "h"}  # Escape of X, and with Num Lock
+    for code, key in known.items():
         highgui.code = code
-        assert opened.key(0) == "", f"{name} of {system}"
+        assert opened.key(0) == key
+    for codes in (X, WINDOWS, MACOS, ALL):
+        for name, code in codes.items():
+            highgui.code = code
+            assert opened.key(0) == "", name
+    highgui.code, highgui.visible = -1, 0.0
+    assert opened.key(0) == "q", "its user closed it"
 
 
 @pytest.fixture
@@ -401,18 +378,32 @@ def test_a_wayland_session_shows_the_window_through_x(on_linux, wanted):
     assert os.environ["QT_QPA_PLATFORM"] == "xcb"
 
 
-@pytest.mark.parametrize("wanted", ["offscreen", "minimal", "vnc", "linuxfb:fb=/dev/fb0"])
-def test_a_qt_platform_that_is_not_there_gets_one_line(on_linux, wanted):
-    """Qt aborts the process."""
-    on_linux.setenv("QT_QPA_PLATFORM", wanted)
-    with pytest.raises(UserError, match=rf"QT_QPA_PLATFORM={wanted} has no window .* knows xcb: unset it"):
-        player.Window("test")
+def _no_windows(monkeypatch):
+    def refuse(title, flags):
+        raise cv2.error("not implemented")
+
+    monkeypatch.setattr(cv2, "namedWindow", refuse)
 
 
-def test_wayland_without_x(on_linux):
-    on_linux.setattr(player, "_x_display_answers", lambda display: False)
-    on_linux.setenv("WAYLAND_DISPLAY", "wayland-0")
-    with pytest.raises(UserError, match=r"this Wayland session has no X display.*: install XWayland or say"):
+def _wayland_alone(monkeypatch):
+    monkeypatch.setattr(player, "_x_display_answers", lambda display: False)
+    monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        *[
+            (lambda patch, name=name: patch.setenv("QT_QPA_PLATFORM", name), f"={name} has no window .* xcb: unset it")
+            for name in ("offscreen", "minimal", "vnc", "linuxfb:fb=/dev/fb0")  # Qt aborts the process
+        ],
+        (_wayland_alone, "this Wayland session has no X display.*: install XWayland or say"),
+        (_no_windows, "this OpenCV cannot open windows: install opencv-python .* or say --headless"),
+    ],
+)
+def test_windows_that_cannot_be_opened(on_linux, change, words):
+    change(on_linux)
+    with pytest.raises(UserError, match=words):
         player.Window("test")
 
 
@@ -421,25 +412,6 @@ def test_an_opencv_with_a_window_library_of_the_system_is_left_alone(on_linux, t
     on_linux.setenv("QT_QPA_PLATFORM", "wayland")
     player.Window("test")
     assert os.environ["QT_QPA_PLATFORM"] == "wayland"
-
-
-def test_closing_the_window_quits(monkeypatch):
-    highgui = Highgui(monkeypatch)
-    opened = player.Window("test")
-    assert opened.key(0) == "", "a window that has not shown anything was not closed either"
-    opened.show(np.zeros((48, 64, 3), np.uint8))
-    highgui.visible = 0.0
-    assert opened.key(0) == "q"
-
-
-def test_an_opencv_without_windows(monkeypatch):
-    def refuse(title, flags):
-        raise cv2.error("not implemented")
-
-    Highgui(monkeypatch)
-    monkeypatch.setattr(cv2, "namedWindow", refuse)
-    with pytest.raises(UserError, match=r"this OpenCV cannot open windows: install opencv-python .* or say --headless"):
-        player.Window("test")
 
 
 def test_the_help_names_every_key():

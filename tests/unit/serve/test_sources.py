@@ -47,24 +47,22 @@ def _write_pictures(folder):
 
 
 @pytest.mark.parametrize("spec", ["{}", "{}/*", "{}/../**/*.*"])
-def test_pictures_of_any_depth_and_channels(tmp_path, spec):
+def test_pictures_of_any_depth_and_channels_are_read_as_the_training_data_is(tmp_path, spec):
     gray, color = _write_pictures(tmp_path / "pictures")
     source = sources.open_source(spec.format(tmp_path / "pictures"))
     frames = list(source)
     assert source.still
     assert source.length == len(frames) == 5
     assert all(frame.starts for frame in frames)
-    assert [os.path.basename(frame.name)[0] for frame in frames] == list("abcde")  # noqa: PTH119 a string
-    np.testing.assert_array_equal(frames[0].image, np.repeat(gray[..., None], 3, axis=2))
-    for frame in frames[1:]:
+    assert _names(frames) == ["a_gray.png", "b_alpha.png", "c_deep.png", "d_deep_alpha.png", "e_color.bmp"]
+    for frame, expected in zip(frames, [np.repeat(gray[..., None], 3, axis=2), *[color] * 4], strict=True):
         assert frame.image.dtype == np.uint8
-        np.testing.assert_array_equal(frame.image, color)
+        np.testing.assert_array_equal(frame.image, expected)
+        np.testing.assert_array_equal(frame.image[..., ::-1], images.read(tmp_path / "pictures" / _names([frame])[0]))
 
 
-def test_pictures_are_read_as_the_training_data_is(tmp_path):
-    _write_pictures(tmp_path / "pictures")
-    for frame in sources.open_source(str(tmp_path / "pictures")):
-        np.testing.assert_array_equal(frame.image[..., ::-1], images.read(tmp_path / "pictures" / frame.name))
+def _names(frames):
+    return [frame.name.rpartition("/")[2] for frame in frames]
 
 
 def test_a_picture_that_cannot_be_read_is_skipped_among_others_and_told(tmp_path, caplog):
@@ -79,31 +77,29 @@ def test_a_picture_that_cannot_be_read_is_skipped_among_others_and_told(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("make", "spec", "words"),
     [
-        (lambda path: None, r"missing.mp4: no such file or folder: expected a camera's number or device"),
-        (lambda path: path.write_bytes(b""), r"missing.mp4: the file is empty"),
-        (lambda path: path.write_bytes(b"text" * 1000), r"missing.mp4: not a video that FFmpeg can open"),
-        (
-            lambda path: path.mkdir(),
-            r"missing.mp4: no pictures or videos there, 0 other entries",
-        ),
+        (None, "{}/a.mp4", r"a\.mp4: no such file or folder: expected a camera's number or device"),
+        (lambda path: path.write_bytes(b""), "{}/a.mp4", r"a\.mp4: the file is empty"),
+        (lambda path: path.write_bytes(b"text" * 1000), "{}/a.mp4", r"a\.mp4: not a video that FFmpeg can open"),
+        (lambda path: path.mkdir(), "{}/a.mp4", r"a\.mp4: no pictures or videos there, 0 other entries"),
+        (None, "{}/*.png", "no pictures or videos there"),
+        (None, "http://127.0.0.1:9/video", "http://127.0.0.1:9/video: no video comes from there"),
+        (None, "x" * 5000, r"x: cannot be read \(File name too long\)"),
+        (None, "", "the source is empty: expected a camera's number"),
+        (None, "~nobody-has-this-name/a.png", "no such file"),
+        (None, "/dev/null", "/dev/null: neither a file nor a camera nor a pipe"),
+        (None, "data:image/png,abc", "^.{,149}$"),
+        (None, "data:", "^.{,149}$"),
+        (None, "data:image/png;base64,%%%", "^.{,149}$"),
+        (None, "data:;base64," + 9999 * "A", "^.{,149}$"),
     ],
 )
-def test_files_that_are_no_source(tmp_path, make, message):
-    make(tmp_path / "missing.mp4")
-    with pytest.raises(UserError, match=message):
-        sources.open_source(str(tmp_path / "missing.mp4"))
-
-
-def test_a_glob_that_matches_nothing(tmp_path):
-    with pytest.raises(UserError, match=r"no pictures or videos there"):
-        sources.open_source(str(tmp_path / "*.png"))
-
-
-def test_an_address_nothing_comes_from():
-    with pytest.raises(UserError, match=r"http://127.0.0.1:9/video: no video comes from there"):
-        sources.open_source("http://127.0.0.1:9/video")
+def test_what_is_no_source(tmp_path, make, spec, words):
+    if make:
+        make(tmp_path / "a.mp4")
+    with pytest.raises(UserError, match=words):
+        sources.open_source(spec.format(tmp_path))
 
 
 def test_credentials_are_in_no_error():
@@ -117,22 +113,18 @@ def test_credentials_are_in_no_error():
 
 @pytest.mark.parametrize("name", ["photo.jfif", "photo", "photo.mp4"])
 def test_a_picture_is_one_whatever_its_suffix(tmp_path, name):
-    image = np.random.default_rng(0).integers(0, 256, (10, 12, 3), np.uint8)
-    (tmp_path / name).write_bytes(cv2.imencode(".png", image)[1].tobytes())
+    (tmp_path / name).write_bytes(_encoded(".png"))
     source = sources.open_source(str(tmp_path / name))
     assert source.still
     (frame,) = source
-    np.testing.assert_array_equal(frame.image, image)
-
-
-def test_a_name_that_no_file_can_have():
-    with pytest.raises(UserError, match=r"x: cannot be read \(File name too long\)"):
-        sources.open_source("x" * 5000)
-
-
-def test_an_empty_name_is_not_the_current_folder():
-    with pytest.raises(UserError, match="the source is empty: expected a camera's number"):
-        sources.open_source("")
+    np.testing.assert_array_equal(frame.image, PICTURE)
+    (mirrored,) = sources.open_source(str(tmp_path / name), mirror=True)
+    np.testing.assert_array_equal(mirrored.image, PICTURE[:, ::-1])
+    pixels = PICTURE.copy()
+    source = sources.open_source(pixels)
+    pixels[:] = 0
+    (kept,) = source
+    np.testing.assert_array_equal(kept.image, PICTURE)
 
 
 def test_a_folder_is_played_in_the_order_of_its_numbers_and_says_what_it_leaves_out(tmp_path, caplog):
@@ -143,8 +135,7 @@ def test_a_folder_is_played_in_the_order_of_its_numbers_and_says_what_it_leaves_
     (tmp_path / "more").mkdir()
     caplog.set_level("INFO", logger="absl")
     for spec in (tmp_path, tmp_path / "*.png"):
-        source = sources.open_source(str(spec))
-        names = [os.path.basename(frame.name) for frame in source]  # noqa: PTH119 a string
+        names = _names(sources.open_source(str(spec)))
         assert names == ["Frame1.png", "frame2.png", "frame2b.png", "frame10.png"]
     assert "left out 3, neither pictures nor videos: more, notes.txt, song.mp3" in caplog.text
 
@@ -158,12 +149,7 @@ def test_a_folder_of_pictures_and_videos(tmp_path, caplog):
     source = sources.open_source(str(tmp_path))
     assert (source.still, source.live, source.length) == (False, False, 0)
     frames = list(source)
-    assert [os.path.basename(frame.name) for frame in frames] == [  # noqa: PTH119 a string
-        "a.png",
-        *["b.mp4"] * 3,
-        *["d.webm"] * 2,
-        "e.png",
-    ]
+    assert _names(frames) == ["a.png", *["b.mp4"] * 3, *["d.webm"] * 2, "e.png"]
     assert [frame.starts for frame in frames] == [True, True, False, False, True, False, True]
     assert [frame.still for frame in frames] == [True, *[False] * 5, True]
     times = [frame.time for frame in frames]
@@ -173,31 +159,25 @@ def test_a_folder_of_pictures_and_videos(tmp_path, caplog):
     assert "c.mp4: not a video that FFmpeg can open" in caplog.text
 
 
-def test_an_address_of_a_local_file(tmp_path):
-    path = videos.write(tmp_path / "a b.mp4", [0.0, 0.04])
-    assert len(list(sources.open_source(path.as_uri()))) == 2
-    assert sources.inputs_of(path.as_uri()) == [path]
-
-
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
-@pytest.mark.parametrize("suffix", [".mkv", ".ts"])
+@pytest.mark.parametrize("suffix", [".mkv", ".ts", ".png"])
 def test_a_pipe_is_read_to_its_end(tmp_path, suffix):
-    data = videos.write(tmp_path / f"clip{suffix}", [i / 25 for i in range(30)]).read_bytes()
-    os.mkfifo(tmp_path / "pipe")
-    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(data,))
+    if suffix == ".png":
+        data = _encoded(suffix)
+    else:
+        data = videos.write(tmp_path / f"clip{suffix}", [i / 25 for i in range(30)]).read_bytes()
+    os.mkfifo(tmp_path / "pipe.png")
+    assert sources.kind_of(tmp_path / "pipe.png") == "", "it is not waited for"
+    writer = threading.Thread(target=(tmp_path / "pipe.png").write_bytes, args=(data,))
     writer.start()
-    source = sources.open_source(str(tmp_path / "pipe"))
+    source = sources.open_source(str(tmp_path / "pipe.png"))
     frames = list(source)
     writer.join()
     assert not source.live
-    assert len(frames) == 30
-    assert sources.inputs_of("-") == []
-
-
-@pytest.mark.skipif(not os.path.exists("/dev/null"), reason="no devices in the file system")  # noqa: PTH110
-def test_other_devices_are_refused_by_name():
-    with pytest.raises(UserError, match="/dev/null: neither a file nor a camera nor a pipe"):
-        sources.open_source("/dev/null")
+    if suffix == ".png":
+        assert frames[0].still
+        np.testing.assert_array_equal(frames[0].image, PICTURE)
+    assert len(frames) == (1 if suffix == ".png" else 30)
 
 
 def test_a_camera_by_its_device(monkeypatch, tmp_path):
@@ -219,13 +199,6 @@ def test_a_camera_s_size_is_for_cameras(tmp_path):
         sources.open_source(str(path), camera_size=(1280, 720))
 
 
-def test_a_mirrored_source(tmp_path):
-    image = np.random.default_rng(0).integers(0, 256, (10, 12, 3), np.uint8)
-    cv2.imwrite(str(tmp_path / "a.png"), image)
-    (frame,) = sources.open_source(str(tmp_path / "a.png"), mirror=True)
-    np.testing.assert_array_equal(frame.image, image[:, ::-1])
-
-
 def test_what_a_source_reads(tmp_path):
     for name in ("a.png", "b.png"):
         (tmp_path / name).touch()
@@ -233,7 +206,10 @@ def test_what_a_source_reads(tmp_path):
     assert sources.inputs_of(str(tmp_path)) == both
     assert sources.inputs_of(f"{tmp_path}/*.png") == both
     assert sources.inputs_of(str(both[0])) == both[:1]
-    assert sources.inputs_of("0") == sources.inputs_of("rtsp://host/live") == []
+    assert sources.inputs_of("0") == sources.inputs_of("rtsp://host/live") == sources.inputs_of("-") == []
+    path = videos.write(tmp_path / "a b.mp4", [0.0, 0.04])
+    assert sources.inputs_of(path.as_uri()) == [path]
+    assert len(list(sources.open_source(path.as_uri()))) == 2
 
 
 @pytest.fixture
@@ -271,7 +247,7 @@ def server(tmp_path):
 
     made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     made.daemon_threads = True
-    threading.Thread(target=made.serve_forever, daemon=True).start()
+    threading.Thread(target=made.serve_forever, args=(0.01,), daemon=True).start()
     yield f"http://127.0.0.1:{made.server_address[1]}"
     made.shutdown()
     made.server_close()
@@ -303,22 +279,14 @@ def test_a_web_server_that_gives_no_parts_of_a_file_may_be_why_it_cannot_be_read
     source.close()
 
 
-def test_a_network_camera_is_live(server):
-    source = sources.open_source(f"{server}/camera")
+@pytest.mark.parametrize(("path", "fewest", "most"), [("camera", 20, 25), ("damaged", 20, 21), ("garbage", 0, 1)])
+def test_a_network_camera_is_live_and_what_is_damaged_is_left_out(server, path, fewest, most):
+    source = sources.open_source(f"{server}/{path}")
     assert isinstance(source, video.Live)
     assert not isinstance(source, video.VideoFile)
     frames = []
-    with pytest.raises(UserError, match=r"/camera gave no frame after \d+: it was unplugged, or the connection broke"):
-        frames.extend(frame for frame in source if frames.append(frame))
-    source.close()
-    assert len(frames) >= 20
-
-
-@pytest.mark.parametrize(("path", "fewest", "most"), [("damaged", 20, 21), ("garbage", 0, 1)])
-def test_what_a_network_damages_is_left_out_until_nothing_else_comes(server, path, fewest, most):
-    source = sources.open_source(f"{server}/{path}")
-    frames = []
-    with pytest.raises(UserError, match=f"/{path} gave no frame after"):
+    words = rf"/{path} gave no frame after \d+: it was unplugged, or the connection broke"
+    with pytest.raises(UserError, match=words):
         frames.extend(frame for frame in source if frames.append(frame))
     source.close()
     assert fewest <= len(frames) <= most
@@ -348,22 +316,13 @@ def test_videos_are_told_by_their_bytes(tmp_path, suffix):
     assert sources.kind_of(path.rename(tmp_path / "clip.png")) == "video"
 
 
-@pytest.mark.parametrize("name", ["camera.mjpeg", "camera.MJPG"])
-def test_jpeg_files_in_a_row_are_a_video(tmp_path, name):
-    (tmp_path / name).write_bytes(cv2.imencode(".jpg", videos.frames(1)[0])[1].tobytes() * 5)
-    assert sources.kind_of(tmp_path / name) == "video"
-
-
-def test_animations(tmp_path):
+def test_animations_and_jpeg_files_in_a_row_are_told_by_their_bytes(tmp_path):
+    for name in ("camera.mjpeg", "camera.MJPG"):
+        (tmp_path / name).write_bytes(cv2.imencode(".jpg", videos.frames(1)[0])[1].tobytes() * 5)
+        assert sources.kind_of(tmp_path / name) == "video"
     assert sources.kind_of(videos.animated_webp(tmp_path / "moving")) == "animation"
     (tmp_path / "x").write_bytes(b"GIF89a")
     assert sources.kind_of(tmp_path / "x") == "video"
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
-def test_a_pipe_is_neither_and_not_waited_for(tmp_path):
-    os.mkfifo(tmp_path / "a.png")
-    assert sources.kind_of(tmp_path / "a.png") == ""
 
 
 def test_what_is_damaged_goes_by_its_suffix_and_the_rest_is_neither(tmp_path):
@@ -399,17 +358,6 @@ def test_a_picture_is_a_picture_wherever_it_comes_from(tmp_path, server, monkeyp
         np.testing.assert_array_equal(frame.image, expected.image)
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
-def test_a_picture_in_a_named_pipe(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(_encoded(".png"),))
-    writer.start()
-    [frame] = sources.open_source(str(tmp_path / "pipe"))
-    writer.join()
-    assert frame.still
-    np.testing.assert_array_equal(frame.image, PICTURE)
-
-
 def test_the_bytes_of_videos_are_videos(tmp_path):
     video = videos.write(tmp_path / "clip.mp4", [0.0, 0.04, 0.08])
     assert [frame.still for frame in sources.open_source(video.read_bytes())] == [False] * 3
@@ -441,15 +389,6 @@ def test_an_animation_keeps_its_times_and_what_comes_before_damage(tmp_path):
         list(sources.open_source(path))
 
 
-@pytest.mark.parametrize(
-    "data", ["data:image/png,abc", "data:", "data:image/png;base64,%%%", "data:;base64," + 9999 * "A"]
-)
-def test_data_urls_that_are_none_get_a_short_line(data):
-    with pytest.raises(UserError) as error:
-        sources.open_source(data)
-    assert len(str(error.value)) < 150
-
-
 @pytest.mark.parametrize("name", ["~photo.png", "~", "a?b.png", "[2020].png"])
 def test_names_that_mean_something_else_are_files_first(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
@@ -458,8 +397,6 @@ def test_names_that_mean_something_else_are_files_first(tmp_path, monkeypatch, n
     assert len(list(sources.open_source(name))) == 1
     assert sources.expanded(name) == [name]
     assert sources.expanded(".") == [name]
-    with pytest.raises(UserError, match="no such file"):
-        sources.open_source("~nobody-has-this-name/a.png")
 
 
 def test_a_glob_below_a_folder_with_brackets_and_addresses_that_are_no_globs(tmp_path):
@@ -498,14 +435,6 @@ def test_pillow_images_of_any_mode(mode):
 def test_pillow_images_that_would_be_cut_off_are_refused(mode):
     with pytest.raises(ValueError, match=f"a PIL image of mode {mode}: expected 8 bits"):
         sources.open_source(Image.new(mode, (9, 9)))
-
-
-def test_an_array_that_changes_afterwards_changes_nothing():
-    pixels = PICTURE.copy()
-    source = sources.open_source(pixels)
-    pixels[:] = 0
-    [frame] = source
-    np.testing.assert_array_equal(frame.image, PICTURE)
 
 
 def _container(**known):

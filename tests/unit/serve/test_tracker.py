@@ -24,13 +24,14 @@ def _face(x, y, side=50):
     return Face(np.array([x, y, side, side], float))
 
 
-def _play(frames, rate=RATE):
-    """The boxes of the tracks shown after each frame, by id."""
-    following = Tracker()
-    shown = []
+def _play(frames, rate=RATE, images=None):
+    """The boxes of the tracks shown after each frame, by id; `images`, uint8 gray, are what the frames show."""
+    following, before, shown = Tracker(), None, []
     for i, found in enumerate(frames):
-        following.update(found, i / rate, SIZE)
+        pixels = Pixels(images[i], 1.0, before) if images else None
+        following.update(found, i / rate, SIZE, pixels)
         shown.append({track.id: track.box for track in following.tracks})
+        before = images[i] if images else None
     return shown
 
 
@@ -92,23 +93,20 @@ def test_a_short_miss_is_survived_where_the_motion_leads_and_a_long_one_is_not()
     assert gone[-1] == {}
 
 
-def test_a_face_that_comes_again_later_is_a_new_one():
+def test_a_face_that_comes_again_later_is_a_new_one_and_one_that_left_is_forgotten():
     still = [[_face(100, 100)]]
     shown = _play(still * 5 + [[]] * 40 + still * 5)
     assert set(shown[4]) == {1}
     assert set(shown[-1]) == {2}
+    shown = _play([[_face(600 + 8 * i, 100)] for i in range(6)] + [[]] * 6)
+    assert set(shown[5]) == {1}
+    assert shown[-1] == {}
 
 
 def test_what_is_found_once_only_is_not_shown_except_at_the_start():
     still = [_face(100, 100)]
     shown = _play([still, [*still, _face(400, 300)], still, [*still, _face(400, 300)], [*still, _face(400, 300)]])
     assert [set(boxes) for boxes in shown] == [{1}, {1}, {1}, {1}, {1, 2}]
-
-
-def test_a_face_that_left_the_frame_is_forgotten():
-    shown = _play([[_face(600 + 8 * i, 100)] for i in range(6)] + [[]] * 6)
-    assert set(shown[5]) == {1}
-    assert shown[-1] == {}
 
 
 def test_trembling_boxes_become_calmer():
@@ -135,25 +133,17 @@ def _moving(count):
     return [cv2.warpAffine(texture, np.float32([[1, 0, 3 * i], [0, 1, -2 * i]]), (320, 240)) for i in range(count)]
 
 
-def test_between_searches_boxes_move_with_the_pixels():
+@pytest.mark.parametrize("found", [True, False])
+def test_boxes_between_searches_and_of_missed_faces_move_with_the_pixels(found):
     following = Tracker()
     following.update([_face(200, 160, 80), _face(400, 200, 60)], 0.0, SIZE, Pixels(_moving(1)[0], 2.0))
     for i, (before, now) in enumerate(itertools.pairwise(_moving(6)), 1):
-        following.update(None, i / RATE, SIZE, Pixels(now, 2.0, before))
-    for track, (x, y) in zip(following.tracks, [(200, 160), (400, 200)], strict=True):
-        assert track.found
-        np.testing.assert_allclose(track.box[:2], [x + 30, y - 20], atol=4)
-
-
-def test_a_face_that_is_missed_moves_with_the_pixels_and_the_others_with_what_is_found():
-    following = Tracker()
-    following.update([_face(200, 160, 80), _face(400, 200, 60)], 0.0, SIZE, Pixels(_moving(1)[0], 2.0))
-    for i, (before, now) in enumerate(itertools.pairwise(_moving(6)), 1):
-        following.update([_face(400 - i, 200, 60)], i / RATE, SIZE, Pixels(now, 2.0, before))
-    missed, found = following.tracks
-    assert (missed.found, found.found) == (False, True)
-    np.testing.assert_allclose(missed.box[:2], [230, 140], atol=4)
-    np.testing.assert_allclose(found.box[:2], [395, 200], atol=1)
+        # without a search, or with one that finds the second alone, which stays in its row
+        following.update(None if found else [_face(400 - i, 200, 60)], i / RATE, SIZE, Pixels(now, 2.0, before))
+    first, second = following.tracks
+    assert (first.found, second.found) == (found, True)
+    np.testing.assert_allclose(first.box[:2], [230, 140], atol=4)
+    np.testing.assert_allclose(second.box[:2], [430, 180] if found else [395, 200], atol=4 if found else 1)
 
 
 def test_pixels_that_cannot_be_followed():
@@ -175,18 +165,18 @@ def _person(seed, side=60):
     return cv2.resize(pattern, (side, side), interpolation=cv2.INTER_CUBIC)
 
 
-def _watch(frames, rate=RATE, background=7):
-    """The boxes shown after each frame, by number; a frame is {(x, y): person}, before a background that stays."""
-    following, before, shown = Tracker(), None, []
-    for i, people in enumerate(frames):
-        now = cv2.resize(np.random.default_rng(background).integers(0, 256, (24, 32), np.uint8), SIZE)
-        for (x, y), person in people.items():
-            now[y : y + 60, x : x + 60] = _person(person)
-        found = [_face(x, y, 60) for x, y in people]
-        following.update(found, i / rate, SIZE, Pixels(now, 1.0, before))
-        shown.append({track.id: track.box for track in following.tracks})
-        before = now
-    return shown
+def _people(frames):
+    """What is found and seen where frames are {(x, y): person} and, in place of a person, the background's number."""
+    found, images = [], []
+    for people in frames:
+        background = np.random.default_rng(people.get("background", 7)).integers(0, 256, (24, 32), np.uint8)
+        image = cv2.resize(background, SIZE)
+        places = [place for place in people if place != "background"]
+        for x, y in places:
+            image[y : y + 60, x : x + 60] = _person(people[x, y])
+        found.append([_face(x, y, 60) for x, y in places])
+        images.append(image)
+    return found, images
 
 
 @pytest.mark.parametrize(
@@ -202,7 +192,8 @@ def _watch(frames, rate=RATE, background=7):
     ],
 )
 def test_who_comes_back_has_the_old_number_and_who_is_new_does_not(frames, numbers):
-    shown = _watch(frames)
+    found, images = _people(frames)
+    shown = _play(found, images=images)
     assert set(shown[5]) == set(range(1, 1 + len(frames[5])))
     assert set(shown[-1]) == numbers
 
@@ -210,30 +201,21 @@ def test_who_comes_back_has_the_old_number_and_who_is_new_does_not(frames, numbe
 def test_a_face_that_the_camera_passes_comes_back_with_the_scene():
     scene = cv2.resize(np.random.default_rng(0).integers(0, 256, (24, 80), np.uint8), (1600, 480))
     scene[200:260, 500:560] = _person(1)
-    following, before, shown = Tracker(), None, []
-    for i, left in enumerate([*range(0, 700, 10), *range(700, 200, -10)]):
-        now = np.ascontiguousarray(scene[:, left : left + 640])
-        found = [_face(500 - left, 200, 60)] if left <= 480 else []
-        following.update(found, i / RATE, SIZE, Pixels(now, 1.0, before))
-        shown.append({track.id for track in following.tracks})
-        before = now
-    assert set() in shown
-    assert shown[-1] == {1}
+    places = [*range(0, 700, 10), *range(700, 200, -10)]
+    images = [np.ascontiguousarray(scene[:, left : left + 640]) for left in places]
+    shown = _play([[_face(500 - left, 200, 60)] if left <= 480 else [] for left in places], images=images)
+    assert {} in shown
+    assert set(shown[-1]) == {1}
 
 
 def test_after_a_cut_faces_are_others_and_shown_at_once():
     """But for one that is at its place again, as in an interview."""
-    following, before, shown = Tracker(), None, []
-    for i, (background, people) in enumerate([(1, {200: 1})] * 5 + [(2, {210: 2, 400: 3})] * 2 + [(1, {205: 1})] * 2):
-        now = cv2.resize(np.random.default_rng(background).integers(0, 256, (24, 32), np.uint8), SIZE)
-        for x, person in people.items():
-            now[200:260, x : x + 60] = _person(person)
-        pixels = Pixels(now, 1.0, before)
-        assert pixels.cut == (i in (5, 7))
-        following.update([_face(x, 200, 60) for x in people], i / RATE, SIZE, pixels)
-        shown.append({track.id for track in following.tracks})
-        before = now
-    assert shown == [{1}] * 5 + [{2, 3}] * 2 + [{1}] * 2
+    first, second = {"background": 1, (200, 200): 1}, {"background": 2, (210, 200): 2, (400, 200): 3}
+    found, images = _people([first] * 5 + [second] * 2 + [{"background": 1, (205, 200): 1}] * 2)
+    cuts = [Pixels(now, 1.0, before).cut for before, now in itertools.pairwise(images)]
+    assert [i for i, cut in enumerate(cuts, 1) if cut] == [5, 7]
+    shown = _play(found, images=images)
+    assert [set(boxes) for boxes in shown] == [{1}] * 5 + [{2, 3}] * 2 + [{1}] * 2
 
 
 def test_a_face_that_changes_before_its_background_and_a_lamp_are_no_cuts():
@@ -254,10 +236,8 @@ def test_frames_that_are_far_apart_show_what_they_have():
 def test_a_face_keeps_its_number_in_another_resolution():
     following = Tracker()
     for i in range(10):
-        small = i > 5
-        following.update(
-            [_face(100, 60, 40)] if small else [_face(400, 240, 160)], i / RATE, (160, 120) if small else SIZE
-        )
+        face, size = (_face(100, 60, 40), (160, 120)) if i > 5 else (_face(400, 240, 160), SIZE)
+        following.update([face], i / RATE, size)
         assert [track.id for track in following.tracks] == [1]
 
 
@@ -322,8 +302,5 @@ def test_without_smoothing_each_frame_speaks_for_itself():
     names, history = _names("none", [[0.6, 0.4], [0.4, 0.6], [0.6, 0.4]])
     assert names == [0, 1, 0]
     np.testing.assert_array_equal(history.probabilities, np.float32([0.6, 0.4]))
-
-
-def test_an_unknown_method():
     with pytest.raises(UserError, match="unknown smoothing 'mean': expected one of average, last10, none"):
         History("mean")

@@ -89,7 +89,7 @@ def stored(monkeypatch, tmp_path):
     """What an empty hub stores."""
     handler = type("Handler", (Hub,), {"stored": {}})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
     monkeypatch.setenv("HF_TOKEN", "right")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
