@@ -1,5 +1,7 @@
-"""Classifiers that tell faces by their brightness, and frames as a page sends them."""
+"""Classifiers that tell faces by their brightness, frames as a page sends them, and tests that are coroutines."""
 
+import asyncio
+import inspect
 import struct
 
 import cv2
@@ -9,6 +11,18 @@ import pytest
 import fer_jax
 from fer_jax.serve import Classifier
 from tests import serving
+
+PATIENCE_SECONDS = 60
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """Run a test that is a coroutine to its end."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    given = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    asyncio.run(asyncio.wait_for(pyfuncitem.obj(**given), PATIENCE_SECONDS))
+    return True
 
 
 @pytest.fixture(scope="session")

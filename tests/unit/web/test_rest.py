@@ -30,22 +30,12 @@ async def _client(analyzer, **kwargs):
         yield client
 
 
-def _run(test):
-    asyncio.run(asyncio.wait_for(test, 60))
-
-
-def _post(analyzer, body, query="", headers=None, **kwargs):
+async def _post(analyzer, body, query="", headers=None, **kwargs):
     """Status and JSON of one request."""
-    found = []
-
-    async def test():
-        async with _client(analyzer, **kwargs) as client:
-            answer = await client.post(f"/v1/analyze{query}", data=body, headers=headers)
-            assert answer.content_type == "application/json"
-            found.extend((answer.status, await answer.json()))
-
-    _run(test())
-    return tuple(found)
+    async with _client(analyzer, **kwargs) as client:
+        answer = await client.post(f"/v1/analyze{query}", data=body, headers=headers)
+        assert answer.content_type == "application/json"
+        return answer.status, await answer.json()
 
 
 def _form(**files):
@@ -62,9 +52,9 @@ def clip(tmp_path):
     return serving.write_clip(tmp_path / "clip.mp4", greys, rate=10.0).read_bytes()
 
 
-def test_a_picture_and_a_video_are_answered_as_analyze_answers_them(analyzer, clip):
+async def test_a_picture_and_a_video_are_answered_as_analyze_answers_them(analyzer, clip):
     for data in (jpeg_of(5), clip):
-        status, answer = _post(analyzer, data)
+        status, answer = await _post(analyzer, data)
         expected = analyzer(data)
         assert (status, answer["model"], len(answer["results"])) == (200, "brightness", 1)
         (result,) = answer["results"]
@@ -73,7 +63,7 @@ def test_a_picture_and_a_video_are_answered_as_analyze_answers_them(analyzer, cl
         assert (result["name"], result["error"], result["plot"]) == ("<memory>", None, None)
 
 
-def test_a_picture_shows_the_same_faces_everywhere(real_data, tmp_path):
+async def test_a_picture_shows_the_same_faces_everywhere(real_data, tmp_path):
     """To the call, the HTTP interface, the page's socket and the camera's events: order, boxes, six digits, names."""
     path, yunet = real_data / "video" / "group.jpg", str(real_data / "models" / "face_detection_yunet_2023mar.onnx")
     analyzer = fer_jax.Analyzer(detector_model=yunet)
@@ -90,7 +80,7 @@ def test_a_picture_shows_the_same_faces_everywhere(real_data, tmp_path):
         face["label"] = analyzer.labels[face["label"]]
         face["probabilities"] = dict(zip(analyzer.labels, face["probabilities"], strict=True))
     for faces in (
-        _post(analyzer, path.read_bytes())[1]["results"][0]["faces"],
+        (await _post(analyzer, path.read_bytes()))[1]["results"][0]["faces"],
         json.loads((tmp_path / "events.jsonl").read_text(encoding="utf-8"))["faces"],
         shown,
     ):
@@ -99,8 +89,8 @@ def test_a_picture_shows_the_same_faces_everywhere(real_data, tmp_path):
             assert face["probabilities"] == pytest.approx(other["probabilities"], abs=1e-6)
 
 
-def test_several_files_are_answered_in_order_with_an_error_for_what_cannot_be_read(analyzer, clip):
-    status, answer = _post(analyzer, _form(**{"a.jpg": jpeg_of(5), "b\u202e.txt": b"no picture", "c.mp4": clip}))
+async def test_several_files_are_answered_in_order_with_an_error_for_what_cannot_be_read(analyzer, clip):
+    status, answer = await _post(analyzer, _form(**{"a.jpg": jpeg_of(5), "b\u202e.txt": b"no picture", "c.mp4": clip}))
     assert status == 200
     first, second, third = answer["results"]
     assert [(face["label"], face["source"]) for face in first["faces"]] == [(analyzer.labels[5], "a.jpg")]
@@ -110,8 +100,8 @@ def test_several_files_are_answered_in_order_with_an_error_for_what_cannot_be_re
     assert len(third["faces"]) == 10
 
 
-def test_the_query_says_which_frames_and_asks_for_a_plot(analyzer, clip):
-    status, answer = _post(analyzer, clip, "?fps=5&start=0.2&plot=true")
+async def test_the_query_says_which_frames_and_asks_for_a_plot(analyzer, clip):
+    status, answer = await _post(analyzer, clip, "?fps=5&start=0.2&plot=true")
     assert (status, answer["results"][0]["summary"]["frames"]) == (200, 4)
     assert answer["results"][0]["plot"].startswith("<svg")
     assert [row[:2] for row in answer["results"][0]["table"]] == [["face", "seen"], ["1", "0.8 s"]]
@@ -128,102 +118,96 @@ def test_the_query_says_which_frames_and_asks_for_a_plot(analyzer, clip):
         ("", b"x" * 2000, 413, "a file above 0 MiB"),
     ],
 )
-def test_what_is_refused_is_a_line_of_json(analyzer, query, body, status, error):
-    found, answer = _post(analyzer, body, query, limits=Limits(body_bytes=1000))
+async def test_what_is_refused_is_a_line_of_json(analyzer, query, body, status, error):
+    found, answer = await _post(analyzer, body, query, limits=Limits(body_bytes=1000))
     assert (found, list(answer)) == (status, ["error"])
     assert answer["error"].startswith(error)
     assert "\n" not in answer["error"]
 
 
-def test_a_broken_form_and_too_many_files_are_refused(analyzer, monkeypatch):
+async def test_a_broken_form_and_too_many_files_are_refused(analyzer, monkeypatch):
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
-    assert _post(analyzer, b"no boundary", headers=headers)[0] == 400
-    assert _post(analyzer, b"", headers={"Content-Type": "multipart/form-data"})[0] == 400
+    assert (await _post(analyzer, b"no boundary", headers=headers))[0] == 400
+    assert (await _post(analyzer, b"", headers={"Content-Type": "multipart/form-data"}))[0] == 400
     monkeypatch.setattr(rest, "MAX_FILES", 2)
-    status, answer = _post(analyzer, _form(**{f"{i}.jpg": jpeg_of(i) for i in range(3)}))
+    status, answer = await _post(analyzer, _form(**{f"{i}.jpg": jpeg_of(i) for i in range(3)}))
     assert (status, answer["error"]) == (413, "more than 2 files: send them in turns")
 
 
-def test_a_video_of_too_many_frames_is_refused_and_its_sample_is_not(analyzer, clip, monkeypatch):
+async def test_a_video_of_too_many_frames_is_refused_and_its_sample_is_not(analyzer, clip, monkeypatch):
     monkeypatch.setattr(rest, "MAX_FRAMES", 5)
     monkeypatch.setattr(rest, "TURN_SECONDS", 0.0)  # a turn a frame
-    assert _post(analyzer, clip) == (422, {"error": "<memory>: more than 5 frames: give fps, every, start or end"})
-    assert _post(analyzer, clip, "?fps=5")[0] == 200
+    assert await _post(analyzer, clip) == (
+        422,
+        {"error": "<memory>: more than 5 frames: give fps, every, start or end"},
+    )
+    assert (await _post(analyzer, clip, "?fps=5"))[0] == 200
 
 
 @pytest.mark.parametrize("kind", ["image/png", "multipart/form-data; boundary=none"])
-def test_a_file_that_does_not_arrive_is_given_up(analyzer, kind):
+async def test_a_file_that_does_not_arrive_is_given_up(analyzer, kind):
     async def slow():
         while True:
             yield b".\n"  # lines, which may also stand before the first part
             await asyncio.sleep(0.02)  # a client that sends two bytes at a time
 
-    status, answer = _post(analyzer, slow(), limits=Limits(message_seconds=0.1), headers={"Content-Type": kind})
+    status, answer = await _post(analyzer, slow(), limits=Limits(message_seconds=0.1), headers={"Content-Type": kind})
     assert (status, answer["error"][:27]) == (408, "the file does not arrive: s")
 
 
-def test_twenty_clients_at_once_are_all_answered(analyzer, clip):
-    async def test():
-        async with _client(analyzer, turns=2) as client:
+async def test_twenty_clients_at_once_are_all_answered(analyzer, clip):
+    async with _client(analyzer, turns=2) as client:
 
-            async def ask(i):
-                answer = await client.post("/v1/analyze", data=clip if i % 5 == 0 else jpeg_of(i % 7))
-                return answer.status, (await answer.json())["results"][0]["faces"][0]["label"]
+        async def ask(i):
+            answer = await client.post("/v1/analyze", data=clip if i % 5 == 0 else jpeg_of(i % 7))
+            return answer.status, (await answer.json())["results"][0]["faces"][0]["label"]
 
-            found = await asyncio.gather(*(ask(i) for i in range(20)))
-            labels = analyzer.labels
-            assert found == [(200, "happy" if i % 5 == 0 else labels[i % 7]) for i in range(20)]
-
-    _run(test())
+        found = await asyncio.gather(*(ask(i) for i in range(20)))
+        labels = analyzer.labels
+        assert found == [(200, "happy" if i % 5 == 0 else labels[i % 7]) for i in range(20)]
 
 
-def test_a_token_is_wanted_where_there_is_one(analyzer):
-    async def test():
-        async with _client(analyzer, token=TOKEN) as client:
-            right = {"Authorization": f"Bearer {TOKEN}"}
-            for headers in ({}, {"Authorization": TOKEN[:-1]}, {"Authorization": "Bearer ä"}):
-                answer = await client.post("/v1/analyze", data=jpeg_of(1), headers=headers)
-                assert answer.status == 401
-                assert (await answer.json())["error"].startswith("expected the header Authorization: Bearer TOKEN")
-            assert (await client.post("/v1/analyze", data=jpeg_of(1), headers=right)).status == 200
-            assert (await client.get("/v1/models")).status == 401
-            assert (await client.get("/healthz")).status == 200
-            origin = {"Origin": f"http://{client.host}:{client.port}"}
-            assert (await client.get("/socket", headers=origin)).status == 401
-            async with client.ws_connect("/socket", headers=origin, protocols=[TOKEN]) as socket:
-                assert (await socket.receive_json()).keys() == {"hello"}
-
-    _run(test())
+async def test_a_token_is_wanted_where_there_is_one(analyzer):
+    async with _client(analyzer, token=TOKEN) as client:
+        right = {"Authorization": f"Bearer {TOKEN}"}
+        for headers in ({}, {"Authorization": TOKEN[:-1]}, {"Authorization": "Bearer ä"}):
+            answer = await client.post("/v1/analyze", data=jpeg_of(1), headers=headers)
+            assert answer.status == 401
+            assert (await answer.json())["error"].startswith("expected the header Authorization: Bearer TOKEN")
+        assert (await client.post("/v1/analyze", data=jpeg_of(1), headers=right)).status == 200
+        assert (await client.get("/v1/models")).status == 401
+        assert (await client.get("/healthz")).status == 200
+        origin = {"Origin": f"http://{client.host}:{client.port}"}
+        assert (await client.get("/socket", headers=origin)).status == 401
+        async with client.ws_connect("/socket", headers=origin, protocols=[TOKEN]) as socket:
+            assert (await socket.receive_json()).keys() == {"hello"}
 
 
-def test_other_pages_are_refused(analyzer):
-    status, answer = _post(analyzer, jpeg_of(1), headers={"Origin": "https://elsewhere.example"})
+async def test_other_pages_are_refused(analyzer):
+    status, answer = await _post(analyzer, jpeg_of(1), headers={"Origin": "https://elsewhere.example"})
     assert status == 403
     assert answer["error"].startswith("origin https://elsewhere.example: only this server's own page may connect")
 
 
-def test_the_description_describes_every_answer(analyzer, clip):
-    async def test():
-        async with _client(analyzer) as client:
-            described = await (await client.get("/openapi.json")).json()
-            assert described["openapi"] == "3.1.0"
-            assert described["paths"].keys() == {"/v1/analyze", "/v1/models", "/healthz", "/openapi.json"}
-            operation = described["paths"]["/v1/analyze"]["post"]
-            assert [parameter["name"] for parameter in operation["parameters"]] == [
-                *("every", "fps", "start", "end", "plot")
-            ]
-            assert all(parameter["description"] for parameter in operation["parameters"])
-            face = described["components"]["schemas"]["Face"]
-            assert all(entry["description"] for entry in face["properties"].values())
-            answers = {
-                ("/v1/analyze", "post"): await client.post("/v1/analyze?plot=true", data=_form(a=jpeg_of(1), b=clip)),
-                ("/v1/models", "get"): await client.get("/v1/models"),
-                ("/healthz", "get"): await client.get("/healthz"),
-            }
-            for (path, method), answer in answers.items():
-                schema = described["paths"][path][method]["responses"]["200"]["content"]["application/json"]["schema"]
-                jsonschema.validate(await answer.json(), schema | {"components": described["components"]})
-            models = (await answers["/v1/models", "get"].json())["models"]
-            assert [(model["name"], model["detector"]) for model in models] == [("brightness", "none")]
-
-    _run(test())
+async def test_the_description_describes_every_answer(analyzer, clip):
+    async with _client(analyzer) as client:
+        described = await (await client.get("/openapi.json")).json()
+        assert described["openapi"] == "3.1.0"
+        assert described["paths"].keys() == {"/v1/analyze", "/v1/models", "/healthz", "/openapi.json"}
+        operation = described["paths"]["/v1/analyze"]["post"]
+        assert [parameter["name"] for parameter in operation["parameters"]] == [
+            *("every", "fps", "start", "end", "plot")
+        ]
+        assert all(parameter["description"] for parameter in operation["parameters"])
+        face = described["components"]["schemas"]["Face"]
+        assert all(entry["description"] for entry in face["properties"].values())
+        answers = {
+            ("/v1/analyze", "post"): await client.post("/v1/analyze?plot=true", data=_form(a=jpeg_of(1), b=clip)),
+            ("/v1/models", "get"): await client.get("/v1/models"),
+            ("/healthz", "get"): await client.get("/healthz"),
+        }
+        for (path, method), answer in answers.items():
+            schema = described["paths"][path][method]["responses"]["200"]["content"]["application/json"]["schema"]
+            jsonschema.validate(await answer.json(), schema | {"components": described["components"]})
+        models = (await answers["/v1/models", "get"].json())["models"]
+        assert [(model["name"], model["detector"]) for model in models] == [("brightness", "none")]

@@ -16,9 +16,8 @@ from fer_jax.serve import Classifier
 from fer_jax.web import protocol, rest, server
 from fer_jax.web.server import Session, detectors
 from tests import serving
-from tests.unit.web.conftest import frame, jpeg_of
+from tests.unit.web.conftest import PATIENCE_SECONDS, frame, jpeg_of
 
-PATIENCE_SECONDS = 60
 WHOLE_PICTURE = json.dumps({"detector": "none", "smoothing": "none", "explain": False})
 
 
@@ -52,59 +51,43 @@ async def _greeted(client):
     return connection
 
 
-def _run(test):
-    asyncio.run(asyncio.wait_for(test, PATIENCE_SECONDS))
-
-
-def test_a_frame_is_answered(analyzer):
-    async def test():
-        async with _client(analyzer) as client:
-            connection = await _greeted(client)
-            for number, label in enumerate((3, 5)):
-                await connection.send_bytes(frame(number, jpeg_of(label)))
-                kind, scene = await _next(connection)
-                assert (kind, scene["frame"], scene["width"], scene["height"]) == ("scene", number, 64, 48)
-                assert [face["label"] for face in scene["faces"]] == [label]
-
-    _run(test())
+async def test_a_frame_is_answered(analyzer):
+    async with _client(analyzer) as client:
+        connection = await _greeted(client)
+        for number, label in enumerate((3, 5)):
+            await connection.send_bytes(frame(number, jpeg_of(label)))
+            kind, scene = await _next(connection)
+            assert (kind, scene["frame"], scene["width"], scene["height"]) == ("scene", number, 64, 48)
+            assert [face["label"] for face in scene["faces"]] == [label]
 
 
 @pytest.mark.parametrize("path", ["/", "/page.js", "/page.css", "/drawing.js", "/icon.svg"])
-def test_the_page_s_files_come_with_rules_for_the_browser(analyzer, path):
-    async def test():
-        async with _client(analyzer) as client:
-            answer = await client.get(path)
-            assert answer.status == 200
-            assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
-            assert answer.headers["X-Content-Type-Options"] == "nosniff"
-            if path.endswith(".js"):
-                assert answer.content_type in ("text/javascript", "application/javascript")
-
-    _run(test())
+async def test_the_page_s_files_come_with_rules_for_the_browser(analyzer, path):
+    async with _client(analyzer) as client:
+        answer = await client.get(path)
+        assert answer.status == 200
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        if path.endswith(".js"):
+            assert answer.content_type in ("text/javascript", "application/javascript")
 
 
-def test_what_is_not_of_the_page_is_not_served(analyzer):
-    async def test():
-        async with _client(analyzer) as client:
-            for path in ("/server.py", "/%2e%2e/server.py", "/..%2fserver.py", "/nothing"):
-                assert (await client.get(path)).status in (403, 404), path
-            assert (await client.get("/socket", headers={"Origin": _origin(client)})).status == 400
-
-    _run(test())
+async def test_what_is_not_of_the_page_is_not_served(analyzer):
+    async with _client(analyzer) as client:
+        for path in ("/server.py", "/%2e%2e/server.py", "/..%2fserver.py", "/nothing"):
+            assert (await client.get(path)).status in (403, 404), path
+        assert (await client.get("/socket", headers={"Origin": _origin(client)})).status == 400
 
 
 @pytest.mark.parametrize(
     "origin", ["https://elsewhere.example", "http://127.0.0.1:1", "http://localhost", "null", "", "http://[", None]
 )
-def test_other_pages_may_not_connect(analyzer, origin):
-    async def test():
-        async with _client(analyzer) as client:
-            with pytest.raises(WSServerHandshakeError) as refused:
-                await client.ws_connect("/socket", headers={} if origin is None else {"Origin": origin})
-            assert refused.value.status == 403
-            await _greeted(client)
-
-    _run(test())
+async def test_other_pages_may_not_connect(analyzer, origin):
+    async with _client(analyzer) as client:
+        with pytest.raises(WSServerHandshakeError) as refused:
+            await client.ws_connect("/socket", headers={} if origin is None else {"Origin": origin})
+        assert refused.value.status == 403
+        await _greeted(client)
 
 
 @pytest.mark.parametrize(
@@ -120,29 +103,22 @@ def test_other_pages_may_not_connect(analyzer, origin):
         ("", 403),
     ],
 )
-def test_foreign_names_are_refused(analyzer, host, status):
-    async def test():
-        async with _client(analyzer, host="camera.lan") as client:
-            assert (await client.get("/", headers={"Host": host})).status in (status, 403 if status == 400 else status)
-
-    _run(test())
+async def test_foreign_names_are_refused(analyzer, host, status):
+    async with _client(analyzer, host="camera.lan") as client:
+        assert (await client.get("/", headers={"Host": host})).status in (status, 403 if status == 400 else status)
 
 
 @pytest.mark.parametrize("host", ["faces.example", None])
-def test_a_proxy_s_page_may_connect_under_its_public_origin(analyzer, host):
+async def test_a_proxy_s_page_may_connect_under_its_public_origin(analyzer, host):
     """Whether the proxy passes on the name that the browser asked for or not."""
-
-    async def test():
-        async with _client(analyzer, public_origins=["https://faces.example"]) as client:
-            headers = {"Host": host} if host else {}
-            assert (await client.get("/", headers=headers)).status == 200
-            connection = await client.ws_connect("/socket", headers=headers | {"Origin": "https://faces.example"})
-            assert (await _next(connection))[0] == "hello"
-            with pytest.raises(WSServerHandshakeError) as refused:
-                await client.ws_connect("/socket", headers=headers | {"Origin": "https://elsewhere.example"})
-            assert refused.value.status == 403
-
-    _run(test())
+    async with _client(analyzer, public_origins=["https://faces.example"]) as client:
+        headers = {"Host": host} if host else {}
+        assert (await client.get("/", headers=headers)).status == 200
+        connection = await client.ws_connect("/socket", headers=headers | {"Origin": "https://faces.example"})
+        assert (await _next(connection))[0] == "hello"
+        with pytest.raises(WSServerHandshakeError) as refused:
+            await client.ws_connect("/socket", headers=headers | {"Origin": "https://elsewhere.example"})
+        assert refused.value.status == 403
 
 
 MALFORMED = [
@@ -155,41 +131,35 @@ MALFORMED = [
 ]
 
 
-def test_malformed_messages_are_refused_and_the_next_one_is_answered(analyzer):
-    async def test():
-        async with _client(analyzer) as client:
-            connection = await _greeted(client)
-            for kind, message, reason in MALFORMED:
-                await (connection.send_str if kind == "text" else connection.send_bytes)(message)
-                answer, content = await _next(connection)
-                assert answer == "refused"
-                assert reason in content["reason"]
-                assert content["frame"] == (5 if kind == "binary" and message[4:5] == b"\5" else None)
-            await connection.send_bytes(frame(6, jpeg_of(3)))
-            assert (await _next(connection))[1]["frame"] == 6
-
-    _run(test())
+async def test_malformed_messages_are_refused_and_the_next_one_is_answered(analyzer):
+    async with _client(analyzer) as client:
+        connection = await _greeted(client)
+        for kind, message, reason in MALFORMED:
+            await (connection.send_str if kind == "text" else connection.send_bytes)(message)
+            answer, content = await _next(connection)
+            assert answer == "refused"
+            assert reason in content["reason"]
+            assert content["frame"] == (5 if kind == "binary" and message[4:5] == b"\5" else None)
+        await connection.send_bytes(frame(6, jpeg_of(3)))
+        assert (await _next(connection))[1]["frame"] == 6
 
 
-def test_a_message_that_is_too_large_ends_its_own_connection_only(analyzer, monkeypatch):
-    async def test():
-        async with _client(analyzer) as client:
-            other, connection = await _greeted(client), await _greeted(client)
-            with contextlib.suppress(ConnectionError):  # it is not read to its end
-                await connection.send_bytes(bytes(4 * protocol.MAX_BYTES))
-            assert (await connection.receive(PATIENCE_SECONDS)).type != WSMsgType.TEXT
-            monkeypatch.setattr(protocol, "MAX_BYTES", 10_000)
-            connection = await _greeted(client)
-            await connection.send_bytes(bytes(10_001))
-            end = await connection.receive(PATIENCE_SECONDS)
-            assert (end.type, end.data) == (WSMsgType.CLOSE, 1009), "its reason is said where it still can be"
-            await other.send_bytes(frame(1, jpeg_of(3)))
-            assert (await _next(other))[0] == "scene"
-
-    _run(test())
+async def test_a_message_that_is_too_large_ends_its_own_connection_only(analyzer, monkeypatch):
+    async with _client(analyzer) as client:
+        other, connection = await _greeted(client), await _greeted(client)
+        with contextlib.suppress(ConnectionError):  # it is not read to its end
+            await connection.send_bytes(bytes(4 * protocol.MAX_BYTES))
+        assert (await connection.receive(PATIENCE_SECONDS)).type != WSMsgType.TEXT
+        monkeypatch.setattr(protocol, "MAX_BYTES", 10_000)
+        connection = await _greeted(client)
+        await connection.send_bytes(bytes(10_001))
+        end = await connection.receive(PATIENCE_SECONDS)
+        assert (end.type, end.data) == (WSMsgType.CLOSE, 1009), "its reason is said where it still can be"
+        await other.send_bytes(frame(1, jpeg_of(3)))
+        assert (await _next(other))[0] == "scene"
 
 
-def test_a_defect_met_by_one_client_ends_that_connection_only(analyzer, monkeypatch):
+async def test_a_defect_met_by_one_client_ends_that_connection_only(analyzer, monkeypatch):
     answer = Session.answer
 
     def fails(self, sent, dropped):
@@ -198,16 +168,12 @@ def test_a_defect_met_by_one_client_ends_that_connection_only(analyzer, monkeypa
         return answer(self, sent, dropped)
 
     monkeypatch.setattr(Session, "answer", fails)
-
-    async def test():
-        async with _client(analyzer) as client:
-            other, connection = await _greeted(client), await _greeted(client)
-            await connection.send_bytes(frame(13, jpeg_of(3)))
-            assert (await connection.receive(PATIENCE_SECONDS)).type in (WSMsgType.CLOSE, WSMsgType.CLOSED)
-            await other.send_bytes(frame(1, jpeg_of(3)))
-            assert (await _next(other))[0] == "scene"
-
-    _run(test())
+    async with _client(analyzer) as client:
+        other, connection = await _greeted(client), await _greeted(client)
+        await connection.send_bytes(frame(13, jpeg_of(3)))
+        assert (await connection.receive(PATIENCE_SECONDS)).type in (WSMsgType.CLOSE, WSMsgType.CLOSED)
+        await other.send_bytes(frame(1, jpeg_of(3)))
+        assert (await _next(other))[0] == "scene"
 
 
 class Gate:
@@ -227,29 +193,25 @@ class Gate:
         self._open.set()
 
 
-def test_frames_are_dropped_rather_than_queued(analyzer, monkeypatch):
+async def test_frames_are_dropped_rather_than_queued(analyzer, monkeypatch):
     gate = Gate(monkeypatch)
-
-    async def test():
-        async with _client(analyzer, turns=1) as client:
-            connection = await _greeted(client)
-            for number in range(50):
-                await connection.send_bytes(frame(number, jpeg_of(3)))
-            # answered at once and in order: all frames have arrived when this is
-            await connection.send_str("?")
-            assert (await _next(connection))[0] == "refused"
-            gate.open()
-            scenes = [(await _next(connection))[1] for _ in gate.order]
-            if scenes[-1]["frame"] != 49:
-                scenes.append((await _next(connection))[1])
-            assert len(scenes) <= 3
-            assert scenes[-1]["frame"] == 49
-            assert scenes[-1]["dropped"] == 50 - len(scenes)
-
-    _run(test())
+    async with _client(analyzer, turns=1) as client:
+        connection = await _greeted(client)
+        for number in range(50):
+            await connection.send_bytes(frame(number, jpeg_of(3)))
+        # answered at once and in order: all frames have arrived when this is
+        await connection.send_str("?")
+        assert (await _next(connection))[0] == "refused"
+        gate.open()
+        scenes = [(await _next(connection))[1] for _ in gate.order]
+        if scenes[-1]["frame"] != 49:
+            scenes.append((await _next(connection))[1])
+        assert len(scenes) <= 3
+        assert scenes[-1]["frame"] == 49
+        assert scenes[-1]["dropped"] == 50 - len(scenes)
 
 
-def test_twenty_clients_share_the_model_fairly_whatever_one_of_them_does(analyzer):
+async def test_twenty_clients_share_the_model_fairly_whatever_one_of_them_does(analyzer):
     """Each asks again when it was answered, but for one, which sends without end."""
     clients, rounds = 20, 5
 
@@ -278,30 +240,22 @@ def test_twenty_clients_share_the_model_fairly_whatever_one_of_them_does(analyze
         sending.cancel()
         return answered
 
-    async def test():
-        async with _client(analyzer, turns=1) as client:
-            counts = dict.fromkeys(range(clients - 1), 0)
-            *_, answered = await asyncio.gather(
-                *(patient(client, counts, name) for name in counts), greedy(client, counts)
-            )
-            assert max(counts.values()) <= rounds + 2
-            assert answered <= 2 * rounds + 2
-
-    _run(test())
+    async with _client(analyzer, turns=1) as client:
+        counts = dict.fromkeys(range(clients - 1), 0)
+        *_, answered = await asyncio.gather(*(patient(client, counts, name) for name in counts), greedy(client, counts))
+        assert max(counts.values()) <= rounds + 2
+        assert answered <= 2 * rounds + 2
 
 
-def test_what_is_not_http_is_answered_and_leaves_no_line(analyzer, caplog):
-    async def test():
-        async with server.listening(server.application(analyzer), "127.0.0.1", 0) as address:
-            port = int(address.rstrip("/").rpartition(":")[2])
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(b"FOO\x01 / HTTP/1.1\r\n\r\n")
-            assert b" 400 " in await reader.readline()
-            writer.close()
-            async with ClientSession() as session, session.get(f"{address}{'a/' * 3000}") as response:
-                assert response.status == 404
-
-    _run(test())
+async def test_what_is_not_http_is_answered_and_leaves_no_line(analyzer, caplog):
+    async with server.listening(server.application(analyzer), "127.0.0.1", 0) as address:
+        port = int(address.rstrip("/").rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"FOO\x01 / HTTP/1.1\r\n\r\n")
+        assert b" 400 " in await reader.readline()
+        writer.close()
+        async with ClientSession() as session, session.get(f"{address}{'a/' * 3000}") as response:
+            assert response.status == 404
     assert not [record for record in caplog.records if record.name.startswith("aiohttp")]
 
 
@@ -319,7 +273,7 @@ PART = b'--b\r\nContent-Disposition: form-data; name="f"; filename="a.jpg"\r\n\r
     ],
     ids=["body", "head of a part", "part"],
 )
-def test_clients_that_leave_during_an_upload_leave_no_line(analyzer, caplog, monkeypatch, sent, reset):
+async def test_clients_that_leave_during_an_upload_leave_no_line(analyzer, caplog, monkeypatch, sent, reset):
     begun, ended = asyncio.Event(), asyncio.Event()
     read = rest.Rest._files
 
@@ -332,80 +286,64 @@ def test_clients_that_leave_during_an_upload_leave_no_line(analyzer, caplog, mon
             ended.set()
 
     monkeypatch.setattr(rest.Rest, "_files", files)
-
-    async def test():
-        async with server.listening(server.application(analyzer), "127.0.0.1", 0) as address:
-            writer = (await asyncio.open_connection("127.0.0.1", int(address.rstrip("/").rpartition(":")[2])))[1]
-            writer.write(sent)
-            await begun.wait()
-            writer.transport.abort() if reset else writer.close()
-            await ended.wait()
-
-    _run(test())
+    async with server.listening(server.application(analyzer), "127.0.0.1", 0) as address:
+        writer = (await asyncio.open_connection("127.0.0.1", int(address.rstrip("/").rpartition(":")[2])))[1]
+        writer.write(sent)
+        await begun.wait()
+        writer.transport.abort() if reset else writer.close()
+        await ended.wait()
     assert not [record for record in caplog.records if record.name.startswith("aiohttp")]
 
 
-def test_a_body_that_is_not_in_its_own_encoding(analyzer, caplog):
-    async def test():
-        async with (
-            server.listening(server.application(analyzer), "127.0.0.1", 0) as address,
-            ClientSession() as session,
-        ):
-            headers = {"Content-Encoding": "gzip", "Content-Type": "image/jpeg"}
-            async with session.post(f"{address}v1/analyze", data=b"\xff\xd8" * 1000, headers=headers) as response:
-                assert response.status == 400
-                assert (await response.json())["error"].startswith("a body that cannot be read")
-
-    _run(test())
+async def test_a_body_that_is_not_in_its_own_encoding(analyzer, caplog):
+    async with (
+        server.listening(server.application(analyzer), "127.0.0.1", 0) as address,
+        ClientSession() as session,
+    ):
+        headers = {"Content-Encoding": "gzip", "Content-Type": "image/jpeg"}
+        async with session.post(f"{address}v1/analyze", data=b"\xff\xd8" * 1000, headers=headers) as response:
+            assert response.status == 400
+            assert (await response.json())["error"].startswith("a body that cannot be read")
     assert not [record for record in caplog.records if record.name.startswith("aiohttp")]
 
 
-def test_clients_that_go_away_leave_their_turn(analyzer, monkeypatch):
+async def test_clients_that_go_away_leave_their_turn(analyzer, monkeypatch):
     gate = Gate(monkeypatch)
-
-    async def test():
-        async with _client(analyzer, turns=1) as client:
-            stays = await _greeted(client)
-            for _ in range(5):
-                connection = await _greeted(client)
-                await connection.send_bytes(frame(1, jpeg_of(3)))
-                await connection.send_str("?")
-                assert (await _next(connection))[0] == "refused"
-                await connection.close()
-            gate.open()
-            await stays.send_bytes(frame(1, jpeg_of(3)))
-            assert (await _next(stays))[0] == "scene"
-
-    _run(test())
+    async with _client(analyzer, turns=1) as client:
+        stays = await _greeted(client)
+        for _ in range(5):
+            connection = await _greeted(client)
+            await connection.send_bytes(frame(1, jpeg_of(3)))
+            await connection.send_str("?")
+            assert (await _next(connection))[0] == "refused"
+            await connection.close()
+        gate.open()
+        await stays.send_bytes(frame(1, jpeg_of(3)))
+        assert (await _next(stays))[0] == "scene"
 
 
-def test_the_end_of_the_server_is_said(analyzer):
-    async def test():
-        app = server.application(analyzer)
-        async with server.listening(app, "127.0.0.1", 0) as address:
-            assert address.startswith("http://127.0.0.1:")
-            async with (
-                ClientSession() as session,
-                session.ws_connect(f"{address}socket", origin=address.rstrip("/")) as connection,
-            ):
-                assert (await _next(connection))[0] == "hello"
-                await app.shutdown()
-                end = await connection.receive(PATIENCE_SECONDS)
-                assert (end.type, end.data, end.extra) == (WSMsgType.CLOSE, 1001, "the server stops")
-
-    _run(test())
+async def test_the_end_of_the_server_is_said(analyzer):
+    app = server.application(analyzer)
+    async with server.listening(app, "127.0.0.1", 0) as address:
+        assert address.startswith("http://127.0.0.1:")
+        async with (
+            ClientSession() as session,
+            session.ws_connect(f"{address}socket", origin=address.rstrip("/")) as connection,
+        ):
+            assert (await _next(connection))[0] == "hello"
+            await app.shutdown()
+            end = await connection.receive(PATIENCE_SECONDS)
+            assert (end.type, end.data, end.extra) == (WSMsgType.CLOSE, 1001, "the server stops")
 
 
-def test_a_port_that_is_taken_is_told(analyzer):
-    async def test(port):
-        with pytest.raises(UserError, match=f"cannot listen on port {port} of 127.0.0.1 .*: give another --port"):
-            async with server.listening(server.application(analyzer), "127.0.0.1", port):
-                pass
-
+async def test_a_port_that_is_taken_is_told(analyzer):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        _run(test(taken.getsockname()[1]))
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"cannot listen on port {port} of 127.0.0.1 .*: give another --port"):
+            async with server.listening(server.application(analyzer), "127.0.0.1", port):
+                pass
 
 
 @pytest.fixture
@@ -430,47 +368,32 @@ def test_settings_hold_from_the_next_frame_on(session):
     assert _faces(session, 5) == [], "a plain picture has no face"
 
 
-def test_a_picture_has_nothing_to_do_with_the_frames_around_it(session):
+def test_a_picture_has_nothing_to_do_with_the_frames_around_it_and_another_size_is_another_scene(session):
     _faces(session, 3)
     assert _faces(session, 5, still=True) == [(1, 5)]
     assert _faces(session, 1) == [(1, 1)]
-
-
-def test_another_size_is_another_scene(session):
-    _faces(session, 3)
     assert _faces(session, 5, size=(64, 48)) == [(1, 5)]
 
 
 def test_activations_are_sent_when_asked_for(session):
     def activation():
-        return json.loads(session.answer(protocol.ClientFrame(1, True, jpeg_of(2)), 0))["scene"]["faces"][0][
-            "activation"
-        ]
+        [face] = json.loads(session.answer(protocol.ClientFrame(1, True, jpeg_of(2)), 0))["scene"]["faces"]
+        return face["activation"]
 
     assert activation() is None
     session.settings = protocol.Settings("none", explain=True)
     assert (activation()["rows"], activation()["columns"]) == (8, 8)
 
 
-def test_detectors_that_can_be_offered(classifier, tmp_path):
+def test_detectors_that_can_be_offered(classifier, yunet_model, tmp_path, monkeypatch):
     assert detectors(classifier) == ("haar", "none")
+    assert detectors(classifier, str(yunet_model)) == ("yunet", "haar", "none")
     with pytest.raises(UserError, match="No such file"):
         detectors(classifier, str(tmp_path / "yunet.onnx"))
     crop = cropping.CROP | {"detectors": {"yunet": cropping.CROP["detectors"]["yunet"]}}
     with pytest.raises(UserError, match="no crop policy for the detector haar"):
         detectors(Classifier(serving.write_bundle(tmp_path / "bundle", crop=crop)))
-
-
-def test_an_opencv_5_offers_yunet_alone(classifier, yunet_model, monkeypatch):
-    monkeypatch.delattr("cv2.CascadeClassifier")
+    monkeypatch.delattr("cv2.CascadeClassifier")  # as in OpenCV 5
     assert detectors(classifier, str(yunet_model)) == ("yunet", "none")
     with pytest.raises(UserError, match="has no Haar cascades any more"):
         detectors(classifier)
-
-
-def test_yunet_comes_first_where_there_is_one(classifier, real_data):
-    assert detectors(classifier, str(real_data / "models" / "face_detection_yunet_2023mar.onnx")) == (
-        "yunet",
-        "haar",
-        "none",
-    )
