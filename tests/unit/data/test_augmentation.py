@@ -53,10 +53,8 @@ def one_matrix(size=SIZE, **values):
 
 
 def draws_of(n, **columns):
-    values = dict.fromkeys(augmentation.Draws._fields, jnp.full(n, 0.5)) | {
-        k: jnp.asarray(v) for k, v in columns.items()
-    }
-    return augmentation.Draws(**values)
+    values = dict.fromkeys(augmentation.Draws._fields, jnp.full(n, 0.5))
+    return augmentation.Draws(**values | {name: jnp.asarray(value) for name, value in columns.items()})
 
 
 class TestWarp:
@@ -133,13 +131,6 @@ class TestWarpByProducts:
         ours = warp_by_products(RANDOM_IMAGES[:1], one_matrix(shift_x=-3.0, flip=True), interpolation, jnp.bfloat16)
         np.testing.assert_array_equal(ours, warp(RANDOM_IMAGES[:1], one_matrix(shift_x=-3.0, flip=True)))
 
-    def test_only_tpus_take_it(self):
-        assert [augmentation.warp_of(platform) is augmentation.warp for platform in ("cpu", "gpu", "tpu")] == [
-            True,
-            True,
-            False,
-        ]
-
 
 def gathered(images, matrices, interpolation):
     """The definition, pixel by pixel in float64."""
@@ -166,18 +157,19 @@ def gathered(images, matrices, interpolation):
     return result
 
 
-class TestCropsAtPlaces:
-    @pytest.mark.parametrize("size", [12, 9, 1])
-    def test_selection_gives_the_slices_bit_by_bit(self, size):
-        corners = np.random.default_rng(5).integers(0, [SIZE[0] - size + 1, SIZE[1] - size + 1], (8, 2))
-        images = RANDOM_IMAGES.astype(np.float32) / 7
-        np.testing.assert_array_equal(
-            augmentation.selected_at(images, size, corners), augmentation.slices_at(images, size, corners)
-        )
+@pytest.mark.parametrize("size", [12, 9, 1])
+def test_selected_crops_are_the_slices_bit_by_bit(size):
+    corners = np.random.default_rng(5).integers(0, [SIZE[0] - size + 1, SIZE[1] - size + 1], (8, 2))
+    images = RANDOM_IMAGES.astype(np.float32) / 7
+    expected = augmentation.slices_at(images, size, corners)
+    np.testing.assert_array_equal(augmentation.selected_at(images, size, corners), expected)
 
-    def test_only_tpus_select(self):
-        chosen = [augmentation.crop_of(platform) for platform in ("cpu", "gpu", "tpu")]
-        assert chosen == [augmentation.slices_at, augmentation.slices_at, augmentation.selected_at]
+
+def test_only_tpus_select_and_warp_by_products():
+    platforms = ("cpu", "gpu", "tpu")
+    slices, selected = augmentation.slices_at, augmentation.selected_at
+    assert [augmentation.crop_of(platform) for platform in platforms] == [slices, slices, selected]
+    assert [augmentation.warp_of(platform) is augmentation.warp for platform in platforms] == [True, True, False]
 
 
 class TestAffineMatrices:
@@ -335,16 +327,8 @@ class TestMixing:
             run(config(mixup=0.2), RANDOM_IMAGES[:7])
 
 
-EVERYTHING = {
-    "flip": 0.5,
-    "rotation": 10.0,
-    "shift": 0.1,
-    "zoom": 0.1,
-    "brightness": 0.2,
-    "contrast": 0.2,
-    "erase": 0.5,
-    "mixup": 0.2,
-}
+EVERYTHING = {"flip": 0.5, "rotation": 10.0, "shift": 0.1, "zoom": 0.1}
+EVERYTHING |= {"brightness": 0.2, "contrast": 0.2, "erase": 0.5, "mixup": 0.2}
 
 
 class TestTheWhole:
@@ -353,9 +337,8 @@ class TestTheWhole:
         np.testing.assert_array_equal(images, RANDOM_IMAGES)
         np.testing.assert_array_equal(targets, TARGETS)
         assert images.dtype == targets.dtype == np.float32
-        flip_alone = str(
-            jax.make_jaxpr(lambda *args: augmentation.augment(config(flip=0.5), *args))(RANDOM_IMAGES, TARGETS, keys(8))
-        )
+        traced = jax.make_jaxpr(lambda *args: augmentation.augment(config(flip=0.5), *args))
+        flip_alone = str(traced(RANDOM_IMAGES, TARGETS, keys(8)))
         assert "gather" not in flip_alone and "while" not in flip_alone
 
     def test_an_example_depends_on_its_key_and_neighbor_alone(self):
@@ -381,23 +364,18 @@ class TestTheWhole:
 
     def test_stays_float32_when_float64_is_allowed(self):
         with jax.enable_x64(True):
-            images, targets = jax.eval_shape(
-                lambda *args: augmentation.augment(config(**EVERYTHING), *args),
-                jnp.asarray(RANDOM_IMAGES),
-                jnp.asarray(TARGETS),
-                keys(8),
-            )
+            given = jnp.asarray(RANDOM_IMAGES), jnp.asarray(TARGETS), keys(8)
+            images, targets = jax.eval_shape(lambda *args: augmentation.augment(config(**EVERYTHING), *args), *given)
         assert images.dtype == targets.dtype == jnp.float32
         assert images.shape == RANDOM_IMAGES.shape
 
 
-class TestRandomCrop:
-    def test_every_place_once_and_nothing_else(self):
-        image = RANDOM_IMAGES[0]
-        windows = {image[y : y + 10, x : x + 10].tobytes(): (y, x) for y in range(3) for x in range(7)}
-        many = np.broadcast_to(image, (400, *image.shape))
-        crops = jax.jit(augmentation.random_crop, static_argnums=1)(many, 10, keys(400))
-        assert {windows[np.asarray(crop).tobytes()] for crop in crops} == set(windows.values())
+def test_a_random_crop_has_every_place_once_and_nothing_else():
+    image = RANDOM_IMAGES[0]
+    windows = {image[y : y + 10, x : x + 10].tobytes(): (y, x) for y in range(3) for x in range(7)}
+    many = np.broadcast_to(image, (400, *image.shape))
+    crops = jax.jit(augmentation.random_crop, static_argnums=1)(many, 10, keys(400))
+    assert {windows[np.asarray(crop).tobytes()] for crop in crops} == set(windows.values())
 
 
 class Remembers(nn.Module):
@@ -429,16 +407,8 @@ def test_bicubic_keeps_more_of_what_is_fine_within_the_range_of_pixels():
 @pytest.mark.parametrize("no_warp_fraction", [0.0, 0.5])
 def test_training_inputs_are_what_the_step_gives_the_network(no_warp_fraction):
     conf = default.get_config()
-    conf.update_from_flattened_dict(
-        {
-            "batch_size": 8,
-            "seed": 5,
-            "input.crop": 8,
-            "augment.rotation": 9.0,
-            "augment.mixup": 0.4,
-            "augment.no_warp_fraction": no_warp_fraction,
-        }
-    )
+    conf.batch_size, conf.seed, conf.input.crop = 8, 5, 8
+    conf.augment.update(rotation=9.0, mixup=0.4, no_warp_fraction=no_warp_fraction)
     images = RANDOM_IMAGES[:, :, :12]
     examples = Examples(images, np.arange(8, dtype=np.int32) % 3, np.full(8, "Training"), ("a", "b", "c"))
     model, optimizer = Remembers(), optax.sgd(0.1)

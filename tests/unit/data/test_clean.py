@@ -13,14 +13,9 @@ from fer_jax.errors import UserError
 
 def examples(n=70, size=48, votes=False):
     numbers = (np.arange(n) % 7).astype(np.int32)
-    return Examples(
-        images=synthetic.draw(numbers, size),
-        labels=numbers,
-        label_names=labels.FER2013,
-        split=np.where(np.arange(n) < 0.8 * n, "Training", "PublicTest"),
-        votes=np.eye(7, dtype=np.float32)[numbers] if votes else None,
-        description="faces",
-    )
+    split = np.where(np.arange(n) < 0.8 * n, "Training", "PublicTest")
+    soft = np.eye(7, dtype=np.float32)[numbers] if votes else None
+    return Examples(synthetic.draw(numbers, size), numbers, split, labels.FER2013, votes=soft, description="faces")
 
 
 def data(**values):
@@ -52,11 +47,8 @@ def test_angry_and_disgust_become_one_class():
 
 
 def test_happy_is_subsampled_in_training_only_and_by_the_seed():
-    record = examples(140)
-    first, again, other = (
-        clean.apply(record, data(clean=("subsample_happy",), args={"subsample_happy_by": 11}), seed)
-        for seed in (0, 0, 1)
-    )
+    record, config = examples(140), data(clean=("subsample_happy",), args={"subsample_happy_by": 11})
+    first, again, other = (clean.apply(record, config, seed) for seed in (0, 0, 1))
     assert first.of_split("Training").class_counts().tolist() == [16, 16, 16, 5, 16, 16, 16]
     assert first.of_split("PublicTest").class_counts().tolist() == [4] * 7
     np.testing.assert_array_equal(first.images, again.images)

@@ -47,10 +47,7 @@ def test_what_is_written_is_read_again(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (
-            {"label_names": ("cat", "dog", "mouse")},
-            "its classes are angry, happy, sad, those of the data cat, dog, mouse",
-        ),
+        ({"label_names": ("cat", "dog", "mouse")}, "its classes are angry, happy, sad, those of the data cat, dog, m"),
         ({"label_names": ("happy", "angry", "sad")}, "its classes are angry, happy, sad, those of the data happy"),
         ({"images": changed(some_examples().images, (0, 0, 0, 0), 7)}, "images or labels of Training are others"),
         ({"labels": changed(some_examples().labels, 8, 0)}, "images or labels of PublicTest are others"),

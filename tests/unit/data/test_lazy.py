@@ -50,12 +50,9 @@ def test_it_has_the_properties_of_an_array(selection):
     assert (len(selection), selection.nbytes) == (5, SELECTED.nbytes)
     np.testing.assert_array_equal(np.asarray(selection), SELECTED)
     np.testing.assert_array_equal(list(selection), SELECTED)
-
-
-@pytest.mark.parametrize("key", [5, -6])
-def test_a_place_that_is_not_there_is_an_index_error(selection, key):
-    with pytest.raises(IndexError):
-        selection[key]
+    for key in (5, -6):
+        with pytest.raises(IndexError):
+            selection[key]
 
 
 def test_a_selection_of_a_selection_goes_back_to_the_source(selection):
@@ -94,9 +91,10 @@ def decoded(wrong=()):
     return Decoded(20, decode, config.input)
 
 
-def test_decoded_images_are_fitted():
+def test_decoded_images_are_fitted_and_a_selection_decodes_its_own_only():
     assert decoded().shape == (20, 4, 4, 1)
     np.testing.assert_array_equal(decoded()[[3, 1], 0, 0, 0], [3, 1])
+    assert Selection(decoded([0]), np.array([2, 19]))[:, 0, 0, 0].tolist() == [2, 19]
 
 
 def test_all_that_cannot_be_read_are_named_up_to_ten():
@@ -106,11 +104,6 @@ def test_all_that_cannot_be_read_are_named_up_to_ten():
     assert str(caught.value).endswith("14.png and 3 more")
     with pytest.raises(UnreadableError, match=r"^7.png: not an image: remove it$"):
         decoded([7])[:]
-
-
-def test_a_selection_of_decoded_images_decodes_only_those():
-    part = Selection(decoded([0]), np.array([2, 19]))
-    assert part[:, 0, 0, 0].tolist() == [2, 19]
 
 
 def test_blocks_are_read_by_several_threads_and_come_in_order(monkeypatch):

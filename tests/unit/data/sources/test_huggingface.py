@@ -20,19 +20,16 @@ ONE = "data/train-00000-of-00001.parquet"
 
 def table(values, labels, names=NAMES, label="label", image="image", features=True):
     """A table of flat pictures of the given values; None is a picture that lies elsewhere."""
-    encoded = [
-        None if value is None else cv2.imencode(".png", np.full((12, 10), value, np.uint8))[1].tobytes()
-        for value in values
-    ]
-    column = pyarrow.array(
-        [{"bytes": data, "path": "a.png"} for data in encoded],
-        pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())]),
-    )
+
+    def png(value):
+        return cv2.imencode(".png", np.full((12, 10), value, np.uint8))[1].tobytes()
+
+    rows = [{"bytes": None if value is None else png(value), "path": "a.png"} for value in values]
+    column = pyarrow.array(rows, pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())]))
     made = pyarrow.table({image: column, label: pyarrow.array(labels)})
     about = {image: {"_type": "Image"}, label: {"names": names, "_type": "ClassLabel"}} if names else {}
-    return made.replace_schema_metadata(
-        {"huggingface": json.dumps({"info": {"features": about if features else None}})}
-    )
+    information = {"info": {"features": about if features else None}}
+    return made.replace_schema_metadata({"huggingface": json.dumps(information)})
 
 
 def write(path, made, kind="stream"):
@@ -60,14 +57,10 @@ def read(root, **args):
 
 def found(examples):
     """{split: [(first pixel, name of the class)]}"""
-    return {
-        split: [
-            (int(image[0, 0, 0]), examples.label_names[label])
-            for image, label in zip(part.images, part.labels, strict=True)
-        ]
-        for split in examples.split_names
-        for part in [examples.of_split(split)]
-    }
+    rows = {split: [] for split in examples.split_names}
+    for split, image, label in zip(examples.split, examples.images, examples.labels, strict=True):
+        rows[split].append((int(image[0, 0, 0]), examples.label_names[label]))
+    return rows
 
 
 @pytest.mark.parametrize(
@@ -172,6 +165,9 @@ def test_what_datasets_keeps_for_itself_is_not_read(tmp_path):
     assert len(read(tmp_path / "in")) == 2
 
 
+GOOD, UNLABELED = table([1], [0]), table([1], [0], image="p").drop_columns(["label"])
+
+
 @pytest.mark.parametrize(
     ("files", "args", "word"),
     [
@@ -185,27 +181,15 @@ def test_what_datasets_keeps_for_itself_is_not_read(tmp_path):
         ({ONE: table([1, 2], [None, None], names=None)}, {}, "no image has a label"),
         ({ONE: table([1, 2], [0, 1], label="x", names=None)}, {}, "0 columns that could be the label among image, x"),
         ({ONE: table([1, 2], [0, 1])}, {"image": "picture"}, "no column picture among image, label"),
-        (
-            {ONE: table([1, 2], [0, 1]), "data/test.parquet": table([1], [0], image="p").drop_columns(["label"])},
-            {},
-            "test.parquet: 0 columns that could be the label",
-        ),
+        ({ONE: table([1], [0]), "data/test.parquet": UNLABELED}, {}, "test.parquet: 0 columns that could be the label"),
         ({ONE: table([1], [0]).slice(0, 0)}, {}, "no rows"),
         ({ONE: table([None, None], [0, 1])}, {}, "row 0: the image is not in the file"),
         ({"a/train.parquet": table([1], [0]), "b/train.parquet": table([1], [0])}, {}, r"several .* \(a, b\)"),
         ({"train.parquet": table([1], [0]), "train.arrow": table([1], [0])}, {}, ".arrow and .parquet files"),
         ({"train_test.parquet": table([1], [0])}, {}, "names several splits"),
         ({"test-set/train.parquet": table([1], [0])}, {}, "the file is named train, its folder test-set"),
-        (
-            {"eval/train-00000-of-00001.parquet": table([1], [0]), "dev/train-00000-of-00001.parquet": table([1], [0])},
-            {},
-            r"several .* \(dev, eval\)",
-        ),
-        (
-            {"snapshots/a/data/train.parquet": table([1], [0]), "snapshots/b/data/train.parquet": table([1], [0])},
-            {},
-            "several",
-        ),
+        (dict.fromkeys((f"{name}/train-00000-of-00001.parquet" for name in ("eval", "dev")), GOOD), {}, r"\(dev, eval"),
+        (dict.fromkeys((f"snapshots/{name}/data/train.parquet" for name in "ab"), GOOD), {}, "several"),
     ],
 )
 def test_what_is_wrong_is_one_line(tmp_path, files, args, word):

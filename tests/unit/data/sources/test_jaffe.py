@@ -32,39 +32,28 @@ def test_images_are_brought_to_size_and_channels(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "code"), [("KA.AN1.39.tiff", "angry"), ("ym.ne3.213.TIF", "neutral"), ("NM.SU2.102.jpg", "surprise")]
+    ("name", "expression"),
+    [("KA.AN1.39.tiff", "angry"), ("ym.ne3.213.TIF", "neutral"), ("NM.SU2.102.jpg", "surprise")],
 )
-def test_names(tmp_path, name, code):
+def test_names(tmp_path, name, expression):
     datasets.write_jaffe(tmp_path, people=1)
     next(tmp_path.glob("*.tiff")).rename(tmp_path / name)
     examples = read(tmp_path)
-    person = name[:2].upper()
-    assert code in {labels.JAFFE[label] for label in examples.labels[examples.subjects == person]}
+    of_person = examples.labels[examples.subjects == name[:2].upper()]
+    assert labels.JAFFE.index(expression) in of_person
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("name", "words"),
     [
-        (
-            "KA.39.tiff",
-            r"KA\.39\.tiff: the name has no person and expression: expected JAFFE's images, named as KA\.AN1",
-        ),
-        (
-            "KA.XX1.39.tiff",
-            r"KA\.XX1\.39\.tiff: the name has no expression, XX is none: expected one of AN, DI, FE, HA",
-        ),
+        ("KA.39.tiff", r"KA\.39\.tiff: the name has no person and expression: .* named as KA\.AN1"),
+        ("KA.XX1.39.tiff", r"KA\.XX1\.39\.tiff: .* no expression, XX is none: expected one of AN, DI, FE, HA"),
         ("face.png", "the name has no person and expression"),
+        ("KA.AN9.99.tiff", r"KA\.AN9\.99\.tiff: not an image"),
     ],
 )
-def test_a_name_without_an_expression_is_refused(tmp_path, name, message):
+def test_a_file_that_is_none_of_jaffe_is_refused(tmp_path, name, words):
     datasets.write_jaffe(tmp_path, people=1)
-    next(tmp_path.glob("*.tiff")).rename(tmp_path / name)
-    with pytest.raises(UserError, match=message):
-        read(tmp_path)
-
-
-def test_a_damaged_image_is_named(tmp_path):
-    datasets.write_jaffe(tmp_path, people=1)
-    (tmp_path / "KA.AN9.99.tiff").write_bytes(b"II*\0")
-    with pytest.raises(UserError, match=r"KA\.AN9\.99\.tiff: not an image"):
+    (tmp_path / name).write_bytes(b"II*\0")
+    with pytest.raises(UserError, match=words):
         read(tmp_path)

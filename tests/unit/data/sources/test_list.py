@@ -12,10 +12,15 @@ from fer_jax.errors import UserError
 from tests import datasets
 from tests.datasets import draw
 
+MISSING = "".join(f"no{i}.png,a\n" for i in range(15))
+
 
 @pytest.fixture
 def pictures(tmp_path):
-    return draw(tmp_path, *(f"{value}.png" for value in range(6)), size=20)
+    draw(tmp_path, *(f"{value}.png" for value in range(6)), size=20)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "link.png").symlink_to("1.png")
+    return tmp_path
 
 
 def config_of(path, **args):
@@ -51,11 +56,17 @@ def test_given_columns_and_names_of_numbers(pictures):
     assert examples.split_names == ("all",)
 
 
-def test_a_box_is_cut_by_the_crop_policy(tmp_path):
+@pytest.fixture
+def boxed(tmp_path):
+    """A folder with a.png, black, with a white square of 8 pixels at (10, 4)."""
     picture = np.zeros((20, 30), np.uint8)
     picture[4:12, 10:18] = 200
     assert cv2.imwrite(str(tmp_path / "a.png"), picture)
-    table = write(tmp_path, "file,label,x,y,w,h\na.png,happy,10,4,8,8\na.png,sad,0,12,8,8\n")
+    return tmp_path
+
+
+def test_a_box_is_cut_by_the_crop_policy(boxed):
+    table = write(boxed, "file,label,x,y,w,h\na.png,happy,10,4,8,8\na.png,sad,0,12,8,8\n")
     examples = read(table)
     assert (examples.images[0] == 200).all() and (examples.images[1] == 0).all()
     assert 0 < (read(table, enlarge=2.0).images[0] == 0).mean() < 1
@@ -77,11 +88,7 @@ def test_votes_become_distributions_and_their_maximum_the_label(pictures):
         ("file,label\n1.png,1\n2.png,7\n", {}, r"line 2: labels are numbers \(1 to 7\), expected names"),
         ("file,label\n1.png,0\n2.png,1\n3.png,-1\n", {}, r"labels are numbers \(0 to 1\)"),
         ("file,label\n1.png,happy\n2.png,3\n", {}, r"line 3: labels are numbers \(3 to 3\)"),
-        (
-            "file,label\n1.png,0\n2.png,7\n",
-            {"labels": ("a", "b")},
-            r"line 3: the label is '7', expected 0 \(a\) to 1 \(b\)",
-        ),
+        ("file,label\n1.png,0\n2.png,7\n", {"labels": ("a", "b")}, r"line 3: the label is '7', expected 0 .* to 1 \(b"),
         ("file,label\n1.png,a\n9.png,a\n8.png,b\n", {}, r"2 of 3 listed files are not there: .*9.png, .*8.png: give"),
         ("file,label\n1.png\n", {}, "line 2: 1 fields, expected 2"),
         ("file,label\n1.png,\n2.png,nan\n", {}, "line 2: no image has a label"),
@@ -95,11 +102,11 @@ def test_votes_become_distributions_and_their_maximum_the_label(pictures):
         ("file,label\nhttp://x.org/1.png,a\n", {}, "line 2: a web address, expected a file"),
         ("file,label,person\n1.png,a,x\n2.png,b,\n", {}, "line 3: no person, as in 1 of 2 lines"),
         ("file,label\n1.png,a\n2.png,b\n1.png,b\n", {}, "line 4: 1.png has another label in .*line 2: remove one"),
-        (
-            "file,label\n1.png,a\n2.png,b\n1.png,a\n",
-            {},
-            "line 4: 1.png is in .*line 2 too, and would be trained on and",
-        ),
+        ("file,label\n1.png,a\n2.png,b\n1.png,a\n", {}, "line 4: 1.png is in .*line 2 too, and would be trained on"),
+        (f"file,label\n1.png,a\n{MISSING}", {}, "15 of 16 listed files .*no9.png and 5 more: give"),
+        ("file,label,split\n1.png,a,train\n./1.png,a,test\n2.png,b,train\n", {}, r"line 3: \w+.png is in .*line 2 too"),
+        ("file,label,split\n1.png,a,train\nsub/../1.png,a,test\n2.png,b,train\n", {}, "line 3: .* is in .*line 2 too"),
+        ("file,label,split\n1.png,a,train\nlink.png,a,test\n2.png,b,train\n", {}, "line 3: .* is in .*line 2 too"),
         ("file,label,split\n1.png,a,train\n1.png,a,test\n", {}, "line 3: 1.png is in .*line 2 too"),
         ("file,label\n", {}, "it lists no images"),
         ("file,label,x,y,w,h\n1.png,a,0,0,0,5\n", {}, "line 2: a box of 0 x 5, expected at least 4"),
@@ -128,14 +135,6 @@ def test_what_is_wrong_is_said_in_one_line(pictures, table, args, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("path", ["./1.png", "sub/../1.png", "link.png"])
-def test_one_file_by_two_paths_is_one_file(pictures, path):
-    (pictures / "sub").mkdir()
-    (pictures / "link.png").symlink_to("1.png")
-    with pytest.raises(UserError, match=r"line 3: \w+.png is in .*line 2 too"):
-        read(write(pictures, f"file,label,split\n1.png,a,train\n{path},a,test\n2.png,b,train\n"))
-
-
 @pytest.mark.parametrize(
     ("header", "row", "args"),
     [
@@ -155,11 +154,8 @@ def test_one_file_by_two_paths_is_one_file(pictures, path):
         ("p,y2,x2,y1,x1", "0,12,18,4,10", {"box": ("x1", "y1", "x2", "y2")}),
     ],
 )
-def test_boxes_are_read_in_the_notation_that_their_names_say(tmp_path, header, row, args):
-    picture = np.zeros((20, 30), np.uint8)
-    picture[4:12, 10:18] = 200
-    assert cv2.imwrite(str(tmp_path / "a.png"), picture)
-    assert (read(write(tmp_path, f"file,label,{header}\na.png,happy,{row}\n"), **args).images[0] == 200).all()
+def test_boxes_are_read_in_the_notation_that_their_names_say(boxed, header, row, args):
+    assert (read(write(boxed, f"file,label,{header}\na.png,happy,{row}\n"), **args).images[0] == 200).all()
 
 
 @pytest.mark.parametrize("missing", ["", "-1", "nan", "NaN", "N/A", "-1.0", "None"])
@@ -226,12 +222,6 @@ def test_votes_beside_labels_are_in_the_order_of_the_classes(pictures, caplog):
 def test_a_face_may_be_listed_twice_within_a_split_and_a_picture_with_two_boxes(pictures):
     assert len(read(write(pictures, "file,label,split\n1.png,a,train\n1.png,a,train\n2.png,b,train\n"))) == 3
     assert len(read(write(pictures, "file,label,x,y,w,h\n1.png,a,0,0,9,9\n1.png,b,9,9,9,9\n"))) == 2
-
-
-def test_more_than_ten_missing_files_are_counted(pictures):
-    rows = "".join(f"no{i}.png,a\n" for i in range(15))
-    with pytest.raises(UserError, match=r"15 of 16 listed files .*no9.png and 5 more: give"):
-        read(write(pictures, f"file,label\n1.png,a\n{rows}"))
 
 
 def test_caer_s_is_read_by_the_source_folder(tmp_path):
