@@ -31,6 +31,32 @@ def run_python(*words, **options):
     )
 
 
+FORKS = """
+import os, shlex, sys
+import fer_jax.cli
+{before}
+for line in sys.argv[1:]:
+    if not os.fork():
+        sys.argv[1:] = shlex.split(line)
+        fer_jax.cli.main()
+        sys.exit()
+    print(end=f"\\f{{os.waitstatus_to_exitcode(os.wait()[1])}}\\f", flush=True)
+    print(end="\\f", file=sys.stderr, flush=True)
+"""
+
+
+def run_commands(*lines, before="", **options):
+    """`fer-jax` with the words of each line: completed processes.
+
+    Each runs in a fork of one Python, which has done `before`: imports, which take most of the time of a mistake.
+    """
+    done = run_python("-c", FORKS.format(before=before), *lines, **options)
+    assert done.returncode == 0, done.stderr
+    outputs, errors = done.stdout.split("\f"), done.stderr.split("\f")
+    of_each = zip(lines, map(int, outputs[1::2]), outputs[::2], errors, strict=False)
+    return [subprocess.CompletedProcess(*one) for one in of_each]
+
+
 @pytest.fixture(scope="session")
 def real_data() -> pathlib.Path:
     """The folder of YuNet's weights, the published Keras weights and a group video: none is part of the repository."""

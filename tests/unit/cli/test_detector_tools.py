@@ -11,9 +11,10 @@ from tests.conftest import run_python
 from tests.unit.faces.test_detection import PAVING_SEEDS, _paving
 
 
-def _run(*arguments, cache):
+def _extract(folder, *flags, cache):
     environment = os.environ | {"XDG_CACHE_HOME": str(cache), "JAX_PLATFORMS": "cpu"}
-    done = run_python("-m", *arguments, env=environment)
+    words = [f"--source={folder}/photographs", f"--out={folder}/faces", *flags]
+    done = run_python("-m", "tools.extract_faces", *words, env=environment)
     assert done.returncode == 0, done.stderr
     return done
 
@@ -44,9 +45,7 @@ def test_no_paving_stone_is_extracted_where_a_better_detector_is_at_hand(tmp_pat
     cv2.imwrite(str(tmp_path / "photographs" / "group.png"), group_picture)
     for seed in PAVING_SEEDS:
         cv2.imwrite(str(tmp_path / "photographs" / f"paving{seed}.png"), _paving(seed))
-    done = _run(
-        "tools.extract_faces", f"--source={tmp_path}/photographs", f"--out={tmp_path}/faces", "--faces=all", cache=cache
-    )
+    done = _extract(tmp_path, "--faces=all", cache=cache)
     assert done.stdout.splitlines()[0].startswith("6 faces of 1 photographs")
     assert "boxes what is no face" not in done.stderr
     with (tmp_path / "faces" / "extracted.csv").open(encoding="utf-8") as file:
@@ -57,12 +56,6 @@ def test_no_paving_stone_is_extracted_where_a_better_detector_is_at_hand(tmp_pat
 def test_haar_s_faces_come_with_a_warning(tmp_path):
     (tmp_path / "photographs").mkdir()
     cv2.imwrite(str(tmp_path / "photographs" / "paving.png"), _paving(PAVING_SEEDS[0]))
-    done = _run(
-        "tools.extract_faces",
-        f"--source={tmp_path}/photographs",
-        f"--out={tmp_path}/faces",
-        "--detector=haar",
-        cache=tmp_path,
-    )
+    done = _extract(tmp_path, "--detector=haar", cache=tmp_path)
     assert done.stdout.splitlines()[0].startswith("0 faces of 0 photographs")
     assert "warning: Haar's cascade also boxes what is no face" in done.stderr

@@ -10,9 +10,8 @@ from tests.conftest import run_python
 
 
 def run(tmp_path, *arguments):
-    return run_python(
-        "-m", "tools.prepare_data", *arguments, env=os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
-    )
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    return run_python("-m", "tools.prepare_data", *arguments, env=environment)
 
 
 def test_counts_and_cache(tmp_path):

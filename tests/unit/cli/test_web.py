@@ -1,44 +1,34 @@
-"""In processes of their own: flags of several tools do not go together in one."""
+"""The commands that look through a camera: what they import, and their flags."""
 
 import pytest
 
-from tests.conftest import run_python
-
-
-def _run(*arguments):
-    return run_python(*arguments)
-
-
-def test_help_comes_quickly_because_it_imports_nothing_heavy():
-    done = _run(
-        "-c",
-        "import sys; import fer_jax.cli.web\n"
-        "print([name for name in ('numpy', 'cv2', 'aiohttp', 'jax') if name in sys.modules])",
-    )
-    assert done.stdout.strip() == "[]", done.stderr
-
-
-def test_the_server_needs_no_training_framework():
-    done = _run(
-        "-c",
-        "import sys; import fer_jax.web.server\n"
-        "print([name for name in ('jax', 'flax', 'tensorflow', 'matplotlib') if name in sys.modules])",
-    )
-    assert done.stdout.strip() == "[]", done.stderr
+from tests.conftest import run_commands, run_python
 
 
 @pytest.mark.parametrize(
-    ("flags", "message"),
+    ("module", "absent"),
     [
-        (["--bundle=nowhere"], "no bundle at "),
-        (["--host="], "--host is empty"),
-        (["--port=70000"], "--port=70000"),
-        (["8765"], "unexpected argument '8765'"),
+        ("fer_jax.cli.web", ("numpy", "cv2", "aiohttp", "jax")),
+        ("fer_jax.web.server", ("jax", "flax", "tensorflow", "matplotlib")),
+        ("fer_jax.cli.webcam", ("numpy", "cv2", "onnxruntime", "jax")),
     ],
 )
-def test_mistakes_get_one_line(flags, message):
-    done = _run("-m", "tools.web", *flags)
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("error: ")
-    assert message in line
+def test_nothing_heavy_is_imported_before_it_is_needed(module, absent):
+    done = run_python("-c", f"import sys, {module}; print(set({absent}) & set(sys.modules))")
+    assert done.stdout.strip() == "set()", done.stderr
+
+
+def test_mistakes_get_one_line_before_anything_is_opened():
+    said = {
+        "web --bundle=nowhere": "no bundle at ",
+        "web --host=": "--host is empty",
+        "web --port=70000": "--port=70000",
+        "web 8765": "unexpected argument '8765'",
+    }
+    wrong = ["record=", "events=", "save-faces=", "detect-every=0", "smoothing=mean", "search-side=8", "threads=0"]
+    said |= {f"webcam --{flag}": flag.split("=")[0] for flag in (*wrong, "detector=dlib", "runtime=torch")}
+    for done, message in zip(run_commands(*said), said.values(), strict=True):
+        assert done.returncode == 2
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("error: ")
+        assert message in line
