@@ -49,7 +49,7 @@ class Speed(NamedTuple):
 class Chunk:
     """A compiled chunk of `config.parallel.steps_per_dispatch` steps with a fresh state, the set on the devices."""
 
-    def __init__(self, config: ConfigDict, examples: Examples, devices: list[jax.Device], pipeline: str = "device"):
+    def __init__(self, config: ConfigDict, examples: Examples, devices: list[jax.Device], pipeline: str = "device"):  # pyright: ignore[reportInvalidTypeForm]
         made = setup.create(config, len(examples.label_names), platform=None)
         self._images = config.parallel.steps_per_dispatch * config.batch_size
         self._program = program_of(config, examples, made, devices, pipeline=pipeline)

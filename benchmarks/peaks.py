@@ -35,7 +35,7 @@ DATA_SHEETS = {
 }
 
 
-def measure(device: jax.Device, seconds: float = 1.0, side: int | None = None) -> Peak:
+def measure(device: jax.Device, seconds: float = 1.0, side: int | None = None) -> Peak:  # pyright: ignore[reportInvalidTypeForm]
     """The rates that the device reaches: products of square matrices, and a copy far larger than its caches.
 
     Args:

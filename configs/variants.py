@@ -36,7 +36,7 @@ def parse(variant: str, names: tuple[str, ...], **options: tuple[str, ...]) -> S
         if key in chosen:
             raise UserError(f"the config's variant {variant!r} says {key} twice: say it once")
         chosen[key] = value
-    label = [chosen.get("name", names[0])] if len(names) > 1 else []
+    label = [chosen.get("name", names[0])] if names[1:] else []
     label += [f"{key}-{chosen[key]}" for key in options if chosen.get(key, options[key][0]) != options[key][0]]
     return SimpleNamespace(
         **{"name": names[0], **{key: values[0] for key, values in options.items()}, **chosen}, label="_".join(label)

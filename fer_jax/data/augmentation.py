@@ -77,7 +77,7 @@ def augment(
     # Folded in beside the split, so that the other draws of a seed are those without it.
     camera_keys = jax.vmap(lambda key: jax.random.fold_in(key, CAMERA_KEY))(keys) if config.camera else keys
     keys, noise_keys, mix_keys = jax.vmap(lambda key: jax.random.split(key, 3), out_axes=1)(keys)
-    draws = Draws(*jax.vmap(lambda key: jax.random.uniform(key, len(Draws._fields), jnp.float32), out_axes=1)(keys))
+    draws = Draws(*jax.vmap(lambda key: jax.random.uniform(key, (len(Draws._fields),), jnp.float32), out_axes=1)(keys))
     images = _moved(config, images, draws, no_warp, resample or warp)
     if config.brightness or config.contrast:
         images = adjust(
@@ -117,7 +117,7 @@ def _moved(config: ConfigDict, images: jax.Array, draws: Draws, no_warp: bool | 
 
 def _erased(config: ConfigDict, images: jax.Array, draws: Draws, noise_keys: jax.Array) -> jax.Array:
     """Images with a box erased in some of them."""
-    size = images.shape[1:3]
+    size = images.shape[1], images.shape[2]
     boxes = erase_boxes(size, draws)
     noise = jax.vmap(lambda key: jax.random.bits(key, images.shape[1:], jnp.uint8))(noise_keys)
     erased = box_masks(boxes, size) & _per_image(draws.erase < config.erase)
@@ -287,7 +287,7 @@ def _shares_before(at: jax.Array, size: int, interpolation: str) -> jax.Array:
     pixel = jnp.arange(size - 1)[:, None]
     if interpolation == "bilinear":
         return jnp.clip(at[:, None] - pixel.astype(at.dtype), 0, 1)
-    return sum(jnp.where(index[:, None] > pixel, weight[:, None], 0) for index, weight in _taps(at, size))
+    return sum(jnp.where(index[:, None] > pixel, weight[:, None], 0) for index, weight in _taps(at, size))  # pyright: ignore[reportReturnType]
 
 
 def _shares_of(at: jax.Array, size: int, interpolation: str) -> jax.Array:
@@ -295,7 +295,7 @@ def _shares_of(at: jax.Array, size: int, interpolation: str) -> jax.Array:
     pixel = jnp.arange(size)[:, None]
     if interpolation == "bilinear":
         return jnp.maximum(0, 1 - jnp.abs(jnp.clip(at, 0, size - 1)[:, None] - pixel.astype(at.dtype)))
-    return sum(jnp.where(index[:, None] == pixel, weight[:, None], 0) for index, weight in _taps(at, size))
+    return sum(jnp.where(index[:, None] == pixel, weight[:, None], 0) for index, weight in _taps(at, size))  # pyright: ignore[reportReturnType]
 
 
 def _bilinear(pixels: jax.Array, at_y: jax.Array, at_x: jax.Array) -> jax.Array:
@@ -304,7 +304,7 @@ def _bilinear(pixels: jax.Array, at_y: jax.Array, at_x: jax.Array) -> jax.Array:
 
 def _bicubic(pixels: jax.Array, at_y: jax.Array, at_x: jax.Array) -> jax.Array:
     rows, columns = _taps(at_y, pixels.shape[0]), _taps(at_x, pixels.shape[1])
-    return sum(by_y * sum(by_x * pixels[row, column] for column, by_x in columns) for row, by_y in rows)
+    return sum(by_y * sum(by_x * pixels[row, column] for column, by_x in columns) for row, by_y in rows)  # pyright: ignore[reportReturnType]
 
 
 def _taps(at: jax.Array, size: int) -> list[tuple[jax.Array, jax.Array]]:
@@ -428,7 +428,7 @@ def selected_at(images: jax.Array, size: int, corners: jax.Array) -> jax.Array:
     return images
 
 
-def _symmetric(uniform: jax.Array, limit: float) -> jax.Array:
+def _symmetric(uniform: jax.Array, limit: jax.Array | float) -> jax.Array:
     return (2 * uniform - 1) * limit
 
 

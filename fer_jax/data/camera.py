@@ -68,7 +68,7 @@ def _degrade_one(image: jax.Array, key: jax.Array, probability: float) -> jax.Ar
     return jnp.clip(jnp.where(happens[4], through_jpeg(image, coarseness), image), 0, WHITE)
 
 
-def side_light(size: tuple[int, int], strength: jax.Array, direction: jax.Array) -> jax.Array:
+def side_light(size: tuple[int, ...], strength: jax.Array, direction: jax.Array) -> jax.Array:
     """float32 (H, W, 1): factors of brightness that rise linearly across the image, 1 at its center.
 
     `strength` in 0..1 is that of `SIDE_LIGHT`, `direction` in 0..1 a fraction of a turn.

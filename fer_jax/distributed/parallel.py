@@ -30,7 +30,7 @@ class Parallel:
       shard: slice of the global batch that this host feeds.
     """
 
-    def __init__(self, api: str, batch_size: int, devices: list[jax.Device] | None = None):
+    def __init__(self, api: str, batch_size: int, devices: list[jax.Device] | None = None):  # pyright: ignore[reportInvalidTypeForm]
         """UserError when the global batch does not divide by the devices, with the nearest sizes that do."""
         devices = jax.devices() if devices is None else devices
         self.api, self.devices = api, len(devices)

@@ -25,7 +25,7 @@ Tree = Any
 class Evaluator:
     """Predicts whole splits in dispatches of one shape, so that it compiles once in a run."""
 
-    def __init__(self, model: nn.Module, config: ConfigDict, examples: int, devices: list[jax.Device] | None = None):
+    def __init__(self, model: nn.Module, config: ConfigDict, examples: int, devices: list[jax.Device] | None = None):  # pyright: ignore[reportInvalidTypeForm]
         """`examples` is the size of the split that is evaluated most often: the shape is fitted to it."""
         devices = jax.devices() if devices is None else devices
         count = len(devices)

@@ -16,7 +16,6 @@ import filelock
 import jax
 import numpy as np
 from absl import logging
-from flax import linen as nn
 from ml_collections import ConfigDict
 
 from fer_jax import config as configs
@@ -32,6 +31,7 @@ from fer_jax.evaluation import calibration, metrics, tta
 from fer_jax.evaluation.evaluator import Evaluator
 from fer_jax.experiments import distillation, rundata
 from fer_jax.experiments.rundata import RunData
+from fer_jax.models.network import Network
 from fer_jax.result import RunResult
 from fer_jax.training import metric_log
 from fer_jax.training.checkpoint import Progress, restore_best
@@ -55,7 +55,7 @@ class Run:
 
     workdir: pathlib.Path
     config: ConfigDict
-    model: nn.Module
+    model: Network
     variables: Any
     label_names: tuple[str, ...]
     progress: Progress

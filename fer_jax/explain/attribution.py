@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -34,11 +34,11 @@ class Network:
 
     def logits(self, inputs: jax.Array) -> jax.Array:
         """float32 (N, classes)."""
-        return self.model.apply(self.variables, inputs, False)
+        return cast(jax.Array, self.model.apply(self.variables, inputs, False))
 
     def sown(self, inputs: jax.Array) -> dict[str, jax.Array]:
         """Return what the network sows: "features" and, where it pools them into logits, "class_maps"."""
-        _, state = self.model.apply(self.variables, inputs, False, mutable=["intermediates"])
+        state: Any = self.model.apply(self.variables, inputs, False, mutable=["intermediates"])[1]
         return {name: values[0] for name, values in state["intermediates"].items()}
 
 
@@ -66,7 +66,8 @@ def grad_cam(network: Network, inputs: jax.Array, classes: jax.Array) -> jax.Arr
 
     def score(perturbation: jax.Array) -> tuple[jax.Array, jax.Array]:
         variables = network.variables | {"perturbations": {"features": perturbation}}
-        logits, state = network.model.apply(variables, inputs, False, mutable=["intermediates"])
+        applied: Any = network.model.apply(variables, inputs, False, mutable=["intermediates"])
+        logits, state = applied
         return _score(logits, classes).sum(), state["intermediates"]["features"][0]
 
     gradient, features = jax.grad(score, has_aux=True)(jnp.zeros(shape.shape, shape.dtype))
@@ -119,8 +120,8 @@ def methods_of(network: Network, inputs: jax.Array | jax.ShapeDtypeStruct) -> tu
 
 def agreement(maps: np.ndarray, others: np.ndarray) -> float:
     """Mean over faces of Spearman's rank correlation of two sets of maps (N, H, W), -1..1; a constant map counts 0."""
-    correlations = [
-        spearmanr(a, b, axis=None).statistic if np.ptp(a) > 0 and np.ptp(b) > 0 else 0.0
+    correlations: list[Any] = [
+        spearmanr(a.ravel(), b.ravel())[0] if np.ptp(a) > 0 and np.ptp(b) > 0 else 0.0
         for a, b in zip(maps, others, strict=True)
     ]
     return float(np.mean(correlations))

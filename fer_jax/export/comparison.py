@@ -59,7 +59,7 @@ def measure(path: pathlib.Path, role: str, images: np.ndarray, labeled: Examples
       labeled: the same faces with their labels, or None.
       flax: what `reference` gave for them.
     """
-    logits = runtimes.logits(runtimes.open_graph(path, role, os.cpu_count()), images)
+    logits = runtimes.logits(runtimes.open_graph(path, role, os.cpu_count() or 1), images)
     timed = runtimes.open_graph(path, role)
     latency = {n: _latency(timed, np.resize(images[:n], (n, *images.shape[1:]))) for n in BATCHES}
     return Format(
@@ -77,7 +77,9 @@ def measure(path: pathlib.Path, role: str, images: np.ndarray, labeled: Examples
 def table(formats: Sequence[Format]) -> str:
     """One line a format, Flax first, under a heading, and what the times mean."""
     times = [f"ms, batch {n}" for n in BATCHES]
-    rows = [("format", "file", "bytes", "largest difference", "other answers", "accuracy", *times)]
+    rows: list[tuple[str, ...]] = [
+        ("format", "file", "bytes", "largest difference", "other answers", "accuracy", *times)
+    ]
     for f in formats:
         accuracy = f"{f.scores['accuracy']:.4f}" if f.scores else ""
         measured = (f"{f.bytes:,}", f"{f.largest_difference:.1e}", f"{100 * f.changed:.2f} %") if f.file else 3 * ("",)
@@ -87,15 +89,15 @@ def table(formats: Sequence[Format]) -> str:
 
 def recall_table(formats: Sequence[Format]) -> str:
     """Recall of every class in every format, one line a class; "" without scores."""
-    scored = [f for f in formats if f.scores]
+    scored = {f.role: f.scores["per_class"] for f in formats if f.scores}
     if not scored:
         return ""
-    classes = scored[0].scores["per_class"]
+    classes = next(iter(scored.values()))
     return _aligned(
         [
-            ("recall", "examples", *(f.role for f in scored)),
+            ("recall", "examples", *scored),
             *(
-                (name, str(entry["examples"]), *(f"{f.scores['per_class'][name]['recall']:.4f}" for f in scored))
+                (name, str(entry["examples"]), *(f"{recalls[name]['recall']:.4f}" for recalls in scored.values()))
                 for name, entry in classes.items()
             ),
         ]

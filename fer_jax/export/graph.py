@@ -44,7 +44,8 @@ def inference(model: nn.Module, variables: Any, spec: Input) -> Callable[[jax.Ar
     def infer(images: jax.Array) -> dict[str, jax.Array]:
         pixels = scaling.network_input(images, spec.scaling, side, constant_rank=4)
         with nn.intercept_methods(scale_and_shift):
-            logits, state = model.apply(folded, pixels, False, mutable=["intermediates"])
+            applied: Any = model.apply(folded, pixels, False, mutable=["intermediates"])
+        logits, state = applied
         sown = state.get("intermediates", {})
         return {"logits": logits} | {key: sown[key][0] for key in ("class_maps",) if key in sown}
 
@@ -81,8 +82,8 @@ def fold(model: nn.Module, variables: Any, images: jax.ShapeDtypeStruct) -> tupl
         mean, var = (flat["batch_stats", *norm, name].astype(np.float64) for name in ("mean", "var"))
         scale = gamma / np.sqrt(var + epsilon)
         remaining[norm] = (1.0 if convolution else scale.astype(np.float32), (beta - mean * scale).astype(np.float32))
-        for name in _LINEAR if convolution else ():
-            if (path := ("params", *convolution, name)) in flat:
+        for path in [("params", *convolution, name) for name in _LINEAR] if convolution else ():
+            if path in flat:
                 flat[path] = (flat[path] * scale).astype(np.float32)
 
     def scale_and_shift(call: Callable, args: tuple, kwargs: dict, context: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import jax
 import onnx
@@ -94,7 +94,7 @@ def _shorten_names(graph: onnx.GraphProto) -> None:
     kept = {value.name for value in (*graph.input, *graph.output)} | {""}
     short: dict[str, str] = {}
 
-    def rename(names: list[str]) -> list[str]:
+    def rename(names: Iterable[str]) -> list[str]:
         return [name if name in kept else short.setdefault(name, f"t{len(short)}") for name in names]
 
     for initializer in graph.initializer:

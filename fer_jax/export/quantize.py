@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import pathlib
 from collections.abc import Iterator
+from typing import cast
 
 import numpy as np
 import onnx
@@ -51,8 +53,8 @@ def int8(path: str | os.PathLike, source: Source) -> None:
     quant_utils.add_pre_process_metadata(model)  # already folded: without the mark it warns that it should be
     quantization.quantize_static(
         model,
-        path,
-        _Faces(source.faces),
+        pathlib.Path(path),
+        _Faces(cast(np.ndarray, source.faces)),
         quant_format=quantization.QuantFormat.QDQ,
         per_channel=True,
         reduce_range=True,

@@ -81,7 +81,7 @@ def read(path: str | os.PathLike) -> KerasFile:
         with h5py.File(path, "r") as file:
             _refuse_outside(file, path)
             config = file.attrs.get("model_config")
-            root = file.get("model_weights", file)
+            root: Any = file.get("model_weights", file)
             for name, group in root.items():
                 if "weight_names" in group.attrs and (names := [_text(n) for n in group.attrs["weight_names"]]):
                     weights[name] = {_role(n): np.asarray(group[n], np.float32) for n in names}

@@ -14,6 +14,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.linen.dtypes import promote_dtype
 from jax import lax
 
 from fer_jax.ops import (
@@ -71,7 +72,7 @@ class Conv(nn.Module):
         implementation = platforms.implementation(self.implementation)
         if bias is not None and self.before_norm and implementation in ("gpu", "tpu"):
             bias = lax.stop_gradient(bias)
-        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
+        x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
         if implementation == "cpu":
             y = _convolve_on_cpu(x, kernel, self.strides, self.padding)
         elif implementation == "tpu":
@@ -109,10 +110,10 @@ class SeparableConv(nn.Module):
         if implementation in ("gpu", "tpu"):
             # A matrix unit is mostly idle at few channels: nine times the products cost less than a grouped one's.
             dense = depthwise[:, :, 0, :, None] * pointwise[0]
-            x, dense = nn.dtypes.promote_dtype(x, dense, dtype=self.dtype)
+            x, dense = promote_dtype(x, dense, dtype=self.dtype)
             convolve = packed_convolution.convolve if implementation == "tpu" else _convolve
             return convolve(x, dense, 1, self.padding)
-        x, depthwise, pointwise = nn.dtypes.promote_dtype(x, depthwise, pointwise, dtype=self.dtype)
+        x, depthwise, pointwise = promote_dtype(x, depthwise, pointwise, dtype=self.dtype)
         if implementation == "cpu":
             return convolution.pointwise(convolution.depthwise(x, depthwise, 1, self.padding), pointwise)
         return _convolve(_convolve(x, depthwise, 1, self.padding, groups=channels), pointwise, 1, "VALID")
@@ -143,7 +144,7 @@ class BatchNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros_init(), shape, jnp.float32)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
         running_var = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
-        (x,) = nn.dtypes.promote_dtype(x, dtype=self.dtype)
+        (x,) = promote_dtype(x, dtype=self.dtype)
         axis_name = None if self.is_initializing() else self.axis_name
         if not train:
             return self._pooled(_normalize(x, running_mean.value, running_var.value, scale, bias, self.epsilon))
@@ -151,7 +152,8 @@ class BatchNorm(nn.Module):
         if implementation in ("gpu", "tpu") and x.ndim == 4:
             gpu = implementation == "gpu"
             pool = self.pool and fused_normalization.Pool(*self.pool, by_index=gpu)
-            y, mean, var = fused_normalization.batch_norm(x, scale, bias, self.epsilon, axis_name, pool, gpu)
+            fused: Any = fused_normalization.batch_norm(x, scale, bias, self.epsilon, axis_name, pool, gpu)
+            y, mean, var = fused
         elif implementation == "cpu":
             y, mean, var = normalization.batch_norm(x, scale, bias, self.epsilon, axis_name)
             y = self._pooled(y)

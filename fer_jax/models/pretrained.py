@@ -137,7 +137,8 @@ def _read(path: pathlib.Path, model_name: str) -> tuple[Arrays, Sequence[str]]:
         found = manifest.read(path)
         if found.model["name"] != model_name:
             raise UserError(f"{path}: a bundle of {found.model['name']}, and config.model.name is {model_name!r}")
-        return traverse_util.flatten_dict(weights.load(found)), found.labels
+        arrays: Any = traverse_util.flatten_dict(weights.load(found))
+        return arrays, found.labels
     match path.suffix, model_name:
         case ((".h5" | ".hdf5"), "vgg16"):
             return _vgg16_from_keras(keras_hdf5.read(path)), ()
@@ -195,7 +196,7 @@ def _read_state_dict(path: pathlib.Path) -> dict[str, np.ndarray]:
     if path.suffix == ".safetensors":
         return weights.read_safetensors(path)
     try:
-        import torch
+        import torch  # pyright: ignore[reportMissingImports]: none of the extras has it
     except ImportError:
         raise UserError(
             f"{path}: a pickle of PyTorch, which is not installed here: install torch, or save the state "
@@ -216,7 +217,8 @@ def _fill(
 ) -> tuple[dict[str, Any], list[str]]:
     """`variables` with the arrays; column i of a head is `columns[i]` of the file's, fresh where that is -1."""
     fresh, missing, wrong, filled = [], [], [], {}
-    for key, value in traverse_util.flatten_dict(variables).items():
+    flat: Any = traverse_util.flatten_dict(variables)
+    for key, value in flat.items():
         _, layer, parameter = key
         array = arrays.get(key)
         filled[key] = value

@@ -80,7 +80,7 @@ _depthwise.defvjp(_depthwise_forward, _depthwise_backward)
 def _shifted_sum(padded: jax.Array, kernel: jax.Array, strides: int) -> jax.Array:
     h, w = kernel.shape[:2]
     size = ((padded.shape[HEIGHT] - h) // strides + 1, (padded.shape[WIDTH] - w) // strides + 1)
-    return sum(window(padded, i, j, size, strides) * per_channel(kernel[i, j]) for i in range(h) for j in range(w))
+    return sum(window(padded, i, j, size, strides) * per_channel(kernel[i, j]) for i in range(h) for j in range(w))  # pyright: ignore[reportReturnType]
 
 
 @fusion_barrier(static_argnums=(2, 3))
@@ -184,13 +184,13 @@ def _gather(padded: jax.Array, rows: int, columns: int) -> jax.Array:
 def _sum_windows(x: jax.Array, rows: int, columns: int) -> jax.Array:
     """The transpose of `_gather`."""
     parts = iter(jnp.split(x, rows * columns, CHANNEL))
-    return sum(pad(next(parts), ((i, rows - 1 - i), (j, columns - 1 - j))) for i in range(rows) for j in range(columns))
+    return sum(pad(next(parts), ((i, rows - 1 - i), (j, columns - 1 - j))) for i in range(rows) for j in range(columns))  # pyright: ignore[reportReturnType]
 
 
 @fusion_barrier(static_argnums=(1,))
 def _sum_rows(x: jax.Array, count: int) -> jax.Array:
     height = x.shape[HEIGHT] - count + 1
-    return sum(
+    return sum(  # pyright: ignore[reportReturnType]
         lax.slice_in_dim(part, i, i + height, axis=HEIGHT) for i, part in enumerate(jnp.split(x, count, CHANNEL))
     )
 

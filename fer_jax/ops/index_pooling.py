@@ -25,8 +25,8 @@ def max_pool(x: jax.Array, window: int, strides: int, padding: str = "VALID") ->
 
 
 def _pads(size: tuple[int, ...], window: int, strides: int, padding: str) -> Pads:
-    rows, columns = lax.padtype_to_pads(size, (window, window), (strides, strides), padding)
-    return tuple(rows), tuple(columns)
+    (top, bottom), (left, right) = lax.padtype_to_pads(size, (window, window), (strides, strides), padding)
+    return (top, bottom), (left, right)
 
 
 def _forward(x: jax.Array, window: int, strides: int, padding: str) -> tuple:
@@ -35,16 +35,18 @@ def _forward(x: jax.Array, window: int, strides: int, padding: str) -> tuple:
     padded = jnp.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=-jnp.inf)
     rows = (height + top + bottom - window) // strides + 1
     columns = (width + left + right - window) // strides + 1
-    best = first = None
-    for place in range(window * window):
+
+    def candidate(place: int) -> jax.Array:
         i, j = divmod(place, window)
         end = (n, i + strides * (rows - 1) + 1, j + strides * (columns - 1) + 1, channels)
-        candidate = lax.slice(padded, (0, i, j, 0), end, (1, strides, strides, 1))
-        if best is None:
-            best, first = candidate, jnp.zeros(candidate.shape, jnp.int8)
-        else:
-            first = jnp.where(candidate > best, jnp.int8(place), first)
-            best = jnp.maximum(candidate, best)
+        return lax.slice(padded, (0, i, j, 0), end, (1, strides, strides, 1))
+
+    best = candidate(0)
+    first = jnp.zeros(best.shape, jnp.int8)
+    for place in range(1, window * window):
+        other = candidate(place)
+        first = jnp.where(other > best, jnp.int8(place), first)
+        best = jnp.maximum(other, best)
     return best, (first, jnp.empty((0, height, width), x.dtype))
 
 

@@ -8,7 +8,7 @@ IMPLEMENTATIONS = ("plain", "cpu", "gpu", "tpu")
 GPUS = ("cuda", "gpu", "rocm")
 
 
-def platform_of(device: jax.Device) -> str:
+def platform_of(device: jax.Device) -> str:  # pyright: ignore[reportInvalidTypeForm]
     """ "cpu", "gpu" or "tpu", or the device's own name for anything else."""
     return "gpu" if device.platform in GPUS else device.platform
 

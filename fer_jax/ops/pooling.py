@@ -89,7 +89,7 @@ def _to_first(first: jax.Array, dy: jax.Array, axis: int, overlap: int, strides:
     def before(x: jax.Array, windows: int) -> jax.Array:
         return jnp.expand_dims(lax.slice_in_dim(x, overlap - windows, overlap - windows + count, axis=axis), axis + 1)
 
-    return sum(
+    return sum(  # pyright: ignore[reportReturnType]
         jnp.where(before(first, i) == places + jnp.int8(i * strides), before(dy, i), 0) for i in range(overlap + 1)
     )
 

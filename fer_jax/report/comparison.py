@@ -110,10 +110,11 @@ def _paired(first: records.Records, other: records.Records, split: str) -> str:
 
 
 def _plots(runs: Sequence[records.Records]) -> list[plots.Draw]:
-    trained, finished = [run for run in runs if run.rows], [run for run in runs if isinstance(run.result, RunResult)]
+    trained = [run for run in runs if run.rows]
+    finished = [(run, run.result) for run in runs if isinstance(run.result, RunResult)]
     draws = page.comparison_curves(trained) if trained else []
-    shared = {(run.result.label_names, run.split) for run in finished}
-    if len(shared) == 1 and len(next(iter(shared))[0]) <= labels.MAX_LISTED:
-        recalls = {run.name: [c["recall"] for c in run.splits[run.split]["per_class"].values()] for run in finished}
-        draws.append(plots.bars(f"Recall on {finished[0].split}", finished[0].result.label_names, recalls))
+    shared = {(result.label_names, run.split) for run, result in finished}
+    if len(shared) == 1 and len(names := next(iter(shared))[0]) <= labels.MAX_LISTED:
+        recalls = {run.name: [c["recall"] for c in run.splits[run.split]["per_class"].values()] for run, _ in finished}
+        draws.append(plots.bars(f"Recall on {finished[0][0].split}", names, recalls))
     return draws

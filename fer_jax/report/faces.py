@@ -36,10 +36,10 @@ class Face:
         if max(image.shape[:2]) > MAX_PIXELS:
             factor = MAX_PIXELS / max(image.shape[:2])
             image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-        return "data:image/png;base64," + base64.b64encode(cv2.imencode(".png", image)[1]).decode()
+        return "data:image/png;base64," + base64.b64encode(cv2.imencode(".png", image)[1].tobytes()).decode()
 
 
-def predicted(examples: Examples, predictions: Predictions, indices: Sequence[int]) -> list[Face]:
+def predicted(examples: Examples, predictions: Predictions, indices: Sequence[int] | np.ndarray) -> list[Face]:
     """The faces at `indices` with what they are and what they were taken for."""
     found = []
     for i in indices:
@@ -89,5 +89,5 @@ def as_trained(config: ConfigDict, examples: Examples) -> tuple[list[Face], str]
 def _target_lines(target: np.ndarray, label_names: Sequence[str]) -> tuple[str, ...]:
     order = [i for i in np.argsort(-target, kind="stable") if target[i] >= 0.05][:2]
     if target[order[0]] > 0.995:
-        return (label_names[order[0]],)
+        return (label_names[int(order[0])],)
     return tuple(f"{label_names[i]} {100 * target[i]:.0f} %" for i in order)

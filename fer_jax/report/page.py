@@ -19,7 +19,7 @@ from fer_jax import environment, templates
 from fer_jax.data.examples import Examples
 from fer_jax.evaluation import metrics
 from fer_jax.report import faces, plots, records
-from fer_jax.result import FoldsResult, SeedsResult
+from fer_jax.result import FoldsResult, RunResult, SeedsResult
 
 PAGE = "index.html"
 
@@ -68,7 +68,7 @@ def _write_run(run: records.Records, examples: Examples | None, out: pathlib.Pat
         page["curves"] = [plots.svg(draw) for draw in draws]
         plots.png(out / "learning_curves.png", draws)
     if run.result:
-        page["confusion"] = _confusion(run.splits[run.split]["confusion"], run, out)
+        page["confusion"] = _confusion(run.splits[run.split]["confusion"], run.result.label_names, out)
     if predictions:
         draw = plots.reliability(
             metrics.reliability(predictions.probabilities, predictions.labels),
@@ -129,7 +129,7 @@ def _write_repeated(found: records.Records, out: pathlib.Path) -> pathlib.Path:
         page["curves"] = [plots.svg(draw) for draw in draws]
         plots.png(out / "learning_curves.png", draws)
     if result:
-        page["confusion"] = _confusion(counts, found, out)
+        page["confusion"] = _confusion(counts, result.label_names, out)
     return templates.write(out / PAGE, "repeated.html", page)
 
 
@@ -144,9 +144,9 @@ def _basics(found: records.Records) -> dict[str, Any]:
     }
 
 
-def _confusion(counts: Any, found: records.Records, out: pathlib.Path) -> str:
+def _confusion(counts: Any, label_names: Sequence[str], out: pathlib.Path) -> str:
     """The confusion matrix as SVG; the same is written to `out` as PNG."""
-    draw = plots.confusion(counts, found.result.label_names)
+    draw = plots.confusion(counts, label_names)
     plots.png(out / "confusion.png", [draw], (4.6, 4.3))
     return plots.svg(draw, (4.6, 4.3))
 
@@ -166,7 +166,7 @@ def _mean_per_class(scores: Sequence[dict[str, Any]]) -> dict[str, dict[str, flo
 
 def _seconds(run: records.Records) -> dict[str, float]:
     """Wall clock by phase: of the result, else of the last row."""
-    if run.result:
+    if isinstance(run.result, RunResult):
         return run.result.seconds
     prefix = "seconds_"
     return (
@@ -185,7 +185,7 @@ def _learning_curves(run: records.Records, ceilings: dict[str, float]) -> list[p
             for name, prefix in (("training", "train"), (select, select))
         }
 
-    best = run.result.best_epoch if run.result else None
+    best = run.result.best_epoch if isinstance(run.result, RunResult) else None
     rate = {"learning rate": (epochs, [row["learning_rate"] for row in run.rows])}
     return [
         plots.curves("Accuracy", of("accuracy"), share=True, best=best, ceiling=ceilings.get(select)),

@@ -23,7 +23,7 @@ from fer_jax.evaluation.metrics import Reliability
 
 INK = "#23272e"  # text and lines; becomes the page's text color in SVG
 COLORS = ("#2f7ed8", "#e0763a", "#2e9e6b", "#b35cc4", "#c9a227", "#d1495b", "#5f7d95")
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.edgecolor": INK,
@@ -125,7 +125,7 @@ def curves(
     return draw
 
 
-def confusion(counts: Sequence[Sequence[int]], label_names: Sequence[str]) -> Draw:
+def confusion(counts: Sequence[Sequence[int]] | np.ndarray, label_names: Sequence[str]) -> Draw:
     """Counts and per cent of the row (the true class), shaded by the latter; of many classes the shades alone."""
     counts = np.asarray(counts)
     rows = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)

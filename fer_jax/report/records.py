@@ -54,9 +54,9 @@ class Records:
                 return splits
 
     @property
-    def split(self) -> str | None:
-        """The split that is shown in detail: the test split where it was scored, else the one selected on."""
-        return list(self.splits)[-1] if self.splits else None
+    def split(self) -> str:
+        """The split shown in detail: the test split where it was scored, else the one selected on; "" until then."""
+        return list(self.splits)[-1] if self.splits else ""
 
     def predictions(self, split: str) -> Predictions | None:
         """Predictions of one split; None where the run kept none."""

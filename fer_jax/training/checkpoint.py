@@ -154,7 +154,8 @@ class Checkpoints:
         if found is None:
             return None
         arrays, progress = found
-        return flax.serialization.from_state_dict(template, arrays), progress
+        restored: Any = flax.serialization.from_state_dict(template, arrays)
+        return restored, progress
 
     def newest(self) -> Progress | None:
         """Progress of the newest checkpoint that is whole, in every process; None without one."""

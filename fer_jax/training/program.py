@@ -37,7 +37,7 @@ class TrainProgram:
         train_set: Examples,
         steps: int,
         pipeline: str = "device",
-        devices: list[jax.Device] | None = None,
+        devices: list[jax.Device] | None = None,  # pyright: ignore[reportInvalidTypeForm]
     ):
         """Does not compute, compile or transfer anything.
 

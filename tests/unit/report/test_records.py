@@ -34,7 +34,7 @@ def test_a_finished_run(finished):
 )
 def test_the_splits_of_each_kind_of_result(tmp_path, result, splits):
     configs.save(default.get_config(), tmp_path)
-    assert records.read(tmp_path).splits == {} and records.read(tmp_path).split is None
+    assert records.read(tmp_path).splits == {} and records.read(tmp_path).split == ""
     result.write(tmp_path)
     found = records.read(tmp_path)
     assert found.splits == splits and found.split == list(splits)[-1]
