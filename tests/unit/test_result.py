@@ -17,15 +17,9 @@ def test_what_is_written_is_read_again(tmp_path, made):
 
 
 def test_an_evaluation_is_no_result_of_training(tmp_path):
-    evaluation = results.Evaluation(
-        data="4 faces",
-        label_names=("happy", "sad"),
-        versions={},
-        predictor="a bundle",
-        selected_on="PublicTest",
-        best_epoch=None,
-        splits={"PublicTest": SCORES},
-    )
+    about = {"data": "4 faces", "label_names": ("happy", "sad"), "versions": {}, "predictor": "a bundle"}
+    scored = {"selected_on": "PublicTest", "best_epoch": None, "splits": {"PublicTest": SCORES}}
+    evaluation = results.Evaluation(**about, **scored)
     assert results.from_json(json.loads(json.dumps(evaluation.to_json())), "x") == evaluation
     (tmp_path / "result.json").write_text(json.dumps(evaluation.to_json()), encoding="utf-8")
     with pytest.raises(UserError, match="holds an evaluation, not the result of training"):
@@ -88,20 +82,13 @@ def test_a_value_of_another_kind_is_named(made, changes, message):
 
 
 def test_the_runs_inside_a_folder(tmp_path):
+    assert results.runs_of(tmp_path) == [tmp_path]
     for name in ("seed_3", "seed_4", "fold_01", "seed_5", "report"):
         (tmp_path / name).mkdir()
-    for name in ("seed_3", "seed_4", "fold_01", "report"):
+    for name in ("seed_3", "seed_4", "fold_01", "report"):  # the other never began
         (tmp_path / name / "config.json").write_text("{}", encoding="utf-8")
     assert results.runs_inside(tmp_path) == ["fold_01", "seed_3", "seed_4"]
+    assert results.runs_of(tmp_path) == [tmp_path / name for name in ("fold_01", "seed_3", "seed_4")]
     assert seeds_result().folders == ("seed_3", "seed_4")
     assert folds_result().folders == ("fold_01", "fold_02")
     assert run_result().folders == ()
-
-
-def test_the_runs_of_a_folder_are_those_inside_or_itself(tmp_path):
-    assert results.runs_of(tmp_path) == [tmp_path]
-    for name in ("fold_02", "fold_01", "fold_03"):
-        (tmp_path / name).mkdir()
-    for name in ("fold_02", "fold_01"):  # the third never began
-        (tmp_path / name / "config.json").touch()
-    assert results.runs_of(tmp_path) == [tmp_path / "fold_01", tmp_path / "fold_02"]

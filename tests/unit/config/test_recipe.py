@@ -14,6 +14,7 @@ from fer_jax.data import loading
 from fer_jax.errors import UserError
 
 QUICKSTART = "configs/quickstart.py"
+BODY = "from configs import default\ndef get_config():\n    c = default.get_config()\n"
 
 
 @pytest.fixture
@@ -63,12 +64,9 @@ def test_values_of_a_command_line(text, value):
     assert type(found) is type(value) or isinstance(value, dict)
 
 
-def test_the_last_value_stands_and_those_of_a_tuple_add_up():
+def test_the_last_value_stands_and_those_of_a_tuple_add_up_whatever_their_order():
     config = configs.read(QUICKSTART, ["epochs=3", "eval.tta=flip", "epochs=4", "eval.tta=ten_crop"])
     assert (config.epochs, config.eval.tta) == (4, ("flip", "ten_crop"))
-
-
-def test_arguments_are_those_of_the_network_that_is_chosen_with_them():
     config = configs.read("configs/default.py", ["model.args.dropout=0.5", "model.name=vgg"])
     assert config.model.args.dropout == 0.5
 
@@ -106,12 +104,9 @@ def test_any_change_is_taken_or_refused_in_one_line(key, value):
 
 
 def test_every_default_written_out_is_the_default():
-    config = default.get_config()
-    texts = []
-    for key, field in configs.TABLE.items():
-        value = field.default
-        texts.append(f"{key}={','.join(map(str, value)) if isinstance(value, tuple) else value}")
-    assert configs.read("configs/default.py", texts) == config
+    defaults = {key: field.default for key, field in configs.TABLE.items()}
+    texts = [f"{key}={','.join(map(str, v)) if isinstance(v, tuple) else v}" for key, v in defaults.items()]
+    assert configs.read("configs/default.py", texts) == default.get_config()
 
 
 def test_a_file_of_the_users_own_in_any_folder(written, tmp_path, monkeypatch):
@@ -142,17 +137,11 @@ def test_a_file_of_the_users_own_in_any_folder(written, tmp_path, monkeypatch):
         ("import nowhere_to_be_found", "mine.py, line 1: ModuleNotFoundError: No module named 'nowhere_to_be_found'"),
         ("def get_config():\n    return 1 / 0", "mine.py, line 2: ZeroDivisionError: division by zero"),
         (
-            "from configs import default\ndef get_config():\n    c = default.get_config()\n    c.optim.lr = 0.1",
-            "mine.py, line 4: the config has no key 'optim.lr': config.optim has name, learning_rate",
+            f"{BODY}    c.optim.lr = 0.1",
+            "line 4: the config has no key 'optim.lr': config.optim has name, learning_rate",
         ),
-        (
-            "from configs import default\ndef get_config():\n    c = default.get_config()\n    c.epoch = 1",
-            "mine.py, line 4: the config has no key 'epoch': the nearest is config.epochs",
-        ),
-        (
-            "from configs import default\ndef get_config():\n    c = default.get_config()\n    c.epochs = 'x'",
-            "mine.py, line 4: TypeError: Could not override field 'epochs'",
-        ),
+        (f"{BODY}    c.epoch = 1", "mine.py, line 4: the config has no key 'epoch': the nearest is config.epochs"),
+        (f"{BODY}    c.epochs = 'x'", "mine.py, line 4: TypeError: Could not override field 'epochs'"),
         (
             "from ml_collections import ConfigDict\ndef get_config(): return ConfigDict({'epochs': 3})",
             "the config has no value for 'name': start from configs.default.get_config()",
@@ -170,7 +159,9 @@ def test_a_file_that_is_no_config_file(tmp_path):
     assert "is no text" in refusal(str(binary))
 
 
-def test_variants(written):
+def test_recipes_are_found_by_name_and_variant(written):
+    assert configs.read("xception:distilled").name == "xception_distilled"
+    assert "no recipe is called 'xeption'" in refusal("xeption")
     assert "the config has no variant 'worst'" in refusal("configs/xception.py:worst")
     path = written("from configs import default\ndef get_config(): return default.get_config()")
     assert "takes no variant, and 'best' was given" in refusal(f"{path}:best")
@@ -199,13 +190,7 @@ def test_the_data_gives_the_source_and_a_bundle_gives_the_network(tmp_path):
         loading.load(configs.read("finetune"))
 
 
-def test_a_recipe_is_found_by_its_name():
-    assert configs.read("xception:distilled").name == "xception_distilled"
-    assert "no recipe is called 'xeption'" in refusal("xeption")
-
-
 def test_the_recipes_have_a_name_that_can_be_imported_everywhere(tmp_path):
     error = ModuleNotFoundError("No module named 'configs'", name="configs")
-    assert recipe.explain(tmp_path / "mine.py", error).endswith(
-        "mine.py: No module named 'configs': write `from fer_jax.recipes import ...`, which works in any folder"
-    )
+    advice = "write `from fer_jax.recipes import ...`, which works in any folder"
+    assert recipe.explain(tmp_path / "mine.py", error).endswith(f"mine.py: No module named 'configs': {advice}")

@@ -110,10 +110,9 @@ def test_auto_is_that_of_the_platform_and_not_of_this_host(platform):
 def test_the_parameters_are_those_of_flax(layer, reference, arguments):
     x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 6, 6, 5)))
     variables = initialized(layer, x, *arguments[0])
-    assert_same(
-        loss_and_gradients(layer, variables, x, *arguments[0]),
-        loss_and_gradients(reference, variables, x, *arguments[1]),
-    )
+    ours, theirs = arguments
+    expected = loss_and_gradients(reference, variables, x, *theirs)
+    assert_same(loss_and_gradients(layer, variables, x, *ours), expected)
 
 
 NETWORKS = {

@@ -31,13 +31,10 @@ TOTALS = [
 
 @pytest.mark.parametrize(("name", "args", "shape", "classes", "trained", "statistics"), TOTALS)
 def test_parameters_are_those_published(name, args, shape, classes, trained, statistics):
+    assert {row[0] for row in TOTALS} == set(registry.MODELS)
     rows = layers_of(registry.create(name, classes, args), shape)
     assert sum(row.trained for row in rows) == trained
     assert sum(row.statistics for row in rows) == statistics
-
-
-def test_every_network_is_counted():
-    assert {row[0] for row in TOTALS} == set(registry.MODELS)
 
 
 # The layers with parameters, and those that change the shape: (name, output, numbers in it)
@@ -213,27 +210,15 @@ def test_layers_are_those_published(name, shape, classes):
     assert found == LAYERS[name]
 
 
-# The narrowest image each network takes, to be quick
-SMALL = {
-    "jaffe_basic": 64,
-    "jaffe_dropout": 128,
-    "jaffe_best": 32,
-    "ckplus_model1": 16,
-    "ckplus_model2": 8,
-    "six_conv": 16,
-    "mini_xception": 24,
-    "vgg": 16,
-    "vgg16": 32,
-    "resnet18": 16,
-}
+SMALL = {"jaffe_basic": 64, "jaffe_dropout": 128, "jaffe_best": 32, "ckplus_model1": 16, "ckplus_model2": 8}
+SMALL |= {"six_conv": 16, "mini_xception": 24, "vgg": 16, "vgg16": 32, "resnet18": 16}
 POOLED_HEADS = {"mini_xception", "resnet18", "vgg"}
 
 
 def small(name, draw_variables, dtype=None):
     """A network with variables and the narrowest images it takes."""
-    model = registry.create(
-        name, 5, {"dense_features": ()} if name == "vgg" else {}, dtype=dtype, implementation="plain"
-    )
+    args = {"dense_features": ()} if name == "vgg" else {}
+    model = registry.create(name, 5, args, dtype=dtype, implementation="plain")
     images = np.random.default_rng(0).uniform(-1, 1, (2, SMALL[name], SMALL[name], 3)).astype(np.float32)
     return model, draw_variables(model, images), images
 
@@ -279,11 +264,10 @@ def test_dropout_is_drawn_in_training_only(name, draw_variables):
     model, variables, images = small(name, draw_variables)
 
     def draws(train):
-        return str(
-            jax.make_jaxpr(
-                lambda key: model.apply(variables, images, train, rngs={"dropout": key}, mutable=["batch_stats"])
-            )(jax.random.key(0))
-        ).count("random_bits[")
+        traced = jax.make_jaxpr(
+            lambda key: model.apply(variables, images, train, rngs={"dropout": key}, mutable=["batch_stats"])
+        )
+        return str(traced(jax.random.key(0))).count("random_bits[")
 
     assert draws(True) == DROPOUTS.get(name, 0)
     assert draws(False) == 0
@@ -309,15 +293,9 @@ def test_upsampling_is_linear_interpolation(shape):
     np.testing.assert_allclose(Upsample(32).apply({}, images), expected, atol=1e-6)
 
 
-def test_an_unknown_name():
+def test_names_and_arguments():
     with pytest.raises(UserError, match=r"config.model.name is 'vgg19': expected one of .*vgg, vgg16"):
         registry.create("vgg19", 7)
-
-
-def test_an_unknown_argument():
     with pytest.raises(UserError, match=r"model.args has width: vgg takes dense_features, dropout, stage_features"):
         registry.create("vgg", 7, {"width": 3})
-
-
-def test_lists_from_a_json_config_become_tuples():
     assert registry.create("mini_xception", 7, {"block_features": [8, 16]}).block_features == (8, 16)
