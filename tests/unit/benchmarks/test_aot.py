@@ -3,14 +3,12 @@
 import importlib.util
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 
 from benchmarks import aot, programs, targets
 from fer_jax.errors import UserError
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, run_python
 
 SMALL = (
     "--config=configs/quickstart.py",
@@ -19,17 +17,13 @@ SMALL = (
     "--config.parallel.steps_per_dispatch=2",
     "--json",
 )
-needs_libtpu = pytest.mark.skipif(
-    importlib.util.find_spec("libtpu") is None, reason="no libtpu: pip install 'fer_jax[aot-tpu]'"
-)
+missing = importlib.util.find_spec("libtpu") is None
+needs_libtpu = pytest.mark.skipif(missing, reason="no libtpu: pip install 'fer_jax[aot-tpu]'")
 
 
 def run(*arguments):
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-    command = [sys.executable, "-m", "tools.benchmark", "aot", *arguments]
-    return subprocess.run(
-        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False, encoding="utf-8"
-    )
+    return run_python("-m", "tools.benchmark", "aot", *arguments, cwd=REPOSITORY, env=environment)
 
 
 @needs_libtpu

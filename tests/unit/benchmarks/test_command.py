@@ -38,9 +38,6 @@ def test_a_verb_has_its_own_flags(capsys):
         command.main(["aot", "--help"])
     shown = capsys.readouterr().out
     assert "--batch-per-device" in shown and "--detector-model" not in shown
-
-
-def test_one_flag_has_one_type():
     assert command.parse(["aot", "--target=h100"]).target == "h100"
     assert command.parse(["time-to-accuracy", "--accuracy=0.5"]).accuracy == 0.5
 

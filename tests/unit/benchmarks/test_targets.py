@@ -7,18 +7,10 @@ import pytest
 from benchmarks import peaks, targets
 from fer_jax.errors import UserError
 
+TARGETS = [("v5e:2x4", "tpu", 8), ("v5e:1x1", "tpu", 1), ("v6e:16x16", "tpu", 256), ("v5p:2x2x1", "tpu", 4)]
 
-@pytest.mark.parametrize(
-    ("name", "platform", "devices"),
-    [
-        ("v5e:2x4", "tpu", 8),
-        ("v5e:1x1", "tpu", 1),
-        ("v6e:16x16", "tpu", 256),
-        ("v5p:2x2x1", "tpu", 4),
-        ("h100", "cuda", 1),
-        ("h100x8", "cuda", 8),
-    ],
-)
+
+@pytest.mark.parametrize(("name", "platform", "devices"), [*TARGETS, ("h100", "cuda", 1), ("h100x8", "cuda", 8)])
 def test_targets_by_name(name, platform, devices):
     target = targets.find(name)
     assert (target.chip.platform, target.devices) == (platform, devices)

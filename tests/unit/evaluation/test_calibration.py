@@ -29,9 +29,8 @@ def test_a_fit_improves_the_calibration_and_keeps_the_predictions():
     assert error["after"] < 0.03
     assert 0.005 < error["unavoidable"] < 0.02
     np.testing.assert_array_equal(calibration.cross_fitted(logits, labels).argmax(1), logits.argmax(1))
-
-
-def test_the_threshold_has_the_stated_coverage():
+    few = slice(calibration.MIN_FACES)
+    assert calibration.fit(logits[few], labels[few], "PublicTest")["fitted_on"] == "PublicTest"
     logits, labels = overconfident(1.0)
     found = calibration.fit(logits, labels, "PublicTest")
     assert found["coverage"] == pytest.approx(calibration.COVERAGE, abs=0.01)
@@ -100,8 +99,3 @@ def test_faces_without_a_mistake_leave_the_temperature_at_1():
     found = calibration.fit(logits, logits.argmax(1), "PublicTest")
     assert (found["fitted_on"], found["temperature"]) == (None, 1.0)
     assert "100 % of PublicTest right" in calibration.why_not_fitted(logits, logits.argmax(1), "PublicTest")
-
-
-def test_enough_faces_are_fitted():
-    logits, labels = (rows[: calibration.MIN_FACES] for rows in overconfident(3.0))
-    assert calibration.fit(logits, labels, "PublicTest")["fitted_on"] == "PublicTest"

@@ -29,16 +29,14 @@ def test_agrees_with_scikit_learn(skill, missing):
     guess = logits.argmax(1)
     ours = metrics.scores(logits, truth, NAMES)
     occurring = np.unique(truth)
-    precision, recall, f1, support = sklearn.metrics.precision_recall_fscore_support(
-        truth, guess, labels=range(7), zero_division=0
-    )
+    names = {"labels": range(7)}
+    by_class = sklearn.metrics.precision_recall_fscore_support(truth, guess, **names, zero_division=0)
+    precision, recall, f1, support = by_class
     assert ours["accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(truth, guess))
-    assert ours["loss"] == pytest.approx(
-        sklearn.metrics.log_loss(truth, softmax(logits.astype(np.float64), axis=1), labels=range(7))
-    )
-    assert ours["top2_accuracy"] == pytest.approx(
-        sklearn.metrics.top_k_accuracy_score(truth, logits, k=2, labels=range(7))
-    )
+    loss = sklearn.metrics.log_loss(truth, softmax(logits.astype(np.float64), axis=1), **names)
+    assert ours["loss"] == pytest.approx(loss)
+    top2 = sklearn.metrics.top_k_accuracy_score(truth, logits, k=2, **names)
+    assert ours["top2_accuracy"] == pytest.approx(top2)
     assert ours["balanced_accuracy"] == pytest.approx(recall[occurring].mean())
     assert ours["macro_f1"] == pytest.approx(f1[occurring].mean())
     assert ours["confusion"] == sklearn.metrics.confusion_matrix(truth, guess, labels=range(7)).tolist()

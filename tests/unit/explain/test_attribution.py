@@ -155,9 +155,8 @@ def test_grad_cam_of_a_pooled_network_is_its_class_map_without_bias_and_negative
     bias = pooled.variables["params"]["classes"]["bias"]
     bias = (bias - bias.mean())[labels][:, None, None]
     # the gradient of a mean over the places is the head's weight divided by their number
-    np.testing.assert_allclose(
-        attribution.grad_cam(pooled, images, labels) * maps[0].size, nn.relu(maps - bias), atol=1e-3
-    )
+    found = attribution.grad_cam(pooled, images, labels) * maps[0].size
+    np.testing.assert_allclose(found, nn.relu(maps - bias), atol=1e-3)
 
 
 def test_no_class_maps_under_a_dense_head(flat):

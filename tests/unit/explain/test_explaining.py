@@ -77,10 +77,8 @@ class TestExplain:
         agreement = explaining.agreement_with_occlusion(explained)
         assert list(agreement) == [name for name in METHODS if name != "occlusion"]
         assert all(-1 <= value <= 1 for value in agreement.values())
-        same = types.SimpleNamespace(
-            images=explained.images,
-            maps={"occlusion": explained.maps["occlusion"], "again": explained.maps["occlusion"]},
-        )
+        maps = dict.fromkeys(("occlusion", "again"), explained.maps["occlusion"])
+        same = types.SimpleNamespace(images=explained.images, maps=maps)
         assert explaining.agreement_with_occlusion(same) == {"again": pytest.approx(1)}
 
 

@@ -46,11 +46,8 @@ def test_gradients_keep_the_channels_last(strides):
         return convolve(x, kernel, strides, "SAME").sum()
 
     jaxpr = jax.make_jaxpr(jax.grad(loss, argnums=(0, 1)))(np.zeros((2, 8, 8, 3)), np.zeros((3, 3, 3, 4)))
-    found = [
-        equation.params["dimension_numbers"]
-        for equation in jaxpr.eqns
-        if equation.primitive.name == "conv_general_dilated"
-    ]
+    convolutions = [equation for equation in jaxpr.eqns if equation.primitive.name == "conv_general_dilated"]
+    found = [equation.params["dimension_numbers"] for equation in convolutions]
     plain = lax.conv_dimension_numbers((2, 8, 8, 3), (3, 3, 3, 4), CHANNELS_LAST)
     assert len(found) == 2
     assert set(found) == {plain}
