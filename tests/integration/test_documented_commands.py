@@ -33,6 +33,7 @@ NOT_RUN = {
     "pip install": "installs; .ci/run does",
     "fer-jax webcam": "needs a camera; test_webcam.py runs it",
     "fer-jax web": "runs until it is ended; test_web.py runs it",
+    "http.server": "runs until it is ended",
     "detector yunet": "downloads; the command has tests with a server of their own",
     "--peer=": "needs Keras or PyTorch; tests of benchmarks run it with a peer of its own",
     "benchmark aot": "compiles for accelerators, minutes; tests of benchmarks run it",
