@@ -12,37 +12,32 @@ from typing import Any
 HERE = pathlib.Path(__file__).parent
 RECORDS = HERE.parent / "records"
 COLORS = ("#0f8a7e", "#d97706", "#7c83db")
-WIDTH, NAMES, BAR = 760, 270, 18  # pixels: the picture, the room for names, a bar
+WIDTH, BAR = 480, 18  # pixels: of the picture, which a phone shows at three quarters, and of a bar
 
 
 def bars(title: str, unit: str, series: Sequence[str], rows: Mapping[str, Sequence[float]]) -> str:
-    """An SVG with a group of horizontal bars for each row: a value for each of `series`, in `unit`."""
-    top, group = 68 if len(series) > 1 else 46, BAR * len(series) + 12
-    height = top + group * len(rows) + 4
-    scale = (WIDTH - NAMES - 120) / max(max(values) for values in rows.values())
+    """An SVG with a name and a bar for each of `series` below it, for each row; values in `unit`."""
+    top, group = 70 if len(series) > 1 else 44, 34 + BAR * len(series)
+    height = top + group * len(rows)
+    scale = (WIDTH - 140) / max(max(values) for values in rows.values())
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
-        f'font-family="system-ui,sans-serif" font-size="13" role="img" aria-label="{html.escape(title)}">',
-        "<style>text{fill:#24292f}.p{fill:#ffffff}@media(prefers-color-scheme:dark){text{fill:#e6edf3}.p{fill:#0d1117}}</style>",
+        f'font-family="system-ui,sans-serif" font-size="14" role="img" aria-label="{html.escape(title)}">',
+        "<style>text{fill:#24292f}.p{fill:#fff}@media(prefers-color-scheme:dark){text{fill:#e6edf3}.p{fill:#0d1117}}</style>",
         f'<rect class="p" width="{WIDTH}" height="{height}"/>',
-        f'<text x="16" y="28" font-size="16">{html.escape(title)}</text>',
+        f'<text x="16" y="26" font-size="16" font-weight="600">{html.escape(title)}</text>',
     ]
-    if len(series) > 1:
-        for i, name in enumerate(series):
-            x = NAMES + 150 * i
-            parts.append(f'<rect x="{x}" y="42" width="12" height="12" fill="{COLORS[i]}"/>')
-            parts.append(f'<text x="{x + 18}" y="53">{html.escape(name)}</text>')
+    for i, name in enumerate(series if len(series) > 1 else ()):
+        parts.append(f'<rect x="{16 + 150 * i}" y="42" width="12" height="12" fill="{COLORS[i]}"/>')
+        parts.append(f'<text x="{34 + 150 * i}" y="53">{html.escape(name)}</text>')
     for row, (name, values) in enumerate(rows.items()):
         y = top + group * row
-        middle = y + BAR * len(series) / 2 + 4
-        parts.append(f'<text x="{NAMES - 10}" y="{middle:g}" text-anchor="end">{html.escape(name)}</text>')
+        parts.append(f'<text x="16" y="{y + 14}">{html.escape(name)}</text>')
         for i, value in enumerate(values):
-            width = value * scale
-            parts.append(
-                f'<rect x="{NAMES}" y="{y + BAR * i}" width="{width:.1f}" height="{BAR - 2}" fill="{COLORS[i]}"/>'
-            )
+            width, below = value * scale, y + 20 + BAR * i
             figure = f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
-            parts.append(f'<text x="{NAMES + width + 6:.1f}" y="{y + BAR * i + 13}">{figure}{html.escape(unit)}</text>')
+            parts.append(f'<rect x="16" y="{below}" width="{width:.1f}" height="{BAR - 2}" fill="{COLORS[i]}"/>')
+            parts.append(f'<text x="{width + 22:.1f}" y="{below + 13}">{figure}{html.escape(unit)}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 
@@ -98,9 +93,9 @@ def charts() -> dict[str, str]:
             "What each part of the default model gives", " %", ("PublicTest", "in the wild"), parts
         ),
         "finetune.svg": bars(
-            "Scored on 2,589 other faces of FER2013's PublicTest", " %", ("fine-tuned", "from random weights"), started
+            "Scored on 2,589 other faces of PublicTest", " %", ("fine-tuned", "from random weights"), started
         ),
-        "label_check.svg": bars("Doubtful labels of FER2013 that FER+'s voters contradict", " %", ("share",), doubtful),
+        "label_check.svg": bars("Doubtful labels that FER+'s voters contradict", " %", ("share",), doubtful),
         "peers.svg": bars("Training on two CPU cores of one machine", " images/s", ("fer_jax", "the other"), peers),
         "cycles.svg": bars("Estimated cycles of a training step", " M", ("cycles",), steps),
     }
