@@ -35,6 +35,9 @@ NOT_RUN = {
     "fer-jax web": "runs until it is ended; test_web.py runs it",
     "http.server": "runs until it is ended",
     "detector yunet": "downloads; the command has tests with a server of their own",
+    "hf:user/name": "needs a hub; the commands have tests with a server of their own",
+    "--device=cuda": "needs a GPU and another ONNX Runtime; test_runtime.py runs it with a fake one",
+    "fer2013_mini_XCEPTION": "reads the authors' file; test_import_keras.py runs it with one of its own",
     "--peer=": "needs Keras or PyTorch; tests of benchmarks run it with a peer of its own",
     "benchmark aot": "compiles for accelerators, minutes; tests of benchmarks run it",
     "benchmark scaling": "starts many processes; tests of benchmarks run it",
@@ -164,6 +167,7 @@ def small(words):
     words = [word.replace("--changes=optimizers", "--changes=configs/ablations/optimizers.json") for word in words]
     replaced = {"--seeds=5": "--seeds=2", "--seeds=3": "--seeds=1", "--images=1500": "--images=20"}
     replaced["--config.data.folds=5"] = "--config.data.folds=2"
+    replaced |= {"--start=60": "--start=0.2", "--end=120": "--end=0.6"}  # of a video of three frames
     words = [replaced.get(word, word) for word in words]
     if name in ("benchmark", "tools.benchmark"):
         words = [re.sub(r"--(batch|steps)=\d+", r"--\1=2", word) for word in words]

@@ -129,6 +129,7 @@ def test_every_command_tells_its_flags(full, use):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_from_a_recipe_by_name_to_a_bundle_at_work(full, use, tmp_path):
     small = "--config.epochs=1", "--config.data.args.examples=400", "--workdir=run"
     use(full, "fer-jax", "train", "--config=quickstart", *small)
