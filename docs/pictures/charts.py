@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import Any
 
+from fer_jax import zoo
+
 HERE = pathlib.Path(__file__).parent
 RECORDS = HERE.parent / "records"
 COLORS = ("#0f8a7e", "#d97706", "#7c83db")
@@ -79,6 +81,17 @@ def charts() -> dict[str, str]:
         f"{one['config']}, {one['peer'].split()[0]}": [one["images_per_s"], one["peer_images_per_s"]]
         for one in compared
     }
+    scores = json.loads((HERE.parents[1] / "configs/scores.json").read_text(encoding="utf-8"))
+    recipes = {
+        f"{name}: {one['parameters']:,} parameters": [100 * one["accuracy"]]
+        for name, one in sorted(scores.items(), key=lambda item: -item[1]["accuracy"])
+        if one["split"] == "PublicTest" and not name.startswith("ferplus")
+    }
+    bundle = json.loads((zoo.DEFAULT / "bundle.json").read_text(encoding="utf-8"))
+    sizes = {name: [one["bytes"] / 1000] for name, one in bundle["files"].items()}
+    neutral = dict(zip(parts, ([100 * row["in the wild"]["neutral"]] for row in default["rows"]), strict=False))
+    decoded = [one for one in _lines("large_sets.jsonl") if one["bar"] == "decoding"][-1]
+    threads = {"one thread": [decoded["one_thread"]["images_per_s"]], "two": [decoded["images_per_s"]]}
     layers = list(compiled.values())
     steps = {
         f"{one['config']}, {one['target']}, {one['batch_size'] // one['devices']:,} a chip": [
@@ -92,6 +105,10 @@ def charts() -> dict[str, str]:
         "default_model.svg": bars(
             "What each part of the default model gives", " %", ("PublicTest", "in the wild"), parts
         ),
+        "recipes.svg": bars("FER2013's PublicTest, by recipe", " %", ("right",), recipes),
+        "neutral.svg": bars("Neutral faces in the wild that are called so", " %", ("share",), neutral),
+        "bundle.svg": bars("Files of the default model", " kB", ("size",), sizes),
+        "decoding.svg": bars("Images of 112 pixels, decoded", " images/s", ("rate",), threads),
         "finetune.svg": bars(
             "Scored on 2,589 other faces of PublicTest", " %", ("fine-tuned", "from random weights"), started
         ),
