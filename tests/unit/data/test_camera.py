@@ -8,6 +8,8 @@ import pytest
 
 from fer_jax.data import camera
 
+degrade = jax.jit(camera.degrade)  # one program, not one for each of its operations
+
 
 @pytest.fixture(scope="module")
 def images():
@@ -22,25 +24,25 @@ def keys():
 
 
 def test_every_fault_keeps_the_range_and_changes_the_image(images, keys):
-    degraded = np.asarray(camera.degrade(jnp.asarray(images), 1.0, keys))
+    degraded = np.asarray(degrade(jnp.asarray(images), 1.0, keys))
     assert degraded.dtype == np.float32 and degraded.min() >= 0 and degraded.max() <= 255
     assert (np.abs(degraded - images).mean((1, 2, 3)) > 3).all()
 
 
 def test_no_fault_is_the_image_but_for_rounding(images, keys):
-    np.testing.assert_allclose(camera.degrade(jnp.asarray(images), 0.0, keys), images, atol=1e-3)
+    np.testing.assert_allclose(degrade(jnp.asarray(images), 0.0, keys), images, atol=1e-3)
 
 
 def test_an_image_depends_on_its_own_key_alone(images, keys):
-    together = camera.degrade(jnp.asarray(images), 0.5, keys)
-    alone = camera.degrade(jnp.asarray(images[3:4]), 0.5, keys[3:4])
+    together = degrade(jnp.asarray(images), 0.5, keys)
+    alone = degrade(jnp.asarray(images[3:4]), 0.5, keys[3:4])
     np.testing.assert_allclose(alone[0], together[3], atol=1e-3)
 
 
 def test_a_fault_happens_as_often_as_its_probability_says(images):
     keys = jax.random.split(jax.random.key(1), 2000)
     image = jnp.broadcast_to(jnp.asarray(images[:1]), (2000, *images.shape[1:]))
-    untouched = np.abs(camera.degrade(image, 0.2, keys) - image).max((1, 2, 3)) < 1e-2
+    untouched = np.abs(degrade(image, 0.2, keys) - image).max((1, 2, 3)) < 1e-2
     assert untouched.mean() == pytest.approx(0.8**5, abs=0.03)
 
 
