@@ -38,14 +38,8 @@ def test_what_was_written_is_read(folder, manifest_arguments):
 
 def test_the_manifest_spells_out_the_scaling(folder):
     spec = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))["input"]
-    assert spec == {
-        "size": 48,
-        "channels": 1,
-        "dtype": "uint8",
-        "layout": "NHWC",
-        "resize": "area",
-        "scaling": {"name": "signed", "factor": 1 / 127.5, "offset": -1.0},
-    }
+    assert spec.pop("scaling") == {"name": "signed", "factor": 1 / 127.5, "offset": -1.0}
+    assert spec == {"size": 48, "channels": 1, "dtype": "uint8", "layout": "NHWC", "resize": "area"}
 
 
 def test_the_square_that_the_graphs_cut_out_is_kept(tmp_path, manifest_arguments):
@@ -63,10 +57,7 @@ def test_no_bundle(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (
-            lambda m: m.update(format_version=2),
-            "bundle of format 2, this fer_jax reads up to 1: install a newer fer_jax",
-        ),
+        (lambda m: m.update(format_version=2), "bundle of format 2, this fer_jax reads up to 1: install a newer"),
         (lambda m: m.pop("labels"), "it is .*, expected a 'labels' in it"),
         (lambda m: m.update(temperature=0), "temperature is 0, expected a number in 0.01..100"),
         (lambda m: m.update(temperature=float("nan")), "temperature is nan, expected"),
@@ -78,19 +69,13 @@ def test_no_bundle(tmp_path):
         (lambda m: m["provenance"]["config"].update(data="x"), "provenance.config.data is 'x', expected object"),
         (lambda m: m["provenance"].update(licence="\x1b[2J"), r"licence is '\\x1b\[2J', expected printable characters"),
         (lambda m: m.update(labels=["happy", "\x00sad"]), r"labels\[1\] is '\\x00sad', expected one line of printable"),
-        (
-            lambda m: m.update(labels=["happy", "sad\u202e"]),
-            r"labels\[1\] is 'sad\\u202e', expected one line of printable",
-        ),
+        (lambda m: m.update(labels=["happy", "sad\u202e"]), r"labels\[1\] is 'sad\\u202e', expected one line of print"),
         (lambda m: m["input"].update(size=10**7), r"input.size is 10000000, expected a number in 1..1024"),
         (lambda m: m["input"].update(channels=True), r"input.channels is True, expected integer"),
         (lambda m: m.update(labels=["happy", "happy"]), "labels is .* expected different entries"),
         (lambda m: m["input"].update(dtype="float32"), r"input.dtype is 'float32', expected one of \['uint8'\]"),
         (lambda m: m["files"]["model.onnx"].update(role="trained"), r"role is 'trained', expected one of \['onnx', "),
-        (
-            lambda m: m["files"].update({"../model.onnx": m["files"].pop("model.onnx")}),
-            "another name than '../model.onnx'",
-        ),
+        (lambda m: m["files"].update({"../a.onnx": m["files"].pop("model.onnx")}), "another name than '../a.onnx'"),
     ],
 )
 def test_a_manifest_that_cannot_be_trusted_is_refused(folder, change, message):

@@ -19,9 +19,8 @@ def test_the_corrected_probabilities_are_those_of_faces_with_the_target_shares()
     likelihood = -((x - centers) ** 2) / 2
     logits = 1.7 * (likelihood + np.log(TRAINED))  # of a network whose temperature is 1.7
     corrected = prior.parse("angry:0.2,happy:0.3,neutral:0.5", NAMES, TRAINED)
-    np.testing.assert_allclose(
-        softmax(logits / 1.7 + corrected.shift, axis=1), softmax(likelihood + np.log(target), axis=1), rtol=1e-5
-    )
+    expected = softmax(likelihood + np.log(target), axis=1)
+    np.testing.assert_allclose(softmax(logits / 1.7 + corrected.shift, axis=1), expected, rtol=1e-5)
 
 
 def test_flat_makes_every_class_as_frequent():
@@ -65,24 +64,16 @@ def test_what_is_no_prior_is_one_line(text, message):
         prior.parse(text, NAMES, TRAINED)
 
 
-def test_the_training_shares_come_from_the_counts():
-    np.testing.assert_allclose(prior.trained_shares(NAMES, COUNTS, "x"), TRAINED)
+def test_the_training_shares_come_from_the_counts_and_the_sampling():
+    balanced, uniform = ({"config": {"data": {"sampling": name}}} for name in ("balanced", "uniform"))
     without = {"class_counts": {"angry": 0, "happy": 9, "neutral": 10}}
-    np.testing.assert_allclose(prior.trained_shares(NAMES, without, "x"), [0.05, 0.45, 0.5])
-
-
-@pytest.mark.parametrize(
-    ("config", "expected"),
-    [
-        ({"data": {"sampling": "balanced"}}, [1 / 3, 1 / 3, 1 / 3]),
-        ({"data": {"sampling": "uniform"}}, TRAINED),
-    ],
-)
-def test_balanced_sampling_changes_what_a_network_expects(config, expected):
-    np.testing.assert_allclose(prior.trained_shares(NAMES, COUNTS | {"config": config}, "x"), expected)
-
-
-def test_a_network_that_does_not_say_what_it_was_trained_on_is_one_line():
+    for given, expected in (
+        (COUNTS, TRAINED),
+        (without, [0.05, 0.45, 0.5]),
+        (COUNTS | uniform, TRAINED),
+        (COUNTS | balanced, [1 / 3] * 3),
+    ):
+        np.testing.assert_allclose(prior.trained_shares(NAMES, given, "x"), expected)
     with pytest.raises(UserError, match="mine does not say how many training examples each class had"):
         prior.trained_shares(NAMES, {}, "mine")
     with pytest.raises(UserError, match="lack bored"):

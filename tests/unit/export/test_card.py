@@ -11,11 +11,8 @@ from tests.results import CALIBRATION, SCORES, run_result
 def card(result, config=None, note=""):
     config = config or default.get_config()
     variables = {"params": {"classes": {"kernel": np.zeros((3, 2))}}}
-    return provenance.card(
-        Trained(
-            config, variables, ("happy", "sad"), "4 synthetic faces", "Research only.", result, name="small", note=note
-        )
-    )
+    about = ("happy", "sad"), "4 synthetic faces", "Research only."
+    return provenance.card(Trained(config, variables, *about, result, name="small", note=note))
 
 
 def test_a_card_has_the_scores_with_their_standard_errors():
@@ -31,15 +28,6 @@ def test_a_card_has_the_scores_with_their_standard_errors():
     assert "noise ceiling" not in text and "Distilled" not in text
 
 
-def test_a_card_names_the_noise_ceiling_and_the_teachers():
-    config = default.get_config()
-    config.teacher.runs = ("a", "b")
-    record = run_result(splits={"PublicTest": SCORES | {"noise_ceiling": 0.7}})
-    text = card(record, config)
-    assert "| PublicTest | 4 | 75.0 ± 21.7 % | 100.0 % | 75.0 % | 0.733 | 70.0 % |" in text
-    assert "Distilled from 2 teachers trained on the same data" in text
-
-
 def test_a_card_has_a_row_for_each_view_and_what_its_maker_notes():
     record = run_result(splits={"PublicTest": SCORES | {"tta": {"flip": SCORES | {"accuracy": 0.5}}}})
     text = card(record, note="The better of two seeds.")
@@ -49,14 +37,16 @@ def test_a_card_has_a_row_for_each_view_and_what_its_maker_notes():
     assert "\nThe better of two seeds.\n" in text
 
 
-def test_without_a_result_there_are_no_scores():
+def test_a_card_says_what_else_there_is_to_know():
     text = card(None)
     assert "Scores" not in text and "Research only." in text
-
-
-def test_a_card_says_the_warnings_and_no_temperature_that_was_not_fitted():
-    record = run_result(calibration=CALIBRATION | {"fitted_on": None}, warnings=("PublicTest has no image of sad",))
-    text = card(record)
+    config = default.get_config()
+    config.teacher.runs = ("a", "b")
+    text = card(run_result(splits={"PublicTest": SCORES | {"noise_ceiling": 0.7}}), config)
+    assert "| PublicTest | 4 | 75.0 ± 21.7 % | 100.0 % | 75.0 % | 0.733 | 70.0 % |" in text
+    assert "Distilled from 2 teachers trained on the same data" in text
+    unfitted = CALIBRATION | {"fitted_on": None}
+    text = card(run_result(calibration=unfitted, warnings=("PublicTest has no image of sad",)))
     assert "Warning: PublicTest has no image of sad." in text.splitlines()
     assert "Probabilities are" not in text
 

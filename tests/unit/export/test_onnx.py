@@ -22,10 +22,9 @@ def operators(path):
 
 def test_names_shapes_and_metadata(exported):
     session = onnxruntime.InferenceSession(exported.bundle.file("onnx"), providers=["CPUExecutionProvider"])
-    assert [(i.name, i.type, i.shape) for i in session.get_inputs()] == [
-        ("images", "tensor(uint8)", ["batch", 48, 48, 1])
-    ]
-    assert [(o.name, o.type, o.shape) for o in session.get_outputs()] == [
+    found = [(one.name, one.type, one.shape) for one in [*session.get_inputs(), *session.get_outputs()]]
+    assert found == [
+        ("images", "tensor(uint8)", ["batch", 48, 48, 1]),
         ("logits", "tensor(float)", ["batch", 7]),
         ("class_maps", "tensor(float)", ["batch", 11, 11, 7]),
     ]

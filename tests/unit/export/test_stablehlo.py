@@ -30,13 +30,11 @@ def test_batches_of_many_sizes_compile_rarely(exported, tiny, caplog):
     assert sum("Finished XLA compilation" in message for message in caplog.messages) == 1
 
 
-def test_a_file_of_another_time(tmp_path):
-    (tmp_path / "model.stablehlo").write_bytes(b"something else")
+def test_a_file_of_another_time_and_a_graph_that_calls_other_code_are_refused(tmp_path):
+    path = tmp_path / "model.stablehlo"
+    path.write_bytes(b"something else")
     with pytest.raises(UserError, match=r"model.stablehlo: JAX .* cannot read it .*use the bundle's ONNX graph"):
-        stablehlo.load(tmp_path / "model.stablehlo")
-
-
-def test_a_graph_that_calls_other_code_is_refused_before_it_runs(tmp_path):
+        stablehlo.load(path)
     shape = jax.ShapeDtypeStruct((2, 3), np.float32)
 
     def foreign(images):
@@ -44,8 +42,6 @@ def test_a_graph_that_calls_other_code_is_refused_before_it_runs(tmp_path):
 
     checks = [jax.export.DisabledSafetyCheck.custom_call("foreign_code")]
     written = jax.export.export(jax.jit(foreign), disabled_checks=checks, platforms=["cpu"])(shape)
-    (tmp_path / "model.stablehlo").write_bytes(written.serialize())
-    with pytest.raises(
-        UserError, match=r"model.stablehlo: has a custom_call @foreign_code, which no exported network has"
-    ):
-        stablehlo.load(tmp_path / "model.stablehlo")
+    path.write_bytes(written.serialize())
+    with pytest.raises(UserError, match="has a custom_call @foreign_code, which no exported network has"):
+        stablehlo.load(path)

@@ -16,48 +16,33 @@ FAR = 200  # pixels of padding: further than any square below reaches
 PAVING_SEEDS = (14, 34)  # of forty, those in which a search as in videos finds faces
 
 
-@pytest.mark.parametrize(
-    ("shape", "small", "scale"),
-    [
+def test_shrinking_keeps_the_proportions_and_never_enlarges():
+    for shape, small, scale in (
         ((480, 640), (240, 320), 2),
         ((1000, 100), (320, 32), 3.125),
         ((100, 200), (100, 200), 1),
         ((10_000, 1), (320, 1), 31.25),
-    ],
-)
-def test_shrinking_keeps_the_proportions_and_never_enlarges(shape, small, scale):
-    image, factor = detection.shrink(np.zeros(shape, np.uint8), 320)
-    assert image.shape == small
-    assert factor == scale
-
-
-def test_without_a_detector_the_picture_is_the_face():
-    (face,) = registry.create("none").detect(FRAME)
-    np.testing.assert_array_equal(face.box, [0, 0, 40, 30])
-
-
-def test_detectors_that_cannot_be_had(tmp_path):
-    with pytest.raises(UserError, match="unknown detector 'dlib': expected one of haar, yunet, none"):
-        registry.create("dlib")
-    with pytest.raises(UserError, match=r"yunet.onnx: YuNet's file cannot be read .No such file"):
-        registry.create("yunet", str(tmp_path / "yunet.onnx"))
-    (tmp_path / "yunet.onnx").write_bytes(b"something else")
-    with pytest.raises(UserError, match=r"yunet.onnx: not a YuNet model"):
-        registry.create("yunet", str(tmp_path / "yunet.onnx"))
-
-
-def test_an_opencv_without_cascade_files(monkeypatch):
-    monkeypatch.setattr(cv2, "data", types.SimpleNamespace(haarcascades="/nowhere/"))
-    with pytest.raises(UserError, match=r"carries no haarcascade_frontalface_alt2.xml: install opencv-python below 5"):
-        registry.create("haar")
-
-
-def test_an_opencv_5(monkeypatch):
-    monkeypatch.delattr(cv2, "CascadeClassifier")
-    with pytest.raises(
-        UserError, match=r"has no Haar cascades any more: install opencv-python below 5, or use .* yunet"
     ):
-        registry.create("haar")
+        image, factor = detection.shrink(np.zeros(shape, np.uint8), 320)
+        assert image.shape == small
+        assert factor == scale
+
+
+def test_detectors_that_cannot_be_had(tmp_path, monkeypatch):
+    yunet = str(tmp_path / "yunet.onnx")
+
+    def refused(words, *arguments):
+        with pytest.raises(UserError, match=words):
+            registry.create(*arguments)
+
+    refused("unknown detector 'dlib': expected one of haar, yunet, none", "dlib")
+    refused("yunet.onnx: YuNet's file cannot be read .No such file", "yunet", yunet)
+    (tmp_path / "yunet.onnx").write_bytes(b"something else")
+    refused("yunet.onnx: not a YuNet model", "yunet", yunet)
+    monkeypatch.setattr(cv2, "data", types.SimpleNamespace(haarcascades="/nowhere/"))
+    refused("carries no haarcascade_frontalface_alt2.xml: install opencv-python below 5", "haar")
+    monkeypatch.delattr(cv2, "CascadeClassifier")
+    refused("has no Haar cascades any more: install opencv-python below 5, or use .* yunet", "haar")
 
 
 def test_no_file_is_opened_by_opencv_itself(monkeypatch, tmp_path, request):
@@ -88,8 +73,10 @@ def _refusing_paths(original):
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 700, 3), (30, 30, 3), (480, 640, 3)])
-def test_a_frame_without_faces(shape):
+def test_a_frame_without_faces_and_without_a_detector(shape):
     assert registry.create("haar").detect(np.zeros(shape, np.uint8)) == []
+    (face,) = registry.create("none").detect(np.zeros(shape, np.uint8))
+    np.testing.assert_array_equal(face.box, [0, 0, shape[1], shape[0]])
 
 
 def _detector(name, request, **kwargs):

@@ -110,11 +110,8 @@ def test_photographs_without_a_face_and_unreadable_files_are_listed(photographs,
 def test_photographs_that_differ_in_their_suffix_only_keep_apart(photographs, tmp_path):
     photograph(photographs / "happy" / "one.png", HAPPY, seed=9)
     extraction.extract(photographs, tmp_path / "faces", detection.Haar(), size=16)
-    assert sorted(path.name for path in (tmp_path / "faces" / "happy").iterdir()) == [
-        "one.png",
-        "one_png.png",
-        "two.png",
-    ]
+    names = sorted(path.name for path in (tmp_path / "faces" / "happy").iterdir())
+    assert names == ["one.png", "one_png.png", "two.png"]
 
 
 def test_bad_folders_are_refused_and_nothing_is_lost(photographs, tmp_path):
@@ -133,23 +130,13 @@ def test_bad_folders_are_refused_and_nothing_is_lost(photographs, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_faces_of_the_same_name_all_have_a_place():
-    written = set()
-    for _ in range(3):
-        extraction._target(pathlib.Path("a.jpg"), 1, written)
-        extraction._target(pathlib.Path("a_jpg.png"), 1, written)
-    assert len(written) == 6
-
-
 def test_what_was_found_before_an_error_is_kept(tmp_path, monkeypatch):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.png").touch()
 
     def breaks_off(*_):
-        square = np.zeros((8, 8, 3), np.uint8)
-        yield extraction.Finding(
-            pathlib.Path("a.png"), "face", (extraction.Crop(detection.Face((0, 0, 8, 8)), square),)
-        )
+        crop = extraction.Crop(detection.Face((0, 0, 8, 8)), np.zeros((8, 8, 3), np.uint8))
+        yield extraction.Finding(pathlib.Path("a.png"), "face", (crop,))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(extraction, "findings", breaks_off)
@@ -159,8 +146,12 @@ def test_what_was_found_before_an_error_is_kept(tmp_path, monkeypatch):
     assert "a.png,face" in (tmp_path / "faces" / extraction.LISTING).read_text(encoding="utf-8")
 
 
-def test_names_are_shortened_to_what_a_file_system_takes():
+def test_names_are_shortened_to_what_a_file_system_takes_and_each_face_has_its_own():
     written = set()
     names = [extraction._target(pathlib.Path(f"{'a' * 251}.jpg"), number, written).name for number in (1, 2, 1)]
     assert [len(name) for name in names] == [255] * 3
     assert [name.lstrip("a") for name in names] == [".png", "_2.png", "_jpg.png"]
+    written = set()
+    for name in ("a.jpg", "a_jpg.png") * 3:
+        extraction._target(pathlib.Path(name), 1, written)
+    assert len(written) == 6

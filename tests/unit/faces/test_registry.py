@@ -1,8 +1,5 @@
 """Detectors by name, their defaults, and the choice between them."""
 
-import subprocess
-import sys
-
 import pytest
 
 from fer_jax.errors import UserError
@@ -36,27 +33,21 @@ def test_both_kinds_of_a_detector_are_made_once_and_as_needed(monkeypatch):
         registry.Detectors("yunte").of(False)
 
 
-@pytest.mark.parametrize("side", [0, -5])
-def test_a_side_without_pixels_is_refused(side):
-    with pytest.raises(UserError, match=f"search_side is {side}: expected pixels, 1 or more"):
-        registry.create("haar", search_side=side)
-
-
-def test_a_name_that_is_nearly_right():
+def test_a_name_that_is_nearly_right_and_a_side_without_pixels():
     with pytest.raises(UserError, match=r"unknown detector 'yunte' \(did you mean 'yunet'.*: expected one of haar"):
         registry.create("yunte")
+    for side in (0, -5):
+        with pytest.raises(UserError, match=f"search_side is {side}: expected pixels, 1 or more"):
+            registry.create("haar", search_side=side)
 
 
 @pytest.mark.parametrize(("searching", "offered"), [(True, ["haar", "yunet"]), (False, ["haar", "yunet", "none"])])
-def test_the_flags_offer_what_is_registered(searching, offered):
-    code = f"""from absl import flags
+def test_the_flags_offer_what_is_registered_and_need_no_opencv(searching, offered):
+    code = f"""import sys
+from absl import flags
 from fer_jax.cli import options
 options.define_detector(searching={searching})
+assert "cv2" not in sys.modules
 print(*flags.FLAGS["detector"].parser.enum_values)"""
     done = run_python("-c", code, check=True)
     assert done.stdout.split() == offered
-
-
-def test_the_list_of_detectors_needs_no_opencv():
-    code = "import sys, fer_jax.cli.options; assert 'cv2' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)

@@ -13,14 +13,13 @@ from tests.reports import NAMES, made_examples
 
 
 class TestChoiceOfFaces:
+    labels = np.array([0, 1, 0, 0, 0], np.int32)
     predictions = records.Predictions(
-        np.array([[0.9, 0.1], [0.8, 0.2], [0.51, 0.49], [0.3, 0.7], [0.05, 0.95]]), np.array([0, 1, 0, 0, 0])
+        np.array([[0.9, 0.1], [0.8, 0.2], [0.51, 0.49], [0.3, 0.7], [0.05, 0.95]]), labels
     )
 
-    def test_mistakes_by_confidence(self):
+    def test_mistakes_by_confidence_and_least_certain_first(self):
         assert faces.confident_mistakes(self.predictions).tolist() == [4, 1, 3]
-
-    def test_least_certain_first(self):
         assert faces.least_certain(self.predictions).tolist() == [2, 3, 1, 0, 4]
 
     def test_sample_spreads_over_the_split(self):
@@ -31,9 +30,7 @@ class TestChoiceOfFaces:
         assert np.ptp(np.diff(chosen)) <= 1
 
     def test_what_is_written_below_a_face(self):
-        examples = Examples(
-            np.zeros((5, 8, 8, 1), np.uint8), np.array([0, 1, 0, 0, 0], np.int32), np.full(5, "test"), ("sad", "happy")
-        )
+        examples = Examples(np.zeros((5, 8, 8, 1), np.uint8), self.labels, np.full(5, "test"), ("sad", "happy"))
         right, wrong = faces.predicted(examples, self.predictions, [0, 4])
         assert (right.lines, right.correct) == (("✓ sad 90 %",), True)
         assert (wrong.lines, wrong.correct) == (("✗ happy 95 %", "is sad"), False)

@@ -24,22 +24,15 @@ def test_a_finished_run(finished):
     assert found.predictions("Training") is None
 
 
-@pytest.mark.parametrize(
-    ("result", "splits"),
-    [
-        (run_result(), {"PublicTest": SCORES}),
-        (folds_result(), {"all 2 folds": SCORES}),
-        (seeds_result(), seeds_result().splits),
-    ],
-)
+KINDS = [(run_result(), {"PublicTest": SCORES}), (folds_result(), {"all 2 folds": SCORES})]
+
+
+@pytest.mark.parametrize(("result", "splits"), [*KINDS, (seeds_result(), seeds_result().splits)])
 def test_the_splits_of_each_kind_of_result(tmp_path, result, splits):
+    with pytest.raises(UserError, match="no run's folder"):
+        records.read(tmp_path)
     configs.save(default.get_config(), tmp_path)
     assert records.read(tmp_path).splits == {} and records.read(tmp_path).split == ""
     result.write(tmp_path)
     found = records.read(tmp_path)
     assert found.splits == splits and found.split == list(splits)[-1]
-
-
-def test_a_folder_that_is_no_run(tmp_path):
-    with pytest.raises(UserError, match="no run's folder"):
-        records.read(tmp_path)

@@ -44,9 +44,8 @@ class Hub(http.server.BaseHTTPRequestHandler):
                 return self.answer(404, headers=[("X-Error-Code", "RepoNotFound")])
             listed = self.stored[name]
             if kind == "tree":
-                return self.answer(
-                    200, [{"type": "file", "path": f, "size": len(d), "oid": "0"} for f, d in listed.items()]
-                )
+                about = {"type": "file", "oid": "0"}
+                return self.answer(200, [about | {"path": f, "size": len(data)} for f, data in listed.items()])
             return self.answer(200, {"id": name, "sha": SHA, "siblings": [{"rfilename": file} for file in listed]})
         found = re.fullmatch(r"/([\w-]+/[\w-]+)/resolve/[\w.-]+/(.+)", path)
         data = self.stored.get(found[1], {}).get(found[2]) if found else None
@@ -73,14 +72,8 @@ class Hub(http.server.BaseHTTPRequestHandler):
             for line in map(json.loads, body.splitlines()):
                 if line["key"] == "file":
                     self.stored[found[1]][line["value"]["path"]] = base64.b64decode(line["value"]["content"])
-            return self.answer(
-                200,
-                {
-                    "commitUrl": f"http://{self.headers['Host']}/{found[1]}/commit/{SHA}",
-                    "commitOid": SHA,
-                    "success": True,
-                },
-            )
+            address = f"http://{self.headers['Host']}/{found[1]}/commit/{SHA}"
+            return self.answer(200, {"commitUrl": address, "commitOid": SHA, "success": True})
         return self.answer(200, {"errors": [], "warnings": []})
 
 

@@ -37,19 +37,15 @@ def test_the_default_is_first_and_names_fer2013_s_expressions():
     assert manifest.read(zoo.DEFAULT).labels == FER2013
 
 
-def test_a_folder_comes_before_a_model_s_name(tmp_path, monkeypatch):
+def test_a_folder_comes_before_a_model_s_name_and_a_mistyped_name_has_its_neighbour(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert zoo.resolve("mini_xception_wild") == zoo.DEFAULT
     assert zoo.resolve("./mini_xception_wild") != zoo.DEFAULT
     assert zoo.resolve(tmp_path / "nothing") == tmp_path / "nothing"  # its reader says what is missing
-    (tmp_path / "mini_xception_wild").mkdir()
-    assert zoo.resolve("mini_xception_wild").absolute() == tmp_path / "mini_xception_wild"
-
-
-def test_a_mistyped_name_has_its_neighbour(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"no bundle at mini_xcepton .*did you mean 'mini_xception'"):
         zoo.resolve("mini_xcepton")
+    (tmp_path / "mini_xception_wild").mkdir()
+    assert zoo.resolve("mini_xception_wild").absolute() == tmp_path / "mini_xception_wild"
 
 
 def test_another_model_is_one_more_folder(tmp_path, monkeypatch):
