@@ -97,7 +97,8 @@ def _write_copy(result: Evaluation) -> None:
     original = manifest.read(_BUNDLE.value)
     # with a prior the logits were divided by the bundle's own temperature before they were corrected
     temperature = original.temperature if result.prior else chosen["temperature"]
-    prior = f", with the prior {_PRIOR.value}, by which it is served" if _PRIOR.value else ""
+    served = ", by which it is served and which the scores above are without"
+    prior = f", with the prior {_PRIOR.value}{served}" if _PRIOR.value else ""
     note = (
         f"Calibrated again on {scores['examples']:,} faces of {result.data} ({split}){prior}: the temperature is "
         f"{temperature:.3f}, a face below {chosen['uncertain_below']:.3f} is uncertain; "

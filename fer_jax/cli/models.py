@@ -50,6 +50,7 @@ def _paragraph(bundle: Bundle) -> str:
     model, spec = bundle.model, bundle.input
     size = sum(path.stat().st_size for path in bundle.path.iterdir())
     stored = f", weights in {model['stored']}" if "stored" in model else ""
+    served = ", before the prior it is served by" if "prior" in bundle.provenance else ""
     lines = [
         f"{bundle.path.name}{' (the default)' if bundle.path == zoo.DEFAULT else ''}",
         f"take it   when {zoo.USES[bundle.path.name]}",
@@ -57,7 +58,7 @@ def _paragraph(bundle: Bundle) -> str:
         f"{'gray' if spec.channels == 1 else 'RGB'}; {size / 1e6:.1f} MB",
         f"names     {', '.join(bundle.labels)}",
         *(
-            _scores(split, scores)
+            _scores(split, scores) + served
             for split, scores in ((bundle.provenance["result"] or {}).get("splits") or {}).items()
         ),
         f"data      {bundle.provenance['training_data']}",

@@ -64,7 +64,11 @@ def test_a_bundle_is_calibrated_again_in_a_copy(command, exported, tmp_path):
     assert calibrated.uncertain_below != original.uncertain_below
     assert calibrated.temperature == original.temperature
     card = calibrated.file("card").read_text().splitlines()[-1]
-    assert card.startswith("Calibrated again on 21 faces of") and "with the prior flat" in card
+    assert (
+        card.startswith("Calibrated again on 21 faces of")
+        and "with the prior flat" in card
+        and "the scores above are without" in card
+    )
     assert f"the temperature is {original.temperature:.3f}," in card
 
 
