@@ -13,6 +13,7 @@ Importing the package is cheap: what is used is imported when it is first asked 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import os
@@ -40,8 +41,10 @@ os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "100000000")
 
 __version__ = "0.1.0"
 __all__ = ["Analyzer", "Face", "Faces", "UserError", "__version__", "analyze"]
-if importlib.util.find_spec("ml_collections"):  # else help() and a star import end at the names that need the extra
-    __all__ += ["TrainedRun", "load", "train"]
+# Else help() and a star import end at the names that need the extra.
+with contextlib.suppress(ImportError):  # of a finder that refuses it rather than not to find it
+    if importlib.util.find_spec("ml_collections"):
+        __all__ += ["TrainedRun", "load", "train"]
 
 _HOMES = {
     "Analyzer": "fer_jax.serve.analyzer",

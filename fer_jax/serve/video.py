@@ -101,17 +101,19 @@ def is_endless(container: Any, web: bool) -> bool:
 class _Decoder:
     """Decoded frames as uint8 BGR images: square pixels, upright, in the colors of a screen."""
 
-    def __init__(self, stream: Any):
-        self._stream = stream
+    def __init__(self, stream: Any, name: str):
+        self._stream, self._name = stream, name
         self._reformatter = VideoReformatter()  # keeps swscale's tables
         self._geometry: tuple[float, np.ndarray | None] | None = None  # shape of the pixels, display matrix
 
     def image(self, frame: Any) -> np.ndarray:
+        """The picture of a frame; UserError for one of more pixels than pictures may have."""
         if frame.key_frame or self._geometry is None:  # neither changes between key frames
             stretch = float(self._stream.sample_aspect_ratio or 1)
             self._geometry = stretch if 1 / MAX_STRETCH <= stretch <= MAX_STRETCH else 1.0, _display_matrix(frame)
         stretch, matrix = self._geometry
         width = frame.width if stretch == 1 else max(round(frame.width * stretch), 1)
+        images.check_pixels(width, frame.height, self._name)  # a later frame may be larger than the file says
         # one thread: swscale's own threads take longer to start than they save
         converted = self._reformatter.reformat(frame, width=width, format="bgr24", threads=1)
         plane: Any = converted.planes[0]
@@ -134,7 +136,7 @@ class VideoFile:
         self._sampling = sampling
         self._container = container or open_container(address, name)
         self._stream = video_stream(self._container, name)
-        self._decoder = _Decoder(self._stream)
+        self._decoder = _Decoder(self._stream, name)
         self._reading = threading.Lock()
         self._closed = False
         self._on_disk = isinstance(address, str) and address.startswith("file:")
@@ -443,7 +445,7 @@ class StreamConnection:
         self._container = container
         self._stream = video_stream(container, name)
         self._stream.thread_type = "SLICE"  # decoding several frames at once would delay each
-        self._decoder = _Decoder(self._stream)
+        self._decoder = _Decoder(self._stream, name)
         self.rate = rate_of(self._stream)
         self._frames = self._decoded()
 

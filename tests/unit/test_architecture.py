@@ -5,6 +5,8 @@ import pathlib
 
 import pytest
 
+from tests.conftest import run_python
+
 PACKAGE = pathlib.Path(__file__).resolve().parents[2] / "fer_jax"
 SERVING = {"errors", "files", "labels", "preprocess", "bundle", "faces", "serve", "web", "zoo", "recipes"}
 # Commands of the serving wing; the others import the training wing too.
@@ -111,3 +113,19 @@ def test_opencv_opens_no_picture_by_its_path():
             if isinstance(node, ast.Attribute)
         }
         assert not called & by_path, f"{path}: use fer_jax.preprocess.images.read and write"
+
+
+def test_the_package_is_imported_where_the_extra_is_blocked():
+    code = """if True:
+        import sys
+
+        class Blocked:
+            def find_spec(self, name, path=None, target=None):
+                if name == "ml_collections":
+                    raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+        sys.meta_path.insert(0, Blocked())
+        import fer_jax
+        print(*fer_jax.__all__)"""
+    done = run_python("-c", code)
+    assert done.stdout.split() == ["Analyzer", "Face", "Faces", "UserError", "__version__", "analyze"], done.stderr

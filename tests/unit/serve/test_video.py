@@ -1,5 +1,6 @@
 """Every visible frame of a video at its own time, whatever the container's header claims."""
 
+import functools
 import sys
 
 import av
@@ -147,6 +148,16 @@ def test_non_square_pixels_are_made_square(tmp_path):
     path = videos.write(tmp_path / "wide.mp4", [i / 25 for i in range(5)], pixel_aspect="16/11")
     _, frames, _ = read(path)
     assert frames[0].image.shape == (48, round(64 * 16 / 11), 3)
+
+
+def test_frames_of_another_size_are_taken_and_those_of_too_many_pixels_refused(tmp_path, monkeypatch):
+    parts = [videos.write(tmp_path / f"{size[0]}.ts", [0.0, 0.04], size=size) for size in ((64, 48), (96, 72))]
+    (tmp_path / "both.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+    frames = list(video.VideoFile.of_path(tmp_path / "both.ts"))
+    assert [frame.image.shape for frame in frames] == 2 * [(48, 64, 3)] + 2 * [(72, 96, 3)]
+    monkeypatch.setattr(images, "check_pixels", functools.partial(images.check_pixels, limit=5000))
+    with pytest.raises(UserError, match=r"both\.ts: 6,912 pixels, expected 5,000 at most"):
+        list(video.VideoFile.of_path(tmp_path / "both.ts"))
 
 
 @pytest.mark.parametrize("rotation", [90, 180, 270])
