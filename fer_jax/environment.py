@@ -9,6 +9,7 @@ import pathlib
 import platform
 import shlex
 import sys
+import warnings
 
 from fer_jax import files
 
@@ -29,6 +30,8 @@ def init() -> None:
         jax.config.update("jax_compilation_cache_dir", str(files.user_cache() / "compiled"))
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    # An entry that a full disk or a kill cut off costs a compilation, and JAX would say so in two lines at every run.
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache entry")
 
 
 def command() -> str:

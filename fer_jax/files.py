@@ -122,7 +122,8 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
             tmp.replace(path)
     except OSError as error:
         if error.filename is None or os.fsdecode(error.filename) == str(tmp):
-            raise type(error)(error.errno, error.strerror, str(path)) from error
+            # NumPy's "24 requested and 0 written" has no number.
+            raise type(error)(error.errno or errno.ENOSPC, error.strerror or str(error), str(path)) from error
         raise
     finally:
         if tmp.is_dir():

@@ -63,10 +63,12 @@ def read_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def require_numbers(what: str, array: np.ndarray) -> None:
-    """UserError unless `array`, which `what` names, holds finite floating-point numbers."""
+    """UserError unless `array`, which `what` names, holds floating-point numbers that are finite as float32."""
     if array.dtype.kind != "f":
         raise UserError(f"{what} is of {array.dtype}, expected floating-point numbers: give other weights")
-    if not np.isfinite(array).all():
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(array.astype(np.float32, copy=False)).all()
+    if not finite:
         raise UserError(f"{what} has numbers that are infinite or NaN: give weights of a training that converged")
 
 

@@ -221,6 +221,8 @@ def _fill(
     for key, value in flat.items():
         _, layer, parameter = key
         array = arrays.get(key)
+        if array is not None:
+            weights.require_numbers(f"{path}: {layer}/{parameter}", array)
         filled[key] = value
         if is_head(layer):
             if array is None or array.shape[:-1] != value.shape[:-1] or (columns < 0).all():

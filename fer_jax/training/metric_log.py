@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
 import pathlib
 import time
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from ml_collections import ConfigDict
@@ -52,23 +54,26 @@ class MetricWriter:
 
         OSError with the workdir's path where nothing more can be written.
         """
-        try:
-            self._append(row)
-        except OSError as error:  # an open file that is full does not name itself
-            raise OSError(error.errno, error.strerror, str(self._workdir)) from error
-
-    def _append(self, row: dict[str, Any]) -> None:
-        with (self._workdir / JSONL).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        _append_csv(self._workdir / CSV, row)
-        values = {name: value for name, value in row.items() if name != "step" and value is not None}
-        for logger in self._loggers:
-            logger.write(values, row["step"])
+        with self._named_errors():
+            with (self._workdir / JSONL).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+            _append_csv(self._workdir / CSV, row)
+            values = {name: value for name, value in row.items() if name != "step" and value is not None}
+            for logger in self._loggers:
+                logger.write(values, row["step"])
 
     def close(self) -> None:
-        """Close the loggers."""
-        for logger in self._loggers:
-            logger.close()
+        """Close the loggers; OSError as `write`."""
+        with self._named_errors():
+            for logger in self._loggers:
+                logger.close()
+
+    @contextlib.contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:  # an open file that is full does not name itself
+            raise OSError(error.errno, error.strerror, str(self._workdir)) from error
 
 
 def _append_csv(path: pathlib.Path, row: dict[str, Any]) -> None:

@@ -1,5 +1,7 @@
 """JAX's settings, and the command line as it is shown."""
 
+import warnings
+
 import jax
 import pytest
 
@@ -22,6 +24,15 @@ def test_jax_own_variables_take_precedence(monkeypatch, given):
     finally:
         for name, value in before.items():
             jax.config.update(name, value)
+
+
+def test_a_damaged_entry_of_the_compilation_cache_is_no_news(monkeypatch):
+    monkeypatch.setattr(jax.config, "update", lambda *_: None)
+    with warnings.catch_warnings(record=True) as shown:
+        environment.init()
+        warnings.warn("Error reading persistent compilation cache entry for 'jit_step': error: -5", stacklevel=1)
+        warnings.warn("other", stacklevel=1)
+    assert [str(warning.message) for warning in shown] == ["other"]
 
 
 def test_of_paths_in_a_command_the_names_alone_are_shown():

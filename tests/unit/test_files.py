@@ -97,6 +97,12 @@ def test_what_cannot_be_written_is_said_before_the_work(tmp_path, name, folder, 
         files.check_output(tmp_path / name, folder=folder)
 
 
+def test_a_short_write_of_numpy_is_a_full_disk(tmp_path):
+    with pytest.raises(OSError, match="requested") as caught, files.atomic_path(tmp_path / "a.npy"):
+        raise OSError("24 requested and 0 written")
+    assert str(files.user_error(caught.value)).startswith(f"{tmp_path}/a.npy: 24 requested and 0 written: free space")
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"a": \xff}', b"\x1f\x8b", b"null", b"[" * 5000])
 def test_damaged_json_is_one_line(tmp_path, content):
     (tmp_path / "a.json").write_bytes(content)

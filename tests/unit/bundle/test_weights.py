@@ -29,3 +29,9 @@ def test_a_bundle_without_weights(tmp_path, manifest_arguments):
 def test_weights_have_the_permissions_of_the_graph(exported):
     graph, weights_file = (exported.bundle.file(role).stat().st_mode for role in ("onnx", "weights"))
     assert weights_file == graph
+
+
+def test_numbers_beyond_float32_are_refused(tmp_path):
+    safetensors.numpy.save_file({"a": np.array([1e300])}, tmp_path / "a.safetensors")
+    with pytest.raises(UserError, match="'a' has numbers that are infinite or NaN"):
+        weights.read_safetensors(tmp_path / "a.safetensors")

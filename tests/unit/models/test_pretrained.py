@@ -123,6 +123,15 @@ def test_every_layout_puts_every_layer_in_its_place(tmp_path, file):
     assert (variables["params"]["classes"]["kernel"] == 7).all()
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("file", ["keras2.h5", "vgg16.safetensors"])
+def test_weights_that_are_no_numbers_are_refused(tmp_path, file, value):
+    layers = small_layers()
+    layers["block1_conv2"]["bias"][3] = value
+    with pytest.raises(UserError, match=r"has numbers that are infinite or NaN: give weights of a training that conv"):
+        pretrained.load(WRITERS[file](tmp_path / file, layers), "vgg16", new_variables(), SEVEN)
+
+
 def test_torch_kernels_are_transposed(tmp_path):
     layers = small_layers()
     rng = np.random.default_rng(0)

@@ -87,7 +87,8 @@ def test_a_logger_whose_package_is_absent_is_one_line(tmp_path, monkeypatch):
         writer_of(tmp_path, 0, "wandb")
 
 
-def test_a_full_disk_is_one_line_with_the_path(tmp_path):
+@pytest.mark.parametrize("call", ["write(rows(1)[0])", "close()"])
+def test_a_full_disk_is_one_line_with_the_path(tmp_path, call):
     """In a process of its own, whose exit would write the events again."""
     code = """if True:
         import errno, pathlib, sys
@@ -101,8 +102,8 @@ def test_a_full_disk_is_one_line_with_the_path(tmp_path):
         writer = writer_of(pathlib.Path(sys.argv[1]), 0)
         EventsWriter.flush = full
         with command.one_line_errors():
-            writer.write(rows(1)[0])"""
-    done = run_python("-c", code, tmp_path, cwd=REPOSITORY)
+            writer."""
+    done = run_python("-c", code + call, tmp_path, cwd=REPOSITORY)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ") and str(tmp_path) in line and "No space left" in line
