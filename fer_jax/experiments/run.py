@@ -123,7 +123,7 @@ def train_and_score(
     data = rundata.for_training(config, workdir, given)
     result = cluster.run_on_primary(lambda: read_run_result(workdir))
     if result is not None:
-        if not (workdir / "report" / "index.html").is_file():  # it was killed before the report was whole
+        if report_is_due(workdir):
             examples = distillation.with_teacher_targets(config, data, workdir)
             cluster.run_on_primary(lambda: _write_report(workdir, examples))
         logging.info("already finished: %s", summary(result))
@@ -215,6 +215,12 @@ def _conclude(
     result.write(run.workdir)
     _write_report(run.workdir, examples)
     return result
+
+
+def report_is_due(workdir: pathlib.Path) -> bool:
+    """Return whether the report is older than the result, or absent: a kill or a full disk came between the two."""
+    report = workdir / "report" / "index.html"
+    return not report.is_file() or report.stat().st_mtime_ns < (workdir / results.RESULT).stat().st_mtime_ns
 
 
 def _write_report(workdir: pathlib.Path, examples: Examples) -> None:

@@ -17,12 +17,12 @@ from ml_collections import ConfigDict
 from fer_jax import config as configs
 from fer_jax import environment, files, recipes
 from fer_jax import result as results
-from fer_jax.data import cache, splits
+from fer_jax.data import cache, identity, splits
 from fer_jax.distributed import cluster
 from fer_jax.errors import UserError
 from fer_jax.evaluation import metrics
 from fer_jax.experiments import rundata
-from fer_jax.experiments.run import begin, check_batch_size, keeping_its_epochs, locked, train_and_score
+from fer_jax.experiments.run import begin, check_batch_size, keeping_its_epochs, locked, report_is_due, train_and_score
 from fer_jax.result import FOLD_FOLDER, SEED_FOLDER, FoldsResult, RunResult, SeedsResult
 from fer_jax.training.train import PLAIN, Session
 
@@ -194,7 +194,7 @@ def _of_folds(
 def _kept(workdir: pathlib.Path) -> Any:
     """The result that a call before this one wrote, which keeps its command and versions; its report is made whole."""
     found = results.read(workdir)
-    if found is not None and not (workdir / "report" / "index.html").is_file():
+    if found is not None and report_is_due(workdir):
         _write_report(workdir)
     return found
 
@@ -292,8 +292,12 @@ def changes(
     Returns:
       {"config", "command", "selected_on", "rows"}; each row {"name", "change", "seeds", "accuracy" (one a seed),
       "macro_f1", "disgust_recall", "examples", "train_seconds", "difference" (see `difference`)}.
+
+    Raises:
+      UserError: a change chooses the epoch on other faces than the config as it is; see also `train_and_score`.
     """
     workdir = files.expand(workdir)
+    _require_same_faces(config, changed)
     found: dict[str, list[RunResult]] = {}
     for number in range(count):  # all changes with one seed before the next: what is there early can be compared
         for name, change in {BASE: {}, **changed}.items():
@@ -305,6 +309,23 @@ def changes(
             record = _record(config, changed, found, command)
             files.write_json(workdir / "ablation.json", record)
     return record
+
+
+def _require_same_faces(config: ConfigDict, changed: Mapping[str, Mapping[str, Any]]) -> None:
+    """UserError for a change after which other faces are scored, whose accuracies cannot be compared."""
+    split = config.data.select_split
+
+    def faces(of: ConfigDict) -> tuple[list[str], list[int]]:
+        examples = rundata.of_config(of).examples.of_split(split)
+        return [examples.label_names[label] for label in examples.labels], identity.digests(examples).tolist()
+
+    for name, change in changed.items():
+        others = {key: value for key, value in change.items() if not key.startswith("data.")}
+        if others != change and faces(configs.changed(config, change)) != faces(configs.changed(config, others)):
+            raise UserError(
+                f"the change {name!r} scores other faces or labels of {split} than the config as it is: they cannot be "
+                "compared; leave it out, or train it by itself"
+            )
 
 
 def difference(accuracies: Sequence[float], base: Sequence[float], examples: int) -> dict[str, float]:

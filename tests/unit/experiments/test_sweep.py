@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 
 import numpy as np
 import pytest
@@ -102,12 +103,16 @@ def test_each_seed_leaves_its_run_and_all_their_mean(config, tmp_path, monkeypat
     # Once more: finished runs are read, not trained, and what made them stays written.
     (tmp_path / "run" / "report" / "index.html").unlink()
     (tmp_path / "run" / "seed_3" / "report" / "index.html").unlink()
+    earlier = tmp_path / "run" / "seed_4" / "report" / "index.html"  # of a run that was not finished
+    earlier.write_text("")
+    os.utime(earlier, (0, 0))
     with monkeypatch.context() as patched:
         patched.setattr(run, "train", None)
         patched.setattr("fer_jax.environment.command", lambda: "another command")
         assert sweep.seeds(config, tmp_path / "run", 2) == result
     assert (tmp_path / "run" / "report" / "index.html").is_file(), "a report that a kill prevented is written"
     assert (tmp_path / "run" / "seed_3" / "report" / "index.html").is_file()
+    assert earlier.read_text(), "a report that is older than the result is written again"
     assert sweep.seeds(config, tmp_path / "run", 3).seeds == (3, 4, 5)
     with pytest.raises(UserError, match="run holds 3 runs, not one: give one of them"):
         run.train_and_score(config, tmp_path / "run")
@@ -167,6 +172,20 @@ def test_every_change_is_trained_with_every_seed_in_a_folder_of_its_own(tmp_path
     np.testing.assert_allclose(erasing["accuracy"], [0.55, 0.6])
     assert erasing["difference"] == pytest.approx({"mean": 0.075, "standard_error": 0.025})
     assert config.augment.erase == 0.0
+
+
+@pytest.mark.parametrize(
+    "change", [{"data.holdout": 0.3}, {"data.split": "random"}, {"data.holdout": 0.3, "input.size": 40}]
+)
+def test_changes_that_score_other_faces_are_refused_before_training(tmp_path, monkeypatch, change):
+    monkeypatch.setattr(sweep, "train_and_score", None)
+    faces = datasets.draw(tmp_path / "faces", *(f"{name}/{i}.png" for name in ("happy", "sad") for i in range(30)))
+    config = datasets.config_of("folder", faces)
+    sweep._require_same_faces(config, {"more": {"data.sampling": "balanced"}, "size": {"input.size": 40}})
+    with pytest.raises(
+        UserError, match="the change 'other' scores other faces or labels of PublicTest than the config"
+    ):
+        sweep.changes(config, {"other": change}, 1, tmp_path / "runs")
 
 
 def test_the_error_of_one_seed_is_that_of_two_samples_of_faces():
