@@ -64,7 +64,7 @@ def read_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 def require_numbers(what: str, array: np.ndarray) -> None:
     """UserError unless `array`, which `what` names, holds floating-point numbers that are finite as float32."""
-    if array.dtype.kind != "f":
+    if not array.dtype.name.startswith(("float", "bfloat")):  # bfloat16's kind is not NumPy's "f"
         raise UserError(f"{what} is of {array.dtype}, expected floating-point numbers: give other weights")
     with np.errstate(over="ignore"):
         finite = np.isfinite(array.astype(np.float32, copy=False)).all()

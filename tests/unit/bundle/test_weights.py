@@ -1,6 +1,7 @@
 """A bundle's weights come back bit for bit, under names that any reader of safetensors understands."""
 
 import jax
+import ml_dtypes
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -35,3 +36,10 @@ def test_numbers_beyond_float32_are_refused(tmp_path):
     safetensors.numpy.save_file({"a": np.array([1e300])}, tmp_path / "a.safetensors")
     with pytest.raises(UserError, match="'a' has numbers that are infinite or NaN"):
         weights.read_safetensors(tmp_path / "a.safetensors")
+
+
+def test_half_precision_of_either_kind_is_taken(tmp_path):
+    for kind in (np.float16, ml_dtypes.bfloat16):
+        safetensors.numpy.save_file({"a": np.array([1.5, -2], kind)}, tmp_path / "a.safetensors")
+        found = weights.read_safetensors(tmp_path / "a.safetensors")["a"]
+        assert (found.dtype, found.tolist()) == (np.float32, [1.5, -2.0])
