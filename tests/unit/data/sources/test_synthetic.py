@@ -13,7 +13,7 @@ from fer_jax.data.sources import synthetic
 from fer_jax.errors import UserError
 
 # SHA-256 of ten synthetic faces of each emotion
-GOLDEN = "2e29be8a928091abc6395b54c87e8474fb9594e4eb64872bb30a75a785cf5aad"
+GOLDEN = "0059b2b161ea4e7544c2f8cfd9cb4570771a681c1c49325c658c801c08ca1d5a"
 GEOMETRY = ConfigDict({"size": 48, "channels": 1, "resize": "area"})
 
 
