@@ -45,5 +45,6 @@ def get_config(variant: str = "") -> ConfigDict:
     c.optim.name = v.optimizer
     c.optim.learning_rate = LEARNING_RATES[v.optimizer]
     c.optim.schedule = "constant"
-    c.optim.momentum = 0.0
+    if v.optimizer == "sgd":
+        c.optim.momentum = 0.0
     return c

@@ -12,21 +12,3 @@ from fer_jax.config.saved import (
     without_folders,
 )
 from fer_jax.config.table import TABLE, Field, default, flatten, get
-
-__all__ = [
-    "TABLE",
-    "Field",
-    "changed",
-    "default",
-    "flatten",
-    "get",
-    "has_checkpoint",
-    "load",
-    "read",
-    "refuse_other",
-    "require_inputs",
-    "save",
-    "validate",
-    "with_defaults",
-    "without_folders",
-]

@@ -3,8 +3,6 @@
 `fer_jax.cli.options` collects every --config.KEY=VALUE, which is read here.
 """
 
-from __future__ import annotations
-
 import ast
 import inspect
 import pathlib
@@ -39,7 +37,9 @@ def read(argument: str, changes: Iterable[str] = ()) -> ConfigDict:
       UserError: a file that cannot be read, is no config or raises; an unknown key; a value that is refused.
     """
     name, _, variant = recipes.resolve(argument).partition(":")
-    config = _of_file(_find(name), variant)
+    path = files.expand(name)
+    is_recipe = path.parent == pathlib.Path("configs") and path.stem in (*recipes.names(), "default")
+    config = _of_file(recipes.folder() / path.name if is_recipe and not path.exists() else path, variant)
     rules.check_keys(config)
     given: dict[str, list[str]] = {}
     for change in changes:
@@ -150,12 +150,6 @@ def _elements(key: str, text: str, field: Any) -> tuple:
         return tuple(kind(part) for part in parts if part)
     except ValueError:
         raise UserError(f"config.{key} is {text!r}: expected numbers, such as {field.default}") from None
-
-
-def _find(name: str) -> pathlib.Path:
-    path = files.expand(name)
-    is_recipe = path.parent == pathlib.Path("configs") and path.stem in (*recipes.names(), "default")
-    return recipes.folder() / path.name if is_recipe and not path.exists() else path
 
 
 def _of_file(path: pathlib.Path, variant: str) -> ConfigDict:

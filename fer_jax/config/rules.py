@@ -1,10 +1,7 @@
 """Every bad value of a config is refused before any work, with the fix in the message."""
 
-from __future__ import annotations
-
 import bisect
 import functools
-from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -17,11 +14,23 @@ from fer_jax.config.table import (
     arguments_of_model,
     check_arguments,
     get,
+    keys_of,
     unknown_key,
 )
 from fer_jax.errors import UserError
 
 FEWEST_CLASSES = 2
+# Keys that mean nothing unless one of others has one of these values, or any but 0 and ().
+_WARPS = ("augment.rotation", "augment.shift", "augment.zoom")
+NEEDED = {
+    "augment.interpolation": (_WARPS, ()),
+    "augment.no_warp_fraction": (_WARPS, ()),
+    "optim.momentum": (("optim.name",), ("sgd",)),
+    "optim.plateau_factor": (("optim.schedule",), ("plateau",)),
+    "optim.plateau_patience": (("optim.schedule",), ("plateau",)),
+    "teacher.weight": (("teacher.runs",), ()),
+    "teacher.tta": (("teacher.runs",), ()),
+}
 
 
 def validate(config: ConfigDict) -> None:
@@ -40,24 +49,13 @@ def validate(config: ConfigDict) -> None:
 
 def check_keys(config: ConfigDict) -> None:
     """UserError for a key that `TABLE` lacks, or one of its keys that the config lacks."""
-    given = set(_keys(config))
+    given = keys_of(config.to_dict())
     if unknown := sorted(given - set(TABLE)):
         raise UserError(unknown_key(unknown[0]))
-    if missing := [key for key in TABLE if key not in given]:
+    if missing := [key for key in TABLE if key not in given and key not in ARGUMENTS]:
         raise UserError(
             f"the config has no value for {missing[0]!r}: start from configs.default.get_config(), which has every key"
         )
-
-
-def _keys(config: Mapping[str, Any] | ConfigDict, prefix: str = "") -> list[str]:
-    keys = []
-    for name, value in config.items():
-        key = f"{prefix}{name}"
-        if isinstance(value, Mapping | ConfigDict) and key not in ARGUMENTS:
-            keys += _keys(value, f"{key}.") or [key]
-        else:
-            keys.append(key)
-    return keys
 
 
 def _name(config: ConfigDict) -> None:
@@ -116,6 +114,15 @@ def _warmup(config: ConfigDict) -> None:
             f"config.optim.warmup_epochs is {config.optim.warmup_epochs}: expected less than the "
             f"{config.epochs} of config.epochs"
         )
+
+
+def _idle(config: ConfigDict) -> None:
+    for key, (others, values) in NEEDED.items():
+        found, default = get(config, key), TABLE[key].default
+        beside = [get(config, other) for other in others]
+        if found != default and not any(value in values if values else value for value in beside):
+            needed = " or ".join(f"config.{other}" for other in others) + "".join(f"={value}" for value in values)
+            raise UserError(f"config.{key} is {found!r}, which means nothing without {needed}: set it to {default!r}")
 
 
 def _trainable_from(config: ConfigDict) -> None:
@@ -185,6 +192,7 @@ RULES = (
     _mixing,
     _early_stop,
     _warmup,
+    _idle,
     _trainable_from,
     _network,
 )

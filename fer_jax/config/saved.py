@@ -1,7 +1,5 @@
 """The config in a run's folder and in a bundle."""
 
-from __future__ import annotations
-
 import json
 import pathlib
 from collections.abc import Mapping
@@ -12,7 +10,7 @@ from ml_collections import ConfigDict
 
 from fer_jax import files
 from fer_jax import result as results
-from fer_jax.config.table import ARGUMENTS, TABLE, arguments_of_data, arguments_of_model, default, flatten, get
+from fer_jax.config.table import ARGUMENTS, TABLE, arguments_of_data, arguments_of_model, default, flatten, get, keys_of
 from fer_jax.errors import UserError
 
 FILE = "config.json"
@@ -44,8 +42,7 @@ def _read(workdir: pathlib.Path) -> tuple[ConfigDict, list[str]]:
         raise UserError(f"{workdir} is no run's folder: it has no {FILE}; give the --workdir of a training run")
     saved = files.read_json(path, "the config that a run wrote there", "train it again")
     try:
-        given = {key for key in flatten(saved) if not key.startswith(tuple(f"{group}." for group in ARGUMENTS))}
-        return with_defaults(saved), sorted(given ^ (set(TABLE) - set(ARGUMENTS)))
+        return with_defaults(saved), sorted(keys_of(saved) ^ (set(TABLE) - set(ARGUMENTS)))
     except (TypeError, AttributeError, KeyError) as error:
         raise UserError(f"{path}: {error}: the file was changed; train the run again") from None
 

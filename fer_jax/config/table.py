@@ -5,8 +5,6 @@ belong to a registry are looked up there when they are needed, so that reading a
 TensorFlow.
 """
 
-from __future__ import annotations
-
 import difflib
 import importlib
 import math
@@ -243,6 +241,11 @@ def _flat(config: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
             yield from _flat(value, f"{prefix}{key}.")
         elif not isinstance(value, Mapping):
             yield f"{prefix}{key}", value
+
+
+def keys_of(config: Mapping[str, Any]) -> set[str]:
+    """Dotted keys of a nested mapping, but for the arguments of sources and networks."""
+    return {key for key in flatten(config) if not key.startswith(tuple(f"{group}." for group in ARGUMENTS))}
 
 
 def arguments_of_data(data: ConfigDict) -> dict[str, Field]:

@@ -21,7 +21,26 @@ TAKES = "mini_xception takes block_features, enlarge_to"
         ({"input.crop": 64}, "config.input.crop is 64 and config.input.size 48: the crop must fit"),
         ({"optim.warmup_epochs": 40.0}, "config.optim.warmup_epochs is 40.0: expected less than the 40"),
         ({"batch_size": 31, "augment.mixup": 0.2}, "config.batch_size is 31: mixup pairs"),
-        ({"augment.no_warp_fraction": 0.2, "eval.early_stop": 10}, "early stopping makes the run length unknown"),
+        (
+            {"augment.no_warp_fraction": 0.2, "augment.zoom": 0.1, "eval.early_stop": 10},
+            "early stopping makes the run length unknown",
+        ),
+        (
+            {"optim.momentum": 0.5},
+            "config.optim.momentum is 0.5, which means nothing without config.optim.name=sgd: set",
+        ),
+        ({"optim.plateau_factor": 0.5}, "without config.optim.schedule=plateau: set it to 0.1"),
+        ({"optim.plateau_patience": 5}, "without config.optim.schedule=plateau: set it to 10"),
+        ({"teacher.weight": 0.5}, "config.teacher.weight is 0.5, which means nothing without config.teacher.runs: set"),
+        ({"teacher.tta": "ten_crop"}, "without config.teacher.runs: set it to 'flip'"),
+        (
+            {"augment.interpolation": "bicubic"},
+            "without config.augment.rotation or config.augment.shift or config.augm",
+        ),
+        (
+            {"augment.no_warp_fraction": 0.25},
+            "without config.augment.rotation or config.augment.shift or config.augment",
+        ),
         ({"optim.trainable_from": "block4"}, "that would freeze random layers"),
         ({"optim.trainable_from": "block9", "model.pretrained": "x"}, "block9"),
         # arguments that the source, the steps or the network do not take
