@@ -1,7 +1,5 @@
 """Environment of a run: how JAX is set up, the versions of everything, and the command itself."""
 
-from __future__ import annotations
-
 import ast
 import importlib.metadata
 import os

@@ -1,7 +1,5 @@
 """Descriptions of single values: keys of a config, and arguments of its source, cleaning steps and network."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
@@ -22,7 +20,6 @@ class Field:
       doc: one line about its meaning and unit.
       choices: the allowed values, or of a tuple the allowed elements: a tuple, or a function that looks them up.
       low, high: the range of a number, or of the numbers of a tuple; both ends are allowed.
-      length: of a tuple, when it is fixed.
       free: whether a run can be resumed with another value: it changes where the input lies or how fast the run is,
         but not its result.
     """
@@ -32,7 +29,6 @@ class Field:
     choices: tuple | Callable[[], tuple] = ()
     low: float = -math.inf
     high: float = math.inf
-    length: int = 0
     free: bool = False
 
     def allowed(self) -> tuple:
@@ -47,8 +43,6 @@ class Field:
             return self._problem_of_one(value, type(self.default), "is")
         if not isinstance(value, tuple | list):
             return f"is {value!r}: expected a list such as {_example(self)}"
-        if self.length and len(value) != self.length:
-            return f"is {value!r}: expected {self.length} values"
         kind = type(self.default[0]) if self.default else str
         return next(filter(None, (self._problem_of_one(element, kind, "has") for element in value)), "")
 

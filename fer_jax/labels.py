@@ -4,8 +4,6 @@ Labels are always names with an order written down next to the numbers: a number
 stored or printed.
 """
 
-from __future__ import annotations
-
 import functools
 import unicodedata
 from collections.abc import Sequence

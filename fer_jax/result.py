@@ -1,34 +1,16 @@
 """Records of a run, of several seeds or of a cross-validation in result.json: one typed record each, one reader."""
 
-from __future__ import annotations
-
 import dataclasses
 import html
-import json
 import os
 import pathlib
-import types
-import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from fer_jax import files
 from fer_jax.errors import UserError
 
 RESULT = "result.json"
-# of a split, see `fer_jax.evaluation.metrics.scores`
-SCORES = (
-    "examples",
-    "accuracy",
-    "standard_error",
-    "loss",
-    "top2_accuracy",
-    "balanced_accuracy",
-    "macro_f1",
-    "per_class",
-    "confusion",
-)
-SEED_SCORES = ("mean_accuracy", "std_accuracy", "mean_macro_f1", "std_macro_f1")
 SEED_FOLDER, FOLD_FOLDER = "seed_{}", "fold_{:02d}"
 
 
@@ -274,52 +256,15 @@ def load(path: str | os.PathLike) -> Result | Evaluation:
 def from_json(value: Mapping[str, Any], path: str) -> Result | Evaluation:
     """The record that `to_json` gave; one without "kind" is an evaluation if it names a predictor, else of a run.
 
-    Fields that are not known are left out. Raises UserError, naming `path`, for one that is missing or of another type.
+    Fields that are not known are left out. Raises UserError, naming `path`, for another kind and a missing field.
     """
     kind = value.get("kind", "evaluation" if "predictor" in value else "run")
-    if not isinstance(kind, str) or kind not in KINDS:
+    if kind not in tuple(KINDS):
         raise UserError(f"{path} is of kind {str(kind)[:40]!r}: expected one of {', '.join(KINDS)}")
-    record = KINDS[kind]
-    hints, kept = typing.get_type_hints(record), {}
+    record, kept = KINDS[kind], {}
     for field in dataclasses.fields(record):
         if field.name in value:
-            kept[field.name] = _checked(value[field.name], hints[field.name], f"{path}: {field.name!r}")
+            kept[field.name] = tuple(found) if isinstance(found := value[field.name], list) else found
         elif field.default is dataclasses.MISSING:
             raise UserError(f"{path}: no {field.name!r} in it: expected the result of {record.what}")
-    for name, part, expected in _parts(kind, kept):
-        if missing := [key for key in expected if key not in part]:
-            raise UserError(f"{path}: no {missing[0]!r} in {name}: expected the result of {record.what}")
     return record(**kept)
-
-
-def _parts(kind: str, fields: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], tuple[str, ...]]]:
-    """(name, object, the keys it must have) of the objects in a record's fields."""
-    if kind == "folds":
-        yield "pooled", fields["pooled"], SCORES
-        for number, fold in enumerate(fields["per_fold"], 1):
-            yield f"fold {number}", fold, ("best_epoch", *SCORES)
-        return
-    for split, scores in fields["splits"].items():
-        yield split, scores, SEED_SCORES if kind == "seeds" else SCORES
-    for number, of_seed in enumerate(fields.get("per_seed", ()), 1):
-        yield f"run {number}", of_seed, ("seed", "best_epoch", "splits")
-
-
-def _checked(value: Any, hint: Any, where: str) -> Any:
-    """`value` with lists as tuples; UserError when it is not of the type `hint`, looked at two levels deep."""
-    if isinstance(hint, types.UnionType):
-        if value is None:
-            return None
-        hint = next(arm for arm in typing.get_args(hint) if arm is not type(None))
-    base, inner = typing.get_origin(hint) or hint, typing.get_args(hint)
-    if isinstance(value, bool) or not isinstance(value, {tuple: list, float: (int, float)}.get(base, base)):
-        raise UserError(f"{where} is {json.dumps(value)[:40]}: expected {_NAMES[base]}")
-    if base is tuple:
-        return tuple(_checked(item, inner[0], where) for item in value)
-    if base is dict and inner[1:] and typing.get_origin(inner[1]) is dict:
-        for name, item in value.items():
-            _checked(item, dict, f"{where}, {name!r},")
-    return value
-
-
-_NAMES = {str: "a text", int: "a whole number", float: "a number", dict: "an object", tuple: "a list"}

@@ -4,8 +4,6 @@ Files, flags, runtimes and the roles in bundle.json follow from this table: anot
 that writes it and opens it.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import importlib
 from collections.abc import Callable

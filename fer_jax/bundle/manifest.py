@@ -5,8 +5,6 @@ policy, the calibration, where the weights come from and the checksum of every f
 TensorFlow.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import json

@@ -6,8 +6,6 @@ added to the logits, after temperature and before softmax. Saerens, Latinne and 
 a Classifier to New a Priori Probabilities" (2002).
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -50,9 +48,8 @@ class Prior:
 def trained_shares(names: Sequence[str], provenance: Mapping[str, Any], what: object) -> np.ndarray:
     """float64 (classes,): the shares of the classes that a network learned to expect.
 
-    They are those of its training examples, unless sampling or the loss gave the classes other weights: balanced
-    sampling makes them equal, and logit adjustment of strength s divides each by its power s. A class without examples
-    counts as having one.
+    They are those of its training examples, or equal ones under balanced sampling. A class without examples counts as
+    having one.
 
     Args:
       names: the classes in order.

@@ -1,7 +1,5 @@
 """An exported graph as its users run it: pixels in, logits out."""
 
-from __future__ import annotations
-
 import concurrent.futures
 import os
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """The part of JSON Schema that bundle.schema.json uses, without a library that serving would need to install."""
 
-from __future__ import annotations
-
 import re
 import reprlib
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """The archive of a bundle: every array of the network by name, in safetensors, which any language can read."""
 
-from __future__ import annotations
-
 import os
 import pathlib
 from collections.abc import Iterator, Mapping

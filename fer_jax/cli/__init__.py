@@ -4,8 +4,6 @@ A module has `main(argv)`, which returns an exit code or None for 0, and its abs
 its help. `POSITIONAL = True` lets it take arguments that are no flags.
 """
 
-from __future__ import annotations
-
 import sys
 
 import fer_jax

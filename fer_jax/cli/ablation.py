@@ -4,8 +4,6 @@
         --changes=optimizers --seeds=3 --workdir=runs/optimizers
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from statistics import mean

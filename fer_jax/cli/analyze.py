@@ -17,7 +17,7 @@ import pathlib
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 from absl import flags, logging
 
@@ -93,7 +93,7 @@ def main(argv: list[str]) -> int:
         device=_DEVICE.value,
     )
     show: _Show = (
-        _Json() if _JSON.value else _Csv(analyzer.labels) if _CSV.value else _Table(_FRAMES.value, len(paths) == 1)
+        _Show() if _JSON.value else _Csv(analyzer.labels) if _CSV.value else _Table(_FRAMES.value, len(paths) == 1)
     )
     with stopping_signals() as stop:
         reader = _Reader(analyzer, sampling, paths, stop)
@@ -105,11 +105,13 @@ def main(argv: list[str]) -> int:
     return 128 + stop[0] if stop else 1 if reader.unread else 0
 
 
-class _Show(Protocol):
-    """Print the files in turn."""
+class _Show:
+    """Print the files in turn: a line of JSON for each face."""
 
     def add(self, faces: Faces) -> None:
         """Print the faces of a picture or frame."""
+        for face in faces.to_dicts():
+            _say(json.dumps(face, ensure_ascii=False))
 
     def sum_up(self, summary: Summary) -> None:
         """Print what happened in a video, after its last frame."""
@@ -174,9 +176,8 @@ class _Reader:
         try:
             source = sources.open_source(path, sampling=self._sampling)
             with contextlib.closing(source):
-                bar = (
-                    _bar(total=source.length or None, unit="frame", leave=False) if self._shows_frames(source) else None
-                )
+                shown = len(self._paths) == 1 and not source.still
+                bar = _bar(total=source.length or None, unit="frame", leave=False) if shown else None
                 for faces in self._analyzer.frames(source):
                     if bar is not None and faces.result:
                         bar.update(faces.result.frame.index + 1 - bar.n)
@@ -191,9 +192,6 @@ class _Reader:
             else:
                 logging.warning("%s; skipped", error)
                 self.unread += 1
-
-    def _shows_frames(self, source: Source) -> bool:
-        return len(self._paths) == 1 and not source.still
 
     def _copy(self, path: str, source: Source) -> Recording:
         from fer_jax.serve import outputs
@@ -233,7 +231,7 @@ def _writer(name: str, value: str, count: int) -> Callable[[Summary], None]:
     return write
 
 
-class _Table:
+class _Table(_Show):
     """A line for each face of a picture and for each person of a video; of several videos, a line for each."""
 
     def __init__(self, frames: bool, alone: bool):
@@ -280,21 +278,7 @@ class _Table:
             _say(overview(self._videos, self._labels, *_terminal()))
 
 
-class _Json:
-    """A line of JSON for each face."""
-
-    def add(self, faces: Faces) -> None:
-        for face in faces.to_dicts():
-            _say(json.dumps(face, ensure_ascii=False))
-
-    def sum_up(self, summary: Summary) -> None:
-        """All is printed."""
-
-    def end(self) -> None:
-        """All is printed."""
-
-
-class _Csv:
+class _Csv(_Show):
     """A row for each face."""
 
     def __init__(self, labels: tuple[str, ...]):
@@ -305,9 +289,6 @@ class _Csv:
 
     def add(self, faces: Faces) -> None:
         self._rows.writerows(faces.rows())
-
-    def sum_up(self, summary: Summary) -> None:
-        """All is printed."""
 
     def end(self) -> None:
         sys.stdout.flush()

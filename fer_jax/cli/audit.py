@@ -11,8 +11,6 @@ fer-jax audit --workdir=runs/folds --out=audit
 Writes doubtful.csv, the doubtful labels with the class suggested for each, and doubtful.html with the first hundred.
 """
 
-from __future__ import annotations
-
 import pathlib
 
 from absl import flags
@@ -34,8 +32,8 @@ def main(argv: list[str]) -> None:
     if _WORKDIR.value:
         from fer_jax.experiments import label_check
 
-        found = label_check.check(_WORKDIR.value, _OUT.value)
-        print(f"{found.doubtful:,} of {found.labels:,} labels are doubtful: {label_check.TABLE} and {label_check.PAGE}")
+        labels, doubtful = label_check.check(_WORKDIR.value, _OUT.value)
+        print(f"{doubtful:,} of {labels:,} labels are doubtful: {label_check.TABLE} and {label_check.PAGE}")
         print(f"written to {_OUT.value}")
         return
     from fer_jax.data import audit, cache, splits

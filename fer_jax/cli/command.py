@@ -1,7 +1,5 @@
 """Around every command: parses its flags, logs to standard error, turns a user's mistake into one line, exits."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import io

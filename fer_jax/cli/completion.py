@@ -4,8 +4,6 @@ source <(fer-jax completion bash)       # zsh: the same with zsh; in ~/.bashrc o
 fer-jax completion fish > ~/.config/fish/completions/fer-jax.fish
 """
 
-from __future__ import annotations
-
 import sys
 
 from absl import flags

@@ -9,8 +9,6 @@ face_detection_yunet_2023mar.onnx into the user's cache, or name it in --detecto
 FER_JAX_YUNET; FER_JAX_OFFLINE=1 keeps every command from the network.
 """
 
-from __future__ import annotations
-
 from absl import flags
 
 from fer_jax.errors import UserError

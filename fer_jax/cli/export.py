@@ -4,8 +4,6 @@ Writes ONNX, StableHLO and safetensors, and if asked for half precision and 8-bi
 network over the run's selection split before it says done; prints size, difference, accuracy and latency of each.
 """
 
-from __future__ import annotations
-
 import pathlib
 
 from absl import flags

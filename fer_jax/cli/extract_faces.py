@@ -4,8 +4,6 @@ Finds the faces, cuts them out as the webcam tool does, and keeps the folders, s
 class become data for config.data.source=folder. extracted.csv lists what was found in which photograph.
 """
 
-from __future__ import annotations
-
 import pathlib
 
 from absl import flags, logging

@@ -4,8 +4,6 @@ The file is one of whole saved models, such as github.com/oarriaga/face_classifi
 and the widths of the layers are read from it. With --data the bundle's formats are scored on PublicTest.
 """
 
-from __future__ import annotations
-
 import pathlib
 
 from absl import flags

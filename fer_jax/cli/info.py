@@ -3,8 +3,6 @@
 What a bug report needs. Nothing is sent anywhere.
 """
 
-from __future__ import annotations
-
 import importlib.metadata
 import os
 import platform
@@ -40,13 +38,23 @@ def main(argv: list[str]) -> None:
 
 def facts() -> dict[str, str]:
     """{what: how it is here}, in the order to print."""
+    import cv2
+    import onnxruntime
+
+    from fer_jax.serve import video
+
     found = {"python": platform.python_version(), "platform": platform.platform(), "cpus": str(os.cpu_count())}
     for package in PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found | {"devices of JAX": _devices(), "ONNX Runtime runs on": _providers(), "cameras": _cameras()}
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    return found | {
+        "devices of JAX": _devices(),
+        "ONNX Runtime runs on": ", ".join(onnxruntime.get_available_providers()),
+        "cameras": ", ".join(map(str, video.cameras(other_than=-1))) or "none that opens",
+    }
 
 
 def _devices() -> str:
@@ -59,18 +67,3 @@ def _devices() -> str:
     except RuntimeError as error:
         return f"JAX finds none: {' '.join(str(error).split())}"
     return f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})"
-
-
-def _providers() -> str:
-    import onnxruntime
-
-    return ", ".join(onnxruntime.get_available_providers())
-
-
-def _cameras() -> str:
-    import cv2
-
-    from fer_jax.serve import video
-
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    return ", ".join(map(str, video.cameras(other_than=-1))) or "none that opens"

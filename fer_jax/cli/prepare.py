@@ -7,8 +7,6 @@
 A config's input size and channels are part of what is cached: give the config that will be trained.
 """
 
-from __future__ import annotations
-
 import time
 
 from absl import flags

@@ -4,8 +4,6 @@ Uploads the files that bundle.json lists, after checking them, in one commit; th
 repository. Others then use it as --bundle=hf:user/name, or --bundle=hf:user/name@revision for one that stays.
 """
 
-from __future__ import annotations
-
 from absl import flags
 
 from fer_jax.cli import options

@@ -6,8 +6,6 @@
 `fer-jax train --config=NAME` or `--config=NAME:VARIANT` trains one from anywhere; your own file is given by its path.
 """
 
-from __future__ import annotations
-
 import json
 
 from fer_jax import recipes

@@ -4,8 +4,6 @@ The run's folder gets checkpoints, metrics, result.json and report/. The same co
 is finished. Any value of the config can be given on the command line: --config.epochs=5 --config.data.path=fer2013.csv
 """
 
-from __future__ import annotations
-
 import os
 import pathlib
 

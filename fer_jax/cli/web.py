@@ -7,8 +7,6 @@ Needs neither JAX nor TensorFlow.
 docs/how-to/deploy.md says how others can reach it.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import os

@@ -1,7 +1,5 @@
 """Defects of a data set: duplicates, contradicting labels, leaks between splits, images without a face."""
 
-from __future__ import annotations
-
 import csv
 import dataclasses
 import pathlib

@@ -7,8 +7,6 @@ The order is geometry (one resampling), brightness and contrast, the faults of c
 then mixup.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -88,7 +86,11 @@ def augment(
     if config.camera:
         images = camera.degrade(images, config.camera, camera_keys)
     if config.erase:
-        images = _erased(config, images, draws, noise_keys)
+        size = images.shape[1], images.shape[2]
+        boxes = erase_boxes(size, draws)
+        noise = jax.vmap(lambda key: jax.random.bits(key, images.shape[1:], jnp.uint8))(noise_keys)
+        erased = box_masks(boxes, size) & _per_image(draws.erase < config.erase)
+        images = jnp.where(erased, noise.astype(jnp.float32), images)
     if config.mixup:
         images, targets = mix(images, targets, mix_shares(config.mixup, draws.flip, mix_keys))
     return images, targets
@@ -113,15 +115,6 @@ def _moved(config: ConfigDict, images: jax.Array, draws: Draws, no_warp: bool | 
     )
     images = resample(images, matrices, config.interpolation)
     return jnp.clip(images, 0.0, WHITE) if config.interpolation == "bicubic" else images
-
-
-def _erased(config: ConfigDict, images: jax.Array, draws: Draws, noise_keys: jax.Array) -> jax.Array:
-    """Images with a box erased in some of them."""
-    size = images.shape[1], images.shape[2]
-    boxes = erase_boxes(size, draws)
-    noise = jax.vmap(lambda key: jax.random.bits(key, images.shape[1:], jnp.uint8))(noise_keys)
-    erased = box_masks(boxes, size) & _per_image(draws.erase < config.erase)
-    return jnp.where(erased, noise.astype(jnp.float32), images)
 
 
 def training_inputs(

@@ -10,8 +10,6 @@ The images are mapped into memory: the operating system reads the pages that a b
 needs room. A set is written beside the place where it will appear, and renamed when it is whole.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import errno
@@ -126,7 +124,12 @@ def _write(path: pathlib.Path, examples: Examples, images: bool) -> None:
     with files.atomic_path(path) as folder:
         folder.mkdir()
         if images:
-            _require_room(folder, examples.images.nbytes)
+            free = shutil.disk_usage(folder).free
+            if examples.images.nbytes + SPARE_BYTES > free:
+                reason = (
+                    f"{examples.images.nbytes / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB are free on its disk"
+                )
+                raise OSError(errno.ENOSPC, reason, str(folder))
             examples = dataclasses.replace(examples, digests=_write_images(folder / IMAGES, examples.images))
         else:
             examples = dataclasses.replace(examples, digests=identity.digests(examples))
@@ -155,13 +158,6 @@ def _write_images(path: pathlib.Path, images: np.ndarray) -> np.ndarray:
             digests.append(of_block)
             bar.update(len(block))
     return np.concatenate(digests)
-
-
-def _require_room(folder: pathlib.Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if needed + SPARE_BYTES > free:
-        reason = f"{needed / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB are free on its disk"
-        raise OSError(errno.ENOSPC, reason, str(folder))
 
 
 @contextlib.contextmanager

@@ -7,8 +7,6 @@ Blur and lost resolution are linear along each axis: a bank of square matrices h
 one for its rows and one for its columns. So is the cosine transform of JPEG's 8x8 blocks.
 """
 
-from __future__ import annotations
-
 import functools
 
 import jax

@@ -1,7 +1,5 @@
 """Labels and splits as they stand in users' files."""
 
-from __future__ import annotations
-
 import collections
 import pathlib
 import re

@@ -3,8 +3,6 @@
 Every step removes examples or changes labels, never pixels, and says how many of which class.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 

@@ -6,8 +6,6 @@ image, is at least the average that images of that label get. A label is likely 
 another one; the least probable labels come first.
 """
 
-from __future__ import annotations
-
 import csv
 import pathlib
 from collections.abc import Iterable

@@ -13,8 +13,6 @@ The authors' rules, from `src/ferplus.py` there:
   votes among the expressions that entered.
 """
 
-from __future__ import annotations
-
 import csv
 import pathlib
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ They stand where an array uint8 (N, H, W, C) stands in `Examples.images`. Indexi
 asked for, and `numpy.asarray` gives all of them.
 """
 
-from __future__ import annotations
-
 import abc
 import collections
 import os

@@ -1,7 +1,5 @@
 """From a config to examples: read (once, then from the cache), split, cleaned."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np

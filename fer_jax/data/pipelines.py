@@ -3,8 +3,6 @@
 Both give the same batches bit for bit.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib.util
 import os

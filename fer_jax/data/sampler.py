@@ -9,8 +9,6 @@ Balanced sampling deals the positions of an epoch to the classes in equal number
 of its own that follow one another without a gap, so a rare example comes more often and a common one in fewer epochs.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 

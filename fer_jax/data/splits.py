@@ -4,8 +4,6 @@ Where the data says who is on which image, splits and folds keep a person on one
 face on both sides overstates how well new people would be recognized.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any
 

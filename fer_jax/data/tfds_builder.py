@@ -1,7 +1,5 @@
 """FER2013 as a TFDS data set: importing this makes `tfds.load("fer2013")` known."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The processes of a run as one cluster: joining it, agreeing on things, preemption, and failures."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import os
@@ -66,7 +64,7 @@ def cluster(
     except Preempted:
         raise
     except BaseException as error:
-        if jax.process_count() == 1 or (isinstance(error, UserError) and not _missing("failed")):
+        if jax.process_count() == 1 or (isinstance(error, UserError) and not _missing()):
             raise  # every process met the same mistake
         _abandon(error)
 
@@ -310,12 +308,12 @@ def _broadcast(content: bytes) -> bytes:
     return np.asarray(multihost_utils.broadcast_one_to_all(padded), np.uint8).tobytes()
 
 
-def _missing(meeting: str) -> str:
-    """Reason why not all processes reached the barrier in time; "" when they did."""
+def _missing() -> str:
+    """Reason why not all processes still answer; "" when they do."""
     import jax
 
     try:
-        _client().wait_at_barrier(meeting, FAREWELL_SECONDS * 1000)
+        _client().wait_at_barrier("failed", FAREWELL_SECONDS * 1000)
     except jax.errors.JaxRuntimeError as error:
         return _silent_of(str(error))
     return ""
@@ -334,7 +332,7 @@ def _abandon(error: BaseException) -> None:
 
     if isinstance(error, jax.errors.JaxRuntimeError):
         first_line = str(error).splitlines()[0]
-        missing = _missing("failed")
+        missing = _missing()
         print(f"error: {missing or 'all processes answer, but a device failed'}: {first_line}", file=sys.stderr)
     elif isinstance(error, UserError):
         print(f"error: {error} (in process {jax.process_index()})", file=sys.stderr)

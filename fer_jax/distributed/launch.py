@@ -1,7 +1,5 @@
 """Launcher and rank of this process: flags, Open MPI, Slurm, Kubernetes or a TPU slice."""
 
-from __future__ import annotations
-
 import dataclasses
 import importlib.util
 from collections.abc import Mapping

@@ -4,8 +4,6 @@ This is the only module that knows the difference. A function written for it see
 the mapped axis by the name `AXIS`, and returns values that are the same on every device.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,27 +1,14 @@
 """Notices a process that hangs: it falls behind the others although its network threads still answer."""
 
-from __future__ import annotations
-
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any
 
 LOOKS = 10  # within the time after which a process counts as hanging
 MAX_LOOK_SECONDS = 10.0
-
-
-class Store(Protocol):
-    """Part of `jax.distributed`'s client that is used: strings by name, shared by all processes."""
-
-    def key_value_set(self, key: str, value: str, allow_overwrite: bool = False) -> None:
-        """Set one."""
-
-    def key_value_dir_get(self, key: str) -> list[tuple[str, str]]:
-        """All whose names begin with `key`, a slash and more: (name, value)."""
-        ...
 
 
 class Watchdog:
@@ -30,8 +17,8 @@ class Watchdog:
     A slow process is not behind while its peers are busy too; only one that others wait for is.
     """
 
-    def __init__(self, store: Store, process: int, seconds: float, clock: Callable[[], float] = time.monotonic):
-        """`process` is this one's number; one that stays behind for `seconds` hangs."""
+    def __init__(self, store: Any, process: int, seconds: float, clock: Callable[[], float] = time.monotonic):
+        """`store` is `jax.distributed`'s client, `process` this one's number; one behind for `seconds` hangs."""
         self._store, self._process, self._seconds, self._clock = store, process, seconds, clock
         self._heartbeats = 0
         self._behind: dict[tuple[int, int], float] = {}

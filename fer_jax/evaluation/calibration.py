@@ -4,8 +4,6 @@ A network trained to fit labels is over- or under-confident. Dividing its logits
 mends most of that.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,9 +1,7 @@
 """Logits of every example of a split, each counted exactly once."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Collection, Iterator
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -20,6 +18,7 @@ MAX_DISPATCH_BYTES = 64 << 20  # of the images of one dispatch that has several 
 MAX_PLACED_BYTES = 256 << 20  # of the images of a split that stay on the devices
 IN_FLIGHT = 2  # dispatches of images that do not
 Tree = Any
+Placed = Callable[[], Iterable[jax.Array]]  # gives the dispatches of a split, as often as it is called
 
 
 class Evaluator:
@@ -35,13 +34,15 @@ class Evaluator:
         self._parallel = Parallel(config.parallel.api, self._batch, devices)
         self._predict: Callable = self._parallel.compile(make_predict(model, config), replicated=1)
 
-    def place(self, images: np.ndarray) -> Collection[jax.Array]:
+    def place(self, images: np.ndarray) -> Placed:
         """Uint8 images (N, H, W, C) on the devices, padded with black ones to whole dispatches; N is at least 1.
 
         Those of a large split are only placed when they are evaluated, each time, a few dispatches ahead.
         """
-        dispatches = Dispatches(lambda: self._placed(images), -(-len(images) // (self._batch * self._batches)))
-        return dispatches if images.nbytes > MAX_PLACED_BYTES else list(dispatches)
+        if images.nbytes > MAX_PLACED_BYTES:
+            return lambda: self._placed(images)
+        kept = list(self._placed(images))
+        return lambda: kept
 
     def _placed(self, images: np.ndarray) -> Iterator[jax.Array]:
         size = self._batch * self._batches
@@ -51,42 +52,22 @@ class Evaluator:
             part = part.reshape(self._batches, self._batch, *part.shape[1:])
             yield self._parallel.split(part[:, self._parallel.shard], axis=1)
 
-    def logits(
-        self, variables: Tree, images: np.ndarray | Collection[jax.Array], examples: int | None = None
-    ) -> np.ndarray:
+    def logits(self, variables: Tree, images: np.ndarray | Placed, examples: int | None = None) -> np.ndarray:
         """float32 (N, classes) logits, in the order of the images.
 
         Args:
           images: uint8 (N, H, W, C), or what `place` made of them, and then `examples` is N.
         """
-        if not isinstance(images, list | Dispatches):
-            images, examples = self.place(cast(np.ndarray, images)), len(images)
-        in_flight = IN_FLIGHT if isinstance(images, Dispatches) else len(images)
+        if not callable(images):
+            images, examples = self.place(images), len(images)
         dispatched, parts = [], []
-        for part in images:
+        for part in (placed := images()):
             dispatched.append(self._predict(variables, part))
-            if len(dispatched) > in_flight:
+            if len(dispatched) > IN_FLIGHT and not isinstance(placed, list):
                 parts.append(jax.device_get(dispatched.pop(0)))
         parts += jax.device_get(dispatched)
         # (devices, batches, b, classes): a batch is divided over the devices, so batches come before devices.
         return np.concatenate([x.swapaxes(0, 1).reshape(-1, x.shape[-1]) for x in parts])[:examples]
-
-
-class Dispatches(Collection[jax.Array]):
-    """The images of a split, placed one dispatch after the other, anew at each iteration."""
-
-    def __init__(self, place: Callable[[], Iterator[jax.Array]], count: int):
-        """`place` gives `count` arrays."""
-        self._place, self._count = place, count
-
-    def __iter__(self) -> Iterator[jax.Array]:
-        return self._place()
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __contains__(self, part: object) -> bool:
-        return any(part is placed for placed in self)
 
 
 def make_predict(model: nn.Module, config: ConfigDict) -> Callable:

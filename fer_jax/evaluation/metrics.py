@@ -1,7 +1,5 @@
 """Numbers that say how good predictions are, from logits and labels, in float64."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from typing import Any
@@ -34,7 +32,10 @@ def scores(logits: np.ndarray, labels: np.ndarray, label_names: Sequence[str]) -
     logits, labels = np.asarray(logits, np.float64), np.asarray(labels)
     counts = confusion(logits.argmax(axis=1), labels, len(label_names))
     true, predicted, hits = counts.sum(axis=1), counts.sum(axis=0), np.diag(counts)
-    precision, recall, f1 = (_ratio(a, b) for a, b in ((hits, predicted), (hits, true), (2 * hits, true + predicted)))
+    precision, recall, f1 = (
+        np.divide(a, b, out=np.zeros(len(a)), where=b > 0)
+        for a, b in ((hits, predicted), (hits, true), (2 * hits, true + predicted))
+    )
     accuracy = hits.sum() / len(labels)
     of_label = logits[np.arange(len(labels)), labels]
     above = (logits > of_label[:, None]).sum(axis=1)
@@ -102,7 +103,3 @@ def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bi
     diagram = reliability(probabilities, labels, bins)
     gaps = np.nan_to_num(np.abs(diagram.confidence - diagram.accuracy))
     return float(np.average(gaps, weights=diagram.examples))
-
-
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    return np.divide(numerator, denominator, out=np.zeros(len(numerator)), where=denominator > 0)

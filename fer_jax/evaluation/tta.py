@@ -3,8 +3,6 @@
 A figure with views is reported beside the plain one, never instead of it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

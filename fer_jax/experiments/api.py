@@ -1,7 +1,5 @@
 """Training and what comes after it in a few calls: `fer_jax.train`, `fer_jax.load`, `run.evaluate`, `run.export`."""
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import dataclasses
@@ -113,18 +111,20 @@ class TrainedRun:
                 "%s is not finished: what is exported is its %s checkpoint so far", self.workdir, self.checkpoint
             )
         needs_faces = any(GRAPHS[role].needs_faces for role in formats if role in GRAPHS)
-        found = rundata.to_export(config, self.workdir, loaded.label_names, os.fspath(data), needs_faces)
+        evaluation, calibration, counts = rundata.to_export(
+            config, self.workdir, loaded.label_names, os.fspath(data), needs_faces
+        )
         licence = licence or provenance.licence_note(config.data.source)
         trained = dataclasses.replace(
-            _trained(loaded, result, licence, found.class_counts),
+            _trained(loaded, result, licence, counts),
             name=name,
             note=note,
         )
         return exporting.export(
             out,
             trained,
-            evaluation=found.evaluation,
-            calibration=found.calibration,
+            evaluation=evaluation,
+            calibration=calibration,
             formats=formats,
             compact=compact,
         )

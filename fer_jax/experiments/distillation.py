@@ -9,8 +9,6 @@ teacher may be a cross-validation of the training split (`--mode=crossval` with 
 image has its targets from the fold that has not seen it, the idea of Wolpert, "Stacked generalization" (1992).
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import pathlib

@@ -1,11 +1,8 @@
 """A check of labels by what networks say about images that they were not trained on."""
 
-from __future__ import annotations
-
 import collections
 import os
 import pathlib
-from typing import NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -24,15 +21,10 @@ TABLE, PAGE = "doubtful.csv", "doubtful.html"
 SHOWN = 100  # faces on the page
 
 
-class Checked(NamedTuple):
-    """Numbers of the labels that were checked and of those that are likely wrong."""
-
-    labels: int
-    doubtful: int
-
-
-def check(workdir: str | os.PathLike, out: str | os.PathLike) -> Checked:
+def check(workdir: str | os.PathLike, out: str | os.PathLike) -> tuple[int, int]:
     """Write likely wrong labels into `out`: doubtful.csv, which cleaning steps read, and the page doubtful.html.
+
+    Returns the numbers of the labels that were checked and of those that are likely wrong.
 
     Args:
       workdir: the folder of a cross-validation, each fold of which says what it thinks of the images it holds out; or
@@ -65,7 +57,7 @@ def check(workdir: str | os.PathLike, out: str | os.PathLike) -> Checked:
     ]
     doubtful.write(out / TABLE, rows)
     _write_page(out / PAGE, examples, places, rows, files.name_of(workdir))
-    return Checked(len(labels), len(rows))
+    return len(labels), len(rows)
 
 
 def _write_page(

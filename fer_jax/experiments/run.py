@@ -1,7 +1,5 @@
 """One run from its config to its result: data, training, the final scores, the report; and a finished run read back."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import functools
@@ -125,7 +123,7 @@ def train_and_score(
     if result is not None:
         if report_is_due(workdir):
             examples = distillation.with_teacher_targets(config, data, workdir)
-            cluster.run_on_primary(lambda: _write_report(workdir, examples))
+            cluster.run_on_primary(lambda: write_report(workdir, examples))
         logging.info("already finished: %s", summary(result))
         return result
     configs.require_inputs(config, workdir)
@@ -213,7 +211,7 @@ def _conclude(
         logging.warning("%s", reason)
         result = dataclasses.replace(result, warnings=(*result.warnings, reason))
     result.write(run.workdir)
-    _write_report(run.workdir, examples)
+    write_report(run.workdir, examples)
     return result
 
 
@@ -223,7 +221,8 @@ def report_is_due(workdir: pathlib.Path) -> bool:
     return not report.is_file() or report.stat().st_mtime_ns < (workdir / results.RESULT).stat().st_mtime_ns
 
 
-def _write_report(workdir: pathlib.Path, examples: Examples) -> None:
+def write_report(workdir: pathlib.Path, examples: Examples | None = None) -> None:
+    """Write the page beside a run, or beside several, whose `examples` are None."""
     from fer_jax.report import page  # matplotlib: slow to import, and of no use before this point
 
     page.write(workdir, examples)

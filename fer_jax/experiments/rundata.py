@@ -1,12 +1,9 @@
 """The examples of a run, verified against the record in its folder."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 import pathlib
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from absl import logging
@@ -25,20 +22,6 @@ _NO_RECORD = "%s keeps no record of its data: whether it is still the same is no
 
 class OtherData(UserError):
     """The data is not that of the run."""
-
-
-class ForExport(NamedTuple):
-    """Splits and counts of a run's data that an export needs.
-
-    Attributes:
-      evaluation: the selection split.
-      calibration: the training split, if asked for.
-      class_counts: see there.
-    """
-
-    evaluation: Examples | None = None
-    calibration: Examples | None = None
-    class_counts: dict[str, float] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,8 +164,8 @@ def to_score(
 
 def to_export(
     config: ConfigDict, workdir: str | os.PathLike, label_names: Sequence[str], path: str = "", training: bool = False
-) -> ForExport:
-    """A run's examples in the order of its logits' `label_names`.
+) -> tuple[Examples | None, Examples | None, dict[str, float] | None]:
+    """The selection split of a run's data, its training split if asked for, and its class counts, for an export.
 
     Args:
       config: of the run.
@@ -192,7 +175,8 @@ def to_export(
       training: whether the training split is needed.
 
     Returns:
-      nothing of it where the data cannot be read, nothing depends on it and no `path` was given; a warning says so.
+      (examples to evaluate, examples to calibrate with, `class_counts`); None for what was not asked for, and of all
+      where the data cannot be read, nothing depends on it and no `path` was given; a warning says so.
 
     Raises:
       OtherData: the data is no longer the same.
@@ -206,8 +190,8 @@ def to_export(
         if path or training:
             raise
         logging.warning("the run's data cannot be read (%s): synthetic faces stand in and nothing is scored", error)
-        return ForExport()
-    return ForExport(
+        return None, None, None
+    return (
         examples.of_split(config.data.select_split),
         examples.of_split(config.data.train_split) if training else None,
         class_counts(examples, config.data.train_split),

@@ -1,7 +1,5 @@
 """Scores of what was trained before, on its own data or on other data with the same labels."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import functools

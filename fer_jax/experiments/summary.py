@@ -1,7 +1,5 @@
 """Plan of a run, and its network as a table of layers."""
 
-from __future__ import annotations
-
 import pathlib
 from collections.abc import Mapping
 

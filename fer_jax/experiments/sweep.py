@@ -1,7 +1,5 @@
 """The same recipe again and again: with several seeds, with every fold held out, or with one thing changed."""
 
-from __future__ import annotations
-
 import json
 import math
 import os
@@ -22,12 +20,19 @@ from fer_jax.distributed import cluster
 from fer_jax.errors import UserError
 from fer_jax.evaluation import metrics
 from fer_jax.experiments import rundata
-from fer_jax.experiments.run import begin, check_batch_size, keeping_its_epochs, locked, report_is_due, train_and_score
+from fer_jax.experiments.run import (
+    begin,
+    check_batch_size,
+    keeping_its_epochs,
+    locked,
+    report_is_due,
+    train_and_score,
+    write_report,
+)
 from fer_jax.result import FOLD_FOLDER, SEED_FOLDER, FoldsResult, RunResult, SeedsResult
 from fer_jax.training.train import PLAIN, Session
 
 BASE = "as it is"
-MAX_NAME = 100  # characters: it becomes the name of a folder
 # Keys that a change cannot set, with what does.
 SET_HERE = {"seed": "; --config.seed and --seeds set it", "data.select_split": ""}
 
@@ -195,27 +200,21 @@ def _kept(workdir: pathlib.Path) -> Any:
     """The result that a call before this one wrote, which keeps its command and versions; its report is made whole."""
     found = results.read(workdir)
     if found is not None and report_is_due(workdir):
-        _write_report(workdir)
+        write_report(workdir)
     return found
 
 
 def _conclude(workdir: pathlib.Path, result: Any) -> Any:
     """Write result.json and the report."""
     result.write(workdir)
-    _write_report(workdir)
+    write_report(workdir)
     return result
-
-
-def _write_report(workdir: pathlib.Path) -> None:
-    from fer_jax.report import page  # matplotlib: slow to import, and of no use before this point
-
-    page.write(workdir)
 
 
 def read_changes(path: str | os.PathLike, config: ConfigDict) -> dict[str, dict[str, Any]]:
     """The changes in a JSON file, {name: {dotted key: value}}, checked against the config before anything is trained.
 
-    Raises UserError for a file that is no such thing, for names that are taken, share a folder or have no letter, for a
+    Raises UserError for a file that is no such thing, for names that are taken or share a folder, for a
     change of nothing, for a key that the config does not have or that the ablation sets itself, and for a value that
     the config refuses.
     """
@@ -233,7 +232,11 @@ def read_changes(path: str | os.PathLike, config: ConfigDict) -> dict[str, dict[
     _check_names(path, changes)
     for name, change in changes.items():
         try:
-            _check_change(change)
+            if not change:
+                raise UserError("it changes nothing: give keys and values, or leave it out")
+            for key in SET_HERE:
+                if key in change:
+                    raise UserError(f"config.{key} is the same for all changes: leave it out{SET_HERE[key]}")
             configs.changed(config, change)
         except UserError as error:
             raise UserError(f"--changes: {path}, {name}: {error}") from None
@@ -247,29 +250,15 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _check_names(path: pathlib.Path, changes: Mapping[str, Any]) -> None:
-    """UserError for the name of the base, names that are too long, and two names that would share a folder."""
+    """UserError for the name of the base, and two names that would share a folder."""
     if BASE in changes:
         raise UserError(f"--changes: {path}: {BASE!r} is the name of the unchanged config: rename the change")
     folders = {_folder(BASE): BASE}
     for name in changes:
-        if len(name) > MAX_NAME:
-            raise UserError(
-                f"--changes: {path}: the name {name[:40]!r}... has {len(name)} characters: use at most {MAX_NAME}"
-            )
-        if not re.search(r"\w", name):
-            raise UserError(f"--changes: {path}: the name {name!r} has no letter or digit: rename the change")
         if (other := folders.setdefault(_folder(name), name)) != name:
             raise UserError(
                 f"--changes: {path}: {name!r} and {other!r} would share the folder {_folder(name)}: rename one"
             )
-
-
-def _check_change(change: Mapping[str, Any]) -> None:
-    if not change:
-        raise UserError("it changes nothing: give keys and values, or leave it out")
-    for key in SET_HERE:
-        if key in change:
-            raise UserError(f"config.{key} is the same for all changes: leave it out{SET_HERE[key]}")
 
 
 def _folder(name: str) -> str:

@@ -6,8 +6,6 @@ logit less the mean of all logits, since what raises all alike changes no probab
 published mini-Xception, class activation maps of the score agree with occlusion by 0.14, those of the logit by 0.09.)
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any, cast

@@ -1,7 +1,5 @@
 """The evidence for the predicted class of faces, by the methods of `attribution`, and a sheet of them as a PNG file."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 from collections.abc import Callable, Sequence

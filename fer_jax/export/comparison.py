@@ -1,7 +1,5 @@
 """The formats of a bundle side by side: size, agreement with Flax, scores and speed."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 import pathlib

@@ -1,7 +1,5 @@
 """A trained network becomes a bundle: every format written, compared with Flax, scored and timed, or nothing at all."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 import pathlib

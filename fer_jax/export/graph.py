@@ -1,7 +1,5 @@
 """The one function that every exported format holds: raw pixels in, logits and class activation maps out."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

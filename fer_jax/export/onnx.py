@@ -1,7 +1,5 @@
 """The graph for everything else: ONNX with any batch, BatchNorm folded into the convolutions, standard operators."""
 
-from __future__ import annotations
-
 import os
 import pathlib
 import tempfile

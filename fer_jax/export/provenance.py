@@ -1,7 +1,5 @@
 """Origin and terms of a bundle's weights, for bundle.json and for its card."""
 
-from __future__ import annotations
-
 import datetime
 import importlib.metadata
 import json

@@ -1,7 +1,5 @@
 """Smaller graphs from the float32 one: half precision, and 8-bit integers calibrated on faces."""
 
-from __future__ import annotations
-
 import itertools
 import os
 import pathlib

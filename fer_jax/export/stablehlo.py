@@ -3,8 +3,6 @@
 JAX promises to read such a file for six months, which is why a bundle also carries ONNX and the plain weights.
 """
 
-from __future__ import annotations
-
 import os
 import pathlib
 import re

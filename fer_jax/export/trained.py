@@ -1,7 +1,5 @@
 """A trained network with what a bundle says of it, and what the writers of its files are given."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import pathlib

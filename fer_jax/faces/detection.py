@@ -1,7 +1,5 @@
 """Face detectors: where the faces in a frame are."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 import pathlib
@@ -87,22 +85,18 @@ class Haar:
         align: bool = False,
         still: bool = False,
         search_side: int = 320,
-        min_neighbors: int | None = None,
     ):
         """Load the cascade; UserError where this OpenCV has none.
 
         Args:
           model, align: not used, the cascade has no landmarks.
           still, search_side: see `registry.create`.
-          min_neighbors: how many windows of the cascade must agree on a face, besides the first; None for what
-            `still` asks for.
         """
         del model, align
         self._faces = _cascade("haarcascade_frontalface_alt2.xml")
         self._side = search_side
         self._one_at_a_time = threading.Lock()  # OpenCV's cascade keeps the picture that it searches
-        usual = HAAR_MIN_NEIGHBORS_STILL if still else HAAR_MIN_NEIGHBORS_MOVING
-        self._min_neighbors = usual if min_neighbors is None else min_neighbors
+        self._min_neighbors = HAAR_MIN_NEIGHBORS_STILL if still else HAAR_MIN_NEIGHBORS_MOVING
 
     def detect(self, frame: np.ndarray) -> list[Face]:
         """See `Detector`."""

@@ -1,13 +1,11 @@
 """A training folder out of photographs: the faces in them, cut out as they will be when the network serves."""
 
-from __future__ import annotations
-
 import csv
 import dataclasses
 import itertools
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -33,34 +31,6 @@ class Extraction:
     faces: int
 
 
-@dataclasses.dataclass(frozen=True)
-class Crop:
-    """One face of a photograph.
-
-    Attributes:
-      face: as it was detected.
-      square: uint8 BGR (side, side, 3), cut out.
-    """
-
-    face: detection.Face
-    square: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
-class Finding:
-    """Findings in one photograph.
-
-    Attributes:
-      path: the photograph, below the source folder.
-      kind: "face", "no face" or "unreadable".
-      crops: its faces, the largest first; empty unless `kind` is "face".
-    """
-
-    path: pathlib.Path
-    kind: str
-    crops: tuple[Crop, ...] = ()
-
-
 def extract(
     source: pathlib.Path, out: pathlib.Path, detector: detection.Detector, every_face: bool = False, size: int = 0
 ) -> Extraction:
@@ -84,7 +54,7 @@ def extract(
     with files.atomic_path(out) as tmp:
         tmp.mkdir(parents=True)
         try:
-            found = _write(findings(photographs, source, detector, every_face, size), tmp)
+            found = _write(photographs, source, tmp, detector, every_face, size)
         except (Exception, KeyboardInterrupt) as error:
             if not any(tmp.rglob("*.png")):
                 raise
@@ -93,30 +63,6 @@ def extract(
         logging.warning("stopped before the end: the faces so far are in %s", out)
         raise stopped
     return found
-
-
-def findings(
-    photographs: Sequence[pathlib.Path],
-    source: pathlib.Path,
-    detector: detection.Detector,
-    every_face: bool = False,
-    size: int = 0,
-) -> Iterator[Finding]:
-    """Find the faces in each of the photographs, one after the other. For the arguments see `extract`."""
-    policy = cropping.CropPolicy.of(cropping.CROP, detector.name)
-    for path in tqdm.tqdm(photographs, unit="photograph", disable=None):
-        name = path.relative_to(source)
-        try:
-            photograph = np.ascontiguousarray(images.read(path)[..., ::-1])
-        except UserError:
-            yield Finding(name, "unreadable")
-            continue
-        faces = sorted(detector.detect(photograph), key=lambda face: -face.box[2] * face.box[3])
-        crops = tuple(
-            Crop(face, _resized(cropping.cut(photograph, face.box, policy, face.roll), size))
-            for face in (faces if every_face else faces[:1])
-        )
-        yield Finding(name, "face" if crops else "no face", crops)
 
 
 def _checked(source: pathlib.Path, out: pathlib.Path) -> list[pathlib.Path]:
@@ -133,33 +79,43 @@ def _checked(source: pathlib.Path, out: pathlib.Path) -> list[pathlib.Path]:
     return photographs
 
 
-def _write(found: Iterable[Finding], folder: pathlib.Path) -> Extraction:
-    """Write the squares and the listing."""
+def _write(
+    photographs: Sequence[pathlib.Path],
+    source: pathlib.Path,
+    folder: pathlib.Path,
+    detector: detection.Detector,
+    every_face: bool,
+    size: int,
+) -> Extraction:
+    """Write the squares and the listing. For the arguments see `extract`."""
+    policy = cropping.CropPolicy.of(cropping.CROP, detector.name)
     names: dict[str, list[str]] = {"face": [], "no face": [], "unreadable": []}
     written: set[pathlib.Path] = set()
     with (folder / LISTING).open("w", newline="", encoding="utf-8", errors="surrogateescape") as listing:
         rows = csv.writer(listing)
         rows.writerow(COLUMNS)
-        for finding in found:
-            name = finding.path.as_posix()
-            names[finding.kind].append(name)
-            if not finding.crops:
-                rows.writerow((name, finding.kind, *[""] * (len(COLUMNS) - 2)))
-            for number, crop in enumerate(finding.crops, 1):
-                target = _target(finding.path, number, written)
-                images.write(folder / target, crop.square)
-                values = (*crop.face.box, crop.face.roll)
-                numbers = ("" if value is None else f"{value:.1f}" for value in values)
-                rows.writerow((name, finding.kind, target.as_posix(), *numbers))
+        for path in tqdm.tqdm(photographs, unit="photograph", disable=None):
+            name = path.relative_to(source)
+            try:
+                photograph = np.ascontiguousarray(images.read(path)[..., ::-1])
+            except UserError:
+                faces, finding = [], "unreadable"
+            else:
+                faces = sorted(detector.detect(photograph), key=lambda face: -face.box[2] * face.box[3])
+                finding = "face" if faces else "no face"
+            names[finding].append(name.as_posix())
+            if not faces:
+                rows.writerow((name.as_posix(), finding, *[""] * (len(COLUMNS) - 2)))
+            for number, face in enumerate(faces if every_face else faces[:1], 1):
+                square = cropping.cut(photograph, face.box, policy, face.roll)
+                if size:
+                    shrinks = cv2.INTER_AREA if size < len(square) else cv2.INTER_LINEAR
+                    square = cv2.resize(square, (size, size), interpolation=shrinks)
+                target = _target(name, number, written)
+                images.write(folder / target, square)
+                numbers = ("" if value is None else f"{value:.1f}" for value in (*face.box, face.roll))
+                rows.writerow((name.as_posix(), finding, target.as_posix(), *numbers))
     return Extraction(tuple(names["face"]), tuple(names["no face"]), tuple(names["unreadable"]), len(written))
-
-
-def _resized(square: np.ndarray, size: int) -> np.ndarray:
-    """The square with sides of `size` pixels; 0 leaves it alone."""
-    if not size:
-        return square
-    shrinks = size < len(square)
-    return cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
 def _target(photograph: pathlib.Path, number: int, written: set[pathlib.Path]) -> pathlib.Path:

@@ -1,7 +1,5 @@
 """YuNet's file: where it lies, and how it is fetched from its official address, once, checked and with a word."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import os

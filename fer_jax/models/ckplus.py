@@ -5,8 +5,6 @@ layer of 128. The report's outlook wishes for BatchNorm, which its code has comm
 each convolution and its ReLU and adds four parameters a channel, two of them statistics.
 """
 
-from __future__ import annotations
-
 import flax.linen as nn
 import jax
 

@@ -1,7 +1,5 @@
 """Choice of the layers that are trained; the others stay exactly as they are."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Mapping
 from typing import Any

@@ -4,8 +4,6 @@ Convolutions and fully connected layers are followed by ReLU. With 7 classes the
 parameters.
 """
 
-from __future__ import annotations
-
 import flax.linen as nn
 import jax
 

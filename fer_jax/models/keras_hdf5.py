@@ -1,7 +1,5 @@
 """Keras' HDF5 files of weights, of Keras 1 to 3, read without Keras."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import json

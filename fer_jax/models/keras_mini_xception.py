@@ -1,7 +1,5 @@
 """mini-Xception as Keras saved it: github.com/oarriaga/face_classification publishes such files."""
 
-from __future__ import annotations
-
 import os
 from typing import Any, NamedTuple
 

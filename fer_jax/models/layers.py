@@ -6,8 +6,6 @@ compilers' estimates. "auto" is the one of JAX's default backend; `fer_jax.model
 devices a program is made for. Parameter names and shapes do not depend on it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -2,8 +2,6 @@
 Classification" (2017): 58,423 parameters at 7 classes and one input channel, 1,472 of them BatchNorm's statistics.
 """
 
-from __future__ import annotations
-
 import flax.linen as nn
 import jax
 

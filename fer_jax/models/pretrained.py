@@ -3,8 +3,6 @@
 Nothing is downloaded: a path is given, and the error for a missing file names the official one.
 """
 
-from __future__ import annotations
-
 import os
 import pathlib
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Networks by the name a config gives them."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from typing import Any

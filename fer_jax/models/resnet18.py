@@ -2,8 +2,6 @@
 stem with stride 1 and no pooling after it, so that 48x48 faces reach the last stage as 6x6 maps.
 """
 
-from __future__ import annotations
-
 import flax.linen as nn
 import jax
 

@@ -1,7 +1,5 @@
 """Six convolutions of 22 filters, of a report on FER2013 cleaned to six classes: 91,482 parameters at 48x48x1."""
 
-from __future__ import annotations
-
 import flax.linen as nn
 import jax
 

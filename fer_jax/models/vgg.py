@@ -2,8 +2,6 @@
 FER2013" (2021), https://github.com/usef-kh/fer, and a leaner one of the same convolutions.
 """
 
-from __future__ import annotations
-
 import flax.linen as nn
 import jax
 

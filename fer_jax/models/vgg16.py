@@ -2,8 +2,6 @@
 feature extractor: its 14,714,688 parameters without the fully connected layers, and a head of this package's own.
 """
 
-from __future__ import annotations
-
 import flax.linen as nn
 import jax
 

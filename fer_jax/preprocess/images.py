@@ -1,7 +1,5 @@
 """Image files and arrays of any kind brought to the one shape a network takes."""
 
-from __future__ import annotations
-
 import functools
 import io
 import os

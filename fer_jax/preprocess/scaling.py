@@ -2,8 +2,6 @@
 and serving share.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

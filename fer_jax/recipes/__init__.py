@@ -4,8 +4,6 @@ A recipe imports the others from here: `from fer_jax.recipes import default, var
 configs/ and in a file of yours.
 """
 
-from __future__ import annotations
-
 import ast
 import functools
 import importlib

@@ -1,7 +1,5 @@
 """A page with several runs, seeds' folders or cross-validations side by side."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 import pathlib

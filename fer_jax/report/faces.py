@@ -1,7 +1,5 @@
 """Choice of the faces that a report shows, and the pictures of them."""
 
-from __future__ import annotations
-
 import base64
 import dataclasses
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ Every number comes from the records in the folder (see `fer_jax.report.records`)
 shown: of paths it holds names alone.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import os
 import pathlib
@@ -109,7 +107,15 @@ def _write_repeated(found: records.Records, out: pathlib.Path) -> pathlib.Path:
                 for folder, of in zip(result.folders, result.per_seed, strict=True)
             ]
             scores = [of["splits"][found.split] for of in result.per_seed]
-            counts, per_class = np.sum([s["confusion"] for s in scores], axis=0), _mean_per_class(scores)
+            means = {}
+            for name, first in scores[0]["per_class"].items():
+                each = [of["per_class"][name] for of in scores]
+                means[name] = {key: float(np.mean([c[key] for c in each])) for key in ("precision", "recall", "f1")}
+                means[name] |= {
+                    "examples": first["examples"],
+                    "recall_std": float(np.std([c["recall"] for c in each], ddof=1)),
+                }
+            counts, per_class = np.sum([s["confusion"] for s in scores], axis=0), means
             mean, std = (result.splits[found.split][f"{of}_accuracy"] for of in ("mean", "std"))
         case _:
             members = [_Member(run.name, run.name, run.splits, None) for run in inside]
@@ -149,19 +155,6 @@ def _confusion(counts: Any, label_names: Sequence[str], out: pathlib.Path) -> st
     draw = plots.confusion(counts, label_names)
     plots.png(out / "confusion.png", [draw], (4.6, 4.3))
     return plots.svg(draw, (4.6, 4.3))
-
-
-def _mean_per_class(scores: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """The means over runs of one split's precision, recall and F1 by class, with the recall's standard deviation."""
-    means = {}
-    for name, first in scores[0]["per_class"].items():
-        each = [of["per_class"][name] for of in scores]
-        means[name] = {key: float(np.mean([c[key] for c in each])) for key in ("precision", "recall", "f1")}
-        means[name] |= {
-            "examples": first["examples"],
-            "recall_std": float(np.std([c["recall"] for c in each], ddof=1)),
-        }
-    return means
 
 
 def _seconds(run: records.Records) -> dict[str, float]:

@@ -1,7 +1,5 @@
 """The plots of a report: each draws on matplotlib axes, and is saved as SVG that follows the page's colors, or PNG."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import os

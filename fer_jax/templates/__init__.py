@@ -1,7 +1,5 @@
 """The pages and cards of this folder, filled in by one jinja environment."""
 
-from __future__ import annotations
-
 import os
 import pathlib
 from collections.abc import Mapping

@@ -13,17 +13,13 @@ it read to the others. The folder need not be shared between hosts, and the writ
 process, which could itself be waiting in a collective of the next step.
 """
 
-from __future__ import annotations
-
 import concurrent.futures
-import contextlib
 import dataclasses
 import json
 import logging as standard_logging
 import math
 import pathlib
 import shutil
-from collections.abc import Iterator
 from typing import Any
 
 import flax.serialization
@@ -119,7 +115,7 @@ class Checkpoints:
 
     def _write(self, step: int, arrays: Any, host: dict[str, Any]) -> None:
         try:
-            with _orbax_silent(), files.atomic_path(self.folder / f"{step:08d}") as tmp:
+            with files.atomic_path(self.folder / f"{step:08d}") as tmp:
                 tmp.mkdir(parents=True, exist_ok=True)
                 with _checkpointer() as checkpointer:
                     checkpointer.save(tmp.absolute() / ARRAYS, arrays)
@@ -165,10 +161,8 @@ class Checkpoints:
 
     def _restore(self, template: TrainState, step: int | None) -> tuple[Any, Progress] | None:
         for candidate in [step] if step is not None else reversed(self.steps()):
-            damage = self.damage(candidate)
-            if damage is None:
-                progress = self._progress(candidate)
-                return self._read(candidate, template), progress
+            if (damage := self.damage(candidate)) is None:
+                return self._read(candidate, template), self._progress(candidate)
             if step is not None:
                 raise UserError(f"checkpoint {self.folder / f'{candidate:08d}'}: {damage}")
             logging.warning("checkpoint %s is passed over: %s", self.folder / f"{candidate:08d}", damage)
@@ -195,9 +189,7 @@ class Checkpoints:
                 f"checkpoint {self.folder / f'{step:08d}'} has format {found}, expected {FORMAT}: use the "
                 "version of fer_jax that wrote it, or another --workdir"
             )
-        known = {field.name for field in dataclasses.fields(Progress)}
-        host["label_names"] = tuple(host.get("label_names", ()))
-        return Progress(**{name: value for name, value in host.items() if name in known})
+        return Progress(**host | {"label_names": tuple(host["label_names"])})
 
     def _read(self, step: int, template: TrainState) -> Any:
         import orbax.checkpoint as ocp
@@ -236,25 +228,15 @@ def restore_best(config: ConfigDict, workdir: pathlib.Path, which: str) -> tuple
     return made.inference_model, *restored
 
 
-@contextlib.contextmanager
-def _orbax_silent() -> Iterator[None]:
-    """Suppress Orbax's own log of the traceback: the error is reported in one line here."""
-
-    def ours(record: standard_logging.LogRecord) -> bool:
-        return "orbax" not in record.pathname
-
-    logger = logging.get_absl_logger()
-    logger.addFilter(ours)
-    try:
-        yield
-    finally:
-        logger.removeFilter(ours)
+def _not_orbax(record: standard_logging.LogRecord) -> bool:
+    return "orbax" not in record.pathname
 
 
 def _checkpointer() -> Any:
-    """Orbax as if this were the only process."""
+    """Orbax as if this were the only process, without its log of a traceback: errors are a line here."""
     import orbax.checkpoint as ocp
 
+    logging.get_absl_logger().addFilter(_not_orbax)  # added once, however often
     options = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0}, barrier_sync_key_prefix="first")
     handler = ocp.StandardCheckpointHandler(multiprocessing_options=options)
     return ocp.Checkpointer(handler, multiprocessing_options=options)

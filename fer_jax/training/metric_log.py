@@ -1,7 +1,5 @@
 """Metrics of a run as it goes: one row an evaluation as json and csv, and to loggers by name."""
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import json
@@ -9,7 +7,7 @@ import os
 import pathlib
 import time
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -82,18 +80,6 @@ def _append_csv(path: pathlib.Path, row: dict[str, Any]) -> None:
         if not file.tell():
             writer.writeheader()
         writer.writerow(row)
-
-
-class Logger(Protocol):
-    """Destination of metrics besides the run's folder; its constructor imports its package."""
-
-    def __init__(self, workdir: pathlib.Path, step: int, config: ConfigDict): ...
-
-    def write(self, values: dict[str, float], step: int) -> None:
-        """Log the metrics of an evaluation."""
-
-    def close(self) -> None:
-        """Finish the session."""
 
 
 class TensorBoard:
@@ -175,10 +161,11 @@ class Mlflow:
         self._mlflow.end_run()
 
 
-LOGGERS: dict[str, type[Logger]] = {"tensorboard": TensorBoard, "wandb": Wandb, "mlflow": Mlflow}
+# Destinations of metrics besides the run's folder, each of which imports its package when it is made.
+LOGGERS: dict[str, Any] = {"tensorboard": TensorBoard, "wandb": Wandb, "mlflow": Mlflow}
 
 
-def _opened(name: str, workdir: pathlib.Path, step: int, config: ConfigDict) -> Logger:
+def _opened(name: str, workdir: pathlib.Path, step: int, config: ConfigDict) -> Any:
     try:
         return LOGGERS[name](workdir, step, config)
     except ModuleNotFoundError as error:

@@ -6,8 +6,6 @@ zeros to one shape, cost nothing more as one batch, and zeros stay zeros. The st
 but for rounding.
 """
 
-from __future__ import annotations
-
 import collections
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -5,8 +5,6 @@ Weight decay leaves out biases and BatchNorm: every parameter with fewer than tw
 added to the gradient as an L2 penalty.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 from typing import Any

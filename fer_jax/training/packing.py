@@ -4,8 +4,6 @@ Scales, biases, statistics and what optimizer and averages keep of them are a fe
 long to start an operation on one of them as on all. Of the state within a chunk they are one vector a kind.
 """
 
-from __future__ import annotations
-
 import collections
 from collections.abc import Mapping
 from typing import Any

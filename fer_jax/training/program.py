@@ -1,7 +1,5 @@
 """The compiled chunk of training steps with its state and its feeds, for the loop, the benchmarks and the tests."""
 
-from __future__ import annotations
-
 import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any

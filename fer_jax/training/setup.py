@@ -3,8 +3,6 @@
 A state is arrays only, so that a checkpoint is a tree of arrays and a step is a pure function of it.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from typing import Any

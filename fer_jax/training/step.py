@@ -1,7 +1,5 @@
 """Training steps, as one device of an SPMD program sees them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

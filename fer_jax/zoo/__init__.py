@@ -3,8 +3,6 @@
 A folder with what `fer-jax export --compact` writes, and a line in `USES`, is all that another model takes.
 """
 
-from __future__ import annotations
-
 import os
 import pathlib
 

@@ -1,7 +1,5 @@
 """Bundles on a model hub, by huggingface_hub: `hf:user/name` and `hf:user/name@revision` in place of a folder."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os

@@ -59,28 +59,6 @@ def test_a_file_that_is_none_is_one_line(tmp_path, content, message):
     assert "\n" not in str(error.value) and len(str(error.value)) < 500
 
 
-@pytest.mark.parametrize(
-    ("made", "changes", "message"),
-    [
-        (run_result, {"epochs": "5"}, "'epochs' is \"5\": expected a whole number"),
-        (run_result, {"seed": None}, "'seed' is null: expected a whole number"),
-        (run_result, {"label_names": [1]}, "'label_names' is 1: expected a text"),
-        (run_result, {"splits": []}, "'splits' is []: expected an object"),
-        (run_result, {"splits": {"PublicTest": 0.5}}, "'splits', 'PublicTest', is 0.5: expected an object"),
-        (run_result, {"splits": {"PublicTest": {}}}, "no 'examples' in PublicTest"),
-        (seeds_result, {"splits": {"PublicTest": {}}}, "no 'mean_accuracy' in PublicTest"),
-        (folds_result, {"pooled": {}}, "no 'examples' in pooled"),
-        (folds_result, {"per_fold": [SCORES]}, "no 'best_epoch' in fold 1"),
-        (seeds_result, {"per_seed": [{"seed": 3}]}, "no 'best_epoch' in run 1: expected the result of several seeds"),
-        (folds_result, {"train_seconds": True}, "'train_seconds' is true: expected a number"),
-    ],
-)
-def test_a_value_of_another_kind_is_named(made, changes, message):
-    with pytest.raises(UserError) as error:
-        results.from_json(made().to_json() | changes, "result.json")
-    assert message in str(error.value)
-
-
 def test_the_runs_inside_a_folder(tmp_path):
     assert results.runs_of(tmp_path) == [tmp_path]
     for name in ("seed_3", "seed_4", "fold_01", "seed_5", "report"):

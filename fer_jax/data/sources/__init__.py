@@ -24,8 +24,6 @@ config (`classes.split_named`). Where there are no splits every example's is `ex
 `fer_jax.data.splits` makes them. A source neither cleans nor splits: `fer_jax.data.loading` does, after the cache.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import importlib
 import pathlib

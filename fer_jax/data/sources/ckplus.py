@@ -12,8 +12,6 @@ The frames of the second are 640x490 with a face in the middle: `fer-jax extract
 keeps the folders.
 """
 
-from __future__ import annotations
-
 import pathlib
 import re
 

@@ -6,8 +6,6 @@ distribution", ICMI 2016, arXiv:1608.01041): FER2013's faces with the votes of t
 As the authors do, only Training has distributions; the other splits are scored against the majority.
 """
 
-from __future__ import annotations
-
 import pathlib
 
 import numpy as np

@@ -8,8 +8,6 @@ Classes are numbered in the sorted order of their folders' names. Hidden files a
 images (Thumbs.db, desktop.ini, __MACOSX) are ignored. Everything else in a class folder must be an image.
 """
 
-from __future__ import annotations
-
 import functools
 import pathlib
 

@@ -3,8 +3,6 @@
 Everything is in a file's name: `KA.AN1.39.tiff` is person KA, angry, her first such picture, number 39 of the set.
 """
 
-from __future__ import annotations
-
 import pathlib
 import re
 

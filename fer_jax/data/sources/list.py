@@ -9,8 +9,6 @@ it. Columns that are named after expressions hold votes. `config.data.args.layou
 they are distributed (`LAYOUTS`); docs/reference/data.md shows all.
 """
 
-from __future__ import annotations
-
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, cast
@@ -177,12 +175,17 @@ def read(data: ConfigDict, input: images.Geometry) -> Examples:
     splits = [classes.split_named(row.split, data) for row in rows]
     unsplit = NO_SPLIT if any(splits) else UNSPLIT
     policy = cropping.CropPolicy(float(fields.value(data, ARGUMENTS, "enlarge")))
+    missing = [row for row in rows if not row.subject]
+    if missing and len(missing) < len(rows):
+        raise UserError(
+            f"{missing[0].where}: no person, as in {len(missing)} of {len(rows)} lines: add all, or remove the column"
+        )
     return Examples(
         images=cast(np.ndarray, lazy.Decoded(len(rows), lambda number: _face(rows[number], policy), input)),
         labels=numbers[kept],
         split=np.array([split or unsplit for split in splits]),
         label_names=names,
-        subjects=_subjects(rows),
+        subjects=None if missing else np.array([row.subject for row in rows]),
         votes=None if votes is None else votes[kept],
         description=f"{len(rows)} images listed in {files.name_of(data.path)}"
         + classes.left_out(len(listed) - len(rows)),
@@ -288,15 +291,6 @@ def _votes(rows: Sequence[Row]) -> np.ndarray | None:
     if bad := np.flatnonzero((sums[:, 0] <= 0) | (votes < 0).any(axis=1)).tolist():
         raise UserError(f"{rows[bad[0]].where}: votes {rows[bad[0]].votes}, expected at least one and none below 0")
     return votes / sums
-
-
-def _subjects(rows: Sequence[Row]) -> np.ndarray | None:
-    missing = [row for row in rows if not row.subject]
-    if missing and len(missing) < len(rows):
-        raise UserError(
-            f"{missing[0].where}: no person, as in {len(missing)} of {len(rows)} lines: add all, or remove the column"
-        )
-    return None if missing else np.array([row.subject for row in rows])
 
 
 def _require_files(rows: Sequence[Row], root: pathlib.Path) -> None:

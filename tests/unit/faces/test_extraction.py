@@ -130,18 +130,23 @@ def test_bad_folders_are_refused_and_nothing_is_lost(photographs, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_what_was_found_before_an_error_is_kept(tmp_path, monkeypatch):
+def test_what_was_found_before_an_error_is_kept(tmp_path):
     (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "a.png").touch()
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(tmp_path / "photos" / name), np.zeros((8, 8, 3), np.uint8))
 
-    def breaks_off(*_):
-        crop = extraction.Crop(detection.Face((0, 0, 8, 8)), np.zeros((8, 8, 3), np.uint8))
-        yield extraction.Finding(pathlib.Path("a.png"), "face", (crop,))
-        raise KeyboardInterrupt
+    class BreaksOff(detection.WholeImage):
+        """Finds a face in the first photograph, and is interrupted at the second."""
 
-    monkeypatch.setattr(extraction, "findings", breaks_off)
+        faces = iter([[detection.Face(np.array([0, 0, 8, 8]))]])
+
+        def detect(self, frame):
+            for found in self.faces:
+                return found
+            raise KeyboardInterrupt
+
     with pytest.raises(KeyboardInterrupt):
-        extraction.extract(tmp_path / "photos", tmp_path / "faces", None)
+        extraction.extract(tmp_path / "photos", tmp_path / "faces", BreaksOff())
     assert (tmp_path / "faces" / "a.png").is_file()
     assert "a.png,face" in (tmp_path / "faces" / extraction.LISTING).read_text(encoding="utf-8")
 
