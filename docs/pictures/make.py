@@ -42,10 +42,13 @@ SECONDS = 12  # of history in the picture of the page
 
 
 def main(argv: list[str]) -> None:
-    """Write report.webp, webcam.webp, web.webp, web_phone.webp and video.svg beside this file."""
+    """Write batch.webp, report.webp, webcam.webp, web.webp, web_phone.webp and video.svg beside this file."""
     del argv
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
+        program = [sys.executable, "-m", "fer_jax"]
+        subprocess.run([*program, "train", "--config=quickstart", "--dry-run", f"--workdir={folder}/run"], check=True)
+        _save("batch", images.read(folder / "run" / "first_batch.png")[..., ::-1])
         people = serving.drawn_people(EXPRESSIONS, 180, seed=SEED)
         with _browser() as browser:
             browser.get(f"file://{pathlib.Path(_WORKDIR.value).absolute()}/report/index.html")
@@ -53,9 +56,7 @@ def main(argv: list[str]) -> None:
         images.write(folder / "people.png", people[0])
         subprocess.run(
             [
-                sys.executable,
-                "-m",
-                "fer_jax",
+                *program,
                 "webcam",
                 f"--bundle={_BUNDLE.value}",
                 "--headless",
