@@ -67,6 +67,24 @@ def real_data() -> pathlib.Path:
 
 
 @pytest.fixture(scope="session")
+def shared(tmp_path_factory):
+    """`shared(name, make)` is a folder that `make(folder)` filled once a session, by whichever worker was first."""
+    base = tmp_path_factory.getbasetemp()
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def folder(name, make):
+        path = root / "shared" / name
+        path.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(path.with_suffix(".lock")):
+            if not path.with_suffix(".done").exists():
+                make(path)
+                path.with_suffix(".done").touch()
+        return path
+
+    return folder
+
+
+@pytest.fixture(scope="session")
 def fer2013_csv(tmp_path_factory) -> pathlib.Path:
     """A real fer2013.csv: the one that FER_JAX_FER2013 names, or one made once a session and process group."""
     if given := os.environ.get("FER_JAX_FER2013"):

@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 from packaging.requirements import Requirement
 
+from tests.conftest import run_commands, run_python
+
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 TINY = (
     "--config=configs/default.py",
@@ -31,18 +33,8 @@ TINY = (
     "--config.parallel.steps_per_dispatch=2",
 )
 SLOWLY = "--config.checkpoint.every_minutes=0"  # a checkpoint a chunk: time to be interrupted, and the same result
-NOT_SOURCE = (
-    ".git",
-    ".venv*",
-    "build",
-    "dist",
-    "runs",
-    "*.egg-info",
-    "__pycache__",
-    ".*_cache",
-    ".hypothesis",
-    "shared",
-)
+NOT_SOURCE = (".git", ".venv*", "build", "dist", "runs", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis")
+NOT_SOURCE += ("shared",)
 PATIENCE = 240  # seconds before a wait counts as failed: a loaded machine is no mistake
 
 
@@ -96,16 +88,10 @@ class Runs:
     def command(self, *command, devices=1, **env):
         """Start any command; `devices` is the number of CPU devices JAX shows it."""
         clean = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
-        env = (
-            clean
-            | {
-                "JAX_COMPILATION_CACHE_DIR": str(self.cache / "compiled"),
-                "JAX_NUM_CPU_DEVICES": str(devices),
-                "PYTHONUNBUFFERED": "1",
-            }
-            | env
-        )
-        process = Process([str(part) for part in command], self.folder / f"log{len(self._started)}.txt", env)
+        clean |= {"JAX_COMPILATION_CACHE_DIR": str(self.cache / "compiled")}
+        clean |= {"JAX_NUM_CPU_DEVICES": str(devices), "PYTHONUNBUFFERED": "1"}
+        log = self.folder / f"log{len(self._started)}.txt"
+        process = Process([str(part) for part in command], log, clean | env)
         self._started.append(process)
         return process
 
@@ -118,18 +104,8 @@ class Runs:
 
     def cluster(self, workdir, *flags, processes=2, devices=2):
         """Start a run of several processes."""
-        port = free_port()
-        return [
-            self.train(
-                workdir,
-                f"--coordinator=127.0.0.1:{port}",
-                f"--num_processes={processes}",
-                f"--process_id={i}",
-                *flags,
-                devices=devices,
-            )
-            for i in range(processes)
-        ]
+        flags = (f"--coordinator=127.0.0.1:{free_port()}", f"--num_processes={processes}", *flags)
+        return [self.train(workdir, f"--process_id={i}", *flags, devices=devices) for i in range(processes)]
 
     def end(self):
         for process in self._started:
@@ -194,9 +170,8 @@ def same_end(a, b):
     assert checkpoints(a)[last] == checkpoints(b)[last], "the last weights differ"
     assert rows(a) == rows(b)
     for name in ("PublicTest", "PrivateTest"):
-        assert np.array_equal(
-            np.load(a / f"predictions/{name}.npz")["logits"], np.load(b / f"predictions/{name}.npz")["logits"]
-        )
+        first, second = (np.load(run / f"predictions/{name}.npz")["logits"] for run in (a, b))
+        assert np.array_equal(first, second)
     return True
 
 
@@ -232,6 +207,26 @@ def command(user_environment):
     return run
 
 
+@pytest.fixture(scope="session")
+def mistakes(user_environment):
+    """`mistakes("train --config=x", ...)` runs commands that go wrong: the one line that each says with exit code 2."""
+
+    def run(*lines, **environment):
+        before = "import cv2, jax, flax.linen, optax, orbax.checkpoint, ml_collections, fer_jax.config"
+        found = run_commands(*lines, before=before, cwd=REPOSITORY, env=user_environment | environment)
+        said = []
+        for done in found:
+            assert done.returncode == 2, done
+            assert "Traceback" not in done.stderr
+            errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+            assert len(errors) == 1, done.stderr
+            assert done.stderr.splitlines()[-1] == errors[0]
+            said += errors
+        return said
+
+    return run
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item):
     report = yield
@@ -241,9 +236,9 @@ def pytest_runtest_makereport(item):
 
 
 @pytest.fixture(scope="session")
-def run_cache(tmp_path_factory):
+def run_cache(shared):
     """Compiled programs and data, shared by all runs of a session."""
-    return tmp_path_factory.mktemp("cache")
+    return shared("cache", lambda folder: None)
 
 
 @pytest.fixture
@@ -258,16 +253,18 @@ def runs(request, tmp_path, run_cache):
 
 
 @pytest.fixture(scope="session")
-def whole(tmp_path_factory, run_cache):
+def whole(shared, run_cache):
     """The workdir of a tiny run that nobody interrupted."""
-    folder = tmp_path_factory.mktemp("whole")
-    made = Runs(folder, run_cache)
-    process = made.train(folder / "run")
-    try:
-        assert process.wait() == 0, process.output
-    finally:
-        made.end()
-    return folder / "run"
+
+    def make(folder):
+        made = Runs(folder, run_cache)
+        process = made.train(folder / "run")
+        try:
+            assert process.wait() == 0, process.output
+        finally:
+            made.end()
+
+    return shared("whole", make) / "run"
 
 
 @pytest.fixture(scope="session")
@@ -278,18 +275,15 @@ def source(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def built(source, tmp_path_factory):
+def built(source, shared):
     """The folder with the wheel and the sdist that were built of the source."""
-    out = tmp_path_factory.mktemp("dist")
-    # sdist first, and the wheel of what is in it: what is missing in the sdist is missing in the wheel
-    done = subprocess.run(
-        [sys.executable, "-m", "build", "--no-isolation", f"--outdir={out}", source],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return out
+
+    def make(folder):
+        # sdist first, and the wheel of what is in it: what is missing in the sdist is missing in the wheel
+        done = run_python("-m", "build", "--no-isolation", f"--outdir={folder}", source)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return shared("built", make)
 
 
 @pytest.fixture(scope="session")

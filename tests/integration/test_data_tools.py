@@ -28,15 +28,17 @@ def test_audit_of_a_configs_data_as_it_is_split_there(command, tmp_path):
     assert "exact duplicates: 0 groups" in done.stdout
 
 
-def test_audit_requires_a_source(command, tmp_path):
-    done = command("tools.audit_data", f"--out={tmp_path / 'audit'}", check=False)
-    assert (
-        done.returncode == 2
-        and done.stderr.strip() == "error: expected one of --config, --source (with --path) and --workdir"
-    )
-    done = command("tools.audit_data", "--source=folder", "--path=nowhere", f"--out={tmp_path / 'audit'}", check=False)
-    assert done.returncode == 2 and "config.data.path is 'nowhere', no folder" in done.stderr
-    assert "Traceback" not in done.stderr and not (tmp_path / "audit").exists()
+def test_mistakes_are_one_line(mistakes, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").touch()
+    (tmp_path / "photographs").mkdir()
+    audit = f"audit --out={tmp_path}/audit"
+    extract = f"extract-faces --source={tmp_path}/photographs --out={tmp_path}/full"
+    without, nowhere, full = mistakes(audit, f"{audit} --source=folder --path=nowhere", extract)
+    assert without == "error: expected one of --config, --source (with --path) and --workdir"
+    assert "config.data.path is 'nowhere', no folder" in nowhere
+    assert "is there already and not empty" in full
+    assert not (tmp_path / "audit").exists()
 
 
 def test_extracted_faces_and_the_report_about_the_rest(command, tmp_path):
@@ -45,21 +47,9 @@ def test_extracted_faces_and_the_report_about_the_rest(command, tmp_path):
         picture = synthetic.draw([number * 3], 200, 3, zoom=0.75)[0]
         cv2.imwrite(str(tmp_path / "photographs" / name / "1.jpg"), picture)
     cv2.imwrite(str(tmp_path / "photographs" / "happy" / "2.jpg"), picture[:60, :60] // 8)
-    done = command(
-        "tools.extract_faces",
-        f"--source={tmp_path / 'photographs'}",
-        f"--out={tmp_path / 'faces'}",
-        "--align",
-        "--size=48",
-    )
+    places = f"--source={tmp_path / 'photographs'}", f"--out={tmp_path / 'faces'}"
+    done = command("tools.extract_faces", *places, "--align", "--size=48")
     assert "2 faces of 2 photographs are in" in done.stdout
     assert "1 files without a face: happy/2.jpg; see extracted.csv" in done.stdout
-    assert sorted(path.relative_to(tmp_path / "faces").as_posix() for path in (tmp_path / "faces").rglob("*.*")) == [
-        "angry/1.png",
-        "extracted.csv",
-        "happy/1.png",
-    ]
-    done = command(
-        "tools.extract_faces", f"--source={tmp_path / 'photographs'}", f"--out={tmp_path / 'faces'}", check=False
-    )
-    assert done.returncode == 2 and "is there already and not empty" in done.stderr
+    made = sorted(path.relative_to(tmp_path / "faces").as_posix() for path in (tmp_path / "faces").rglob("*.*"))
+    assert made == ["angry/1.png", "extracted.csv", "happy/1.png"]

@@ -16,6 +16,7 @@ from benchmarks import command as benchmarks
 from fer_jax import cli, labels
 from fer_jax.data.sources import synthetic
 from tests import datasets
+from tests.conftest import run_commands
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 # README.md and results.md first: their runs and bundles are used by the pages after them
@@ -47,11 +48,7 @@ NOT_RUN = {
     "docs.pictures.make": "needs Chromium",
     "launch/": "starts clusters; test_launch.py and test_slurm.py run them",
 }
-TINY = [
-    "--config.epochs=1",
-    "--config.batch_size=14",
-    "--config.optim.warmup_epochs=0",
-]
+TINY = ["--config.epochs=1", "--config.batch_size=14", "--config.optim.warmup_epochs=0"]
 
 
 def documented():
@@ -102,12 +99,10 @@ def test_commands_that_are_not_run_have_flags_that_exist():
         flags = {word.removeprefix("--").partition("=")[0].partition(".")[0] for word in words if word.startswith("--")}
         given.setdefault(name, set()).update(flag.replace("_", "-") for flag in flags)
     assert len(given) > 10
-    code = "import sys\nfrom absl import flags\nfrom fer_jax.cli import command\n"
-    code += "command.module_of(sys.argv[1])\nprint(*flags.FLAGS)"
-    for name, names in given.items():
-        if names:
-            done = subprocess.run([sys.executable, "-c", code, name], capture_output=True, encoding="utf-8", check=True)
-            assert names <= {*done.stdout.split(), "help"}, f"{name} has not {names - {*done.stdout.split()}}"
+    asked = {name: names for name, names in given.items() if names}
+    for done in run_commands(*(f"completion flags {name}" for name in asked)):
+        names, known = asked[done.args.split()[-1]], {flag.strip("-=") for flag in done.stdout.split()}
+        assert done.returncode == 0 and names <= known | {"help"}, f"{done.args} has not {names - known}"
 
 
 def command_of(module):

@@ -1,5 +1,6 @@
 """The notebooks of examples/, executed with the wheel at small size, each in an empty folder, and what they keep."""
 
+import os
 import subprocess
 import sys
 
@@ -30,22 +31,10 @@ SMALL = {
 
 
 @pytest.fixture(scope="session")
-def installed(wheel, tmp_path_factory):
+def installed(wheel, shared):
     """The folder that holds the installed wheel, without what it needs."""
-    folder = tmp_path_factory.mktemp("installed")
-    install = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--no-index",
-        f"--target={folder}",
-        wheel,
-    ]
-    subprocess.run(install, check=True)
-    return folder
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+    return shared("installed", lambda folder: subprocess.run([*pip, f"--target={folder}", wheel], check=True))
 
 
 def cells(notebook, tag):
@@ -57,7 +46,11 @@ def outputs(notebook):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_the_notebook_runs(path, installed, tmp_path, monkeypatch):
+def test_the_notebook_runs(path, installed, tmp_path, monkeypatch, user_environment):
+    for name in os.environ.keys() - user_environment.keys():  # JAX's own, such as this process' eight devices
+        monkeypatch.delenv(name)
+    for name, value in user_environment.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("PYTHONPATH", str(installed))
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))

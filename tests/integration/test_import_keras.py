@@ -22,21 +22,13 @@ def test_published_weights_reach_the_published_score(command, real_data, fer2013
     assert split["accuracy"] == pytest.approx(0.6503, abs=0.002)  # of Keras itself on the same images
 
 
-def test_missing_file_is_one_line_and_writes_nothing(command, tmp_path):
-    done = command("tools.import_keras", "--weights=nothing.hdf5", f"--out={tmp_path / 'x.bundle'}", check=False)
-    assert done.returncode == 2
-    assert (
-        done.stderr.strip()
-        .splitlines()[-1]
-        .startswith("error: no weights at nothing.hdf5: expected fer2013_mini_XCEPTION.107-0.66.hdf5 of ")
-    )
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_labels_must_be_as_many_as_logits(command, real_data, tmp_path):
+def test_mistakes_are_one_line_and_write_nothing(mistakes, real_data, tmp_path):
     weights = real_data / "models" / "fer2013_mini_XCEPTION.107-0.66.hdf5"
-    done = command(
-        "tools.import_keras", f"--weights={weights}", "--labels=a,b", f"--out={tmp_path / 'x.bundle'}", check=False
+    out = f"--out={tmp_path / 'x.bundle'}"
+    missing, labels = mistakes(
+        f"import-keras --weights=nothing.hdf5 {out}", f"import-keras --weights={weights} --labels=a,b {out}"
     )
-    assert done.returncode == 2
-    assert "has 7 classes, --labels names 2: give them in the order of its training data" in done.stderr
+    named = "error: no weights at nothing.hdf5: expected fer2013_mini_XCEPTION.107-0.66.hdf5 of "
+    assert missing.startswith(named)
+    assert "has 7 classes, --labels names 2: give them in the order of its training data" in labels
+    assert list(tmp_path.iterdir()) == []

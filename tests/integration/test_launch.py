@@ -80,27 +80,14 @@ def test_the_tpu_script_quotes_what_it_passes_on(tmp_path):
     stand_in = tmp_path / "gcloud"
     stand_in.write_text(f'#!/bin/bash\nprintf "%s\\n" "$@" > {seen}\n', encoding="utf-8")
     stand_in.chmod(0o755)
-    subprocess.run(
-        [
-            LAUNCH / "tpu_vm.sh",
-            "my-tpu",
-            "us-east5-b",
-            "--config=configs/xception.py",
-            "--config.model.args={'a': (8,)}",
-        ],
-        check=True,
-        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
-    )
+    flags = ["--config=configs/xception.py", "--config.model.args={'a': (8,)}"]
+    path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    subprocess.run([LAUNCH / "tpu_vm.sh", "my-tpu", "us-east5-b", *flags], check=True, env=path)
     *_, command = seen.read_text(encoding="utf-8").splitlines()
     assert command.startswith("--command=cd fer_jax && python3 -u -m fer_jax.main ")
-    words = subprocess.run(
-        ["bash", "-c", command.partition("fer_jax.main ")[2].join(["printf '%s\\n' ", ""])],
-        capture_output=True,
-        text=True,
-        check=True,
-        encoding="utf-8",
-    ).stdout.splitlines()
-    assert words == ["--workdir=runs/tpu", "--config=configs/xception.py", "--config.model.args={'a': (8,)}"]
+    shown = f"printf '%s\\n' {command.partition('fer_jax.main ')[2]}"
+    words = subprocess.check_output(["bash", "-c", shown], encoding="utf-8").splitlines()
+    assert words == ["--workdir=runs/tpu", *flags]
 
 
 def test_scripts_pass_shellcheck():

@@ -13,19 +13,8 @@ pytestmark = [
 
 def test_two_processes_of_mpirun_are_one_run(runs):
     workdir = runs.folder / "run"
-    process = runs.command(
-        "mpirun",
-        "--allow-run-as-root",
-        "--oversubscribe",
-        "-n",
-        "2",
-        sys.executable,
-        "-m",
-        "fer_jax.main",
-        *runs.flags(workdir),
-        "--config.epochs=1",
-        devices=2,
-    )
+    train = sys.executable, "-m", "fer_jax.main", *runs.flags(workdir), "--config.epochs=1"
+    process = runs.command("mpirun", "--allow-run-as-root", "--oversubscribe", "-n", "2", *train, devices=2)
     assert process.wait() == 0, process.output
     assert "devices: 4, processes: 2" in process.output
     assert (workdir / "result.json").exists()

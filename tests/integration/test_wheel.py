@@ -72,10 +72,11 @@ def use(tmp_path):
     return run
 
 
-def test_the_wheel_is_small_and_holds_recipes_and_the_model(wheel):
+def test_the_wheel_is_small_and_holds_recipes_commands_and_the_model(wheel):
     assert wheel.stat().st_size <= MAX_BYTES
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {f"fer_jax/configs/{path.name}" for path in (REPOSITORY / "configs").glob("*.py")} <= names
+    assert {f"fer_jax/cli/{command.replace('-', '_')}.py" for command in cli.COMMANDS} <= names
     assert "fer_jax/configs/ablations/optimizers.json" in names
     assert "fer_jax/zoo/mini_xception/model.onnx" in names
     assert {"fer_jax/web/page/index.html", "fer_jax/py.typed"} <= names
@@ -88,8 +89,8 @@ def test_wheel_and_sdist_are_fit_to_be_published(built):
 
 
 def test_a_light_install_serves_and_says_what_training_needs(light, use, tmp_path):
-    for absent in ("jax", "tensorflow", "ml_collections"):
-        assert use(light, "python", "-c", f"import {absent}", check=False).returncode != 0, absent
+    absent = "import importlib.util as u; print([u.find_spec(n) for n in ('jax', 'tensorflow', 'ml_collections')])"
+    assert use(light, "python", "-c", absent).stdout == "[None, None, None]\n"
     clip = serving.write_clip(tmp_path / "clip.mp4", np.full(10, serving.brightness_of(FER2013.index("happy"))))
     use(light, "fer-jax", "webcam", f"--source={clip}", "--headless", "--detector=none", "--record=out.mp4")
     assert len(serving.frames_of(use.folder / "out.mp4")) == 10
@@ -103,16 +104,12 @@ def test_a_light_install_serves_and_says_what_training_needs(light, use, tmp_pat
     help_of_all = use(light, "python", "-c", "from fer_jax import *; import fer_jax; help(fer_jax)").stdout
     assert "analyze(source" in help_of_all
     assert "train(recipe" not in help_of_all
-    for command in ("train", "export", "evaluate"):
-        done = use(
-            light, "fer-jax", command, "--config=quickstart"[: 99 * (command == "train")] or "--help", check=False
-        )
-        if command == "train":
-            assert (done.returncode, done.stdout) == (2, "")
-            assert done.stderr.count("\n") == 1
-            assert done.stderr.endswith("which is not installed: pip install 'fer_jax[train]'\n")
-        else:
-            assert done.returncode == 0, done.stderr
+    for command in ("export", "evaluate"):
+        assert "flags:" in use(light, "fer-jax", command, "--help").stdout
+    done = use(light, "fer-jax", "train", "--config=quickstart", check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.endswith("which is not installed: pip install 'fer_jax[train]'\n")
 
 
 def test_an_editable_install_finds_tools_and_recipes_from_anywhere(source, use, tmp_path):
@@ -120,12 +117,6 @@ def test_an_editable_install_finds_tools_and_recipes_from_anywhere(source, use, 
     assert str(source / "configs/xception.py") in use(editable, "fer-jax", "recipes", "xception").stdout
     done = use(editable, "fer-jax", "train", "--config=xception:distilled", "--mode=summary")
     assert "MiniXception" in done.stdout
-
-
-def test_every_command_tells_its_flags(full, use):
-    for name in cli.COMMANDS:
-        done = use(full, "fer-jax", name, "--help")
-        assert "flags:" in done.stdout, name
 
 
 @pytest.mark.slow
@@ -136,19 +127,8 @@ def test_from_a_recipe_by_name_to_a_bundle_at_work(full, use, tmp_path):
     assert json.loads((use.folder / "run/result.json").read_text(encoding="utf-8"))["splits"]
     use(full, "fer-jax", "export", "--workdir=run", "--out=mine.bundle")
     clip = serving.write_clip(tmp_path / "clip.mp4", np.full(5, 90))
-    use(
-        full,
-        "fer-jax",
-        "webcam",
-        "--bundle=mine.bundle",
-        f"--source={clip}",
-        "--headless",
-        "--detector=none",
-        "--events=-",
-    )
-    done = use(full, "fer-jax", "train", "--config=quickstrat", check=False)
-    assert done.returncode == 2
-    assert "did you mean 'quickstart'?" in done.stderr
+    flags = "--headless", "--detector=none", "--events=-"
+    use(full, "fer-jax", "webcam", "--bundle=mine.bundle", f"--source={clip}", *flags)
     (use.folder / "mine.py").write_text(
         "from fer_jax.recipes import quickstart\n\n\ndef get_config():\n    c = quickstart.get_config()\n"
         "    c.name = 'mine'\n    return c\n",

@@ -1,5 +1,6 @@
 """Unit tests compile much and compute little. Fixtures that several rooms' tests share are here."""
 
+import pickle
 import types
 
 import jax
@@ -61,27 +62,22 @@ def tiny():
 
 
 @pytest.fixture(scope="session")
-def exported(tiny, tmp_path_factory):
+def exported(tiny, shared):
     """The tiny network in every format: what `exporting.export` returned."""
     from fer_jax.export import exporting
     from fer_jax.export.trained import Trained
 
-    trained = Trained(
-        tiny.config,
-        tiny.variables,
-        tiny.faces.label_names,
-        "21 synthetic faces",
-        "none needed",
-        temperature=1.5,
-        uncertain_below=0.3,
-    )
-    return exporting.export(
-        tmp_path_factory.mktemp("exported") / "tiny.bundle",
-        trained,
-        evaluation=tiny.faces.of_split("PublicTest"),
-        calibration=tiny.faces.of_split("Training"),
-        formats=("float16", "int8"),
-    )
+    about = tiny.faces.label_names, "21 synthetic faces", "none needed"
+    trained = Trained(tiny.config, tiny.variables, *about, temperature=1.5, uncertain_below=0.3)
+    splits = {"evaluation": "PublicTest", "calibration": "Training"}
+    examples = {role: tiny.faces.of_split(name) for role, name in splits.items()}
+
+    def make(folder):
+        (folder / "out").mkdir()
+        made = exporting.export(folder / "out" / "tiny.bundle", trained, **examples, formats=("float16", "int8"))
+        (folder / "made").write_bytes(pickle.dumps(made))
+
+    return pickle.loads((shared("exported", make) / "made").read_bytes())
 
 
 @pytest.fixture(scope="session")
