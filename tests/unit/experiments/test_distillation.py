@@ -1,6 +1,7 @@
 """Targets from a teacher: a finished run that knows the same labels and takes the same input."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -63,9 +64,8 @@ def test_training_targets_are_mixed_with_the_teacher_s_probabilities(teacher, di
     run, faces = load_run(teacher), examples.images[:6]
     logits = np.mean([run.logits(shown) for shown in tta.of(view, faces, 0)], axis=0)
     probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    np.testing.assert_allclose(
-        distilled.votes[:6], 0.75 * np.eye(7)[examples.labels[:6]] + 0.25 * probabilities, rtol=1e-5
-    )
+    expected = 0.75 * np.eye(7)[examples.labels[:6]] + 0.25 * probabilities
+    np.testing.assert_allclose(distilled.votes[:6], expected, rtol=1e-5)
     np.testing.assert_array_equal(distilled.votes[6:], np.eye(7)[examples.labels[6:]])
     np.testing.assert_array_equal(distilled.labels, examples.labels)
 
@@ -119,23 +119,28 @@ def test_a_teacher_of_another_kind_is_refused(teacher, distilled_config, tmp_pat
 def test_a_teacher_of_another_order_is_asked_by_name(distilled_config, tmp_path):
     examples = some_examples()
     turned = examples.renumbered(labels.FER2013[::-1])
-    plain, other = (
-        distillation.with_teacher_targets(distilled_config, data_of(one), tmp_path).votes for one in (examples, turned)
-    )
+    plain = distillation.with_teacher_targets(distilled_config, data_of(examples), tmp_path).votes
+    other = distillation.with_teacher_targets(distilled_config, data_of(turned), tmp_path).votes
     np.testing.assert_allclose(other, plain[:, ::-1], rtol=1e-5)
 
 
-def test_an_image_has_its_target_from_the_fold_that_has_not_seen_it(teacher, distilled_config, tmp_path):
-    folds = small_config(teacher.parent)
-    folds.data.fold_split, folds.data.folds = "Training", 3
-    sweep.folds(folds, tmp_path / "folds")
-    distilled_config.teacher.runs, distilled_config.teacher.weight = (str(tmp_path / "folds"),), 1.0
+@pytest.fixture(scope="module")
+def folds(teacher, tmp_path_factory):
+    """The folder of three folds of the teacher's training split; nobody changes them."""
+    config = small_config(teacher.parent)
+    config.data.fold_split, config.data.folds = "Training", 3
+    folder = tmp_path_factory.mktemp("folds") / "folds"
+    sweep.folds(config, folder)
+    return folder
+
+
+def test_an_image_has_its_target_from_the_fold_that_has_not_seen_it(folds, distilled_config, tmp_path):
+    distilled_config.teacher.runs, distilled_config.teacher.weight = (str(folds),), 1.0
     data = rundata.of_config(distilled_config)
     images = np.asarray(data.examples.images)
     targets = distillation.with_teacher_targets(distilled_config, data, tmp_path / "one").votes
     teaching = []
-    for number in (1, 2, 3):
-        folder = tmp_path / "folds" / f"fold_0{number}"
+    for folder in sorted(folds.glob("fold_0[123]")):
         own = ~np.isin(identity.digests(data.examples), identity.load(folder).trained)
         own &= data.examples.split == "Training"
         logits = load_run(folder).logits(images[own])
@@ -144,24 +149,20 @@ def test_an_image_has_its_target_from_the_fold_that_has_not_seen_it(teacher, dis
         expected = np.exp(mean) / np.exp(mean).sum(1, keepdims=True)
         np.testing.assert_allclose(targets[own], expected, rtol=1e-4)
         teaching.append(own.sum())
-    assert sum(teaching) == 35 and min(teaching) >= 11
+    assert len(teaching) == 3 and sum(teaching) == 35 and min(teaching) >= 11
 
 
-def test_an_image_that_all_folds_have_seen_has_its_target_from_all(teacher, distilled_config, tmp_path):
-    folds = small_config(teacher.parent)
-    folds.data.fold_split, folds.data.folds = "Training", 2
-    sweep.folds(folds, tmp_path / "folds")
-    for number in (1, 2):
-        folder = tmp_path / "folds" / f"fold_0{number}"
-        kept = identity.load(folder)
-        everything = identity.digests(rundata.of_config(small_config(teacher.parent)).examples)[:35]
-        dataclasses.replace(kept, trained=np.unique(everything)).save(folder)
-    distilled_config.teacher.runs, distilled_config.teacher.weight = (str(tmp_path / "folds"),), 1.0
+def test_an_image_that_all_folds_have_seen_has_its_target_from_all(folds, distilled_config, tmp_path):
+    copies = shutil.copytree(folds, tmp_path / "folds")
+    everything = np.unique(identity.digests(rundata.of_config(distilled_config).examples)[:35])
+    for folder in copies.glob("fold_0[123]"):
+        dataclasses.replace(identity.load(folder), trained=everything).save(folder)
+    distilled_config.teacher.runs, distilled_config.teacher.weight = (str(copies),), 1.0
     data = rundata.of_config(distilled_config)
     targets = distillation.with_teacher_targets(distilled_config, data, tmp_path).votes[:35]
     alone = []
-    for number in (1, 2):
-        distilled_config.teacher.runs = (str(tmp_path / "folds" / f"fold_0{number}"),)
+    for number in (1, 2, 3):
+        distilled_config.teacher.runs = (str(copies / f"fold_0{number}"),)
         alone.append(distillation.with_teacher_targets(distilled_config, data, tmp_path).votes[:35])
     np.testing.assert_allclose(targets, np.mean(alone, axis=0), rtol=1e-6)
 
@@ -172,7 +173,5 @@ def test_folds_of_all_splits_are_refused_as_teachers(teacher, distilled_config, 
     sweep.folds(folds, tmp_path / "folds")
     distilled_config.teacher.runs = (str(tmp_path / "folds"),)
     data = rundata.of_config(distilled_config)
-    with pytest.raises(
-        UserError, match=r"fold_01 was trained on \d+ of 14 images of PublicTest that are held out here"
-    ):
+    with pytest.raises(UserError, match=r"fold_01 was trained on \d+ of 14 images of PublicTest that are held out"):
         distillation.with_teacher_targets(distilled_config, data, tmp_path)

@@ -32,6 +32,9 @@ def workdir(tmp_path, config):
     """What a run leaves of its data."""
     folder = tmp_path / "run"
     rundata.of_config(config).identity.save(folder)
+    record = json.loads((folder / "data.json").read_text(encoding="utf-8"))
+    assert record["label_names"] == ["angry", "happy", "sad"]
+    assert sum(split["examples"] for split in record["splits"].values()) == 30
     (folder / "checkpoints" / "00000001").mkdir(parents=True)
     return folder
 
@@ -160,12 +163,6 @@ class TestToExport:
         datasets.write_folder(rundata.pathlib.Path(config.data.path), counts={"": 14}, size=16)
         with pytest.raises(rundata.OtherData):
             rundata.to_export(config, workdir, self.NAMES)
-
-
-def test_the_record_is_json_for_people(config, workdir):
-    record = json.loads((workdir / "data.json").read_text(encoding="utf-8"))
-    assert record["label_names"] == ["angry", "happy", "sad"]
-    assert sum(split["examples"] for split in record["splits"].values()) == 30
 
 
 def test_class_counts_are_sums_of_targets_where_these_are_soft():

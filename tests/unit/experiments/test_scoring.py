@@ -12,29 +12,19 @@ from fer_jax.experiments import scoring
 from fer_jax.training.checkpoint import Progress
 
 
-def fake_run(workdir, names, size=48, result=None):
+def fake_run(workdir, names, size=48):
     """A run whose logit of class x is the place of x in the alphabet."""
     config = default.get_config()
     config.input.size = size
     logits = np.array([[float(ord(name)) for name in names]], np.float32)
-    return types.SimpleNamespace(
-        workdir=workdir,
-        config=config,
-        label_names=tuple(names),
-        progress=Progress(),
-        logits=lambda images: logits,
-        result=result,
-    )
+    about = {"workdir": workdir, "config": config, "label_names": tuple(names), "progress": Progress(), "result": None}
+    return types.SimpleNamespace(**about, logits=lambda images: logits)
 
 
 @pytest.fixture
 def runs(monkeypatch):
-    found = {
-        "a": fake_run("a", "xyz"),
-        "b": fake_run("b", "zxy"),
-        "c": fake_run("c", "xyw"),
-        "d": fake_run("d", "xyz", 40),
-    }
+    found = {name: fake_run(name, names) for name, names in (("a", "xyz"), ("b", "zxy"), ("c", "xyw"))}
+    found["d"] = fake_run("d", "xyz", 40)
     monkeypatch.setattr(scoring, "load_run", lambda workdir, checkpoint: found[workdir])
     return found
 
@@ -45,22 +35,6 @@ def test_members_of_another_order_are_brought_into_the_first_ones(runs):
     alone = softmax(scoring.of_runs(["a"]).logits(images), axis=1)
     np.testing.assert_allclose(together, np.log(alone))
     assert scoring.of_runs(["b", "a"]).label_names == ("z", "x", "y")
-
-
-def test_a_run_is_a_member_once(runs):
-    with pytest.raises(UserError, match=r"--workdir=\./a is given 2 times: an ensemble is of different runs"):
-        scoring.of_runs(["./a", "b", "a"])
-
-
-@pytest.mark.parametrize("other", ["c", "d"])
-def test_members_of_other_classes_or_input_are_refused(runs, other):
-    with pytest.raises(UserError, match=f"{other} has other labels or another input than a"):
-        scoring.of_runs(["a", other])
-
-
-def test_an_unknown_view_is_named(runs):
-    with pytest.raises(UserError, match="--tta has 'five_crop': expected flip or ten_crop"):
-        scoring.score(scoring.of_runs(["a"]), "PublicTest", augmentations=("five_crop",))
 
 
 def result_of(temperature, **counts):
@@ -89,13 +63,24 @@ def test_without_a_prior_a_run_has_its_fitted_temperature(runs):
     assert scoring.of_runs(["a"]).priors == ()
 
 
-def test_a_run_that_says_nothing_of_its_classes_is_one_line(runs, monkeypatch):
+@pytest.mark.parametrize(
+    ("workdirs", "prior", "words"),
+    [
+        (["./a", "b", "a"], "", r"--workdir=\./a is given 2 times: an ensemble is of different runs"),
+        (["a", "c"], "", "c has other labels or another input than a"),
+        (["a", "d"], "", "d has other labels or another input than a"),
+        (["a"], "flat", "a does not say how many training examples each class had"),
+    ],
+)
+def test_what_cannot_be_scored(runs, monkeypatch, workdirs, prior, words):
     def gone(*_):
         raise UserError("no data there")
 
     monkeypatch.setattr(scoring.identity, "load", gone)
-    with pytest.raises(UserError, match="a does not say how many training examples each class had"):
-        scoring.of_runs(["a"], prior="flat")
+    with pytest.raises(UserError, match=words):
+        scoring.of_runs(workdirs, prior=prior)
+    with pytest.raises(UserError, match="--tta has 'five_crop': expected flip or ten_crop"):
+        scoring.score(scoring.of_runs(["b"]), "PublicTest", augmentations=("five_crop",))
 
 
 def noisy(temperature, count=400):

@@ -9,11 +9,8 @@ def test_table_of_a_small_network():
     lines = summary.table(registry.create("jaffe_basic", 7), (128, 128, 3)).splitlines()
     assert lines[0] == "JaffeBasic, input (128, 128, 3), 7 classes"
     assert "conv2 (Conv)                                    (None, 13, 13, 15)               1,890" in lines
-    assert lines[-3:] == [
-        "Parameters: 37,349 (0.1 MiB in float32)",
-        "Trainable: 37,349",
-        "Not trainable: 0 (0 statistics of BatchNorm, 0 frozen)",
-    ]
+    assert lines[-3:-1] == ["Parameters: 37,349 (0.1 MiB in float32)", "Trainable: 37,349"]
+    assert lines[-1] == "Not trainable: 0 (0 statistics of BatchNorm, 0 frozen)"
     assert max(map(len, lines)) <= summary.WIDTH
 
 

@@ -48,29 +48,23 @@ def test_folds_are_runs_whose_predictions_are_pooled(config, tmp_path, monkeypat
         sweep.folds(config, tmp_path / "cv")
 
 
-def test_more_folds_than_images_are_refused_before_anything_is_written(config, tmp_path):
+def test_one_fold_is_trained_alone_and_the_call_for_all_pools_them(config, tmp_path, monkeypatch):
     config.data.folds = 31
     with pytest.raises(UserError, match=r"config.data.folds is 31"):
         sweep.folds(config, tmp_path / "cv")
-    assert not (tmp_path / "cv").exists()
-
-
-def test_one_fold_is_trained_alone_and_the_call_for_all_pools_them(config, tmp_path, monkeypatch):
+    assert not (tmp_path / "cv").exists(), "more folds than images are refused before anything is written"
+    config.data.folds = 2
     assert sweep.folds(config, tmp_path / "cv", only=2) is None
     assert results.runs_inside(tmp_path / "cv") == ["fold_02"]
     assert results.read(tmp_path / "cv") is None
+    student = configs.changed(config, {"teacher.runs": (str(tmp_path / "cv"),)})
+    with pytest.raises(UserError, match=r"cv', whose folds or seeds are not finished: there are fold_02 and no result"):
+        configs.require_inputs(student, tmp_path / "student")
     sweep.folds(config, tmp_path / "cv", only=1)
     monkeypatch.setattr(run, "train", None)
     assert sweep.folds(config, tmp_path / "cv").pooled["examples"] == 30
     with pytest.raises(UserError, match="--fold=3: expected 1 to 2, one of the folds; 0 trains all"):
         sweep.folds(config, tmp_path / "cv", only=3)
-
-
-def test_folds_that_are_not_finished_teach_nothing(config, tmp_path):
-    sweep.folds(config, tmp_path / "cv", only=2)
-    config.teacher.runs = (str(tmp_path / "cv"),)
-    with pytest.raises(UserError, match=r"cv', whose folds or seeds are not finished: there are fold_02 and no result"):
-        configs.require_inputs(config, tmp_path / "student")
 
 
 def test_only_one_split_is_dealt_into_folds(config, tmp_path):
@@ -127,11 +121,8 @@ def test_splits_are_drawn_once_for_all_seeds(config, tmp_path):
     config.data.holdout = 0.1
     sweep.seeds(config, tmp_path / "run", 2)
     of_all, *of_each = (identity.load(tmp_path / "run" / name) for name in ("", "seed_3", "seed_4"))
-    assert {name: split["examples"] for name, split in of_all.splits.items()} == {
-        "PrivateTest": 9,
-        "Training": 27,
-        "PublicTest": 3,
-    }
+    counts = {name: split["examples"] for name, split in of_all.splits.items()}
+    assert counts == {"PrivateTest": 9, "Training": 27, "PublicTest": 3}
     for own in of_each:
         assert own.difference(of_all) == ""
     with pytest.raises(UserError, match=r"run holds 2 runs, not one: give one of them, such as .*seed_3"):
@@ -140,12 +131,8 @@ def test_splits_are_drawn_once_for_all_seeds(config, tmp_path):
 
 
 def result(config, accuracy):
-    scores = {
-        "accuracy": accuracy,
-        "macro_f1": accuracy - 0.1,
-        "examples": 400,
-        "per_class": {"disgust": {"recall": accuracy / 2}},
-    }
+    scores = {"accuracy": accuracy, "macro_f1": accuracy - 0.1, "examples": 400}
+    scores["per_class"] = {"disgust": {"recall": accuracy / 2}}
     return run_result(seed=config.seed, splits={"PublicTest": scores})
 
 
@@ -160,12 +147,8 @@ def test_every_change_is_trained_with_every_seed_in_a_folder_of_its_own(tmp_path
     config = default.get_config()
     config.seed = 5
     record = sweep.changes(config, {"more erasing": {"augment.erase": 0.5}}, 2, tmp_path, "the command")
-    assert trained == [
-        ("as_it_is_seed5", 5, 0.0),
-        ("more_erasing_seed5", 5, 0.5),
-        ("as_it_is_seed6", 6, 0.0),
-        ("more_erasing_seed6", 6, 0.5),
-    ]
+    runs = [(name, seed, erase) for seed in (5, 6) for name, erase in (("as_it_is", 0.0), ("more_erasing", 0.5))]
+    assert trained == [(f"{name}_seed{seed}", seed, erase) for name, seed, erase in runs]
     assert json.loads((tmp_path / "ablation.json").read_text(encoding="utf-8")) == record
     base, erasing = record["rows"]
     assert (base["name"], base["seeds"], base["accuracy"]) == (sweep.BASE, [5, 6], [0.5, 0.5])
@@ -223,12 +206,9 @@ def test_bad_changes_are_refused_before_anything_is_trained(tmp_path, content, m
     assert message in str(error.value)
 
 
-def test_a_byte_order_mark_is_no_mistake(tmp_path):
+def test_changes_are_read_with_a_byte_order_mark_and_the_kept_ones_are_good(tmp_path):
     (path := tmp_path / "changes.json").write_text('{"no flip": {"augment.flip": 0}}', encoding="utf-8-sig")
     assert sweep.read_changes(path, default.get_config()) == {"no flip": {"augment.flip": 0}}
-
-
-def test_the_kept_changes_of_mini_xception_are_good():
     for name in ("optimizers", "learning", "images", "length"):
         assert sweep.read_changes(f"configs/ablations/{name}.json", xception.get_config())
     assert sweep.read_changes("configs/ablations/teaching.json", xception.get_config("distilled"))

@@ -16,17 +16,13 @@ def config_of(**changes):
     return config
 
 
-def test_cosine_with_warm_up():
+def test_schedules():
     cosine = config_of(schedule="cosine", learning_rate=0.4, warmup_epochs=2.0)
     rate = optim.schedule(cosine, 100, 10)
-    np.testing.assert_allclose(
-        [rate(0), rate(10), rate(20), rate(60), rate(100)], [0, 0.2, 0.4, 0.2, 0], rtol=1e-6, atol=1e-8
-    )
-
-
-@pytest.mark.parametrize("schedule", ["constant", "plateau"])
-def test_constant(schedule):
-    assert optim.schedule(config_of(schedule=schedule, learning_rate=0.3), 100, 10)(77) == pytest.approx(0.3)
+    rates = [rate(step) for step in (0, 10, 20, 60, 100)]
+    np.testing.assert_allclose(rates, [0, 0.2, 0.4, 0.2, 0], rtol=1e-6, atol=1e-8)
+    for name in ("constant", "plateau"):
+        assert optim.schedule(config_of(schedule=name, learning_rate=0.3), 100, 10)(77) == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize("name", optim.OPTIMIZERS)

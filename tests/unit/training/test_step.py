@@ -64,9 +64,8 @@ def differences(a, b):
 
 @pytest.mark.parametrize("ema", [{}, {"optim.averaging": "ema"}])
 def test_pmap_and_shard_map_agree(examples, ema):
-    (a, ma), (b, mb) = (
-        Trainer(config_of(**{"parallel.api": api, **ema}), examples, 8, STEPS).run() for api in ("pmap", "shard_map")
-    )
+    configs = (config_of(**{"parallel.api": api, **ema}) for api in ("pmap", "shard_map"))
+    (a, ma), (b, mb) = (Trainer(config, examples, 8, STEPS).run() for config in configs)
     assert differences(a, b) == 0
     assert differences(ma, mb) == 0
     assert a.step == STEPS
@@ -130,20 +129,8 @@ def test_two_chunks_of_one_step_are_one_chunk_of_two(examples):
 
 
 def test_loss_and_correct_are_those_of_the_global_batch(examples):
-    trainer = Trainer(
-        config_of(
-            **{
-                "augment.rotation": 0.0,
-                "augment.shift": 0.0,
-                "augment.mixup": 0.0,
-                "augment.flip": 0.0,
-                "optim.learning_rate": 1e-9,
-            }
-        ),
-        examples,
-        8,
-        1,
-    )
+    still = dict.fromkeys(("augment.rotation", "augment.shift", "augment.mixup", "augment.flip"), 0.0)
+    trainer = Trainer(config_of(**still, **{"optim.learning_rate": 1e-9}), examples, 8, 1)
     before = jax.device_get(trainer.state)
     _, metrics = trainer.run()
     rows = sampler.Order(0, np.zeros(40)).indices(0, 1, BATCH)[0]

@@ -37,9 +37,8 @@ def test_nothing_compiles_twice_and_the_second_dispatch_is_traced(config, exampl
     with jax.log_compiles(), caplog.at_level(logging.WARNING):
         train.train(config, tmp_path, examples, PhaseTimer(), Session(seen.append, profile=True))
     # A message names the function, its shapes and their places; pmap calls every function "_fun".
-    compiled = collections.Counter(
-        record.getMessage() for record in caplog.records if record.getMessage().startswith("Compiling ")
-    )
+    messages = (record.getMessage() for record in caplog.records)
+    compiled = collections.Counter(message for message in messages if message.startswith("Compiling "))
     assert set(compiled.values()) == {1}, compiled.most_common(3)
     assert sum(message.startswith("Compiling jit(_fun)") for message in compiled) == 2, "the chunk and the evaluation"
     assert list((tmp_path / "profile").rglob("*.xplane.pb"))
@@ -135,19 +134,13 @@ def decided(scores, **changes):
     return [best for best, _ in found], [scale for _, scale in found], progress
 
 
-def test_the_first_of_equal_epochs_is_the_best():
+def test_the_first_of_equal_epochs_is_the_best_and_waiting_lowers_the_rate_or_ends_the_run():
     best, _, progress = decided([1, 3, 3, 2])
     assert best == [True, True, False, False]
     assert (progress.best_epoch, progress.best_step, progress.best_score, progress.finished) == (2, 20, 3, True)
-
-
-def test_a_plateau_lowers_the_rate_after_each_patience():
     changes = {"optim.schedule": "plateau", "optim.plateau_patience": 2, "optim.plateau_factor": 0.1}
     _, scales, progress = decided([2, 2, 2, 3, 1, 1, 1, 1], **changes)
     assert scales == pytest.approx([1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.001])
     assert progress.waited == 4
-
-
-def test_early_stopping_ends_the_run():
     best, _, progress = decided([2, 1, 1, 4], **{"eval.early_stop": 2})
     assert len(best) == 3 and progress.finished
