@@ -91,7 +91,6 @@ def get_config(variant: str = "") -> ConfigDict:
             c.augment.interpolation = "bicubic"
             c.augment.erase = 0.3
             c.augment.no_warp_fraction = 0.1
-        if v.name == "wide":
             c.teacher.runs = ("runs/vgg_wide_folds",)
             c.teacher.tta = "ten_crop"
         if v.name == "wild":
@@ -104,6 +103,7 @@ def get_config(variant: str = "") -> ConfigDict:
             c.augment.camera = 0.1
             c.augment.brightness = 0.1
             c.augment.contrast = 0.2
+            c.teacher.runs = ()
         return c
     c.epochs = 1_000  # early stopping ends it long before
     c.batch_size = 32

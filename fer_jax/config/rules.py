@@ -20,16 +20,11 @@ from fer_jax.config.table import (
 from fer_jax.errors import UserError
 
 FEWEST_CLASSES = 2
-# Keys that mean nothing unless one of others has one of these values, or any but 0 and ().
-_WARPS = ("augment.rotation", "augment.shift", "augment.zoom")
+# {key: another key and the value of it without which the first means nothing}
 NEEDED = {
-    "augment.interpolation": (_WARPS, ()),
-    "augment.no_warp_fraction": (_WARPS, ()),
-    "optim.momentum": (("optim.name",), ("sgd",)),
-    "optim.plateau_factor": (("optim.schedule",), ("plateau",)),
-    "optim.plateau_patience": (("optim.schedule",), ("plateau",)),
-    "teacher.weight": (("teacher.runs",), ()),
-    "teacher.tta": (("teacher.runs",), ()),
+    "optim.momentum": ("optim.name", "sgd"),
+    "optim.plateau_factor": ("optim.schedule", "plateau"),
+    "optim.plateau_patience": ("optim.schedule", "plateau"),
 }
 
 
@@ -117,12 +112,12 @@ def _warmup(config: ConfigDict) -> None:
 
 
 def _idle(config: ConfigDict) -> None:
-    for key, (others, values) in NEEDED.items():
+    for key, (other, value) in NEEDED.items():
         found, default = get(config, key), TABLE[key].default
-        beside = [get(config, other) for other in others]
-        if found != default and not any(value in values if values else value for value in beside):
-            needed = " or ".join(f"config.{other}" for other in others) + "".join(f"={value}" for value in values)
-            raise UserError(f"config.{key} is {found!r}, which means nothing without {needed}: set it to {default!r}")
+        if found != default and get(config, other) != value:
+            raise UserError(
+                f"config.{key} is {found!r}, which means nothing without config.{other}={value}: set it to {default!r}"
+            )
 
 
 def _trainable_from(config: ConfigDict) -> None:

@@ -261,16 +261,20 @@ class Run:
             first, pending = self._pending.pop(0)
             values = jax.device_get(pending)
             self._read_any = True
-            bad = np.flatnonzero(~np.isfinite(values["loss"]))
-            if len(bad):
-                norm = values["gradient_norm"][bad[0] - 1] if bad[0] else float("nan")
-                raise NonFiniteLossError(
-                    f"the loss was not finite in steps {first + bad[0]} to {first + bad[-1]} (gradient norm before: "
-                    f"{norm:.3g}); lower config.optim.learning_rate, or use config.dtype=float32"
-                )
+            self._require_finite(first, values)
             self.progress.epoch_loss += float(values["loss"].astype(np.float64).sum())
             self.progress.epoch_correct += float(values["correct"].sum())
             self._bar.update(len(values["loss"]) * self._config.batch_size)
+
+    @staticmethod
+    def _require_finite(first: int, values: dict[str, np.ndarray]) -> None:
+        bad = np.flatnonzero(~np.isfinite(values["loss"]))
+        if len(bad):
+            norm = values["gradient_norm"][bad[0] - 1] if bad[0] else float("nan")
+            raise NonFiniteLossError(
+                f"the loss was not finite in steps {first + bad[0]} to {first + bad[-1]} (gradient norm before: "
+                f"{norm:.3g}); lower config.optim.learning_rate, or use config.dtype=float32"
+            )
 
     def stop_if_preempted(self) -> None:
         """Save and raise `Preempted` where a signal has asked for it."""

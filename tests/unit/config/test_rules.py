@@ -31,16 +31,6 @@ TAKES = "mini_xception takes block_features, enlarge_to"
         ),
         ({"optim.plateau_factor": 0.5}, "without config.optim.schedule=plateau: set it to 0.1"),
         ({"optim.plateau_patience": 5}, "without config.optim.schedule=plateau: set it to 10"),
-        ({"teacher.weight": 0.5}, "config.teacher.weight is 0.5, which means nothing without config.teacher.runs: set"),
-        ({"teacher.tta": "ten_crop"}, "without config.teacher.runs: set it to 'flip'"),
-        (
-            {"augment.interpolation": "bicubic"},
-            "without config.augment.rotation or config.augment.shift or config.augm",
-        ),
-        (
-            {"augment.no_warp_fraction": 0.25},
-            "without config.augment.rotation or config.augment.shift or config.augment",
-        ),
         ({"optim.trainable_from": "block4"}, "that would freeze random layers"),
         ({"optim.trainable_from": "block9", "model.pretrained": "x"}, "block9"),
         # arguments that the source, the steps or the network do not take
