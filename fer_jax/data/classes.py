@@ -10,6 +10,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from fer_jax import labels
+from fer_jax.data.examples import UNSPLIT
 from fer_jax.errors import UserError
 
 # The role in the config (`data.<role>`) of each name that a split may have, in lower case.
@@ -93,6 +94,14 @@ def split_named(name: str, data: ConfigDict) -> str:
     """The split of `config.data` that is called `name` elsewhere, such as "val"; names of no role stay as they are."""
     role = SPLIT_ROLES.get(name.strip().lower())
     return data[role] if role else name
+
+
+def splits_named(names: Iterable[str], data: ConfigDict) -> dict[str, str]:
+    """`split_named` of each; a single split is `UNSPLIT`, unless its name says that it is not for training."""
+    named = {name: split_named(name, data) for name in names}
+    if len(named) == 1 and not set(named.values()) & {data.select_split, data.test_split}:
+        return dict.fromkeys(named, UNSPLIT)
+    return named
 
 
 def refuse_links(files: Iterable[tuple[pathlib.Path, Hashable]]) -> None:

@@ -24,7 +24,7 @@ from ml_collections import ConfigDict
 
 from fer_jax import fields, files, labels
 from fer_jax.data import classes, lazy
-from fer_jax.data.examples import UNSPLIT, Examples
+from fer_jax.data.examples import Examples
 from fer_jax.data.sources import DataSet
 from fer_jax.errors import UserError
 from fer_jax.fields import Field
@@ -33,7 +33,7 @@ from fer_jax.preprocess import images
 if TYPE_CHECKING:
     import pyarrow
 
-VERSION = 2
+VERSION = 3
 SUFFIXES = (".parquet", ".arrow")
 ARGUMENTS = {
     "image": Field("", "Column of the image; empty is the only one that holds images."),
@@ -56,7 +56,8 @@ def read(data: ConfigDict, input: images.Geometry) -> Examples:
     """All rows with a label, in the order of the files' paths; images are read when they are prepared.
 
     Each file's numbers are translated by its own names of the classes. Splits that are called train, validation and
-    test become those of the config, others keep their names; a single split is `examples.UNSPLIT`.
+    test become those of the config, others keep their names; a single split is `examples.UNSPLIT`, unless it is called
+    validation or test.
 
     Raises:
       UserError: no such files, or of two kinds or configurations; no or several columns that could be meant; labels
@@ -251,9 +252,7 @@ def _split(path: pathlib.Path, root: pathlib.Path) -> tuple[str, pathlib.PurePat
 
 
 def _named(splits: np.ndarray, data: ConfigDict) -> np.ndarray:
-    if len(set(splits)) == 1:
-        return np.full(len(splits), UNSPLIT)
-    names = {name: classes.split_named(name, data) for name in set(splits)}
+    names = classes.splits_named(set(splits), data)
     return np.array([names[name] for name in splits])
 
 

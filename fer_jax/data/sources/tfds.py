@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from fer_jax import files
 from fer_jax.data import classes
-from fer_jax.data.examples import UNSPLIT, Examples
+from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from tensorflow_datasets.core import DatasetBuilder
 
 VERSION = 2
-ROLES = {"train": "train_split", "validation": "select_split", "test": "test_split"}
 
 
 def fingerprint(data: ConfigDict) -> list:
@@ -35,9 +34,9 @@ def read(data: ConfigDict, input: images.Geometry) -> Examples:
     """All splits of the data set, each in the order TFDS reads its files in; the fitted images are in memory.
 
     train, validation and test become `data.train_split`, `data.select_split` and `data.test_split`, other splits keep
-    their names, and a single split is `examples.UNSPLIT`. Examples without a label, which TFDS numbers -1, are left
-    out. TFDS downloads and prepares what is not there yet, in `data.cache_dir`/tensorflow_datasets or its own default
-    directory.
+    their names, and a single split that is neither validation nor test is `examples.UNSPLIT`. Examples without a label,
+    which TFDS numbers -1, are left out. TFDS downloads and prepares what is not there yet, in
+    `data.cache_dir`/tensorflow_datasets or its own default directory.
 
     Raises:
       UserError: a name TFDS does not know, a data set that cannot be had, or one without a uint8 image and a class
@@ -48,8 +47,7 @@ def read(data: ConfigDict, input: images.Geometry) -> Examples:
     sizes = {name: split.num_examples for name, split in builder.info.splits.items()}
     fitted = np.empty((sum(sizes.values()), input.size, input.size, input.channels), np.uint8)
     labels, splits = [], []
-    for name in sizes:
-        split = UNSPLIT if len(sizes) == 1 else data[ROLES[name]] if name in ROLES else name
+    for name, split in classes.splits_named(sizes, data).items():
         examples = cast(Any, builder).as_dataset(split=name).map(lambda one: tuple(one[key] for key in keys))
         for image, label in examples.as_numpy_iterator():
             if label >= 0:

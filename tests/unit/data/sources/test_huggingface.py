@@ -112,6 +112,12 @@ def test_parts_are_joined_and_other_splits_keep_their_names(tmp_path, paths, spl
         assert examples.split_names == ("all",)
 
 
+@pytest.mark.parametrize(("name", "split"), [("test", "PrivateTest"), ("validation", "PublicTest"), ("extra", "all")])
+def test_a_single_split_is_split_anew_unless_it_is_for_scoring(tmp_path, name, split):
+    write(tmp_path / "in" / f"{name}-00000-of-00001.parquet", table([1, 2], [0, 1]))
+    assert read(tmp_path / "in").split_names == (split,)
+
+
 def test_numbers_are_translated_by_the_names_of_each_file(tmp_path):
     write(tmp_path / "in" / ONE, table([10, 20, 30], [0, 1, 2]))
     other = ("sad", "Fear", "Happy", "angry")
