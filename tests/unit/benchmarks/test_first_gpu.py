@@ -8,10 +8,13 @@ import pytest
 
 from benchmarks import command, first_gpu
 from fer_jax import config as configs
+from tests.conftest import REPOSITORY
 
 
 @pytest.mark.slow
-def test_at_small_size_every_part_leaves_its_record(tmp_path):
+def test_at_small_size_every_part_leaves_its_record(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where the last part makes its run
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     peer, keep = tmp_path / "peer.py", tmp_path / "gpu.jsonl"
     peer.write_text("""print('{"peer": "fake", "images_per_s": 1.0}')""", encoding="utf-8")
     torch = shlex.join([sys.executable, str(peer)])
