@@ -172,6 +172,13 @@ def _opened(name: str, workdir: pathlib.Path, step: int, config: ConfigDict) -> 
         raise UserError(
             f"config.log has {name}, which needs the package {error.name}: pip install {error.name}, or leave it out"
         ) from None
+    except (OSError, UserError):  # say a full disk themselves
+        raise
+    except Exception as error:  # of the package: no login, a server that does not answer, a store that it refuses
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"config.log has {name}, which does not start ({reason}): set it up, or leave it out"
+        ) from error
 
 
 def _kept_id(workdir: pathlib.Path, name: str, step: int) -> str | None:

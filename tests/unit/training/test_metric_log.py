@@ -85,6 +85,16 @@ def test_a_logger_whose_package_is_absent_is_one_line(tmp_path, monkeypatch):
         writer_of(tmp_path, 0, "wandb")
 
 
+def test_a_logger_that_does_not_start_is_one_line(tmp_path, monkeypatch):
+    def init(**_):
+        raise RuntimeError("api_key not configured\nrun wandb login")
+
+    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=init))
+    meant = r"config\.log has wandb, which does not start \(api_key not configured run wandb login\): set it up, or"
+    with pytest.raises(UserError, match=meant):
+        writer_of(tmp_path, 0, "wandb")
+
+
 @pytest.mark.parametrize("call", ["write(rows(1)[0])", "close()"])
 def test_a_full_disk_is_one_line_with_the_path(tmp_path, call):
     """In a process of its own, whose exit would write the events again."""
