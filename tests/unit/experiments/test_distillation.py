@@ -126,7 +126,7 @@ def test_a_teacher_of_another_order_is_asked_by_name(distilled_config, tmp_path)
 
 @pytest.fixture(scope="module")
 def folds(teacher, tmp_path_factory):
-    """The folder of three folds of the teacher's training split; nobody changes them."""
+    """The folder of three folds of the teacher's training split; tests only read it."""
     config = small_config(teacher.parent)
     config.data.fold_split, config.data.folds = "Training", 3
     folder = tmp_path_factory.mktemp("folds") / "folds"
