@@ -3,6 +3,7 @@
 import pickle
 import types
 
+import absl.logging
 import jax
 import numpy as np
 import pytest
@@ -34,6 +35,14 @@ def _variables(model, shape):
     )
 
 
+@pytest.fixture
+def caplog(caplog, monkeypatch):
+    """pytest's, which sees what absl logs from INFO on, whatever level and handler an earlier test left absl with."""
+    monkeypatch.setattr(absl.logging.get_absl_logger(), "propagate", True)
+    caplog.set_level("INFO", logger="absl")
+    return caplog
+
+
 @pytest.fixture(scope="session")
 def variables_of():
     """A function from a network and its images' shape (H, W, C) to random variables."""
@@ -48,7 +57,7 @@ def examples():
 
 @pytest.fixture(scope="session")
 def tiny():
-    """config, plain model, variables and faces of a small mini-Xception, and Flax' logits; nobody changes them."""
+    """config, plain model, variables and faces of a small mini-Xception, and Flax' logits; tests only read them."""
     config = default.get_config()
     config.data.source = "synthetic"
     config.model.args = {"block_features": (8, 16)}

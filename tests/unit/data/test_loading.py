@@ -25,7 +25,6 @@ def csv(path, *rows):
 
 
 def test_a_config_gives_all_its_examples(config, caplog):
-    caplog.set_level("INFO")
     examples = loading.load(config)
     assert examples.images[:, 0, 0, 0].tolist() == [0, 1, 2]
     assert examples.split.tolist() == ["Training", "PublicTest", "Training"]

@@ -133,7 +133,6 @@ def test_a_folder_is_played_in_the_order_of_its_numbers_and_says_what_it_leaves_
     for name in ("notes.txt", ".hidden.png", "song.mp3"):
         (tmp_path / name).touch()
     (tmp_path / "more").mkdir()
-    caplog.set_level("INFO", logger="absl")
     for spec in (tmp_path, tmp_path / "*.png"):
         names = _names(sources.open_source(str(spec)))
         assert names == ["Frame1.png", "frame2.png", "frame2b.png", "frame10.png"]

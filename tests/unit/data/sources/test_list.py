@@ -1,6 +1,5 @@
 """Lists of image files: columns given and guessed, data sets in the layouts they come in, and what is refused."""
 
-import absl.logging
 import cv2
 import numpy as np
 import pytest
@@ -38,8 +37,6 @@ def write(folder, text, name="faces.csv"):
 
 @pytest.mark.parametrize("separator", [",", "\t", ";", " ", "|"])
 def test_columns_are_guessed_by_their_names_and_logged(pictures, caplog, separator):
-    absl.logging.get_absl_logger().propagate = True
-    caplog.set_level("INFO")
     table = "Image,Emotion,Usage,person\n1.png,happy,train,A\n0.png,angry,val,B\n3.png,happy,other,A\n"
     examples = read(write(pictures, table.replace(",", separator)))
     assert examples.images[:, 0, 0, 0].tolist() == [1, 0, 3]
