@@ -18,7 +18,7 @@ SMALL = manifest.Input(8, 1, "unit", "area")
 
 
 def brightness_of(label: int, classes: int = len(FER2013)) -> int:
-    """The grey value in the middle of a label's range."""
+    """The gray value in the middle of a label's range."""
     return round(255 * (label + 0.5) / classes)
 
 
@@ -33,7 +33,7 @@ def write_bundle(
     maps=False,
     class_counts=None,
 ) -> pathlib.Path:
-    """A whole bundle whose network compares an image's mean with each label's grey value.
+    """A whole bundle whose network compares an image's mean with each label's gray value.
 
     With `maps` its class maps do so with each pixel. `graph(path)` writes another ONNX file in place of this network.
     """
@@ -99,12 +99,12 @@ def _write_graph(path: pathlib.Path, classes: int, spec: manifest.Input, maps: b
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
 
 
-def write_clip(path: pathlib.Path, greys, size=(64, 48), rate=25.0) -> pathlib.Path:
-    """A video (MPEG-4, or what the suffix asks for) of plain frames of these grey values."""
+def write_clip(path: pathlib.Path, grays, size=(64, 48), rate=25.0) -> pathlib.Path:
+    """A video (MPEG-4, or what the suffix asks for) of plain frames of these gray values."""
     codec = cv2.VideoWriter.fourcc(*("MJPG" if path.suffix == ".avi" else "mp4v"))
     video = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, codec, rate, size)
-    for grey in greys:
-        video.write(np.full((size[1], size[0], 3), grey, np.uint8))
+    for gray in grays:
+        video.write(np.full((size[1], size[0], 3), gray, np.uint8))
     video.release()
     return path
 

@@ -11,7 +11,7 @@ MILLISECONDS = Fraction(1, 1000)
 
 
 def frames(count, size=(64, 48)):
-    """uint8 BGR frames, each of its own grey value, brighter by 5 from one to the next."""
+    """uint8 BGR frames, each of its own gray value, brighter by 5 from one to the next."""
     return [np.full((size[1], size[0], 3), 20 + 5 * i % 220, np.uint8) for i in range(count)]
 
 

@@ -29,7 +29,7 @@ _COMPACT = flags.DEFINE_enum(
 )
 _NAME = flags.DEFINE_string("name", None, "Name of the model, on its card and in its files. Default: the config's.")
 _NOTE = flags.DEFINE_string("note", None, "A sentence for the card, such as how this run was chosen among several.")
-_LICENCE = flags.DEFINE_string("licence", None, "Terms of the weights. Default: the note on the run's data source.")
+_LICENSE = flags.DEFINE_string("license", None, "Terms of the weights. Default: the note on the run's data source.")
 
 
 def main(argv: list[str]) -> None:
@@ -46,7 +46,7 @@ def main(argv: list[str]) -> None:
         data=_DATA.value or "",
         formats=[role for role, flag in _FORMATS.items() if flag.value],
         compact=_COMPACT.value or "",
-        licence=_LICENCE.value or "",
+        license=_LICENSE.value or "",
         name=_NAME.value or "",
         note=_NOTE.value or "",
     )

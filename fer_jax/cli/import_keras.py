@@ -20,7 +20,7 @@ _OUT = options.define_output(
 _LABELS = flags.DEFINE_list("labels", list(labels.FER2013), "Names of the classes in the order of the logits.")
 _DATA = options.define_path("data", None, "FER2013's csv, to score the bundle on.")
 _SPLIT = flags.DEFINE_string("split", "PublicTest", "The split of --data to score on.")
-_LICENCE = flags.DEFINE_string("licence", None, "Terms of the weights. Default: the note on FER2013.")
+_LICENSE = flags.DEFINE_string("license", None, "Terms of the weights. Default: the note on FER2013.")
 
 
 def main(argv: list[str]) -> None:
@@ -59,7 +59,7 @@ def main(argv: list[str]) -> None:
         _LABELS.value,
         training_data=f"by the authors of {path.name} (sha256 {files.sha256(path)}), imported from Keras: "
         "of the config only model and input say something about it",
-        licence=_LICENCE.value or provenance.licence_note("fer2013"),
+        license=_LICENSE.value or provenance.license_note("fer2013"),
     )
     exported = exporting.export(_OUT.value, trained, evaluation=evaluation)
     print(comparison.table(exported.formats))

@@ -62,7 +62,7 @@ def _paragraph(bundle: Bundle) -> str:
             for split, scores in ((bundle.provenance["result"] or {}).get("splits") or {}).items()
         ),
         f"data      {bundle.provenance['training_data']}",
-        f"licence   {bundle.provenance['licence']}",
+        f"license   {bundle.provenance['licence']}",
     ]
     return "\n  ".join(lines)
 

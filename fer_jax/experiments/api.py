@@ -84,7 +84,7 @@ class TrainedRun:
         data: str | os.PathLike = "",
         formats: Sequence[str] = (),
         compact: str = "",
-        licence: str = "",
+        license: str = "",
         name: str = "",
         note: str = "",
     ) -> exporting.Exported:
@@ -96,7 +96,7 @@ class TrainedRun:
           formats: graphs to add: "float16", in half precision; "int8", in 8-bit integers, its ranges fitted to
             training faces.
           compact: "float16" or "int8": write one graph, model.onnx, its weights stored so and computed with in float32.
-          licence: terms of the weights; "" is the note on the run's data source.
+          license: terms of the weights; "" is the note on the run's data source.
           name: of the model, on its card and in its files; "" is the config's.
           note: a sentence for the card on how it was made, such as how it was chosen among several runs.
 
@@ -114,9 +114,9 @@ class TrainedRun:
         evaluation, calibration, counts = rundata.to_export(
             config, self.workdir, loaded.label_names, os.fspath(data), needs_faces
         )
-        licence = licence or provenance.licence_note(config.data.source)
+        license = license or provenance.license_note(config.data.source)
         trained = dataclasses.replace(
-            _trained(loaded, result, licence, counts),
+            _trained(loaded, result, license, counts),
             name=name,
             note=note,
         )
@@ -130,7 +130,7 @@ class TrainedRun:
         )
 
 
-def _trained(loaded: run.Run, result: RunResult | None, licence: str, class_counts: dict[str, float] | None) -> Trained:
+def _trained(loaded: run.Run, result: RunResult | None, license: str, class_counts: dict[str, float] | None) -> Trained:
     """A run with its result as an export takes it; `class_counts` are of its data, where the result lacks them."""
     fitted = (result and result.calibration) or {"temperature": 1.0, "uncertain_below": 0.0}
     return Trained(
@@ -138,7 +138,7 @@ def _trained(loaded: run.Run, result: RunResult | None, licence: str, class_coun
         loaded.variables,
         loaded.label_names,
         provenance.training_data_note(loaded.config, result),
-        licence,
+        license,
         result,
         fitted["temperature"],
         fitted["uncertain_below"],

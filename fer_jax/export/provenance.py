@@ -21,17 +21,17 @@ RESEARCH_FACES = (
     "agreement of those who hold rights in the faces."
 )
 FREE = "Apache-2.0, code and weights: trained on {terms}."
-UNKNOWN_LICENCE = (
+UNKNOWN_LICENSE = (
     "The code that made this bundle is Apache-2.0. The terms of the weights are not known to it: those "
     "of the training data apply."
 )
 
 
-def licence_note(source: str) -> str:
+def license_note(source: str) -> str:
     """The note on the weights trained on a data source, a key of `config.data.source`."""
     known = sources.data_set(source)
     if not known.terms:
-        return UNKNOWN_LICENCE
+        return UNKNOWN_LICENSE
     return (RESEARCH_FACES if known.real_people else FREE).format(terms=known.terms)
 
 
@@ -49,7 +49,7 @@ def of(trained: Trained) -> dict[str, Any]:
     """
     packages = ("jax2onnx", "onnx", "onnxruntime", "safetensors")
     return {
-        "licence": trained.licence,
+        "licence": trained.license,
         "training_data": trained.training_data,
         "result": essentials(trained.result),
         "config": json.loads(configs.without_folders(trained.config).to_json()),
@@ -87,7 +87,7 @@ def card(trained: Trained, stored: str = "") -> str:
             "result": result,
             "command": environment.without_folders(result.command) if result else "",
             "training_data": trained.training_data,
-            "licence": trained.licence,
+            "license": trained.license,
             "note": trained.note,
             "views": tta.IN_WORDS,
             "teachers": config.teacher.runs,

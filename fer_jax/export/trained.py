@@ -25,7 +25,7 @@ class Trained:
       variables: {"params", "batch_stats"?} of the network that `config.model` names.
       label_names: in the order of the logits.
       training_data: what the weights were trained on, for people.
-      licence: of the weights, for people; see `provenance.licence_note`.
+      license: of the weights, for people; see `provenance.license_note`.
       result: of the run, or None.
       temperature: probabilities are softmax(logits / temperature).
       uncertain_below: see `bundle.Bundle`.
@@ -38,7 +38,7 @@ class Trained:
     variables: Any
     label_names: Sequence[str]
     training_data: str
-    licence: str
+    license: str
     result: RunResult | None = None
     temperature: float = 1.0
     uncertain_below: float = 0.0

@@ -21,8 +21,8 @@ HAPPY, SAD = (serving.brightness_of(FER2013.index(name)) for name in ("happy", "
 @pytest.fixture
 def analyze(brightness_bundle, tmp_path):
     """Runs it in a folder with a.png, happy, b.png, sad, c.mp4, both, and broken.png."""
-    for name, grey in (("a", HAPPY), ("b", SAD)):
-        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((20, 30), grey, np.uint8))
+    for name, gray in (("a", HAPPY), ("b", SAD)):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((20, 30), gray, np.uint8))
     serving.write_clip(tmp_path / "c.mp4", [HAPPY] * 4)
     (tmp_path / "broken.png").write_bytes(b"broken")
     command = "-m", "fer_jax", "analyze", f"--bundle={brightness_bundle}"

@@ -19,7 +19,7 @@ def test_every_model_has_its_figures_size_and_terms():
     assert "\n  network   mini_xception, 205,031 parameters, weights in float16; 48x48 gray; " in paragraphs[0]
     assert [one for one in paragraphs if ", before the prior it is served by\n" in one] == paragraphs[:1]
     for paragraph in paragraphs:
-        for part in ("score     PublicTest ", "data      ", "licence   ", "names     "):
+        for part in ("score     PublicTest ", "data      ", "license   ", "names     "):
             assert f"\n  {part}" in paragraph, part
 
 

@@ -8,9 +8,9 @@ from tests.results import SCORES, run_result
 
 def test_weights_of_people_are_for_research_and_those_of_synthetic_faces_free():
     for source in ("fer2013", "ferplus", "jaffe", "ckplus"):
-        assert "Use them for research and teaching" in provenance.licence_note(source)
-    assert provenance.licence_note("synthetic").startswith("Apache-2.0, code and weights")
-    assert "not known" in provenance.licence_note("folder")
+        assert "Use them for research and teaching" in provenance.license_note(source)
+    assert provenance.license_note("synthetic").startswith("Apache-2.0, code and weights")
+    assert "not known" in provenance.license_note("folder")
 
 
 def test_of_paths_the_names_alone_are_kept():

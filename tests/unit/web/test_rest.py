@@ -48,8 +48,8 @@ def _form(**files):
 @pytest.fixture
 def clip(tmp_path):
     """One second in which a face changes from happy to sad, 10 frames/s."""
-    greys = [serving.brightness_of(3)] * 5 + [serving.brightness_of(4)] * 5
-    return serving.write_clip(tmp_path / "clip.mp4", greys, rate=10.0).read_bytes()
+    grays = [serving.brightness_of(3)] * 5 + [serving.brightness_of(4)] * 5
+    return serving.write_clip(tmp_path / "clip.mp4", grays, rate=10.0).read_bytes()
 
 
 async def test_a_picture_and_a_video_are_answered_as_analyze_answers_them(analyzer, clip):
