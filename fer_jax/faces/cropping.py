@@ -119,8 +119,18 @@ def cut(
         return cv2.warpAffine(frame, turn, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     height, width = frame.shape[:2]
     left, top = round(x - side / 2), round(y - side / 2)
-    if left >= 0 and top >= 0 and left + side <= width and top + side <= height:
-        return frame[top : top + side, left : left + side]
-    rows = np.clip(np.arange(top, top + side), 0, height - 1)
-    columns = np.clip(np.arange(left, left + side), 0, width - 1)
-    return frame[np.ix_(rows, columns)]
+    rows, above, below = _within(top, side, height)
+    columns, before, after = _within(left, side, width)
+    pixels = frame[rows, columns]
+    if above or below or before or after:
+        shape = side, side, *frame.shape[2:]
+        return cv2.copyMakeBorder(pixels, above, below, before, after, cv2.BORDER_REPLICATE).reshape(shape)
+    return pixels
+
+
+def _within(start: int, side: int, size: int) -> tuple[slice, int, int]:
+    """The part of `side` pixels from `start` on that lies in 0..size, one pixel at least, and the counts around it."""
+    first = min(max(start, 0), size - 1)
+    end = max(min(start + side, size), first + 1)
+    before = min(max(-start, 0), side - 1)
+    return slice(first, end), before, side - before - (end - first)

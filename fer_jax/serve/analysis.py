@@ -39,13 +39,22 @@ class Activation:
     """The evidence in a face's pixels for its label.
 
     Attributes:
-      values: float32 (h, w), the label's class activation map minus the mean over all labels, divided by its largest
-        magnitude: -1..1, negative where a place is evidence against the label.
+      maps: float32 (h, w, classes), class activation maps.
+      label: index of the label.
       region: of the frame, which they cover.
     """
 
-    values: np.ndarray
+    maps: np.ndarray
+    label: int
     region: cropping.Region
+
+    @property
+    def values(self) -> np.ndarray:
+        """float32 (h, w), the label's map minus the mean over all labels, divided by its largest magnitude: -1..1,
+        negative where a place is evidence against the label. Computed here, since few of them are looked at."""
+        values = self.maps[..., self.label] - self.maps.mean(axis=-1)
+        largest = np.abs(values).max()
+        return values / largest if largest > 0 else values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,11 +194,9 @@ class FrameAnalyzer:
         )
 
     def _activation(self, track: Track, maps: np.ndarray) -> Activation:
-        values = maps[..., track.history.label] - maps.mean(axis=-1)
-        largest = np.abs(values).max()
         spec = self._classifier.bundle.input
         region = cropping.region(track.box, self._policy, track.roll).scaled((spec.seen or spec.size) / spec.size)
-        return Activation(values / largest if largest > 0 else values, region)
+        return Activation(maps, track.history.label, region)
 
 
 class Stage(Iterator[Item], Generic[Item]):

@@ -213,7 +213,8 @@ class _Pen:
 
     def tint(self, activation: Activation) -> None:
         """Lay the colors of an activation over its region."""
-        region, (rows, columns) = activation.region, activation.values.shape
+        region, values = activation.region, activation.values
+        rows, columns = values.shape
         limits = np.array(self.image.shape[1::-1])
         center, half = np.array((region.x, region.y)), np.array((region.width, region.height)) / 2
         (x0, y0), (x1, y1) = np.clip((center - half, center + half), 0, limits).round().astype(int)
@@ -225,7 +226,7 @@ class _Pen:
         matrix[:, 2] += matrix[:, :2] @ (x0 + 0.5, y0 + 0.5) - center + half
         matrix *= np.array((columns / region.width, rows / region.height))[:, None]
         matrix[:, 2] -= 0.5
-        levels = np.round(127.5 * (activation.values + 1)).astype(np.uint8)
+        levels = np.round(127.5 * (values + 1)).astype(np.uint8)
         levels = cv2.warpAffine(
             levels,
             matrix,

@@ -210,7 +210,7 @@ class Summarizer:
         elif end is None:
             end = start + (before.frame.duration or self._period)
         self._seconds += end - start
-        size = np.array(before.frame.image.shape[1::-1])
+        height, width = before.frame.image.shape[:2]
         for face in before.faces:
             if face.doubtful or not face.found:
                 continue
@@ -218,8 +218,8 @@ class Summarizer:
             if key not in self._people:
                 track = len(self._people) if still else face.track
                 self._people[key] = _Timeline(track, self._labels, self._uncertain_below)
-            corners = np.concatenate([face.box[:2], size - face.box[:2] - face.box[2:]])
-            self._people[key].add(start, end, face, bool((corners >= 0).all()))
+            x, y, w, h = face.box.tolist()
+            self._people[key].add(start, end, face, min(x, y, width - x - w, height - y - h) >= 0)
 
 
 @dataclasses.dataclass
@@ -273,7 +273,8 @@ class _Timeline:
                 self._decided -= 1
             weights = np.array([max(min(s.end, last) - max(s.start, first), 0.0) for s in self._samples])
             weights[self._decided] = weights[self._decided] or 1.0  # a picture has no duration
-            mean = weights @ np.stack([s.probabilities for s in self._samples]) / weights.sum()
+            probabilities = np.concatenate([s.probabilities for s in self._samples])
+            mean = weights @ probabilities.reshape(len(weights), -1) / weights.sum()
             self._append(sample, self._steady.update(mean, sample.middle), sample.score * mean.max())
             self._decided += 1
 

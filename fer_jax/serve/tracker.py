@@ -247,7 +247,8 @@ class Tracker:
         # a frame after which nothing would contradict a false detection: the first, and any where frames are rare
         alone = self._time is None or elapsed > SURVIVES_SECONDS
         self._time = time
-        alone |= self._set_scene(size, pixels)
+        after_cut = self._set_scene(size, pixels)
+        alone |= after_cut
         starts = [track.box for track in self._all]
         for track in self._all:
             track.box = track.box + track.speed * elapsed
@@ -255,11 +256,14 @@ class Tracker:
         looks = [pixels.look(face.box) for face in faces or ()] if pixels else []
         matched, fresh = ([], []) if faces is None else self._match(faces, looks, time, elapsed, size)
         unseen = sorted(set(range(len(self._all))) - set(matched))
-        if pixels and unseen:
-            shifts = pixels.shifts(np.array([starts[t] for t in unseen]))
+        if pixels and not after_cut and (unseen or self._lost):
+            *shifts, scene = pixels.shifts(np.array([*(starts[t] for t in unseen), (0, 0, *size)]))
             for t, shift in zip(unseen, shifts, strict=True):
                 if np.isfinite(shift).all():
                     _carry(self._all[t], starts[t], shift, elapsed)
+            if np.isfinite(scene).all():
+                for track in self._lost:  # out of sight or hidden, they stay in the scene that the camera passes
+                    track.box[:2] += scene
         for f in fresh:
             face = (faces or ())[f]
             track = Track(np.asarray(face.box, np.float64), np.zeros(4), face.roll, History(self._smoothing), time)
@@ -272,7 +276,7 @@ class Tracker:
         self._all = living
 
     def _set_scene(self, size: tuple[int, int], pixels: Pixels | None) -> bool:
-        """Bring the places of the faces into a frame of another size, or that shows another part; true after a cut."""
+        """Bring the places of the faces into a frame of another size; return whether the frame follows a cut."""
         if size != self._size and any(self._size):  # a stream that changes its resolution
             factor = np.tile(np.divide(size, self._size), 2)
             for track in self._all + self._lost:
@@ -284,9 +288,6 @@ class Tracker:
             for track in self._lost:
                 track.cut = True
             return True
-        if pixels and self._lost and np.isfinite(shift := pixels.shifts(np.array([[0, 0, *size]]))[0]).all():
-            for track in self._lost:  # out of sight or hidden, they stay in the scene that the camera passes
-                track.box[:2] += shift
         return False
 
     def _match(

@@ -157,12 +157,13 @@ def _face(face: TrackedFace, explain: bool) -> dict[str, Any]:
 
 
 def _activation(activation: Activation) -> dict[str, Any]:
-    rows, columns = activation.values.shape
+    values = activation.values
+    rows, columns = values.shape
     region = {key: round(value, 1) for key, value in dataclasses.asdict(activation.region).items()}
     return {
         "rows": rows,
         "columns": columns,
-        "values": [round(100 * float(value)) for value in activation.values.flat],
+        "values": [round(100 * float(value)) for value in values.flat],
     } | region
 
 

@@ -97,10 +97,15 @@ def test_a_missed_face_shows_corners_only_and_an_uncertain_name_a_question_mark(
     assert _shows(unsure, 3) > _shows(found, 3), "its label is longer"
 
 
+def _activation(values, region):
+    """With these values, the largest of which is one."""
+    return Activation(np.multiply.outer(np.float32(values), np.float32([1, -1])), 0, region)
+
+
 def _tinted(values, region, shape=(100, 200)):
     """Where a gray frame became redder and where bluer, bool (H, W) each."""
     image = np.full((*shape, 3), 90, np.uint8)
-    overlay._Pen(image).tint(Activation(np.array(values, np.float32), region))
+    overlay._Pen(image).tint(_activation(values, region))
     red_over_blue = image[..., 2].astype(int) - image[..., 0]
     return red_over_blue > 20, red_over_blue < -20
 
@@ -132,7 +137,7 @@ def test_a_map_may_lie_anywhere(x, y, side, roll):
 
 
 def test_the_activation_is_drawn_when_asked_for():
-    activation = Activation(np.ones((4, 4), np.float32), Region(140, 140, 80, 80))
+    activation = _activation(np.ones((4, 4)), Region(140, 140, 80, 80))
     result = _result([dataclasses.replace(_face(1, [100, 100, 80, 80]), activation=activation)])
     plain, tinted = (overlay.Overlay(FER2013).draw(result, "multi", explain) for explain in (False, True))
     assert tuple(plain[140, 140]) == (90, 90, 90)

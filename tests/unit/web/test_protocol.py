@@ -86,7 +86,7 @@ def test_the_page_is_told_about_the_model(classifier, classifier_without_maps):
 @pytest.mark.parametrize("explain", [False, True])
 def test_a_scene(explain):
     shares = np.array([0.25, 0.75], np.float32)
-    activation = Activation(np.array([[1, -0.5, 0]], np.float32), Region(20, 10, 30, 30, 5))
+    activation = Activation(np.float32([[[2, -2], [-1, 1], [0, 0]]]), 0, Region(20, 10, 30, 30, 5))
     faces = [
         TrackedFace(4, np.array([1.26, 2, 30, 40]), 1, shares[::-1], shares, False, True, None, activation, False, 0.7),
         TrackedFace(5, np.array([50, 2, 30, 40.0]), 0, shares, shares, False, False, None),
