@@ -35,10 +35,15 @@ class MetricWriter:
     def __init__(self, workdir: pathlib.Path, step: int, config: ConfigDict):
         """Rows after `step` are dropped: a resumed run will write them again.
 
-        Raises UserError for a logger whose package is not installed.
+        Raises UserError for a logger that does not start, after closing those that did.
         """
         self._workdir = pathlib.Path(workdir)
-        self._loggers = [_opened(name, self._workdir, step, config) for name in config.log]
+        self._loggers = []
+        with contextlib.ExitStack() as opened:
+            for name in config.log:
+                self._loggers.append(_opened(name, self._workdir, step, config))
+                opened.callback(self._loggers[-1].close)
+            self._opened = opened.pop_all()
         rows = [row for row in read_metrics(workdir) if row["step"] <= step]
         with files.atomic_path(self._workdir / JSONL) as tmp:
             tmp.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -63,8 +68,7 @@ class MetricWriter:
     def close(self) -> None:
         """Close the loggers; OSError as `write`."""
         with self._named_errors():
-            for logger in self._loggers:
-                logger.close()
+            self._opened.close()
 
     @contextlib.contextmanager
     def _named_errors(self) -> Iterator[None]:

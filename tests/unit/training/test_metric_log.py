@@ -91,8 +91,10 @@ def test_a_logger_that_does_not_start_is_one_line(tmp_path, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=init))
     meant = r"config\.log has wandb, which does not start \(api_key not configured run wandb login\): set it up, or"
+    monkeypatch.setitem(sys.modules, "mlflow", recorder := Recorder())
     with pytest.raises(UserError, match=meant):
-        writer_of(tmp_path, 0, "wandb")
+        writer_of(tmp_path, 0, "mlflow", "wandb")
+    assert len(recorder.named("end_run")) == 1, "the one that had started"
 
 
 @pytest.mark.parametrize("call", ["write(rows(1)[0])", "close()"])
