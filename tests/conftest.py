@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import gc
 import importlib.metadata
 import os
 import pathlib
@@ -55,6 +56,16 @@ def run_commands(*lines, before="", **options):
     outputs, errors = done.stdout.split("\f"), done.stderr.split("\f")
     of_each = zip(lines, map(int, outputs[1::2]), outputs[::2], errors, strict=False)
     return [subprocess.CompletedProcess(*one) for one in of_each]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def room_for_programs():
+    """Forget compiled programs in time: each holds memory maps; beyond vm.max_map_count (65,530) XLA crashes."""
+    yield
+    maps = pathlib.Path("/proc/self/maps")
+    if "jax" in sys.modules and maps.exists() and maps.read_bytes().count(b"\n") > 20_000:
+        sys.modules["jax"].clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,13 @@ def _variables(model, shape):
     )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def compiled(shared):
+    """Programs that one test compiled are there for the others, of all workers."""
+    jax.config.update("jax_compilation_cache_dir", str(shared("compiled", lambda folder: None)))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
 @pytest.fixture
 def caplog(caplog, monkeypatch):
     """pytest's, which sees what absl logs from INFO on, whatever level and handler an earlier test left absl with."""
