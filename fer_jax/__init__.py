@@ -65,9 +65,9 @@ def __getattr__(name: str) -> Any:
     try:
         value = getattr(importlib.import_module(_HOMES[name]), name)
     except ModuleNotFoundError as error:
-        from fer_jax.cli import command
+        from fer_jax import errors
 
-        if remedy := command.missing_extra(error):
+        if remedy := errors.missing_extra(error):
             return functools.partial(_say_missing, remedy)
         raise
     globals()[name] = value

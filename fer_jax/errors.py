@@ -26,7 +26,17 @@ class Preempted(Exception):
 EXIT_USER_ERROR = 2
 EXIT_PREEMPTED = 75  # sysexits' EX_TEMPFAIL: stopped by a signal before the end; run the same command again
 
-
+# Importable names of the packages that an extra of this one brings.
+EXTRAS = {
+    "train": (
+        *("filelock", "flax", "jax", "jaxlib", "jinja2", "matplotlib", "ml_collections", "optax", "orbax"),
+        *("safetensors", "scipy", "sklearn", "tensorboardX", "tensorflow", "tensorflow_datasets"),
+    ),
+    "export": ("h5py", "jax2onnx", "onnx", "onnx_ir"),
+    "huggingface": ("pyarrow",),
+    "hub": ("huggingface_hub",),
+    "kubernetes": ("kubernetes",),
+}
 MAX_LINE = 500  # characters of an error or a warning
 
 
@@ -60,6 +70,15 @@ def one_line(text: str) -> str:
         end = MAX_LINE // 3
         line = f"{line[: MAX_LINE - end - 5]} ... {line[-end:]}"
     return line
+
+
+def missing_extra(error: ModuleNotFoundError) -> str | None:
+    """What to install for a package that is missing, in one line; None where no extra of this package brings it."""
+    package = (error.name or "").partition(".")[0]
+    for extra, packages in EXTRAS.items():
+        if package in packages:
+            return f"this needs {package}, which is not installed: pip install 'fer_jax[{extra}]'"
+    return None
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

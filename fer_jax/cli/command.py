@@ -18,17 +18,6 @@ from fer_jax import cli, errors, files
 from fer_jax.cli import options
 from fer_jax.errors import EXIT_PREEMPTED, EXIT_USER_ERROR, Lines, Preempted, UserError, one_line
 
-# Importable names of the packages that an extra of this one brings.
-EXTRAS = {
-    "train": (
-        *("filelock", "flax", "jax", "jaxlib", "jinja2", "matplotlib", "ml_collections", "optax", "orbax"),
-        *("safetensors", "scipy", "sklearn", "tensorboardX", "tensorflow", "tensorflow_datasets"),
-    ),
-    "export": ("h5py", "jax2onnx", "onnx", "onnx_ir"),
-    "huggingface": ("pyarrow",),
-    "hub": ("huggingface_hub",),
-    "kubernetes": ("kubernetes",),
-}
 TOO_LITTLE_MEMORY = "out of memory of this machine: give smaller pictures, or free memory"
 EXIT_BROKEN_PIPE = 141  # as the shell says of a program that SIGPIPE ended
 EXIT_INTERRUPTED = 130  # and of one that Ctrl-C ended
@@ -140,7 +129,7 @@ def _remedy(error: BaseException) -> object | None:
     """What is wrong around this package, and what to do about it; None of what may be a defect."""
     match error:
         case ModuleNotFoundError():
-            return missing_extra(error)
+            return errors.missing_extra(error)
         case ImportError() if "failed to map segment" in str(error):
             return TOO_LITTLE_MEMORY
         case ImportError():
@@ -153,15 +142,6 @@ def _remedy(error: BaseException) -> object | None:
             return _out_of_memory(error) or _no_device(error)
         case ValueError() if _raised_in(error, "jax/_src/config.py"):
             return f"JAX does not take an environment variable ({error}): correct or unset it"
-    return None
-
-
-def missing_extra(error: ModuleNotFoundError) -> str | None:
-    """What to install for a package that is missing, in one line; None where no extra of this package brings it."""
-    package = (error.name or "").partition(".")[0]
-    for extra, packages in EXTRAS.items():
-        if package in packages:
-            return f"this needs {package}, which is not installed: pip install 'fer_jax[{extra}]'"
     return None
 
 

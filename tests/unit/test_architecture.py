@@ -47,6 +47,7 @@ def imported():
 
 def test_imports_lead_downwards(imported):
     assert sorted(imported) == sorted([*FLOORS, "__init__"])
+    assert not imported["__init__"] & {"cli", "main", "__main__"}
     for i, room in enumerate(FLOORS):
         assert imported[room] <= set(FLOORS[:i]), (
             f"{room} imports {imported[room] - set(FLOORS[:i])}, which lie above it"

@@ -91,13 +91,13 @@ def test_the_extras_are_those_of_the_distribution():
         "tensorflow-datasets": "tensorflow_datasets",
         "jax[k8s]": "kubernetes",
     }
-    for extra, names in command.EXTRAS.items():
+    for extra, names in errors.EXTRAS.items():
         words = (re.split(r"[><=;~ ]", line)[0] for line in extras["optional-dependencies"][extra])
         wanted = {imported.get(word, word) for word in words} - {"fer_jax[train]", "importlib_resources"}
         assert wanted <= set(names), extra
         error = ModuleNotFoundError("", name=f"{names[0]}.x")
         line = f"this needs {names[0]}, which is not installed: pip install 'fer_jax[{extra}]'"
-        assert command.missing_extra(error) == line
+        assert errors.missing_extra(error) == line
 
 
 GIBIBYTES = MemoryError("Unable to allocate 9 GiB for an array")
