@@ -89,6 +89,7 @@ def charts() -> dict[str, str]:
     }
     bundle = json.loads((zoo.DEFAULT / "bundle.json").read_text(encoding="utf-8"))
     sizes = {name: [one["bytes"] / 1000] for name, one in bundle["files"].items()}
+    installed = {name: [size] for name, size in _load("light_install.json")["megabytes"].items()}
     neutral = dict(zip(parts, ([100 * row["in the wild"]["neutral"]] for row in default["rows"]), strict=False))
     decoded = [one for one in _lines("large_sets.jsonl") if one["bar"] == "decoding"][-1]
     threads = {"one thread": [decoded["one_thread"]["images_per_s"]], "two": [decoded["images_per_s"]]}
@@ -108,6 +109,7 @@ def charts() -> dict[str, str]:
         "recipes.svg": bars("FER2013's PublicTest, by recipe", " %", ("right",), recipes),
         "neutral.svg": bars("Neutral faces in the wild that are called so", " %", ("share",), neutral),
         "bundle.svg": bars("Files of the default model", " kB", ("size",), sizes),
+        "install.svg": bars("What pip install fer_jax weighs", " MB", ("size",), installed),
         "decoding.svg": bars("Images of 112 pixels, decoded", " images/s", ("rate",), threads),
         "finetune.svg": bars(
             "Scored on 2,589 other faces of PublicTest", " %", ("fine-tuned", "from random weights"), started
