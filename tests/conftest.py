@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import filelock
+import hypothesis
 import pytest
 
 # Before JAX is imported: eight CPU devices, so that every test of the SPMD code is one on several devices.
@@ -21,6 +22,9 @@ if tuple(map(int, importlib.metadata.version("jax").split(".")[:2])) >= (0, 12):
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ["FER_JAX_OFFLINE"] = "1"  # no test asks the network for the detector
+
+hypothesis.settings.register_profile("repeatable", derandomize=True)  # a failure here is a failure everywhere
+hypothesis.settings.load_profile("repeatable")
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 

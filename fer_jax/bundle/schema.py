@@ -40,7 +40,7 @@ def _violations(value: Any, schema: Mapping[str, Any]) -> Iterator[str]:
     types = [schema["type"]] if isinstance(schema.get("type"), str) else schema.get("type", ())
     if types and (isinstance(value, bool) or not any(isinstance(value, _TYPES[name]) for name in types)):
         yield f"{' or '.join(types)}"
-    if "enum" in schema and value not in schema["enum"]:
+    if "enum" in schema and (value not in schema["enum"] or isinstance(value, bool)):  # True == 1
         yield f"one of {schema['enum']}"
     if isinstance(value, int | float):
         least, most = schema.get("minimum", -_LARGEST), schema.get("maximum", _LARGEST)

@@ -5,15 +5,16 @@ import json
 import pathlib
 
 import jsonschema
-from hypothesis import given
-from hypothesis import strategies as st
+import pytest
 
 from fer_jax.bundle import manifest, schema
 
 BUNDLE = json.loads((pathlib.Path(manifest.__file__).parents[1] / "zoo/mini_xception/bundle.json").read_text())
-VALUES = st.sampled_from(
-    [None, True, 0, 1, 3, -1, 7.5, 1e12, "", "x", "a\nb", "../x", [], [0, 0], ["a", "a"], {}, {"a": 1}]
-)
+VALUES = (None, True, 0, 1, 3, -1, 7.5, 1e12, "", "x", "a\nb", "../x", [], [0, 0], ["a", "a"], {}, {"a": 1}, "missing")
+
+# 1e12 is an integer to JSON Schema, and none to code that counts with it.
+_INTEGER = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
+LIBRARY = jsonschema.validators.extend(jsonschema.Draft202012Validator, type_checker=_INTEGER)
 
 
 def places(value, path=()):
@@ -39,13 +40,16 @@ def changed(path, value):
     return document
 
 
-@given(st.sampled_from(list(places(BUNDLE))), VALUES | st.just("missing"))
-def test_a_changed_manifest_is_refused_where_jsonschema_refuses_it(path, value):
-    document, ours = changed(path, value), manifest._schema()
-    valid = jsonschema.Draft202012Validator(ours).is_valid(document)
-    found = schema.problem(document, ours)
-    assert (found is None) == valid, found
-    assert found is None or "\n" not in found
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+def test_a_changed_manifest_is_refused_where_jsonschema_refuses_it(value):
+    ours = manifest._schema()
+    for path in places(BUNDLE):
+        if value == "missing" and not path:
+            continue
+        document = changed(path, value)
+        found = schema.problem(document, ours)
+        assert (found is None) == LIBRARY(ours).is_valid(document), (path, found)
+        assert found is None or "\n" not in found
 
 
 def test_the_schema_itself_is_one_and_fits_the_bundles():
