@@ -23,7 +23,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ["FER_JAX_OFFLINE"] = "1"  # no test asks the network for the detector
 
-hypothesis.settings.register_profile("repeatable", derandomize=True)  # a failure here is a failure everywhere
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("repeatable")
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent

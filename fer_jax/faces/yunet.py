@@ -172,6 +172,7 @@ def _download(address: str, connected: Callable[[], None]) -> bytes:
 
     request = urllib.request.Request(address, headers={"User-Agent": "fer_jax"})
     opener = urllib.request.build_opener(Redirects)
-    with opener.open(request, timeout=CONNECT_SECONDS) as answer:
+    # ends the thread of a server that went silent; `_content`, which says how long it waited, has ended before
+    with opener.open(request, timeout=CONNECT_SECONDS + TOTAL_SECONDS) as answer:
         connected()
         return answer.read(BYTES + 1)
