@@ -6,7 +6,7 @@ import collections
 import dataclasses
 import threading
 from collections.abc import Iterable, Iterator
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -19,18 +19,11 @@ from fer_jax.serve.tracker import Pixels, Track, Tracker
 Item = TypeVar("Item")
 
 
-@dataclasses.dataclass(frozen=True)
-class Detections:
-    """A frame after detection.
-
-    Attributes:
-      frame: the frame.
-      found: the detector's faces, None where it did not run.
-      pixels: of the frame, to follow faces by; None where each frame is a face as a whole.
-    """
+class Detections(NamedTuple):
+    """A frame after detection, and its pixels to follow faces by: None where each frame is a face as a whole."""
 
     frame: Frame
-    found: list[detection.Face] | None
+    found: list[detection.Face] | None  # None where the detector did not run
     pixels: Pixels | None
 
 
@@ -150,53 +143,43 @@ class FrameAnalyzer:
 
     def read(self, searched: Detections) -> FrameResult:
         """Track the faces and classify those that were found, all in one call."""
-        frame = searched.frame
+        frame, found, pixels = searched
         if frame.starts:
             self._tracker.restart()
         height, width = frame.image.shape[:2]
-        self._tracker.update(searched.found, frame.time, (width, height), searched.pixels)
+        self._tracker.update(found, frame.time, (width, height), pixels)
         tracks = self._tracker.tracks
-        crops = {
-            track.id: cropping.cut(frame.image, track.box, self._policy, track.roll) for track in tracks if track.found
-        }
-        probabilities, maps = self._classifier.classify(list(crops.values()), resolved_tta(self._tta, frame.still))
-        rows = {track: i for i, track in enumerate(crops)}
-        for track in tracks:
-            if track.found:  # one that is missed keeps what it last showed
-                track.history.update(probabilities[rows[track.id]], frame.time)
-        return FrameResult(
-            frame,
-            [
-                self._face(
-                    track, crops.get(track.id), maps[rows[track.id]] if maps is not None and track.found else None
-                )
-                for track in tracks
-            ],
-        )
+        seen = [track for track in tracks if track.found]
+        crops = [cropping.cut(frame.image, track.box, self._policy, track.roll) for track in seen]
+        probabilities, maps = self._classifier.classify(crops, resolved_tta(self._tta, frame.still))
+        parts = {}
+        for i, track in enumerate(seen):  # one that is missed keeps what it last showed
+            track.history.update(probabilities[i], frame.time)
+            parts[track.id] = crops[i], None if maps is None else maps[i]
+        return FrameResult(frame, [self._face(track, *parts.get(track.id, (None, None))) for track in tracks])
 
     def _face(self, track: Track, crop: np.ndarray | None, maps: np.ndarray | None) -> TrackedFace:
-        history = track.history
+        history, activation = track.history, None
+        if maps is not None:
+            spec = self._classifier.bundle.input
+            region = cropping.region(track.box, self._policy, track.roll).scaled((spec.seen or spec.size) / spec.size)
+            activation = Activation(maps, history.label, region)
         uncertain = self._classifier.is_uncertain(history.probabilities, track.score)
         return TrackedFace(
-            track.id,
-            track.box,
-            history.label,
-            history.latest,
-            history.probabilities,
-            uncertain,
-            track.found,
-            crop,
-            None if maps is None else self._activation(track, maps),
-            uncertain and track.score < detection.DOUBTFUL_SCORE,
-            track.score,
-            track.roll,
-            track.landmarks,
+            track=track.id,
+            box=track.box,
+            label=history.label,
+            probabilities=history.latest,
+            smoothed=history.probabilities,
+            uncertain=uncertain,
+            found=track.found,
+            crop=crop,
+            activation=activation,
+            doubtful=uncertain and track.score < detection.DOUBTFUL_SCORE,
+            score=track.score,
+            roll=track.roll,
+            landmarks=track.landmarks,
         )
-
-    def _activation(self, track: Track, maps: np.ndarray) -> Activation:
-        spec = self._classifier.bundle.input
-        region = cropping.region(track.box, self._policy, track.roll).scaled((spec.seen or spec.size) / spec.size)
-        return Activation(maps, track.history.label, region)
 
 
 class Stage(Iterator[Item], Generic[Item]):
@@ -217,15 +200,14 @@ class Stage(Iterator[Item], Generic[Item]):
         self._waiting: collections.deque[Item] = collections.deque()
         self._changed = threading.Condition()
         self._error: BaseException | None = None
-        self._ended = self._closed = False
+        self._ended = False
         self._thread = threading.Thread(target=self._work, daemon=True, name=type(items).__name__)
         self._thread.start()
 
     def __next__(self) -> Item:
-        while True:
-            item = self.take(timeout=None)
-            if item is not None:
-                return item
+        item = self.take(timeout=None)
+        assert item is not None, "without a time limit there is one"
+        return item
 
     def take(self, timeout: float | None) -> Item | None:
         """The next item, or None when there is none within `timeout` seconds.
@@ -234,13 +216,10 @@ class Stage(Iterator[Item], Generic[Item]):
           StopIteration: after the last item, and after `close`.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._ended or self._closed, timeout)
-            if self._closed:
-                raise StopIteration
+            self._changed.wait_for(lambda: self._waiting or self._ended, timeout)
             if self._waiting:
-                item = self._waiting.popleft()
                 self._changed.notify_all()
-                return item
+                return self._waiting.popleft()
             if self._error:
                 raise self._error
             if self._ended:
@@ -250,7 +229,8 @@ class Stage(Iterator[Item], Generic[Item]):
     def close(self) -> None:
         """Stop. Waits up to a second for the thread, which may be in a camera's driver."""
         with self._changed:
-            self._closed = True
+            self._ended = True
+            self._waiting.clear()
             self._changed.notify_all()
         self._thread.join(timeout=1.0)
 
@@ -260,13 +240,13 @@ class Stage(Iterator[Item], Generic[Item]):
                 with self._changed:
                     if self._drop and len(self._waiting) == self._depth:
                         self._waiting.popleft()
-                    self._changed.wait_for(lambda: len(self._waiting) < self._depth or self._closed)
-                    if self._closed:
+                    self._changed.wait_for(lambda: len(self._waiting) < self._depth or self._ended)
+                    if self._ended:
                         break
                     self._waiting.append(item)
                     self._changed.notify_all()
-        except BaseException as error:  # raised again in the consumer
-            self._error = error
+        except BaseException as error:  # raised again in the consumer, unless it closed this
+            self._error = None if self._ended else error
         finally:
             with self._changed:
                 self._ended = True

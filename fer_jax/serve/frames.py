@@ -8,7 +8,6 @@ import os
 import re
 import urllib.parse
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -19,8 +18,6 @@ _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 # of control, new lines and the direction of writing
 _UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _SECRETS = re.compile(r"user|usr|login|pass|pwd|token|key|auth|secret|sig|credential", re.IGNORECASE)
-
-
 MAX_NAME = 1000  # letters of a source
 
 
@@ -49,8 +46,8 @@ class Frame:
     still: bool = False
 
 
-class Source(Protocol):
-    """A source of frames. Iterating gives the frames, and raises UserError where the source breaks off.
+class Source:
+    """A source of frames. Iterating gives the frames in order, and raises UserError where the source breaks off.
 
     Attributes:
       name: for people, see `shown`.
@@ -62,16 +59,15 @@ class Source(Protocol):
 
     name: str
     rate: float
-    live: bool
-    still: bool
-    length: int
+    live = False
+    still = False
+    length = 0
 
     def __iter__(self) -> Iterator[Frame]:
-        """The frames in order."""
-        ...
+        raise NotImplementedError
 
     def close(self) -> None:
-        """Release the device, file or connection."""
+        """Release the device, file or connection, where one is held."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,14 +123,13 @@ class Sampling:
 ALL = Sampling()
 
 
-class Mirrored:
+class Mirrored(Source):
     """Another source with left and right swapped, as in a mirror; boxes and recordings show the same."""
 
     def __init__(self, source: Source):
         self._source = source
-        self.name, self.rate, self.live = source.name, source.rate, source.live
-        self.still, self.length = source.still, source.length
-        self.close = source.close
+        self.name, self.rate, self.close = source.name, source.rate, source.close
+        self.live, self.still, self.length = source.live, source.still, source.length
 
     def __iter__(self) -> Iterator[Frame]:
         for frame in self._source:

@@ -28,7 +28,7 @@ from fer_jax import files
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
 from fer_jax.serve import sources
-from fer_jax.serve.analysis import FrameResult
+from fer_jax.serve.analysis import FrameResult, TrackedFace
 from fer_jax.serve.frames import Frame
 
 PART = ".part"  # is added to the name of a file of events until it is whole
@@ -40,6 +40,7 @@ MAX_GAP_SECONDS = 1.0  # between two frames of a live source; a longer one was a
 MAX_RATE_DENOMINATOR = 1001  # of a nominal frame rate
 TICKS = Fraction(1, 90_000)  # of MPEG; holds 25, 29.97, 30, 50 and 60 frames per second exactly
 MILLISECONDS = Fraction(1, 1000)  # all that Matroska stores
+_Identity = tuple[int, int] | str  # of a file: its device and number, or its real path while it is not there
 
 
 def refuse_conflicts(inputs: Iterable[pathlib.Path], outputs: Mapping[str, str | None]) -> None:
@@ -52,16 +53,16 @@ def refuse_conflicts(inputs: Iterable[pathlib.Path], outputs: Mapping[str, str |
     Raises:
       UserError: names the flag, its path and what it would overwrite.
     """
-    read: dict[tuple[int, int] | str, pathlib.Path] = {}
-    folders: dict[tuple[int, int] | str, pathlib.Path] = {}
-    faces: dict[tuple[int, int] | str, pathlib.Path] = {}
+    read: dict[_Identity, pathlib.Path] = {}
+    folders: dict[_Identity, pathlib.Path] = {}
+    faces: dict[_Identity, pathlib.Path] = {}
     for path in inputs:
         read.setdefault(_identity(path), path)
         for folder in (path.parent, pathlib.Path(os.path.realpath(path)).parent):
             folders.setdefault(_identity(folder), path)
             if _FACE.fullmatch(path.name):
                 faces.setdefault(_identity(folder), path)
-    earlier: dict[tuple[int, int] | str, str] = {}
+    earlier: dict[_Identity, str] = {}
     for flag, value in outputs.items():
         if not value or value == "-":
             continue
@@ -76,8 +77,8 @@ def refuse_conflicts(inputs: Iterable[pathlib.Path], outputs: Mapping[str, str |
         earlier[place] = f"{flag}={value}"
 
 
-def _identity(path: pathlib.Path) -> tuple[int, int] | str:
-    """The identity of a file or folder, which all its names share."""
+def _identity(path: pathlib.Path) -> _Identity:
+    """What all names of a file or folder share."""
     try:
         status = path.stat()
     except OSError:  # it is not there yet
@@ -90,8 +91,7 @@ def is_foreign(path: pathlib.Path) -> bool:
     if not path.is_file():
         return False
     head = _head(path)
-    kind = sources.kind_by_content(head)
-    if kind != "video":
+    if (kind := sources.kind_by_content(head)) != "video":
         return bool(kind) and MARK.encode() not in head
     from fer_jax.serve import video
 
@@ -147,12 +147,11 @@ class Events:
         self._whole = 0  # bytes of lines that are complete
         self._failed = self._seen = False
         self._file = self._opened(path)
-        table = csv.writer(self._file)
-        self._table = table if path.lower().endswith(".csv") else None
+        self._table = csv.writer(self._file) if path.lower().endswith(".csv") else None
         if self._table:
             box = ("left", "top", "width", "height")
             columns = ("frame", "time", "source", "track", *box, "found", "label", "uncertain", *self._labels)
-            self._put(lambda: table.writerow(columns))
+            self._put(self._table.writerow, columns)
 
     def _opened(self, path: str) -> IO[str]:
         if path == "-":
@@ -176,31 +175,22 @@ class Events:
           BrokenPipeError: standard output has no reader any more.
           UserError: they cannot be written; those before them are in the file with `PART` in its name.
         """
-        record = self._record(result)
         self._seen = True
-        table = self._table
-        if table is None:
-            self._put(lambda: self._file.write(json.dumps(record, ensure_ascii=False) + "\n"))
-        else:
-            rows = [
-                [
-                    record["frame"],
-                    record["time"],
-                    record["source"],
-                    face["track"],
-                    *face["box"],
-                    face["found"],
-                    face["label"],
-                    face["uncertain"],
-                    *face["probabilities"].values(),
-                ]
-                for face in record["faces"]
-            ]
-            self._put(lambda: table.writerows(rows))
+        frame = {"frame": result.frame.index, "time": round(result.frame.time, 4), "source": result.frame.name}
+        # what is doubtful has no name on the picture either
+        faces = [self._record(face) for face in result.faces if not face.doubtful]
+        if self._table is None:
+            self._put(self._file.write, json.dumps(frame | {"faces": faces}, ensure_ascii=False) + "\n")
+            return
+        rows = []
+        for face in faces:
+            plain = face["found"], face["label"], face["uncertain"]
+            rows.append([*frame.values(), face["track"], *face["box"], *plain, *face["probabilities"].values()])
+        self._put(self._table.writerows, rows)
 
-    def _put(self, write: Callable[[], object]) -> None:
+    def _put(self, write: Callable[[Any], object], what: Any) -> None:
         try:
-            write()
+            write(what)
             self._file.flush()
             if self._part:
                 self._whole = self._file.tell()
@@ -220,26 +210,15 @@ class Events:
             kept = f"; the lines before that are in {self._part}, what was at the name itself is untouched"
         raise UserError(f"{self._name} cannot be written ({error.strerror}): is there space?{kept}") from error
 
-    def _record(self, result: FrameResult) -> dict[str, Any]:
+    def _record(self, face: TrackedFace) -> dict[str, Any]:
+        shares = (round(float(value), 6) for value in face.probabilities)
         return {
-            "frame": result.frame.index,
-            "time": round(result.frame.time, 4),
-            "source": result.frame.name,
-            "faces": [
-                {
-                    "track": face.track,
-                    "box": [round(float(value), 1) for value in face.box],
-                    "found": face.found,
-                    "label": self._labels[face.label],
-                    "uncertain": face.uncertain,
-                    "probabilities": {
-                        name: round(float(value), 6)
-                        for name, value in zip(self._labels, face.probabilities, strict=True)
-                    },
-                }
-                for face in result.faces
-                if not face.doubtful  # it has no name on the picture either
-            ],
+            "track": face.track,
+            "box": [round(float(value), 1) for value in face.box],
+            "found": face.found,
+            "label": self._labels[face.label],
+            "uncertain": face.uncertain,
+            "probabilities": dict(zip(self._labels, shares, strict=True)),
         }
 
     def close(self) -> None:
@@ -279,9 +258,6 @@ class FaceFolder:
             if face.crop is not None:
                 name = f"{result.frame.index:06d}_{face.track:03d}_{self._labels[face.label]}.png"
                 images.write(self._folder / name, face.crop, comment=MARK)
-
-    def close(self) -> None:
-        """Nothing is held."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -407,17 +383,14 @@ class Recording:
         if self._video is not None:
             self._video.abort()
         self._video = None
-        with contextlib.suppress(OSError), contextlib.suppress(_Abandoned), self._stack.pop_all():
-            raise _Abandoned
+        with contextlib.suppress(OSError):
+            # by any error but one of the file system `files.atomic_path` just deletes its temporary
+            self._stack.__exit__(RuntimeError, RuntimeError(), None)
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(
             f"{self._flag}={self.path} cannot be written ({reason}): is there space, and is the size possible? "
             "What was there before is kept"
         ) from error
-
-
-class _Abandoned(Exception):
-    """Makes `files.atomic_path` delete its temporary."""
 
 
 class _Video:
@@ -436,11 +409,9 @@ class _Video:
         # where an encoder's clock is too coarse it ticks once a frame
         self._tick = made.tick if 1 / made.tick <= self._encoder.max_ticks else 1 / fraction
         self._size = size
-        extra = 1 if self._encoder.even else 0
-        self._stream = self._container.add_stream(
-            self._encoder.name, rate=fraction, options=dict(self._encoder.options)
-        )
-        self._stream.width, self._stream.height = (side + side % 2 * extra for side in size)
+        options = dict(self._encoder.options)
+        self._stream = self._container.add_stream(self._encoder.name, rate=fraction, options=options)
+        self._stream.width, self._stream.height = (side + (self._encoder.even and side % 2) for side in size)
         self._stream.pix_fmt = "yuv420p"
         self._stream.codec_context.time_base = self._tick
         self._stream.codec_context.colorspace = Colorspace.ITU601
@@ -450,8 +421,8 @@ class _Video:
         self._frames = self._packets = 0
 
     def write(self, image: np.ndarray, seconds: float, duration: float) -> None:
-        image = fitted(image, self._size)
-        below, right = (side - given for side, given in zip(self._sides(), image.shape, strict=False))
+        image = _fitted(image, self._size)
+        below, right = self._stream.height - image.shape[0], self._stream.width - image.shape[1]
         if below or right:
             image = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE)
         frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="bgr24")
@@ -461,9 +432,6 @@ class _Video:
         frame.pts, frame.time_base = self._last, self._tick
         self._frames += 1
         self._mux(self._stream.encode(frame))
-
-    def _sides(self) -> tuple[int, int]:
-        return self._stream.height, self._stream.width
 
     def _mux(self, packets: list[Any]) -> None:
         for packet in packets:
@@ -530,18 +498,16 @@ def free_path(folder: pathlib.Path, stem: str, suffix: str, taken: set[str]) -> 
     raise AssertionError("the numbers do not end")
 
 
-def fitted(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _fitted(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The image, made smaller or larger to fit into (width, height), black around it."""
     height, width = image.shape[:2]
     if (width, height) == size:
         return image
     scale = min(size[0] / width, size[1] / height)
-    inner_size = max(round(width * scale), 1), max(round(height * scale), 1)
-    inner = cv2.resize(image, inner_size, interpolation=cv2.INTER_AREA)
-    left, top = (size[0] - inner.shape[1]) // 2, (size[1] - inner.shape[0]) // 2
-    return cv2.copyMakeBorder(
-        inner, top, size[1] - inner.shape[0] - top, left, size[0] - inner.shape[1] - left, cv2.BORDER_CONSTANT
-    )
+    inner = max(round(width * scale), 1), max(round(height * scale), 1)
+    image = cv2.resize(image, inner, interpolation=cv2.INTER_AREA)
+    x, y = size[0] - inner[0], size[1] - inner[1]
+    return cv2.copyMakeBorder(image, y // 2, y - y // 2, x // 2, x - x // 2, cv2.BORDER_CONSTANT)
 
 
 def _available(encoders: tuple[Encoder, ...], path: pathlib.Path) -> Encoder:

@@ -150,20 +150,14 @@ def colors(labels: Sequence[str]) -> list[tuple[int, int, int]]:
     ]
 
 
-def status(image: np.ndarray, text: str) -> None:
-    """Write a line into the lower right corner."""
-    pen = _Pen(image)
-    width, height = pen.extent(text)
-    pen.panel(image.shape[1] - width, image.shape[0] - height, width, height)
-    pen.write(text, (image.shape[1] - width, image.shape[0] - height), _WHITE)
-
-
-def lines(image: np.ndarray, texts: Sequence[str]) -> None:
-    """Write lines into a panel in the middle."""
+def lines(image: np.ndarray, texts: Sequence[str], corner: bool = False) -> None:
+    """Write lines into a panel in the middle, or in the lower right corner."""
     pen = _Pen(image)
     extents = [pen.extent(text) for text in texts]
     width, height = max(w for w, _ in extents), sum(h for _, h in extents)
-    left, top = (image.shape[1] - width) // 2, (image.shape[0] - height) // 2
+    left, top = image.shape[1] - width, image.shape[0] - height
+    if not corner:
+        left, top = left // 2, top // 2
     pen.panel(left, top, width, height)
     for text, (_, line_height) in zip(texts, extents, strict=True):
         pen.write(text, (left, top), _WHITE)

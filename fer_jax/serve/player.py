@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -151,51 +151,34 @@ def _x_display_answers(display: str) -> bool:
     return False
 
 
+@dataclasses.dataclass
 class Player:
-    """Plays one source."""
+    """Plays one source.
 
-    def __init__(
-        self,
-        source: Source,
-        analyzer: FrameAnalyzer,
-        *,
-        view: str = "multi",
-        explain: bool = False,
-        window: Window | None = None,
-        recording: Recording | RecordingFolder | None = None,
-        events: Events | None = None,
-        face_folder: FaceFolder | None = None,
-        max_frames: int = 0,
-    ):
-        """Args:
-        source: of the frames; closed at the end, like all that follows.
-        analyzer: of the faces.
-        view: at the start, a name in `overlay.VIEWS`.
-        explain: at the start, whether to show the evidence for each name.
-        window, recording, events, face_folder: outputs, None for none.
-        max_frames: maximum number of frames; 0 is all of them.
-        """
-        self._source = source
-        self._analyzer = analyzer
-        self._view = view
-        self._explain = explain
-        self._window = window
-        self._recording = recording
-        self._events = events
-        self._face_folder = face_folder
-        self._max_frames = max_frames
-        self._overlay = overlay.Overlay(analyzer.labels)
+    Attributes:
+      source: of the frames; closed at the end, like all that follows.
+      analyzer: of the faces.
+      view: a name in `overlay.VIEWS`, to begin with.
+      explain: whether to show the evidence for each name, to begin with.
+      window, recording, events, face_folder: outputs, None for none.
+      max_frames: maximum number of frames; 0 is all of them.
+    """
+
+    source: Source
+    analyzer: FrameAnalyzer
+    _: dataclasses.KW_ONLY
+    view: str = "multi"
+    explain: bool = False
+    window: Window | None = None
+    recording: Recording | RecordingFolder | None = None
+    events: Events | None = None
+    face_folder: FaceFolder | None = None
+    max_frames: int = 0
+
+    def __post_init__(self):
+        self._overlay = overlay.Overlay(self.analyzer.labels)
         self._result: FrameResult | None = None
         self._drawn: np.ndarray | None = None
-        self._tracks: set[int] = set()
-        self._actions: dict[str, Callable[[], None]] = {
-            "q": self._stop,
-            "space": self._pause,
-            "s": self._save_still,
-            "v": self._switch_view,
-            "e": self._switch_explanation,
-            "h": self._show_keys,
-        }
         self._paused = self._keys_shown = self._quit = False
         self._note, self._note_until = "", 0.0
         self._shown: collections.deque[float] = collections.deque()
@@ -209,13 +192,13 @@ class Player:
         Raises:
           UserError: the source broke off, and what came before that is kept; or an output failed.
         """
-        summary = Summary()
+        summary, tracks = Summary(), set()
         with ExitStack() as stack:
-            for part in (self._source, self._recording, self._events, self._face_folder, self._window):
+            for part in (self.source, self.recording, self.events, self.window):
                 if part is not None:
                     stack.callback(part.close)
             stop = stack.enter_context(stopping_signals())
-            pipeline = Pipeline(self._source, self._analyzer, self._source.live)
+            pipeline = Pipeline(self.source, self.analyzer, self.source.live)
             stack.callback(pipeline.close)
             progress = self._progress(stack)
             try:
@@ -224,28 +207,29 @@ class Player:
                     if progress is not None:
                         progress.update()
                     summary.frames += 1
-                    self._tracks.update(face.track for face in result.faces)
+                    tracks.update(face.track for face in result.faces)
                     summary.seconds = time.perf_counter() - self._first_shown
-                    if summary.frames == self._max_frames:
+                    if summary.frames == self.max_frames:
                         break
-                if self._source.still:
-                    self._hold(stop)
+                if self.source.still and self._result:  # the last picture stays until the window is closed
+                    while self.window and not (stop or self._quit):
+                        self._answer_key(POLL_SECONDS)
             except BrokenPipeError:
                 stop.append(getattr(signal, "SIGPIPE", 13))
-        summary.faces = len(self._tracks)
+        summary.faces = len(tracks)
         summary.stopped_by = stop[0] if stop else 0
         return summary
 
     def _progress(self, stack: ExitStack) -> tqdm | None:
         """A bar, where standard error is a terminal and no window shows how far it is; None elsewhere."""
-        if self._window or not sys.stderr.isatty():
+        if self.window or not sys.stderr.isatty():
             return None
         from tqdm import tqdm
 
-        return stack.enter_context(tqdm(total=self._source.length or None, unit=" frames", leave=False))
+        return stack.enter_context(tqdm(total=self.source.length or None, unit=" frames", leave=False))
 
     def _results(self, pipeline: Pipeline, stop: list[int]) -> Iterator[FrameResult]:
-        """Scenes as they come and are wanted; keys are answered in between."""
+        """Results as they come and are wanted; keys are answered in between."""
         while not (stop or self._quit):
             if self._paused:
                 self._answer_key(POLL_SECONDS)
@@ -261,27 +245,27 @@ class Player:
     def _put(self, result: FrameResult) -> None:
         """Draw a result where it is looked at, and write it to the outputs."""
         self._result = result
-        drawn = self._draw(result) if self._window or self._recording else None
-        if self._recording and drawn is not None:
-            self._recording.write(drawn, result.frame)
-        if self._events:
-            self._events.write(result)
-        if self._face_folder:
-            self._face_folder.write(result)
-        if not self._first_shown:
-            self._first_shown = time.perf_counter()
-        if self._window:
+        if self.window or self.recording:
+            self._draw()
+        if self.recording and self._drawn is not None:
+            self.recording.write(self._drawn, result.frame)
+        if self.events:
+            self.events.write(result)
+        if self.face_folder:
+            self.face_folder.write(result)
+        self._first_shown = self._first_shown or time.perf_counter()
+        if self.window:
             self._wait_until_due(result)
             self._count(result)
             self._refresh()
 
-    def _draw(self, result: FrameResult) -> np.ndarray:
-        self._drawn = self._overlay.draw(result, self._view, self._explain)
-        return self._drawn
+    def _draw(self) -> None:
+        if self._result:
+            self._drawn = self._overlay.draw(self._result, self.view, self.explain)
 
     def _wait_until_due(self, result: FrameResult) -> None:
         """A file plays in its own time, or slower where the machine is; what is live comes when it comes."""
-        while not (self._source.live or self._quit):
+        while not (self.source.live or self._quit):
             early = self._first_shown + self._behind + result.frame.time - time.perf_counter()
             if early <= 0:
                 self._behind -= early
@@ -297,51 +281,47 @@ class Player:
 
     def _refresh(self) -> None:
         """Show the last result with the window's own lines."""
-        if self._drawn is None or self._window is None:
+        if self._drawn is None or self.window is None:
             return
         image = self._drawn.copy()
         span = self._shown[-1] - self._shown[0]
         rate = (len(self._shown) - 1) / span if span else 0.0
         parts = [f"{rate:.0f} frames/s"]
-        if self._source.live:
+        if self.source.live:
             parts.append(f"delay {1000 * self._delay:.0f} ms")
         if self._paused:
             parts = ["paused"]
         if time.perf_counter() < self._note_until:
             parts.append(self._note)
-        overlay.status(image, "  ".join(parts))
+        overlay.lines(image, ["  ".join(parts)], corner=True)
         if self._keys_shown:
             overlay.lines(image, [f"{key}: {meaning}" for key, meaning in KEYS])
-        self._window.show(image)
+        self.window.show(image)
 
     def _answer_key(self, seconds: float) -> None:
-        """Wait for a key that long at most, and do what it says."""
-        if not self._window:
+        """Wait for a key that long at most, and do what it says, see `KEYS`."""
+        if not self.window:
             return
-        key = self._window.key(round(1000 * seconds))
-        if key in self._actions:
-            self._actions[key]()
-            self._refresh()
-
-    def _stop(self) -> None:
-        self._quit = True
-
-    def _pause(self) -> None:
-        self._paused = not self._paused
-
-    def _show_keys(self) -> None:
-        self._keys_shown = not self._keys_shown
-
-    def _switch_view(self) -> None:
-        self._view = overlay.VIEWS[(overlay.VIEWS.index(self._view) + 1) % len(overlay.VIEWS)]
-        self._redraw()
-
-    def _switch_explanation(self) -> None:
-        if not self._analyzer.has_maps:
-            self._tell("this model has no activation map")
-        elif self._result:
-            self._explain = not self._explain
-            self._redraw()
+        match self.window.key(round(1000 * seconds)):
+            case "q":
+                self._quit = True
+            case "space":
+                self._paused = not self._paused
+            case "s":
+                self._save_still()
+            case "v":
+                self.view = overlay.VIEWS[overlay.VIEWS.index(self.view) - 1]
+                self._draw()
+            case "e" if not self.analyzer.has_maps:
+                self._tell("this model has no activation map")
+            case "e":
+                self.explain = not self.explain
+                self._draw()
+            case "h":
+                self._keys_shown = not self._keys_shown
+            case _:
+                return
+        self._refresh()
 
     def _save_still(self) -> None:
         if self._drawn is None:
@@ -354,17 +334,8 @@ class Player:
         else:
             self._tell(f"saved {path.name}")
 
-    def _redraw(self) -> None:
-        if self._result:
-            self._draw(self._result)
-
     def _tell(self, note: str) -> None:
         self._note, self._note_until = note, time.perf_counter() + NOTE_SECONDS
-
-    def _hold(self, stop: list[int]) -> None:
-        """Leave the last picture in the window until it is closed."""
-        while self._window and self._drawn is not None and not (stop or self._quit):
-            self._answer_key(POLL_SECONDS)
 
 
 @contextmanager

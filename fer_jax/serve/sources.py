@@ -11,7 +11,6 @@ import io
 import os
 import pathlib
 import re
-import stat
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -82,10 +81,10 @@ def kind_by_content(head: bytes) -> Kind:
     return "video" if _VIDEOS.match(head) else ""
 
 
-class Picture:
-    """A single picture. Attributes as of `frames.Source`."""
+class Picture(Source):
+    """A single picture."""
 
-    live, still, rate, length = False, True, PICTURES_PER_SECOND, 1
+    still, rate, length = True, PICTURES_PER_SECOND, 1
 
     def __init__(self, image: np.ndarray, name: str):
         """Of uint8 BGR pixels (H, W, 3)."""
@@ -93,64 +92,46 @@ class Picture:
         self._image = image
 
     def __iter__(self) -> Iterator[Frame]:
-        """The one frame."""
         yield Frame(self._image, 0, 0.0, time.perf_counter(), self.name, True, 1 / PICTURES_PER_SECOND, True)
 
-    def close(self) -> None:
-        """Nothing is held."""
 
-
-class Pictures:
-    """Files of pictures and videos in order, each a scene of its own. Attributes as of `frames.Source`.
+class Pictures(Source):
+    """Files of pictures and videos in order, each a scene of its own.
 
     A picture takes a second, a video its own time. What cannot be read is skipped with a warning, unless nothing can.
     """
 
-    live = False
-
     def __init__(self, paths: Sequence[pathlib.Path], name: str, sampling: Sampling = ALL):
-        self._items = [(path, kind_of(path)) for path in paths]
+        self._paths = paths
         self._sampling = sampling
         self.name = shown(name)
-        self.still = all(kind in ("picture", "") for _, kind in self._items)
-        self.rate = PICTURES_PER_SECOND if self.still else 0.0
-        self.length = len(self._items) if self.still else 0
-        if not self.still:  # the rate of the first video
-            first = next(path for path, kind in self._items if kind not in ("picture", ""))
-            try:
-                opened = _file(first)
-                self.rate = opened.rate
-                opened.close()
-            except UserError:
-                self.rate = PICTURES_PER_SECOND
+        videos = [path for path in paths if kind_of(path) not in ("picture", "")]
+        self.still = not videos
+        self.rate = PICTURES_PER_SECOND
+        self.length = len(paths) if self.still else 0
+        with contextlib.suppress(UserError):
+            for path in videos[:1]:
+                with contextlib.closing(_file(path)) as opened:
+                    self.rate = opened.rate
 
     def __iter__(self) -> Iterator[Frame]:
         """All frames, with times and indices that go on from one file to the next."""
         index, begins, unreadable = 0, 0.0, 0
-        for path, _ in self._items:
+        for path in self._paths:
             ends = begins
             try:
-                for frame in self._frames(path):
-                    yield dataclasses.replace(frame, index=index, time=begins + frame.time)
-                    index += 1
-                    ends = begins + frame.time + (frame.duration or 1 / self.rate)
+                with contextlib.closing(_file(path, self._sampling)) as opened:
+                    for frame in opened:
+                        yield dataclasses.replace(frame, index=index, time=begins + frame.time)
+                        index += 1
+                        ends = begins + frame.time + (frame.duration or 1 / self.rate)
             except UserError as error:
                 unreadable += 1
-                if unreadable == len(self._items):
+                if unreadable == len(self._paths):
                     raise
                 index += ends == begins  # nothing of it was seen
                 logging.warning("%s; skipped", error)
             begins = max(ends, begins + (1 / PICTURES_PER_SECOND if ends == begins else 0.0))
-
-    def _frames(self, path: pathlib.Path) -> Iterator[Frame]:
-        opened = _file(path, self._sampling)
-        try:
-            yield from opened
-        finally:
-            opened.close()
-
-    def close(self) -> None:
-        """Nothing is held between two files."""
 
 
 def open_source(
@@ -178,8 +159,10 @@ def open_source(
       TypeError, ValueError: an object of another kind, an array of another type or shape.
     """
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _of_bytes(bytes(source), MEMORY, sampling)
     if not isinstance(source, str | os.PathLike):
-        return _in_memory(source, rgb, sampling)
+        return _of_pixels(source, rgb)
     spec = os.fspath(source)
     try:
         opened = _open(spec, camera_size, patience, sampling)
@@ -198,14 +181,12 @@ def _open(spec: str, camera_size: tuple[int, int] | None, patience: float, sampl
     if not spec:
         raise UserError("the source is empty: expected a camera's number, a file, a folder or an address")
     if spec.isdecimal():
-        from fer_jax.serve import video
-
-        return video.camera(int(spec), f"camera {int(spec)}", camera_size, patience)
+        return _video().camera(int(spec), f"camera {int(spec)}", camera_size, patience)
     if spec == "-":
         return _stream(sys.stdin.buffer, "standard input", sampling)
     if spec.startswith("data:"):
-        return _in_memory(_decoded(spec), False, sampling)
-    if is_address(spec) and not spec.lower().startswith("file://"):
+        return _of_bytes(_decoded(spec), MEMORY, sampling)
+    if _is_remote(spec):
         return _address(spec, patience, sampling)
     path = _local(spec)
     if path.is_dir() or _is_glob(path):
@@ -215,21 +196,22 @@ def _open(spec: str, camera_size: tuple[int, int] | None, patience: float, sampl
             f"{shown(spec)}: no such file or folder: expected a camera's number or device, a video, a picture, a "
             "folder or glob of them, - for standard input, or an address"
         )
-    return _file(path, sampling) if path.is_file() else _special(path, spec, camera_size, patience, sampling)
-
-
-def _special(
-    path: pathlib.Path, spec: str, camera_size: tuple[int, int] | None, patience: float, sampling: Sampling
-) -> Source:
-    """A pipe or a device."""
-    status = path.stat()
-    if stat.S_ISFIFO(status.st_mode):
+    if path.is_fifo():
         return _stream(path.open("rb"), shown(spec), sampling)
-    if sys.platform == "linux" and stat.S_ISCHR(status.st_mode) and os.major(status.st_rdev) == VIDEO4LINUX:
-        from fer_jax.serve import video
+    return _file(path, sampling) if path.is_file() else _device(path, spec, camera_size, patience)
 
-        return video.camera(str(path.resolve()), f"camera {shown(spec)}", camera_size, patience)
+
+def _device(path: pathlib.Path, spec: str, camera_size: tuple[int, int] | None, patience: float) -> Source:
+    if sys.platform == "linux" and path.is_char_device() and os.major(path.stat().st_rdev) == VIDEO4LINUX:
+        return _video().camera(str(path.resolve()), f"camera {shown(spec)}", camera_size, patience)
     raise UserError(f"{shown(spec)}: neither a file nor a camera nor a pipe: expected one of them")
+
+
+def _video():
+    """The module of videos: importing PyAV takes a tenth of a second, which a picture need not wait for."""
+    from fer_jax.serve import video
+
+    return video
 
 
 def _file(path: pathlib.Path, sampling: Sampling = ALL) -> Source:
@@ -238,11 +220,9 @@ def _file(path: pathlib.Path, sampling: Sampling = ALL) -> Source:
         pixels = images.read(path)
         _warn_of_pages(path, name)
         return Picture(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), name)
-    from fer_jax.serve import video  # importing PyAV takes a tenth of a second, which a picture need not wait for
-
     if kind == "animation":
-        return video.Animation(path.read_bytes(), name, sampling)
-    return video.VideoFile.of_path(path, sampling)
+        return _video().Animation(path.read_bytes(), name, sampling)
+    return _video().VideoFile.of_path(path, sampling)
 
 
 def _warn_of_pages(file: pathlib.Path | IO[bytes], name: str) -> None:
@@ -272,20 +252,16 @@ class _Rest:
 
 
 def _stream(file: IO[bytes], name: str, sampling: Sampling) -> Source:
-    """The picture or video in a pipe."""
     head = file.read(HEAD_BYTES)
     kind = kind_by_content(head)
     if kind in ("picture", "animation") or head[:4] == b"GIF8":  # what is small, and needs all of its bytes
-        return _in_memory(head + file.read(MAX_PICTURE_BYTES), False, sampling, name)
-    from fer_jax.serve import video
-
+        return _of_bytes(head + file.read(MAX_PICTURE_BYTES), name, sampling)
     if not head:
         raise UserError(f"{name}: the pipe is empty: nothing was written to it")
-    return video.VideoFile(_Rest(head, file), name, sampling)
+    return _video().VideoFile(_Rest(head, file), name, sampling)
 
 
 def _decoded(spec: str) -> bytes:
-    """The bytes of a data: URL."""
     kind, comma, data = spec.partition(",")
     with contextlib.suppress(binascii.Error, ValueError):
         if comma and kind.endswith(";base64"):
@@ -294,8 +270,7 @@ def _decoded(spec: str) -> bytes:
 
 
 def _address(spec: str, patience: float, sampling: Sampling) -> Source:
-    from fer_jax.serve import video
-
+    video = _video()
     name, web = shown(spec), spec.lower().startswith(("http://", "https://", "ftp://"))
     container = video.open_container(spec, name, live=True)
     if not video.is_endless(container, web):
@@ -304,14 +279,14 @@ def _address(spec: str, patience: float, sampling: Sampling) -> Source:
             data = _fetched(spec, name)
             if data and kind_by_content(data) in ("picture", "animation"):
                 container.close()
-                return _in_memory(data, False, sampling, name)
+                return _of_bytes(data, name, sampling)
         return video.VideoFile(spec, name, sampling, container)
     opened = [container]
-
-    def connect() -> video.StreamConnection:
-        return video.StreamConnection(opened.pop() if opened else video.open_container(spec, name, live=True), name)
-
-    return video.Live(name, connect, patience)
+    return video.Live(
+        name,
+        lambda: video.StreamConnection(opened.pop() if opened else video.open_container(spec, name, live=True), name),
+        patience,
+    )
 
 
 def _fetched(spec: str, name: str) -> bytes:
@@ -326,6 +301,10 @@ def _fetched(spec: str, name: str) -> bytes:
         raise UserError(f"{name}: cannot be fetched ({error}): check that it can be reached") from None
 
 
+def _is_remote(spec: str) -> bool:
+    return is_address(spec) and not spec.lower().startswith("file://")
+
+
 def _local(spec: str) -> pathlib.Path:
     """The path of a name; ~ is the home folder, unless there is a file of that name."""
     if spec.lower().startswith("file://"):
@@ -338,19 +317,18 @@ def _local(spec: str) -> pathlib.Path:
     return path
 
 
-def _in_memory(source: Any, rgb: bool, sampling: Sampling, name: str = MEMORY) -> Source:
-    if isinstance(source, bytes | bytearray | memoryview):
-        data = bytes(source)
-        kind = kind_by_content(data[:HEAD_BYTES])
-        if kind not in ("video", "animation"):
-            image = images.decode(data, name)
-            _warn_of_pages(io.BytesIO(data), name)
-            return Picture(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), name)
-        from fer_jax.serve import video
+def _of_bytes(data: bytes, name: str, sampling: Sampling) -> Source:
+    kind = kind_by_content(data[:HEAD_BYTES])
+    if kind == "animation":
+        return _video().Animation(data, name, sampling)
+    if kind == "video":
+        return _video().VideoFile(io.BytesIO(data), name, sampling)
+    image = images.decode(data, name)
+    _warn_of_pages(io.BytesIO(data), name)
+    return Picture(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), name)
 
-        if kind == "animation":
-            return video.Animation(data, name, sampling)
-        return video.VideoFile(io.BytesIO(data), name, sampling)
+
+def _of_pixels(source: Any, rgb: bool) -> Source:
     if "PIL.Image" in sys.modules and isinstance(source, sys.modules["PIL.Image"].Image):
         source, rgb = _of_pillow(source), True
     if not isinstance(source, np.ndarray):
@@ -363,7 +341,7 @@ def _in_memory(source: Any, rgb: bool, sampling: Sampling, name: str = MEMORY) -
         raise ValueError(f"an array of shape {source.shape} has no pixels")
     image = as_bgr(source)
     # a copy: the array may change before the result is drawn
-    return Picture(np.array(image[..., ::-1] if rgb and source.ndim == 3 else image), name)
+    return Picture(np.array(image[..., ::-1] if rgb and source.ndim == 3 else image), MEMORY)
 
 
 def _of_pillow(image: Any) -> np.ndarray:
@@ -397,7 +375,6 @@ def _existing(path: pathlib.Path) -> pathlib.Path:
 
 
 def _matches(path: pathlib.Path) -> list[pathlib.Path]:
-    """The files and folders that a glob finds."""
     above = _existing(path)
     pattern = pathlib.Path(glob.escape(str(above)), path.relative_to(above))
     return [pathlib.Path(found) for found in glob.glob(str(pattern), recursive=True)]  # noqa: PTH207 takes absolute ones
@@ -445,9 +422,7 @@ def _natural(path: pathlib.Path) -> list[list[tuple[bool, int, str]]]:
 
 def inputs_of(spec: str) -> list[pathlib.Path]:
     """The files that a source reads; [] for a camera, a pipe or an address."""
-    if spec.isdecimal() or spec == "-" or spec.startswith("data:"):
-        return []
-    if is_address(spec) and not spec.lower().startswith("file://"):
+    if spec.isdecimal() or spec == "-" or spec.startswith("data:") or _is_remote(spec):
         return []
     path = _local(spec)
     if path.is_dir():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import html
 import itertools
 import json
 import pathlib
@@ -124,9 +125,10 @@ class Summary:
           bars: whether the shares stand at each line's end as blocks in the expressions' colors, for a terminal.
         """
         rows, total = self._rows()
-        more = [f"and {len(self.people) - MAX_ROWS} more, see --summary"] if len(self.people) > MAX_ROWS else []
-        lines = _laid_out("face", rows, total, self.labels, width, bars) if rows else []
-        return "\n".join([self.heading(), *lines, *more])
+        lines = [self.heading(), *(_laid_out("face", rows, total, self.labels, width, bars) if rows else [])]
+        if len(self.people) > MAX_ROWS:
+            lines.append(f"and {len(self.people) - MAX_ROWS} more, see --summary")
+        return "\n".join(lines)
 
     def _rows(self) -> tuple[list[tuple[str, Person]], Person]:
         """The people of the table by number, with all together as the last, and these."""
@@ -136,11 +138,11 @@ class Summary:
 
     def heading(self) -> str:
         """The name of the source without its folders, its duration and the number of its people in a line."""
-        kind = "person" if self.seconds else "face"
-        plural = "people" if self.seconds else "faces"
-        count = f"{len(self.people)} {kind if len(self.people) == 1 else plural}"
         name = pathlib.PurePath(self.source).name or self.source
-        return f"{name}: {_clock(self.seconds)}, {count}" if self.seconds else f"{name}: {count}"
+        one = len(self.people) == 1
+        if not self.seconds:
+            return f"{name}: {len(self.people)} face{'' if one else 's'}"
+        return f"{name}: {_clock(self.seconds)}, {len(self.people)} {'person' if one else 'people'}"
 
     def longest(self, count: int) -> list[Person]:
         """The people who are seen longest, `count` at most, in the order in which they appear."""
@@ -153,19 +155,14 @@ class Summary:
 
     def _repr_html_(self) -> str:
         """The heading and the table, for a notebook."""
-        import html
-
         return f"<p>{html.escape(self.heading())}</p>{self.html_table()}"
 
     def html_table(self) -> str:
         """The table as an HTML element."""
-        import html
-
-        head, *rows = self.table()
-        cells = ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows]
-        names = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
-        body = "".join(f"<tr>{row}</tr>" for row in cells)
-        return f"<table><tr>{names}</tr>{body}</table>"
+        rows = [[html.escape(cell) for cell in row] for row in self.table()]
+        head = "".join(f"<th>{cell}</th>" for cell in rows[0])
+        body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows[1:])
+        return f"<table><tr>{head}</tr>{body}</table>"
 
 
 class Summarizer:
@@ -298,7 +295,7 @@ class _Timeline:
         return _person(self._track, segments, self._labels, self._thumbnail)
 
 
-def _person(track: int, segments: Sequence[Segment], labels: Sequence[str], thumbnail: bytes = b"") -> Person:
+def _person(track: int, segments: Sequence[Segment], labels: Sequence[str], thumbnail: bytes) -> Person:
     seconds = sum(segment.end - segment.start for segment in segments)
     times = dict.fromkeys(labels, 0.0)
     certain = 0.0
@@ -308,9 +305,8 @@ def _person(track: int, segments: Sequence[Segment], labels: Sequence[str], thum
         certain += share * segment.certain
     changes = sum(first.label != second.label for first, second in itertools.pairwise(segments))
     rate = 60 * changes / seconds if seconds else 0.0
-    return Person(
-        track, seconds, times, max(times, key=times.__getitem__), changes, rate, certain, tuple(segments), thumbnail
-    )
+    dominant = max(times, key=times.__getitem__)
+    return Person(track, seconds, times, dominant, changes, rate, certain, tuple(segments), thumbnail)
 
 
 def together(people: Iterable[Person], labels: Sequence[str]) -> Person:
@@ -345,12 +341,11 @@ def overview(
       labels: names of the expressions in the model's order.
       width, bars: see `Summary.text`; the names are as long as they are.
     """
-    rows = [(str(count), total) for _, count, total in videos]
+    rows = [(str(count), person) for _, count, person in videos]
     total = together([person for _, _, person in videos], labels)
-    head, *lines = _laid_out("faces", rows, total, labels, width, bars)
-    return "\n".join(
-        [f"{head}  source", *(f"{line}  {name}" for line, (name, _, _) in zip(lines, videos, strict=True))]
-    )
+    lines = _laid_out("faces", rows, total, labels, width, bars)
+    names = ["source", *(name for name, _, _ in videos)]
+    return "\n".join(f"{line}  {name}" for line, name in zip(lines, names, strict=True))
 
 
 def _laid_out(
@@ -365,8 +360,7 @@ def _laid_out(
             break
     lines = ["  ".join(cell.rjust(wide) for cell, wide in zip(row, widths, strict=True)) for row in cells]
     if bars:
-        codes = _terminal_colors(labels)
-        ends = ["".rjust(BAR), *(_blocks(person, codes) for _, person in rows)]
+        ends = [" " * BAR, *(_blocks(person, labels) for _, person in rows)]
         lines = [f"{line}  {end}" for line, end in zip(lines, ends, strict=True)]
     return lines
 
@@ -390,18 +384,16 @@ def _cells(
     return cells
 
 
-def _blocks(person: Person, codes: Mapping[str, int]) -> str:
-    """The shares as `BAR` blocks in the expressions' colors."""
-    ends = [round(BAR * end) for end in itertools.accumulate(person.shares[name] for name in codes)]
-    counts = (end - start for start, end in zip([0, *ends[:-1]], ends, strict=True))
-    parts = (f"\x1b[38;5;{code}m{BLOCK * count}" for code, count in zip(codes.values(), counts, strict=True) if count)
-    return f"{''.join(parts)}\x1b[0m"
-
-
-def _terminal_colors(labels: Sequence[str]) -> dict[str, int]:
-    """The color of each expression in the cube of 6x6x6 colors that terminals have from number 16 on."""
-    cubes = ([round(value / 51) for value in color] for color in colors(labels))
-    return {name: 16 + 36 * red + 6 * green + blue for name, (blue, green, red) in zip(labels, cubes, strict=True)}
+def _blocks(person: Person, labels: Sequence[str]) -> str:
+    """The shares as `BAR` blocks in the expressions' colors, of the 6x6x6 that terminals have from number 16 on."""
+    text, start = "", 0
+    ends = (round(BAR * end) for end in itertools.accumulate(person.shares[name] for name in labels))
+    for color, end in zip(colors(labels), ends, strict=True):
+        blue, green, red = (round(value / 51) for value in color)
+        if end > start:
+            text += f"\x1b[38;5;{16 + 36 * red + 6 * green + blue}m{BLOCK * (end - start)}"
+        start = end
+    return f"{text}\x1b[0m"
 
 
 def _clock(seconds: float) -> str:

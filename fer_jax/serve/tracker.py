@@ -105,16 +105,14 @@ class History:
             self.probabilities = self.probabilities + np.float32(weight) * (probabilities - self.probabilities)
         self.latest, self._time = probabilities, time
         self._recent.append(int(probabilities.argmax()))
-        self.label = self._choose()
-
-    def _choose(self) -> int:
-        if self._method == "last10":
+        if self._method == "average":
+            self.label = self._steady.update(self.probabilities, time)
+        elif self._method == "none":
+            self.label = self._recent[-1]
+        else:
             counts = np.bincount(self._recent, minlength=len(self.probabilities))
-            # a tie keeps the label that is shown
-            return self.label if self.label >= 0 and counts[self.label] == counts.max() else int(counts.argmax())
-        if self._method == "none":
-            return int(self.probabilities.argmax())
-        return self._steady.update(self.probabilities, self._time)
+            if self.label < 0 or counts[self.label] < counts.max():  # a tie keeps the label that is shown
+                self.label = int(counts.argmax())
 
 
 @dataclasses.dataclass(eq=False)
@@ -178,19 +176,16 @@ class Pixels:
         )
         shifts = ((moved - points) * self.scale).reshape(len(boxes), -1, 2)
         good = good.reshape(len(boxes), -1).astype(bool)
-        return np.array(
-            [
-                np.median(shift[ok], axis=0) if ok.sum() >= len(grid) / 2 else (np.nan, np.nan)
-                for shift, ok in zip(shifts, good, strict=True)
-            ]
-        )
+        medians = [
+            np.median(shift[ok], axis=0) if ok.sum() >= len(grid) / 2 else (np.nan, np.nan)
+            for shift, ok in zip(shifts, good, strict=True)
+        ]
+        return np.array(medians)
 
     def look(self, box: np.ndarray) -> np.ndarray:
         """float32 (LOOK_SIDE ** 2,) of the face in a box, of mean 0 and length 1: two of them multiply to -1..1."""
-        cells = cv2.resize(
-            cropping.cut(self.now, box / self.scale), (LOOK_SIDE, LOOK_SIDE), interpolation=cv2.INTER_AREA
-        )
-        return _standardized(cells)
+        face = cropping.cut(self.now, box / self.scale)
+        return _standardized(cv2.resize(face, (LOOK_SIDE, LOOK_SIDE), interpolation=cv2.INTER_AREA))
 
     @property
     def cut(self) -> bool:
@@ -270,7 +265,7 @@ class Tracker:
             track.score, track.landmarks, track.looks = face.score, face.landmarks, tuple(looks[f : f + 1])
             self._all.append(track)
         self._number(time, alone)
-        living = [track for track in self._all if self._lives(track, time, size)]
+        living = [track for track in self._all if _lives(track, time, size)]
         self._lost += [track for track in self._all if track.id and track not in living]
         self._lost = [track for track in self._lost if time - track.seen <= RETURNS_SECONDS]
         self._all = living
@@ -282,13 +277,13 @@ class Tracker:
             for track in self._all + self._lost:
                 track.box, track.speed = track.box * factor, track.speed * factor
         self._size = size
-        if pixels and pixels.cut:
+        cut = pixels is not None and pixels.cut
+        if cut:
             self._lost += [track for track in self._all if track.id]
             self._all = []
             for track in self._lost:
                 track.cut = True
-            return True
-        return False
+        return cut
 
     def _match(
         self, faces: Sequence[Face], looks: list[np.ndarray], time: float, elapsed: float, size: tuple[int, int]
@@ -331,13 +326,13 @@ class Tracker:
         likeness, lost = max(candidates, key=lambda candidate: candidate[0], default=(0.0, None))
         return lost if lost and likeness >= (MIN_LIKENESS_AFTER_CUT if lost.cut else MIN_LIKENESS) else None
 
-    @staticmethod
-    def _lives(track: Track, time: float, size: tuple[int, int]) -> bool:
-        if track.found:
-            return True
-        # the first doubt ends a track that was not yet believed
-        recent = time - track.seen <= SURVIVES_SECONDS
-        return bool(track.id and not track.cut and recent and _visible(track.box, size) >= MIN_VISIBLE)
+
+def _lives(track: Track, time: float, size: tuple[int, int]) -> bool:
+    if track.found:
+        return True
+    # the first doubt ends a track that was not yet believed
+    recent = time - track.seen <= SURVIVES_SECONDS
+    return bool(track.id and not track.cut and recent and _visible(track.box, size) >= MIN_VISIBLE)
 
 
 def _visible(box: np.ndarray, size: tuple[int, int]) -> float:

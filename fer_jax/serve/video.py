@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import av
 import av.error
@@ -28,7 +28,7 @@ from av.video.reformatter import VideoReformatter
 
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
-from fer_jax.serve.frames import ALL, Frame, Sampling, Timeline, as_bgr, shown
+from fer_jax.serve.frames import ALL, Frame, Sampling, Source, Timeline, as_bgr, shown
 
 DEFAULT_RATE = 30.0  # frames per second, where a source does not say
 MAX_RATE = 1000.0  # some containers answer with their clock's ticks instead
@@ -75,8 +75,7 @@ def video_stream(container: Any, name: str) -> Any:
         others = "sound only" if container.streams.audio else "no pictures"
         container.close()
         raise UserError(f"{name}: {others} in this file: expected a video or a picture")
-    context = stream.codec_context
-    images.check_pixels(context.width, context.height, name)
+    images.check_pixels(stream.codec_context.width, stream.codec_context.height, name)
     stream.thread_type = "AUTO"
     return stream
 
@@ -125,10 +124,8 @@ class _Decoder:
         return image if matrix is None else _displayed(image, matrix)
 
 
-class VideoFile:
-    """Frames of a file, on disk, in memory, from a pipe or on a web server. Attributes as of `frames.Source`."""
-
-    live = False
+class VideoFile(Source):
+    """Frames of a file, on disk, in memory, from a pipe or on a web server."""
 
     def __init__(self, address: Any, name: str, sampling: Sampling = ALL, container: Any = None):
         """Open `address`, a path behind "file:" or what else FFmpeg understands; UserError where that fails."""
@@ -142,12 +139,11 @@ class VideoFile:
         self._on_disk = isinstance(address, str) and address.startswith("file:")
         self._duration = (self._container.duration or 0) / av.time_base
         average = float(self._stream.average_rate or 0)
-        self.length = round(self._duration * average) if average <= MAX_RATE else 0
+        length = round(self._duration * average) if average <= MAX_RATE else 0
         # the cover of a piece of music is one picture, however long the music is
         covers = bool(self._stream.disposition & av.stream.Disposition.attached_pic)
-        single = self._container.format.name in PICTURE_FORMATS and self.length <= 1
-        self.still = covers or single
-        self.rate, self.length = (1.0, 1) if self.still else (rate_of(self._stream), self.length)
+        self.still = covers or (self._container.format.name in PICTURE_FORMATS and length <= 1)
+        self.rate, self.length = (1.0, 1) if self.still else (rate_of(self._stream), length)
         self._skipped = 0  # frames
         self._first: float | None = None  # time stamps of all streams' packets, in seconds
         self._end = 0.0
@@ -246,11 +242,9 @@ class VideoFile:
 
     def _check(self, frames: int) -> None:
         if not frames:
-            reason = "the file is empty, damaged or no video"
-            if not self._on_disk:
-                reason += ", or its index is at its end, where no pipe and no server without range requests can begin: "
-                reason += "give the file itself"
-            raise UserError(f"{self.name}: no frame can be read: {reason}")
+            index = ", or its index is at its end, where no pipe and no server without range requests can begin: "
+            reason = "" if self._on_disk else f"{index}give the file itself"
+            raise UserError(f"{self.name}: no frame can be read: the file is empty, damaged or no video{reason}")
         if self.still or self._first is None or not self._duration:
             return
         reached = self._end - (0 if self._container.format.name in FROM_ZERO else self._first)
@@ -268,10 +262,8 @@ class VideoFile:
             self._reading.release()
 
 
-class Animation:
-    """An animated WebP file, which Pillow decodes and FFmpeg does not. Attributes as of `frames.Source`."""
-
-    live = still = False
+class Animation(Source):
+    """An animated WebP file, which Pillow decodes and FFmpeg does not."""
 
     def __init__(self, data: bytes, name: str, sampling: Sampling = ALL):
         """Read its first frame; UserError where it is damaged or too large."""
@@ -318,27 +310,12 @@ class Animation:
         self._image.close()
 
 
-class Connection(Protocol):
-    """An open camera or stream. `rate` is in frames per second."""
-
-    rate: float
-
-    def read(self) -> np.ndarray | None:
-        """The next image, uint8 or uint16, None where there is none any more."""
-        ...
-
-    def close(self) -> None:
-        """Release the device."""
-
-
-class Live:
-    """Frames as they arrive, with the times at which they did. Attributes as of `frames.Source`."""
+class Live(Source):
+    """Frames as they arrive, with the times at which they did."""
 
     live = True
-    still = False
-    length = 0
 
-    def __init__(self, name: str, connect: Callable[[], Connection], patience: float = 0.0):
+    def __init__(self, name: str, connect: Callable[[], CameraConnection | StreamConnection], patience: float = 0.0):
         """Connect.
 
         Args:
@@ -351,7 +328,7 @@ class Live:
         self._patience = patience
         self._reading = threading.Lock()
         self._closed = threading.Event()
-        self._connection: Connection | None = connect()
+        self._connection: CameraConnection | StreamConnection | None = connect()
         self.rate = self._connection.rate
 
     def __iter__(self) -> Iterator[Frame]:
@@ -415,10 +392,11 @@ class CameraConnection:
         if size:
             # uncompressed, USB 2 carries few frames of a large size
             self._capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
-            keys = cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT
-            for key, value in zip(keys, size, strict=True):
-                self._capture.set(key, value)
-            given = tuple(round(self._capture.get(key)) for key in keys)
+            self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
+            self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
+            given = tuple(
+                round(self._capture.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+            )
             if given != size:
                 logging.warning(
                     "%s gives %dx%d pixels instead of the %dx%d of --camera-size: it does not offer that size",
@@ -428,7 +406,7 @@ class CameraConnection:
         self.rate = rate if math.isfinite(rate) and 0 < rate <= MAX_RATE else DEFAULT_RATE
 
     def read(self) -> np.ndarray | None:
-        """The next image."""
+        """The next image, uint8 or uint16, None where there is none any more."""
         good, image = self._capture.read()
         return image if good else None
 
@@ -450,7 +428,7 @@ class StreamConnection:
         self._frames = self._decoded()
 
     def read(self) -> np.ndarray | None:
-        """The next image."""
+        """The next image, uint8, None where there is none any more."""
         try:
             frame = next(self._frames, None)
         except (av.error.FFmpegError, OSError):
@@ -483,10 +461,8 @@ def camera(device: int | str, name: str, size: tuple[int, int] | None = None, pa
         others = ", ".join(map(str, cameras(other_than=device)))
     if others:
         raise UserError(f"{name} does not open; cameras that do: {others}")
-    raise UserError(
-        f"{name} does not open and no other does: is one connected, free and allowed? "
-        "A video or a picture can be given instead"
-    )
+    advice = "is one connected, free and allowed? A video or a picture can be given instead"
+    raise UserError(f"{name} does not open and no other does: {advice}")
 
 
 def cameras(other_than: int | str) -> list[int]:
@@ -496,12 +472,11 @@ def cameras(other_than: int | str) -> list[int]:
     else:
         numbers = list(range(CAMERAS_TRIED))
     opened = []
-    for number in numbers:
-        if number != other_than:
-            capture = cv2.VideoCapture(number, BACKENDS.get(sys.platform, cv2.CAP_ANY))
-            if capture.isOpened():
-                opened.append(number)
-            capture.release()
+    for number in (number for number in numbers if number != other_than):
+        capture = cv2.VideoCapture(number, BACKENDS.get(sys.platform, cv2.CAP_ANY))
+        if capture.isOpened():
+            opened.append(number)
+        capture.release()
     return opened
 
 

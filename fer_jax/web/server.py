@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import hmac
 import logging
 import mimetypes
@@ -18,7 +19,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from fer_jax.errors import UserError
 from fer_jax.faces import cropping, registry
-from fer_jax.serve.analysis import FrameAnalyzer, FrameResult
+from fer_jax.serve.analysis import FrameAnalyzer
 from fer_jax.serve.analyzer import Analyzer
 from fer_jax.serve.classifier import Classifier
 from fer_jax.serve.frames import Frame
@@ -113,52 +114,45 @@ async def listening(app: web.Application, host: str, port: int) -> AsyncIterator
         await runner.cleanup()
 
 
+@dataclasses.dataclass
 class _Server:
     """State shared by the handlers of all requests."""
 
-    def __init__(
-        self,
-        analyzer: Analyzer,
-        detector_model: str,
-        origins: Origins,
-        turns: asyncio.Semaphore,
-        token: str,
-        limits: Limits,
-    ):
-        self._classifier = analyzer.classifier
-        self._detector_model = detector_model
-        self._detectors = detectors(self._classifier, detector_model)
-        self._origins = origins
-        self._limits = limits
-        self._token = token.encode()
-        self._turns = turns
+    analyzer: Analyzer
+    detector_model: str
+    origins: Origins
+    turns: asyncio.Semaphore
+    token: str
+    limits: Limits
+
+    def __post_init__(self):
+        self._detectors = detectors(self.analyzer.classifier, self.detector_model)
         self._sockets: set[web.WebSocketResponse] = set()
 
     @web.middleware
     async def refuse_strangers(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer requests to this server's own names and from its own pages only, see `Origins`."""
-        if not self._origins.is_own_name(request.host):
+        if not self.origins.is_own_name(request.host):
             raise web.HTTPForbidden(
                 text=f"{request.host}: this server is not known by that name; a proxy's goes into --public-origin\n"
             )
         origin = request.headers.get("Origin")
-        if origin is not None and not self._origins.may_connect(origin, request.host):
+        if origin is not None and not self.origins.may_connect(origin, request.host):
             raise web.HTTPForbidden(
                 text=f"origin {origin or 'none'}: only this server's own page may connect; a proxy's origin goes into "
                 "--public-origin\n"
             )
-        if secured(request.path) and not self._is_token(
-            request.headers.get("Authorization", "").removeprefix("Bearer ")
-        ):
+        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if secured(request.path) and not self._is_token(given):
             raise web.HTTPUnauthorized(
-                text="expected the header Authorization: Bearer TOKEN, with the server's --token\n",
+                text="expected the header Authorization: Bearer TOKEN, with the server's --token\n"
             )
         if len(request.path) > MAX_PATH:  # the file system would raise an error of its own
             raise web.HTTPNotFound
         return await handler(request)
 
     def _is_token(self, given: str) -> bool:
-        return not self._token or hmac.compare_digest(given.encode(), self._token)
+        return not self.token or hmac.compare_digest(given.encode(), self.token.encode())
 
     async def page(self, request: web.Request) -> web.StreamResponse:
         """The page itself."""
@@ -172,19 +166,18 @@ class _Server:
         if not any(map(self._is_token, offered)):
             raise web.HTTPUnauthorized(text="the page lacks the server's --token: open the address that it printed\n")
         socket = web.WebSocketResponse(
-            protocols=offered if self._token else (),
+            protocols=offered if self.token else (),
             max_msg_size=protocol.MAX_BYTES,
-            heartbeat=self._limits.heartbeat_seconds,
-            receive_timeout=self._limits.message_seconds,
+            heartbeat=self.limits.heartbeat_seconds,
+            receive_timeout=self.limits.message_seconds,
             compress=False,
         )
         await socket.prepare(request)
         self._sockets.add(socket)
-        settings = protocol.Settings(self._detectors[0])
-        session = Session(self._classifier, settings, self._detector_model)
+        session = Session(self.analyzer.classifier, protocol.Settings(self._detectors[0]), self.detector_model)
         try:
-            await socket.send_str(protocol.hello(self._classifier, self._detectors))
-            await _Client(socket, session, self._detectors, self._turns).attend()
+            await socket.send_str(protocol.hello(self.analyzer.classifier, self._detectors))
+            await _Client(socket, session, self._detectors, self.turns).attend()
         except* (ConnectionResetError, TimeoutError):
             pass  # the client left while it was being answered, or it sends a message that does not end
         finally:
@@ -217,14 +210,10 @@ class Session:
     def answer(self, sent: protocol.ClientFrame, dropped: int) -> str:
         """The message that answers a frame; UserError for one that is no picture."""
         settings = self.settings
-        return protocol.scene(sent, self._analyze(sent, settings), settings.explain, dropped)
-
-    def _analyze(self, sent: protocol.ClientFrame, settings: protocol.Settings) -> FrameResult:
         image = protocol.decode(sent.file, sent.still)
         now = time.perf_counter()
-        detector = self._detectors.setdefault(
-            settings.detector, registry.Detectors(settings.detector, self._detector_model)
-        )
+        made = registry.Detectors(settings.detector, self._detector_model)
+        detector = self._detectors.setdefault(settings.detector, made)
         if sent.still:
             analyzer, starts = FrameAnalyzer(self._classifier, detector, tta="auto"), True
             self._analyzed_as = None
@@ -237,7 +226,7 @@ class Session:
             analyzer = self._analyzer
         frame = Frame(image, self._frames, now, now, "", starts, still=sent.still)
         self._frames += 1
-        return analyzer.read(analyzer.search(frame))
+        return protocol.scene(sent, analyzer.read(analyzer.search(frame)), settings.explain, dropped)
 
 
 def detectors(classifier: Classifier, detector_model: str = "") -> tuple[str, ...]:
@@ -262,16 +251,16 @@ def detectors(classifier: Classifier, detector_model: str = "") -> tuple[str, ..
     return tuple(usable)
 
 
+@dataclasses.dataclass
 class _Client:
     """Receives a client's messages, and answers its newest frame whenever it has a turn."""
 
-    def __init__(
-        self, socket: web.WebSocketResponse, session: Session, detectors: tuple[str, ...], turns: asyncio.Semaphore
-    ):
-        self._socket = socket
-        self._session = session
-        self._detectors = detectors
-        self._turns = turns
+    socket: web.WebSocketResponse
+    session: Session
+    detectors: tuple[str, ...]
+    turns: asyncio.Semaphore
+
+    def __post_init__(self):
         self._newest: protocol.ClientFrame | None = None
         self._arrived = asyncio.Event()
         self._dropped = 0
@@ -284,7 +273,7 @@ class _Client:
             answering.cancel()
 
     async def _receive(self) -> None:
-        async for message in self._socket:
+        async for message in self.socket:
             try:
                 if message.type == WSMsgType.BINARY:
                     sent = protocol.parse_frame(message.data)
@@ -292,22 +281,22 @@ class _Client:
                     self._newest = sent
                     self._arrived.set()
                 elif message.type == WSMsgType.TEXT:
-                    self._session.settings = protocol.parse_settings(message.data, self._detectors)
+                    self.session.settings = protocol.parse_settings(message.data, self.detectors)
             except UserError as error:
-                await self._socket.send_str(protocol.refused(error))
+                await self.socket.send_str(protocol.refused(error))
 
     async def _answer(self) -> None:
         while True:
             await self._arrived.wait()
-            async with self._turns:
+            async with self.turns:
                 sent, self._newest = self._newest, None
                 self._arrived.clear()
                 assert sent is not None, "the event is set for a frame"
                 try:
-                    answer = await asyncio.to_thread(self._session.answer, sent, self._dropped)
+                    answer = await asyncio.to_thread(self.session.answer, sent, self._dropped)
                 except UserError as error:
                     answer = protocol.refused(error, sent)
-            await self._socket.send_str(answer)
+            await self.socket.send_str(answer)
 
 
 def _is_own_error(record: logging.LogRecord) -> bool:

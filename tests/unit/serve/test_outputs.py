@@ -166,7 +166,6 @@ def test_events_on_standard_output_whatever_its_encoding(monkeypatch):
 def test_faces_are_saved_as_they_were_classified(tmp_path):
     folder = FaceFolder(tmp_path / "faces", ("happy/glad", "sad"))
     folder.write(_result(7))
-    folder.close()
     names = sorted(path.name for path in (tmp_path / "faces").iterdir())
     assert names == ["000007_001_sad.png", "000007_002_happy-glad.png"]
     np.testing.assert_array_equal(cv2.imread(str(tmp_path / "faces" / names[1])), np.full((9, 9, 3), 2))
@@ -263,8 +262,7 @@ def test_saved_faces_are_those_of_one_run(tmp_path):
         faces = FaceFolder(tmp_path, labels)
         for index in frames:
             faces.write(_result(index))
-        faces.close()
-    FaceFolder(tmp_path, LABELS).close()  # a run that ends before its first frame
+    FaceFolder(tmp_path, LABELS)  # a run that ends before its first frame
     names = ["000001_001_grief.png", "000001_002_joy.png", "notes.png"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
 

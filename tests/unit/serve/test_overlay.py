@@ -177,7 +177,7 @@ def test_a_crowd_gets_smaller_names(monkeypatch):
 def test_any_box_in_any_frame_can_be_drawn(shape, boxes, view, found):
     result = _result([_face(i + 1, box, i % 7, found) for i, box in enumerate(boxes)], shape)
     drawn = overlay.Overlay(FER2013).draw(result, view)
-    overlay.status(drawn, "31 frames/s")
+    overlay.lines(drawn, ["31 frames/s"], corner=True)
     overlay.lines(drawn, ["q: quit", "h: help"])
     assert drawn.shape == (*shape, 3)
 

@@ -16,7 +16,7 @@ from PIL import Image
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
 from fer_jax.serve import sources, video
-from fer_jax.serve.frames import ALL, Sampling
+from fer_jax.serve.frames import Sampling
 from tests import serving, videos
 
 
@@ -188,7 +188,7 @@ def test_a_camera_by_its_device(monkeypatch, tmp_path):
     path = tmp_path / "usb-Camera-index0"
     path.symlink_to(tmp_path / "video7")
     monkeypatch.setattr(type(path), "stat", lambda self, **_: status)
-    sources._special(path, str(path), (1280, 720), 3.0, ALL)
+    sources._device(path, str(path), (1280, 720), 3.0)
     assert opened == [(str(tmp_path / "video7"), f"camera {path}", (1280, 720), 3.0)]
 
 
