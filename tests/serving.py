@@ -12,6 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 from fer_jax.bundle import manifest
 from fer_jax.faces import cropping
 from fer_jax.labels import FER2013
+from fer_jax.serve.analysis import TrackedFace
+from fer_jax.serve.frames import Frame
 
 STEEPNESS = 200.0
 SMALL = manifest.Input(8, 1, "unit", "area")
@@ -97,6 +99,20 @@ def _write_graph(path: pathlib.Path, classes: int, spec: manifest.Input, maps: b
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+def frame(index=0, time=None, image=None, name="clip.mp4", **known) -> Frame:
+    """A frame of a clip of 25 frames a second; black, 64x48, unless `image` is given."""
+    image = np.zeros((48, 64, 3), np.uint8) if image is None else image
+    given = {"captured": 0.0, "starts": not index} | known
+    return Frame(image, index, index / 25 if time is None else time, name=name, **given)
+
+
+def tracked(track, box, label, probabilities, **known) -> TrackedFace:
+    """A face of a frame that was found."""
+    row = np.float32(probabilities)
+    given = {"probabilities": row, "smoothed": row, "uncertain": False, "found": True, "crop": None}
+    return TrackedFace(track, np.array(box, float), label, **given | known)
 
 
 def write_clip(path: pathlib.Path, grays, size=(64, 48), rate=25.0) -> pathlib.Path:

@@ -15,10 +15,8 @@ import types
 
 import cv2
 import numpy as np
-import onnx
 import pytest
 from aiohttp import ClientSession, WSMsgType
-from onnx import TensorProto, helper, numpy_helper
 
 from fer_jax import zoo
 from fer_jax.faces import registry
@@ -49,9 +47,9 @@ def start(bundle):
     """`start(*flags)` starts the tool and gives its process, with the page's address as `address`."""
     started = []
 
-    def start(*flags, port=0, model=bundle):
+    def start(*flags, port=0, model=bundle, program=("-m", "tools.web")):
         tool = subprocess.Popen(
-            [sys.executable, "-m", "tools.web", f"--bundle={model}", f"--port={port}", *flags],
+            [sys.executable, *program, f"--bundle={model}", f"--port={port}", *flags],
             cwd=REPOSITORY,
             text=True,
             stdout=subprocess.PIPE,
@@ -144,9 +142,24 @@ class Page:
         self.until(lambda: self.text("#model") != "…", "the program answers")
         self.find("#camera").click()
 
-    def faces(self):
-        """How many are drawn now; 0 before the first frame."""
-        return int(self.find("#canvas").get_attribute("data-faces") or 0)
+    def number(self, name):
+        """Of the canvas: how many "faces" are drawn now, how many "frames" were so far; 0 before the first frame."""
+        return int(self.find("#canvas").get_attribute(f"data-{name}") or 0)
+
+    def until_faces(self, count, cards=None):
+        """Wait until so many faces are drawn, and so many have a card beside the picture."""
+
+        def shown():
+            return self.number("faces") == count and cards in (None, len(self.all(".face")))
+
+        self.until(shown, f"{count} faces")
+
+    def until_new_frames(self):
+        before = self.number("frames")
+        self.until(lambda: self.number("frames") > before + 3, "new frames")
+
+    def errors(self):
+        return [entry for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
 
     def tinted(self):
         """Pixels of the picture that are as red as evidence for a name."""
@@ -170,7 +183,7 @@ def camera(tmp_path_factory):
 def test_the_camera_s_faces_appear_with_names_bars_and_history(browse, server, camera):
     page = browse(server, camera)
     page.start_camera()
-    page.until(lambda: page.faces() == 3 and len(page.all(".face")) == 3, "three faces")
+    page.until_faces(3, cards=3)
     assert [title.text.split()[0].rstrip("?") in FER2013 for title in page.all(".face .name")] == [True] * 3
     for card in page.all(".face"):
         shares = page.run("return [...arguments[0].querySelectorAll('.share')].map((e) => parseInt(e.innerText))", card)
@@ -185,7 +198,7 @@ def test_the_camera_s_faces_appear_with_names_bars_and_history(browse, server, c
     page.find("#explain").click()
     page.until(lambda: page.tinted() > plain + 1000, "the activation map")
     page.find("[name=view][value=single]").click()
-    page.until(lambda: page.faces() == 1 and len(page.all(".face")) == 1, "the largest face alone")
+    page.until_faces(1, cards=1)
     page.run("""const slider = document.getElementById("threshold");
                 slider.value = 100; slider.dispatchEvent(new Event("input", {bubbles: true}));""")
     page.until(lambda: page.text("#percent") == "100%", "the threshold")
@@ -194,7 +207,7 @@ def test_the_camera_s_faces_appear_with_names_bars_and_history(browse, server, c
     page.find("#camera").click()
     page.until_says("The camera is off.")
     assert page.text("#camera") == "Start the camera"
-    assert [entry for entry in page.driver.get_log("browser") if entry["level"] == "SEVERE"] == []
+    assert page.errors() == []
 
 
 def test_pictures_chosen_and_dropped(browse, server, camera, tmp_path):
@@ -204,9 +217,9 @@ def test_pictures_chosen_and_dropped(browse, server, camera, tmp_path):
     (tmp_path / "no.png").write_text("no picture", encoding="utf-8")
     page = browse(server, camera)
     page.start_camera()
-    page.until(lambda: page.faces() == 3, "three faces")
+    page.until_faces(3)
     page.find("#file").send_keys(str(pictures[0]))
-    page.until(lambda: page.faces() == 2 and len(page.all(".face")) == 2, "the picture's faces")
+    page.until_faces(2, cards=2)
     assert page.text("#camera") == "Back to the camera"
     assert page.text("#message") == ""
     assert [plot.is_displayed() for plot in page.all(".history")] == [False, False]
@@ -221,9 +234,9 @@ def test_pictures_chosen_and_dropped(browse, server, camera, tmp_path):
         """,
         base64.b64encode(pictures[1].read_bytes()).decode(),
     )
-    page.until(lambda: page.faces() == 4, "the dropped picture's faces")
+    page.until_faces(4)
     page.find("#camera").click()
-    page.until(lambda: page.faces() == 3 and len(page.all(".face")) == 3, "the camera's faces again")
+    page.until_faces(3, cards=3)
     assert [plot.is_displayed() for plot in page.all(".history")] == [True] * 3
 
 
@@ -259,8 +272,7 @@ def test_one_of_several_cameras_is_chosen(browse, server):
     chosen = page.run("return document.getElementById('device').value")
     other = second if chosen == first else first
     page.find(f"#device option[value='{other}']").click()
-    before = int(page.find("#canvas").get_attribute("data-frames") or 0)
-    page.until(lambda: int(page.find("#canvas").get_attribute("data-frames") or 0) > before + 3, "new frames")
+    page.until_new_frames()
     assert page.run("return document.getElementById('device').value") == other
     assert page.text("#message") == ""
 
@@ -305,12 +317,12 @@ def proxy(tmp_path):
 
 def test_a_camera_behind_a_proxy_with_a_public_name(browse, start, camera, proxy):
     """TLS ends at nginx, as docs/how-to/deploy.md says; the browser knows the proxy's name alone."""
-    port, listen = free_port(), None
+    port = free_port()
     listen = proxy(port)
     start(f"--public-origin=https://{PUBLIC_NAME}:{listen}", port=port)
     page = browse(f"https://{PUBLIC_NAME}:{listen}/", camera, flags=PROXY_FLAGS)
     page.start_camera()
-    page.until(lambda: page.faces() == 3, "three faces")
+    page.until_faces(3)
     assert page.text("#message") == ""
 
 
@@ -334,7 +346,7 @@ def test_the_keyboard_reaches_everything_and_the_reason_for_a_missing_camera_is_
     page.until_says("The camera is not allowed. Allow it for this page")
     page.permit("granted")
     page.find("#camera").click()
-    page.until(lambda: page.faces() == 3, "the camera after it was allowed")
+    page.until_faces(3)
     assert page.text("#message") == ""
 
 
@@ -362,14 +374,13 @@ def test_a_program_that_ends_and_comes_back(browse, start, camera):
     tool = start(port=port)
     page = browse(tool.address, camera)
     page.start_camera()
-    page.until(lambda: page.faces() == 3, "three faces")
+    page.until_faces(3)
     tool.send_signal(signal.SIGINT)
     page.until_says("The program does not answer. Is it still running?")
     assert tool.wait(PATIENCE_SECONDS) == 0
     assert tool.stderr.read() == ""
-    before = int(page.find("#canvas").get_attribute("data-frames"))
     start(port=port)
-    page.until(lambda: int(page.find("#canvas").get_attribute("data-frames")) > before + 3, "new frames")
+    page.until_new_frames()
     assert page.text("#message") == ""
 
 
@@ -387,49 +398,18 @@ def test_other_addresses_are_served_with_a_warning(start):
     assert tool.stderr.read().startswith("warning: --host=0.0.0.0: others who reach this machine can open the page too")
 
 
-def _slow_graph(path):
-    """A network that takes an hour for a bright face."""
-    nodes = [
-        helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.INT64),
-        helper.make_node("ReduceSum", ["pixels"], ["sum"], keepdims=0),
-        helper.make_node("Mul", ["sum", "many"], ["rounds"]),
-        helper.make_node("Cast", ["images"], ["gray"], to=TensorProto.FLOAT),
-        helper.make_node("Flatten", ["gray"], ["rows"]),
-        helper.make_node("MatMul", ["rows", "nothing"], ["logits_of_all"]),
-        helper.make_node(
-            "Loop",
-            ["rounds", "", "logits_of_all"],
-            ["logits"],
-            body=helper.make_graph(
-                [helper.make_node("Identity", [f"{name}_in"], [f"{name}_out"]) for name in ("go", "state")],
-                "body",
-                [
-                    helper.make_tensor_value_info("round", TensorProto.INT64, []),
-                    helper.make_tensor_value_info("go_in", TensorProto.BOOL, []),
-                    helper.make_tensor_value_info("state_in", TensorProto.FLOAT, None),
-                ],
-                [
-                    helper.make_tensor_value_info("go_out", TensorProto.BOOL, []),
-                    helper.make_tensor_value_info("state_out", TensorProto.FLOAT, None),
-                ],
-            ),
-        ),
-    ]
-    constants = {"many": np.int64(10**6), "nothing": np.zeros((64, 7), np.float32)}
-    graph = helper.make_graph(
-        nodes,
-        "slow",
-        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", 8, 8, 1])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 7])],
-        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
-    )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+BUSY = """
+import sys, threading
+import fer_jax.cli, fer_jax.web.server as server
+server.Session.answer = lambda self, sent, dropped: threading.Event().wait()
+sys.argv = ["fer-jax", "web", *sys.argv[1:]]
+fer_jax.cli.main()
+"""
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_ends_the_program_in_the_middle_of_a_picture(start, tmp_path, number):
-    tool = start(model=serving.write_bundle(tmp_path / "slow", graph=_slow_graph))
-    white = cv2.imencode(".jpg", np.full((64, 64, 3), 255, np.uint8))[1].tobytes()
+def test_a_stop_ends_the_program_in_the_middle_of_a_picture(start, number):
+    tool = start(program=("-c", BUSY))
 
     async def ask():
         async with (
@@ -437,8 +417,7 @@ def test_a_stop_ends_the_program_in_the_middle_of_a_picture(start, tmp_path, num
             session.ws_connect(f"{tool.address}socket", origin=tool.address.rstrip("/")) as connection,
         ):
             await connection.receive()
-            await connection.send_str(json.dumps({"detector": "none", "smoothing": "none", "explain": False}))
-            await connection.send_bytes(struct.pack(">BI", 1, 1) + white)
+            await connection.send_bytes(struct.pack(">BI", 1, 1) + b"picture")
             await connection.send_str("?")
             assert (await connection.receive()).data.startswith('{"refused"'), "the picture has arrived"
             tool.send_signal(number)
@@ -460,7 +439,7 @@ def test_as_many_faces_as_the_webcam_tool_finds(browse, start, command, bundle, 
     looks = np.array([_look(frame) for frame in frames])
     page = browse(start(*flags).address, serving.write_motion_jpeg(tmp_path / "group.mjpeg", frames))
     page.start_camera()
-    page.until(lambda: page.faces() >= 3, "faces")
+    page.until(lambda: page.number("faces") >= 3, "faces")
     seen = {}
 
     def look():
@@ -561,7 +540,7 @@ def test_a_static_page_names_faces_as_the_program_does(browse, site):
 def test_a_static_page_works_alone_and_without_a_network(browse, site, group, tmp_path):
     page = browse(site.address, group, flags=("--enable-logging",))
     page.start_camera()
-    page.until(lambda: page.faces() >= 2 and "frames/s" in page.text("#rate"), "faces")
+    page.until(lambda: page.number("faces") >= 2 and "frames/s" in page.text("#rate"), "faces")
     assert "not sent anywhere" in page.text("#promise")
     page.find("#explain").click()
     page.until(lambda: page.tinted() > 100, "the activation map")
@@ -576,10 +555,10 @@ def test_a_static_page_works_alone_and_without_a_network(browse, site, group, tm
     site.asked.clear()
     page.driver.refresh()
     page.start_camera()
-    page.until(lambda: page.faces() >= 2, "faces without a network")
+    page.until(lambda: page.number("faces") >= 2, "faces without a network")
     picture = tmp_path / "group.png"
     cv2.imwrite(str(picture), serving.frames_of(site.yunet.parents[1] / "video" / "group_pan.mp4")[0])
     page.find("#file").send_keys(str(picture))
-    page.until(lambda: page.faces() >= 2 and page.text("#message") == "", "the picture's faces")
+    page.until(lambda: page.number("faces") >= 2 and page.text("#message") == "", "the picture's faces")
     assert set(site.asked) <= {"/offline.js"}, "the browser looks whether the service worker is another one"
-    assert [entry for entry in page.driver.get_log("browser") if entry["level"] == "SEVERE"] == []
+    assert page.errors() == []

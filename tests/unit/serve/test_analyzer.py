@@ -187,15 +187,6 @@ def test_what_is_no_picture_is_refused(whole_pictures, source, error, message):
         whole_pictures(source)
 
 
-def test_another_prior_is_that_of_the_classifier(tmp_path):
-    folder = serving.write_bundle(tmp_path / "bundle", temperature=100.0, class_counts=(1, 1, 1, 10, 1, 1, 1))
-    picture = np.full((20, 20), 128, np.uint8)
-    [plain] = fer_jax.Analyzer(folder, "none")(picture)
-    [flat] = fer_jax.Analyzer(folder, "none", prior="flat")(picture)
-    odds = [face.probabilities["happy"] / face.probabilities["sad"] for face in (plain, flat)]
-    assert odds[0] == pytest.approx(10 * odds[1], rel=1e-4)
-
-
 def test_the_model_in_the_box_is_loaded_once():
     assert analyzer._default("auto", "") is analyzer._default("auto", "")
     faces = fer_jax.analyze(np.full((60, 60), SAD, np.uint8))

@@ -17,8 +17,7 @@ import pytest
 
 from fer_jax.errors import UserError
 from fer_jax.serve import outputs
-from fer_jax.serve.analysis import FrameResult, TrackedFace
-from fer_jax.serve.frames import Frame
+from fer_jax.serve.analysis import FrameResult
 from fer_jax.serve.outputs import Events, FaceFolder, Recording, RecordingFolder
 from tests import serving, videos
 
@@ -26,21 +25,15 @@ LABELS = ("happy", "sad")
 
 
 def _result(index=0, faces=2):
-    frame = Frame(np.zeros((48, 64, 3), np.uint8), index, index / 25, 0.0, "clip.mp4", not index)
-    faces = [
-        TrackedFace(
-            track,
-            np.array([1.25, 2, 30, 40.06]) * track,
-            track % 2,
-            np.float32([0.25, 0.75]),
-            np.float32([0.5, 0.5]),
-            False,
-            True,
-            np.full((9, 9, 3), track, np.uint8),
-        )
-        for track in range(1, faces + 1)
-    ]
-    return FrameResult(frame, faces)
+    boxes = [np.array([1.25, 2, 30, 40.06]) * track for track in range(1, faces + 1)]
+    smoothed = np.float32([0.5, 0.5])
+    return FrameResult(
+        serving.frame(index),
+        [
+            serving.tracked(i, box, i % 2, [0.25, 0.75], smoothed=smoothed, crop=np.full((9, 9, 3), i, np.uint8))
+            for i, box in enumerate(boxes, 1)
+        ],
+    )
 
 
 @pytest.fixture
@@ -55,30 +48,27 @@ def places(tmp_path):
 @pytest.mark.parametrize(
     ("make", "name", "words"),
     [
-        (lambda path: Recording(path, 25.0, live=False), "file/below.mp4", "--record: .* cannot be written .*: name"),
-        (lambda path: Events(str(path), LABELS), "file/below.mp4", "--events: .* cannot be written .*: name"),
-        (lambda path: FaceFolder(path, LABELS), "file/below", "--save-faces: .* cannot be written .*: name"),
-        (
-            lambda path: outputs.check_writable("--record", path),
-            "file",
-            r"--record: .*file cannot be written .*: name",
-        ),
-        (lambda path: Recording(path, 25.0, live=False), "out.gif", r"record \.gif: expected a name ending in \.mp4"),
-        (lambda path: Recording(path, 25.0, live=False), "out", "a file without suffix"),
-        (lambda path: Recording(path, 25.0, live=False), "folder.mp4", r"folder\.mp4: is a folder"),
-        (lambda path: Recording(path, 25.0, live=False), "pipe.mp4", r"pipe\.mp4: is a pipe or device"),
+        (Recording, "file/below.mp4", "--record: .* cannot be written .*: name"),
+        (Events, "file/below.mp4", "--events: .* cannot be written .*: name"),
+        (FaceFolder, "file/below", "--save-faces: .* cannot be written .*: name"),
+        (RecordingFolder, "file", r"--record: .*file cannot be written .*: name"),
+        (Recording, "out.gif", r"record \.gif: expected a name ending in \.mp4"),
+        (Recording, "out", "a file without suffix"),
+        (Recording, "folder.mp4", r"folder\.mp4: is a folder"),
+        (Recording, "pipe.mp4", r"pipe\.mp4: is a pipe or device"),
     ],
 )
 def test_places_that_cannot_be_written(make, name, words, places):
+    arguments = {Recording: (25.0, False), RecordingFolder: (25.0,), Events: (LABELS,), FaceFolder: (LABELS,)}
     with pytest.raises(UserError, match=words):
-        make(places / name)
+        make(str(places / name), *arguments[make])
     outputs.check_writable("--record", places / "new" / "folder")
     assert not list((places / "new" / "folder").iterdir())
 
 
-def _written(path, *results, labels=LABELS):
+def _written(path, *results):
     """What the events of these results are as a file."""
-    events = Events(str(path), labels)
+    events = Events(str(path), LABELS)
     for result in results:
         events.write(result)
     events.close()
@@ -205,11 +195,14 @@ def test_an_output_that_is_the_input_or_its_folder(folder, inputs, flags, names)
             outputs.refuse_conflicts([folder / path for path in inputs], {flag: f"{folder}/{name}"})
 
 
-def test_outputs_that_are_each_other(folder):
+def test_outputs_that_are_each_other_and_faces_that_are_read(folder):
     (folder / "out").symlink_to(folder / "not_there_yet")
     given = {"--record": str(folder / "not_there_yet"), "--events": str(folder / "out"), "--save-faces": None}
     with pytest.raises(UserError, match=r"--events=.*out and --record=.*not_there_yet are the same place: name two"):
         outputs.refuse_conflicts([], given)
+    FaceFolder(folder, LABELS).write(_result(0))
+    with pytest.raises(UserError, match=r"--save-faces=.* would overwrite the input .*000000_001_sad\.png"):
+        outputs.refuse_conflicts([folder / "000000_001_sad.png"], {"--save-faces": str(folder)})
 
 
 @pytest.mark.parametrize(
@@ -277,29 +270,19 @@ def test_saved_faces_never_replace_what_was_not_written_here(tmp_path, content):
     assert (tmp_path / "000007_001_mine.png").read_bytes() == content
 
 
-def test_saved_faces_never_replace_those_that_are_read(tmp_path):
-    FaceFolder(tmp_path, LABELS).write(_result(0))
-    with pytest.raises(UserError, match=r"--save-faces=.* would overwrite the input .*000000_001_sad\.png"):
-        outputs.refuse_conflicts([tmp_path / "000000_001_sad.png"], {"--save-faces": str(tmp_path)})
-
-
-def frame(seconds=0.0, **given):
-    return Frame(np.zeros((48, 64, 3), np.uint8), 0, seconds, 0.0, "clip.mp4", False, **given)
-
-
-def record(path, times, rate=25.0, live=False, size=(64, 48), images=None, durations=None):
+def record(path, times, rate=25.0, live=False, size=(64, 48), images=None, duration=0.0):
+    """A recording of frames at these times, of which the last one says its `duration`."""
     made = Recording(path, rate, live)
-    for i, (seconds, image) in enumerate(zip(times, images or videos.frames(len(times), size), strict=True)):
-        made.write(image, frame(seconds, duration=durations[i] if durations else 0.0))
+    for seconds, image in zip(times, images or videos.frames(len(times), size), strict=True):
+        made.write(image, serving.frame(time=seconds, duration=duration if seconds == times[-1] else 0.0))
     made.close()
-    return made
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".m4v", ".avi", ".mkv", ".mov", ".webm"])
 def test_a_recording_has_the_source_s_frames_size_and_rate(tmp_path, suffix):
     made = Recording(tmp_path / "new" / f"out{suffix}", 12.5, live=False)
     for i in range(20):
-        made.write(np.full((48, 64, 3), 10 * i, np.uint8), frame(i / 12.5))
+        made.write(np.full((48, 64, 3), 10 * i, np.uint8), serving.frame(time=i / 12.5))
     assert not made.path.exists(), "it has its name only when it is whole"
     made.close()
     frames = serving.frames_of(made.path)
@@ -311,7 +294,7 @@ def test_a_recording_has_the_source_s_frames_size_and_rate(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm", ".avi"])
-@pytest.mark.parametrize("rate", [0.5, 1.0, 7.3, 29.97, 60.0, 211.222, 239.76, 999.0])
+@pytest.mark.parametrize("rate", [0.5, 7.3, 29.97, 211.222, 999.0])
 def test_any_rate_can_be_recorded_and_lasts_as_long(tmp_path, suffix, rate):
     record(tmp_path / f"out{suffix}", [i / rate for i in range(30)], rate)
     assert len(videos.times_of(tmp_path / f"out{suffix}")) == 30
@@ -321,7 +304,7 @@ def test_any_rate_can_be_recorded_and_lasts_as_long(tmp_path, suffix, rate):
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
 def test_variable_rates_keep_their_times_and_the_last_frame_its_duration(tmp_path, suffix):
     times = [0.0, 0.04, 0.5, 0.52, 1.7, 2.9]
-    record(tmp_path / f"out{suffix}", times, durations=[0.04] * 5 + [1.5])
+    record(tmp_path / f"out{suffix}", times, duration=1.5)
     np.testing.assert_allclose(videos.times_of(tmp_path / f"out{suffix}"), times, atol=2e-3)
     if suffix != ".webm":  # which has no place for the last frame's duration
         assert videos.duration_of(tmp_path / f"out{suffix}") == pytest.approx(4.4, abs=0.05)
@@ -391,19 +374,16 @@ def test_names_of_any_characters(tmp_path, name):
         np.testing.assert_array_equal(pixels, image)
 
 
-def test_a_link_keeps_its_place_and_what_it_leads_to_is_written(tmp_path):
+def test_a_link_keeps_its_place_and_what_it_leads_to_is_written_if_there_is_a_frame(tmp_path):
     (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "real.mp4").write_bytes(b"before")
     (tmp_path / "out.mp4").symlink_to(tmp_path / "far" / "real.mp4")
+    record(tmp_path / "out.mp4", [])
+    assert [path.read_bytes() for path in (tmp_path / "far").iterdir()] == [b"before"]
+    (tmp_path / "far" / "real.mp4").unlink()
     record(tmp_path / "out.mp4", [0.0])
     assert (tmp_path / "out.mp4").is_symlink()
     assert len(videos.times_of(tmp_path / "far" / "real.mp4")) == 1
-
-
-def test_without_a_frame_there_is_no_recording_and_what_was_there_stays(tmp_path):
-    (tmp_path / "out.mp4").write_bytes(b"before")
-    Recording(tmp_path / "out.mp4", 25.0, live=False).close()
-    assert (tmp_path / "out.mp4").read_bytes() == b"before"
-    assert len(list(tmp_path.iterdir())) == 1
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm", ".avi", ".png"])
@@ -415,7 +395,7 @@ def test_a_full_disk_is_one_error_and_keeps_what_was_there(tmp_path, suffix):
     with serving.full_disk(20_000):
         with pytest.raises(UserError, match=rf"cannot be written .*{os.strerror(errno.EFBIG)}") as error:
             for i, image in enumerate(noise):
-                made.write(image, frame(i / 25))
+                made.write(image, serving.frame(i))
             made.close()
         made.close()
     assert len(str(error.value).splitlines()) == 1
@@ -427,7 +407,7 @@ def test_a_writer_that_loses_frames_is_found_out(tmp_path, monkeypatch):
     (tmp_path / "out.mp4").write_bytes(b"before")
     made = Recording(tmp_path / "out.mp4", 25.0, live=False)
     for i, image in enumerate(videos.frames(5)):
-        made.write(image, frame(i / 25))
+        made.write(image, serving.frame(i))
     mux = made._video._mux
     monkeypatch.setattr(made._video, "_mux", lambda packets: mux(packets[:-1]))  # the encoder still holds some
     with pytest.raises(UserError, match=r"out.mp4 cannot be written \(\d of 5 frames are in the file\)"):
@@ -451,9 +431,8 @@ def test_what_a_killed_recording_left_is_cleared_away(tmp_path):
 
 def test_a_folder_gets_one_file_for_each_picture_and_video(tmp_path):
     made = RecordingFolder(tmp_path / "out", 25.0)
-    image = videos.frames(1)[0]
     for i, name in enumerate(["a.jpg", "a.bmp", "b/a.png", "c.webm", "c.webm", "d.mp4"]):
-        made.write(image, Frame(image, i, i / 25, 0.0, name, starts=i != 4, still=i < 3))
+        made.write(videos.frames(1)[0], serving.frame(i, name=name, starts=i != 4, still=i < 3))
     made.close()
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == ["a-2.png", "a.jpg", "a.png", "c.mp4", "d.mp4"]

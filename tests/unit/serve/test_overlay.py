@@ -1,7 +1,5 @@
 """What is drawn on a frame, and where."""
 
-import dataclasses
-
 import cv2
 import numpy as np
 import pytest
@@ -11,19 +9,19 @@ from hypothesis import strategies as st
 from fer_jax.faces.cropping import Region
 from fer_jax.labels import FER2013
 from fer_jax.serve import overlay
-from fer_jax.serve.analysis import Activation, FrameResult, TrackedFace
-from fer_jax.serve.sources import Frame
+from fer_jax.serve.analysis import Activation, FrameResult
 from fer_jax.serve.tracker import overlap
+from tests import serving
 
 
-def _face(track, box, label=3, found=True, uncertain=False):
-    shares = np.full(7, 0.05, np.float32)
+def _face(track, box, label=3, **known):
+    shares = np.full(7, 0.05)
     shares[label] = 0.7
-    return TrackedFace(track, np.array(box, float), label, shares, shares, uncertain, found, None)
+    return serving.tracked(track, box, label, shares, **known)
 
 
 def _result(faces, shape=(480, 640)):
-    return FrameResult(Frame(np.full((*shape, 3), 90, np.uint8), 0, 0.0, 0.0, "", True), faces)
+    return FrameResult(serving.frame(image=np.full((*shape, 3), 90, np.uint8)), faces)
 
 
 def _shows(image, label, tolerance=12):
@@ -67,9 +65,8 @@ def test_bars_are_shown_for_every_name_or_for_none(shape):
 
 @pytest.mark.parametrize("view", overlay.VIEWS)
 def test_what_is_hardly_a_face_gets_no_name(view):
-    named = _face(1, [300, 100, 90, 90], uncertain=True)
-    doubtful = dataclasses.replace(named, doubtful=True)
-    with_name, without = (overlay.Overlay(FER2013).draw(_result([face]), view)[:, 250:] for face in (named, doubtful))
+    faces = [_face(1, [300, 100, 90, 90], uncertain=True, doubtful=doubtful) for doubtful in (False, True)]
+    with_name, without = (overlay.Overlay(FER2013).draw(_result([face]), view)[:, 250:] for face in faces)
     assert _shows(with_name, 3) > 400
     assert _shows(without, 3) == 0, "neither the name's color nor its label"
     assert (without != 90).any(), "but a box"
@@ -138,7 +135,7 @@ def test_a_map_may_lie_anywhere(x, y, side, roll):
 
 def test_the_activation_is_drawn_when_asked_for():
     activation = _activation(np.ones((4, 4)), Region(140, 140, 80, 80))
-    result = _result([dataclasses.replace(_face(1, [100, 100, 80, 80]), activation=activation)])
+    result = _result([_face(1, [100, 100, 80, 80], activation=activation)])
     plain, tinted = (overlay.Overlay(FER2013).draw(result, "multi", explain) for explain in (False, True))
     assert tuple(plain[140, 140]) == (90, 90, 90)
     assert tinted[140, 140, 2] > tinted[140, 140, 0] + 50
@@ -175,7 +172,7 @@ def test_a_crowd_gets_smaller_names(monkeypatch):
     found=st.booleans(),
 )
 def test_any_box_in_any_frame_can_be_drawn(shape, boxes, view, found):
-    result = _result([_face(i + 1, box, i % 7, found) for i, box in enumerate(boxes)], shape)
+    result = _result([_face(i + 1, box, i % 7, found=found) for i, box in enumerate(boxes)], shape)
     drawn = overlay.Overlay(FER2013).draw(result, view)
     overlay.lines(drawn, ["31 frames/s"], corner=True)
     overlay.lines(drawn, ["q: quit", "h: help"])

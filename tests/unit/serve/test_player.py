@@ -17,32 +17,28 @@ import pytest
 
 from fer_jax.errors import UserError
 from fer_jax.faces import detection, registry
-from fer_jax.serve import Classifier, player
+from fer_jax.serve import Classifier, frames, player
 from fer_jax.serve.analysis import FrameAnalyzer
-from fer_jax.serve.frames import Frame
 from fer_jax.serve.outputs import Events, Recording
 from fer_jax.serve.player import Player
 from tests import serving
 from tests.conftest import run_python
 
 
-class Source:
+class Source(frames.Source):
     """Frames of one gray value, made when they are wanted."""
 
-    name = "made"
-    rate = 25.0
+    name, rate = "made", 25.0
 
     def __init__(self, count, live=False, still=False, ends_with=None, size=(48, 64)):
-        self.length = count
-        self.live, self.still = live, still
+        self.length, self.live, self.still = count, live, still
         self.ends_with = ends_with
-        self.size = size
+        self.image = np.full((*size, 3), serving.brightness_of(3), np.uint8)
         self.closed = False
 
     def __iter__(self):
         for i in range(self.length):
-            image = np.full((*self.size, 3), serving.brightness_of(3), np.uint8)
-            yield Frame(image, i, i / self.rate, time.perf_counter(), self.name, self.still or not i)
+            yield serving.frame(i, image=self.image, captured=time.perf_counter(), starts=self.still or not i)
         if self.ends_with:
             raise self.ends_with
 
@@ -75,18 +71,18 @@ def analyzer(brightness_bundle):
     return FrameAnalyzer(Classifier(brightness_bundle), registry.create("none"))
 
 
-def test_everything_is_written_and_closed(analyzer, tmp_path):
-    source = Source(30)
+@pytest.fixture
+def outputs(analyzer, tmp_path):
+    """A recording and events, as arguments of a player."""
     recording = Recording(tmp_path / "out.mp4", 25.0, False)
-    events = Events(str(tmp_path / "out.jsonl"), analyzer.labels)
-    summary = Player(source, analyzer, recording=recording, events=events).play()
-    assert (summary.frames, summary.faces, summary.stopped_by) == (30, 1, 0)
-    assert source.closed
-    assert len(serving.frames_of(tmp_path / "out.mp4")) == 30
-    assert len((tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()) == 30
+    return {"recording": recording, "events": Events(str(tmp_path / "out.jsonl"), analyzer.labels)}
 
 
-def test_the_summary_counts_what_the_events_hold(brightness_bundle, tmp_path):
+def _events(folder):
+    return [json.loads(line) for line in (folder / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def test_the_summary_counts_what_the_events_hold(brightness_bundle, outputs, tmp_path):
     """Numbers of tracks that never were shown are not among the events."""
 
     class Flickering:
@@ -99,26 +95,27 @@ def test_the_summary_counts_what_the_events_hold(brightness_bundle, tmp_path):
             return [detection.Face(np.array(box, float)) for box in boxes]
 
     analyzer = FrameAnalyzer(Classifier(brightness_bundle), Flickering())
-    summary = Player(Source(30), analyzer, events=Events(str(tmp_path / "out.jsonl"), analyzer.labels)).play()
-    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert summary.frames == len(lines)
+    summary = Player(Source(30), analyzer, **outputs).play()
+    lines = _events(tmp_path)
+    assert summary.frames == len(lines) == len(serving.frames_of(tmp_path / "out.mp4")) == 30
     assert summary.faces == len({face["track"] for line in lines for face in line["faces"]}) == 1
+    assert summary.stopped_by == 0
 
 
-def test_an_output_that_fails_is_one_error_and_the_others_are_whole(analyzer, tmp_path):
-    class Failing(Recording):
-        def write(self, image, frame):
-            super().write(image, frame)
-            if frame.index == 10:
-                self._fail(OSError(28, "No space left on device"))
+def test_an_output_that_fails_is_one_error_and_the_others_are_whole(analyzer, outputs, tmp_path, monkeypatch):
+    recording, write = outputs["recording"], outputs["recording"].write
 
+    def fails(image, frame):
+        write(image, frame)
+        if frame.index == 10:
+            recording._fail(OSError(28, "No space left on device"))
+
+    monkeypatch.setattr(recording, "write", fails)
     (tmp_path / "out.mp4").write_bytes(b"before")
-    recording = Failing(tmp_path / "out.mp4", 25.0, False)
-    events = Events(str(tmp_path / "out.jsonl"), analyzer.labels)
     with pytest.raises(UserError, match=r"out.mp4 cannot be written \(No space left on device\)"):
-        Player(Source(30), analyzer, recording=recording, events=events).play()
+        Player(Source(30), analyzer, **outputs).play()
     assert (tmp_path / "out.mp4").read_bytes() == b"before"
-    assert len((tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()) == 10
+    assert len(_events(tmp_path)) == 10
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "out.mp4"]
 
 
@@ -143,21 +140,16 @@ def test_what_the_first_frame_does_not_need_is_not_imported():
 
 
 @pytest.mark.parametrize("error", [UserError("camera 0 gave no frame after 20"), RuntimeError("a defect")])
-def test_what_came_before_a_source_broke_off_is_kept(analyzer, tmp_path, error):
-    source = Source(20, ends_with=error)
-    recording = Recording(tmp_path / "out.mp4", 25.0, False)
-    events = Events(str(tmp_path / "out.csv"), analyzer.labels)
-    window = Window()
+def test_what_came_before_a_source_broke_off_is_kept(analyzer, outputs, tmp_path, error):
+    source, window = Source(20, ends_with=error), Window()
     with pytest.raises(type(error), match=str(error)):
-        Player(source, analyzer, recording=recording, events=events, window=window).play()
-    assert source.closed
-    assert window.closed
-    assert len(serving.frames_of(tmp_path / "out.mp4")) == 20
-    assert len((tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()) == 21
+        Player(source, analyzer, window=window, **outputs).play()
+    assert source.closed and window.closed
+    assert len(serving.frames_of(tmp_path / "out.mp4")) == len(_events(tmp_path)) == 20
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_signals_end_it_with_all_files_closed(analyzer, tmp_path, number):
+def test_signals_end_it_with_all_files_closed(analyzer, outputs, tmp_path, number):
     class Interrupting(Source):
         def __iter__(self):
             for frame in super().__iter__():
@@ -166,31 +158,21 @@ def test_signals_end_it_with_all_files_closed(analyzer, tmp_path, number):
                 yield frame
 
     before = signal.getsignal(number)
-    recording = Recording(tmp_path / "out.mp4", 25.0, False)
-    events = Events(str(tmp_path / "out.jsonl"), analyzer.labels)
-    summary = Player(Interrupting(100_000), analyzer, recording=recording, events=events).play()
+    summary = Player(Interrupting(100_000), analyzer, **outputs).play()
     assert summary.stopped_by == number
     assert 10 < summary.frames < 1000
     assert len(serving.frames_of(tmp_path / "out.mp4")) == summary.frames
-    lines = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line)["frame"] for line in lines] == list(range(summary.frames))
+    assert [line["frame"] for line in _events(tmp_path)] == list(range(summary.frames))
     assert signal.getsignal(number) == before
 
 
-def test_nobody_reads_the_events_any_more(analyzer, tmp_path):
-    class Broken:
-        written = 0
+def test_nobody_reads_the_events_any_more(analyzer, outputs, tmp_path, monkeypatch):
+    def broken(result):
+        if result.frame.index == 4:
+            raise BrokenPipeError
 
-        def write(self, result):
-            self.written += 1
-            if self.written == 5:
-                raise BrokenPipeError
-
-        def close(self):
-            pass
-
-    recording = Recording(tmp_path / "out.mp4", 25.0, False)
-    summary = Player(Source(30), analyzer, recording=recording, events=Broken()).play()
+    monkeypatch.setattr(outputs["events"], "write", broken)
+    summary = Player(Source(30), analyzer, **outputs).play()
     assert summary.stopped_by == signal.SIGPIPE
     assert len(serving.frames_of(tmp_path / "out.mp4")) == 5
 
@@ -255,18 +237,12 @@ def test_a_pause_shows_nothing_new_and_ends(analyzer):
     assert summary.frames >= 9
 
 
-def test_a_file_in_a_window_plays_in_its_own_time(analyzer):
+def test_a_file_in_a_window_plays_in_its_own_time_and_pictures_stay_until_it_is_closed(analyzer):
     started = time.perf_counter()
-    summary = Player(Source(10), analyzer, window=Window()).play()
-    assert summary.frames == 10
+    assert Player(Source(10), analyzer, window=Window()).play().frames == 10
     assert time.perf_counter() - started >= 9 / 25
-
-
-def test_pictures_stay_until_somebody_closes_the_window(analyzer):
-    source = Source(1, still=True)
     window = Window(["v", "h", "q"], every=1)
-    summary = Player(source, analyzer, window=window).play()
-    assert summary.frames == 1
+    assert Player(Source(1, still=True), analyzer, window=window).play().frames == 1
     assert window.keys == []
 
 
@@ -281,8 +257,7 @@ def test_thousands_of_frames_take_no_more_memory_than_hundreds(analyzer, tmp_pat
                 yield frame
 
     source = Measured(5000)
-    events = Events(str(tmp_path / "out.jsonl"), analyzer.labels)
-    assert Player(source, analyzer, events=events).play().frames == 5000
+    assert Player(source, analyzer, events=Events(str(tmp_path / "out.jsonl"), analyzer.labels)).play().frames == 5000
     unit = 1024 if sys.platform != "darwin" else 1
     grown = (source.peaks[1] - source.peaks[0]) * unit
     assert grown < 16 * 2**20, f"{grown / 2**20:.0f} MiB more; all frames together have 44"
@@ -303,67 +278,48 @@ def test_a_display_that_does_not_answer_and_one_that_does(monkeypatch, tmp_path,
         assert not player._x_display_answers(display)
 
 
-class Highgui:
-    """OpenCV's window functions, without a window."""
+@pytest.fixture
+def highgui(monkeypatch):
+    """OpenCV's window functions without a window: the key's `code`, `visible` or not, the `sizes` it was given."""
+    state = types.SimpleNamespace(code=-1, visible=1.0, sizes=[])
 
-    def __init__(self, monkeypatch):
-        self.code, self.visible, self.shown = -1, 1.0, None
-        self.sizes = []
-        monkeypatch.setattr(player, "_x_display_answers", lambda display: True)
-        for name in ("namedWindow", "resizeWindow", "imshow", "waitKeyEx", "getWindowProperty", "destroyAllWindows"):
-            monkeypatch.setattr(cv2, name, getattr(self, name))
-
-    def namedWindow(self, title, flags):
-        pass
-
-    def resizeWindow(self, title, width, height):
-        self.sizes.append((width, height))
-
-    def imshow(self, title, image):
-        self.shown = image
-
-    def waitKeyEx(self, milliseconds):
+    def wait(milliseconds):
         assert milliseconds >= 1, "0 would wait for ever"
-        return self.code
+        return state.code
 
-    def getWindowProperty(self, title, flag):
-        return self.visible
-
-    def destroyAllWindows(self):
-        self.visible = 0.0
-
-
-X = {"left": 0xFF51, "up": 0xFF52, "delete": 0xFFFF, "F1": 0xFFBE, "shift": 0xFFE1, "й": 0x6CA}
-WINDOWS = {"left": 0x250000, "up": 0x260000, "delete": 0x2E0000, "F2": 0x710000}
-MACOS = {"left": 0xF702, "up": 0xF700, "delete": 0xF728, "F1": 0xF704}
-ALL = {"tab": 9, "return": 13, "backspace": 8}
+    monkeypatch.setattr(player, "_x_display_answers", lambda display: True)
+    monkeypatch.setattr(cv2, "namedWindow", lambda title, flags: None)
+    monkeypatch.setattr(cv2, "imshow", lambda title, image: None)
+    monkeypatch.setattr(cv2, "resizeWindow", lambda title, *size: state.sizes.append(size))
+    monkeypatch.setattr(cv2, "waitKeyEx", wait)
+    monkeypatch.setattr(cv2, "getWindowProperty", lambda title, flag: state.visible)
+    return state
 
 
-def test_keys(monkeypatch):
+KNOWN = {-1: "", 27: "q", 32: "space", ord("q"): "q", ord("V"): "v"}
+KNOWN |= {0xFF1B: "q", 0x100000 | ord("h"): "h"}  # Escape of X, and with Num Lock
+OTHERS = (0xFF51, 0xFF52, 0xFFFF, 0xFFBE, 0xFFE1, 0x6CA)  # of X: left, up, delete, F1, shift, a Cyrillic letter
+OTHERS += (0x250000, 0x260000, 0x2E0000, 0x710000)  # of Windows: left, up, delete, F2
+OTHERS += (0xF702, 0xF700, 0xF728, 0xF704, 9, 13, 8)  # of macOS: left, up, delete, F1; tab, return, backspace
+
+
+def test_keys(highgui):
     """Cut down to 8 bits, X's left arrow is a Q, which quits."""
-    highgui = Highgui(monkeypatch)
     opened = player.Window("test")
     assert opened.key(0) == "", "a window that has not shown anything was not closed either"
     opened.show(np.zeros((48, 64, 3), np.uint8))
     opened.show(np.zeros((48, 64, 3), np.uint8))
     assert highgui.sizes == [(64, 48)], "who resized the window wants it to stay so"
-    known = {-1: "", 27: "q", 32: "space", ord("q"): "q", ord("V"): "v"}
-    known |= {0xFF1B: "q", 0x100000 | ord("h"): "h"}  # Escape of X, and with Num Lock
-    for code, key in known.items():
+    for code, key in (KNOWN | dict.fromkeys(OTHERS, "")).items():
         highgui.code = code
-        assert opened.key(0) == key
-    for codes in (X, WINDOWS, MACOS, ALL):
-        for name, code in codes.items():
-            highgui.code = code
-            assert opened.key(0) == "", name
+        assert opened.key(0) == key, hex(code)
     highgui.code, highgui.visible = -1, 0.0
     assert opened.key(0) == "q", "its user closed it"
 
 
 @pytest.fixture
-def on_linux(monkeypatch, tmp_path):
+def on_linux(highgui, monkeypatch, tmp_path):
     """A Linux with an X display and an OpenCV whose Qt has the platform xcb alone, as opencv-python has it."""
-    Highgui(monkeypatch)
     (tmp_path / "libqxcb.so").touch()
     monkeypatch.setattr(player, "_QT_PLATFORMS", tmp_path)
     monkeypatch.setattr(sys, "platform", "linux")
@@ -372,10 +328,16 @@ def on_linux(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("wanted", ["wayland", "wayland-egl", "wayland;xcb"])
-def test_a_wayland_session_shows_the_window_through_x(on_linux, wanted):
+def test_a_wayland_session_shows_the_window_through_x_unless_opencv_has_the_system_s_library(
+    on_linux, wanted, tmp_path
+):
     on_linux.setenv("QT_QPA_PLATFORM", wanted)
     player.Window("test")
     assert os.environ["QT_QPA_PLATFORM"] == "xcb"
+    (tmp_path / "libqxcb.so").unlink()
+    on_linux.setenv("QT_QPA_PLATFORM", wanted)
+    player.Window("test")
+    assert os.environ["QT_QPA_PLATFORM"] == wanted
 
 
 def _no_windows(monkeypatch):
@@ -405,14 +367,3 @@ def test_windows_that_cannot_be_opened(on_linux, change, words):
     change(on_linux)
     with pytest.raises(UserError, match=words):
         player.Window("test")
-
-
-def test_an_opencv_with_a_window_library_of_the_system_is_left_alone(on_linux, tmp_path):
-    (tmp_path / "libqxcb.so").unlink()
-    on_linux.setenv("QT_QPA_PLATFORM", "wayland")
-    player.Window("test")
-    assert os.environ["QT_QPA_PLATFORM"] == "wayland"
-
-
-def test_the_help_names_every_key():
-    assert types.MappingProxyType(dict(player.KEYS)).keys() == {"q, Esc", "space", "s", "v", "e", "h"}

@@ -9,8 +9,8 @@ import pytest
 import fer_jax
 from fer_jax.errors import UserError
 from fer_jax.labels import FER2013
-from fer_jax.serve.analysis import FrameResult, TrackedFace
-from fer_jax.serve.frames import Frame, Sampling
+from fer_jax.serve.analysis import FrameResult
+from fer_jax.serve.frames import Sampling
 from fer_jax.serve.summary import BAR, BLOCK, MAX_ROWS, Summarizer, overview, together
 from tests import serving, videos
 
@@ -20,17 +20,17 @@ PLAY = (("happy", 3.0), ("sad", 1.0), ("neutral", 2.0), ("happy", 4.0))
 
 
 def _face(track, label, probability=0.9, found=True):
-    row = np.full(len(LABELS), (1 - probability) / (len(LABELS) - 1), np.float32)
+    row = np.full(len(LABELS), (1 - probability) / (len(LABELS) - 1))
     row[LABELS.index(label)] = probability
-    return TrackedFace(track, np.array([10, 10, 20, 20.0]), 0, row, row, False, found, np.zeros((20, 20, 3), np.uint8))
+    crop = np.zeros((20, 20, 3), np.uint8)
+    return serving.tracked(track, [10, 10, 20, 20], 0, row, found=found, crop=crop)
 
 
-def _summed(frames, below=0.5, still=False):
+def _summed(frames, below=0.5, still=False, labels=LABELS):
     """The summary of frames [(seconds, faces)]."""
-    summarizer = Summarizer(LABELS, below)
+    summarizer = Summarizer(labels, below)
     for i, (time, faces) in enumerate(frames):
-        image = np.zeros((48, 64, 3), np.uint8)
-        frame = Frame(image, i, time, 0.0, "talk.mp4", not i or still, 0.04, still)
+        frame = serving.frame(i, time, name="talk.mp4", starts=not i or still, duration=0.04, still=still)
         summarizer.add(FrameResult(frame, faces))
     return summarizer.summary("talk.mp4")
 
@@ -44,8 +44,10 @@ def _played(seconds, play=PLAY):
     return play[-1][0]
 
 
-def _grays(times):
-    return [serving.brightness_of(FER2013.index(_played(time))) for time in times]
+def _written(path, times):
+    """A video of one face that shows `PLAY`."""
+    grays = [serving.brightness_of(FER2013.index(_played(time))) for time in times]
+    return videos.write(path, times, images=[np.full((48, 64, 3), gray, np.uint8) for gray in grays])
 
 
 def _check(person):
@@ -69,18 +71,14 @@ def test_shares_and_boundaries_of_a_video_with_known_labels(brightness_bundle, t
         rng = np.random.default_rng(0)
         times = np.cumsum(rng.choice([0.02, 0.04, 0.12], 400))
         times = np.concatenate([[0.0], times[times < 10]])
-    image = [np.full((48, 64, 3), gray, np.uint8) for gray in _grays(times)]
-    path = videos.write(tmp_path / "talk.mp4", times, images=image)
-    faces = fer_jax.Analyzer(brightness_bundle, "none")(path, **options)
+    faces = fer_jax.Analyzer(brightness_bundle, "none")(_written(tmp_path / "talk.mp4", times), **options)
     [person] = faces.summary().people
     _check(person)
     assert faces.tracks() == {1: tuple(faces)}
 
 
 def test_a_part_of_a_video(brightness_bundle, tmp_path):
-    times = np.arange(250) / 25
-    image = [np.full((48, 64, 3), gray, np.uint8) for gray in _grays(times)]
-    path = videos.write(tmp_path / "talk.mp4", times, images=image)
+    path = _written(tmp_path / "talk.mp4", np.arange(250) / 25)
     analyzer = fer_jax.Analyzer(brightness_bundle, "none")
     faces = analyzer(path, start=3.5, end=5.5)
     assert (faces[0].time, faces[0].frame, faces[-1].time) == (3.52, 88, 5.48)
@@ -179,14 +177,11 @@ def test_several_videos_have_a_line_each():
 
 
 def test_many_expressions_share_a_column():
-    labels = tuple(f"class{i}" for i in range(300))
-    row = np.full(300, 1e-4, np.float32)
+    row = np.full(300, 1e-4)
     row[7] = 0.9
-    face = TrackedFace(1, np.array([0, 0, 9, 9.0]), 7, row, row, False, True, None)
-    summarizer = Summarizer(labels, 0.5)
-    for i in range(3):
-        summarizer.add(FrameResult(Frame(np.zeros((48, 64, 3), np.uint8), i, i / 25, 0.0, "x", not i), [face]))
-    head = summarizer.summary("x").table()[0]
+    face = serving.tracked(1, [0, 0, 9, 9], 7, row)
+    labels = tuple(f"class{i}" for i in range(300))
+    head = _summed([(i / 25, [face]) for i in range(3)], labels=labels).table()[0]
     assert "class7" in head
     assert "other" in head
     assert len(head) < 15
@@ -210,10 +205,8 @@ def test_as_json_and_as_a_table():
 
 def test_an_hour_takes_no_more_memory_than_its_changes():
     summarizer = Summarizer(LABELS, 0.5)
-    image = np.zeros((48, 64, 3), np.uint8)
-    for i in range(20_000):
-        face = _face(1, LABELS[i // 5000 % 3])
-        summarizer.add(FrameResult(Frame(image, i, i / 25, 0.0, "x", not i), [face]))
+    for i in range(8000):
+        summarizer.add(FrameResult(serving.frame(i), [_face(1, LABELS[i // 2000 % 3])]))
     [timeline] = summarizer._people.values()
     assert len(timeline._samples) < 40
     assert len(timeline._segments) == 4

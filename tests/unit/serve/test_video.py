@@ -1,5 +1,6 @@
 """Every visible frame of a video at its own time, whatever the container's header claims."""
 
+import contextlib
 import functools
 import sys
 
@@ -20,13 +21,11 @@ from tests import videos
 def read(path):
     """A source, its frames, and the error at its end or None."""
     frames = []
-    source = sources.open_source(str(path))
-    try:
-        frames.extend(frame for frame in source if frames.append(frame))
-    except UserError as error:
-        return source, frames, str(error)
-    finally:
-        source.close()
+    with contextlib.closing(sources.open_source(str(path))) as source:
+        try:
+            frames.extend(frame for frame in source if frames.append(frame))
+        except UserError as error:
+            return source, frames, str(error)
     return source, frames, None
 
 
@@ -41,51 +40,47 @@ def times(frames):
     return [frame.time for frame in frames]
 
 
+MS = {"tick": videos.MILLISECONDS}
+VP8 = {"codec": "libvpx", **MS}
 VARIABLE = [0.0, 0.04, 0.08, 0.5, 0.52, 1.7, 2.9]
+SLOW_AT_THE_END = [*np.linspace(0, 0.8, 36), 1.5, 2.2, 3.0, 3.8]  # by its mean rate it would seem truncated
+LATE = 5 + np.arange(20) / 10
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm", ".mov"])
-def test_variable_frame_rates_keep_the_frames_own_times(tmp_path, suffix):
-    codec = "libvpx" if suffix == ".webm" else "libx264"
-    path = videos.write(tmp_path / f"clip{suffix}", VARIABLE, codec=codec, tick=videos.MILLISECONDS)
-    _, frames = read_whole(path)
-    np.testing.assert_allclose(times(frames), VARIABLE, atol=2e-3)
-    np.testing.assert_allclose([frame.image.mean() for frame in frames], [20 + 5 * i for i in range(7)], atol=4)
-    assert [frame.starts for frame in frames] == [True] + [False] * 6
-
-
-def test_a_browser_s_recording_without_a_duration(tmp_path):
-    stamps = np.cumsum([0.0, *[0.03, 0.17] * 20]).tolist()
-    path = videos.write(tmp_path / "clip.webm", stamps, codec="libvpx", tick=videos.MILLISECONDS, live="1")
-    with av.open(str(path)) as container:
-        assert not container.duration
+@pytest.mark.parametrize(
+    ("name", "stamps", "options"),
+    [
+        *[(f"clip{suffix}", VARIABLE, MS) for suffix in (".mp4", ".mkv", ".mov")],
+        ("clip.webm", VARIABLE, VP8),
+        ("browser.webm", np.cumsum([0.0, *[0.03, 0.17] * 20]), VP8 | {"live": "1"}),  # which has no duration
+        ("clip.mp4", SLOW_AT_THE_END, MS),
+        ("clip.webm", SLOW_AT_THE_END, VP8),
+        *[(f"cut{suffix}", LATE, {"rate": 10}) for suffix in (".mkv", ".mp4", ".ts")],
+        *[("slow_motion.mp4", np.arange(100) / rate, {"rate": rate}) for rate in (211.222, 239.76)],
+        ("long_sound.mp4", np.arange(50) / 25, {"seconds_of_sound": 8.0}),
+        ("moving.gif", np.arange(8) / 10, {"codec": "gif", "rate": 10, "tick": videos.Fraction(1, 10)}),
+        ("new\nline.mp4", [0.0, 0.04], {}),
+        *[(f"{name}.mp4", [0.0, 0.04], {}) for name in ("a:b", "100%03d", "caf\udce9", "-dash", "'quote")],
+    ],
+)
+def test_every_frame_at_its_own_time(tmp_path, name, stamps, options):
+    path = videos.write(tmp_path / f"clip{name[name.rindex('.') :]}", stamps, **options).rename(tmp_path / name)
     source, frames = read_whole(path)
-    assert source.rate < 100
-    np.testing.assert_allclose(times(frames), stamps, atol=2e-3)
+    assert not source.still
+    assert source.rate == pytest.approx(options.get("rate", source.rate), rel=5e-3)
+    assert source.rate < 300
+    np.testing.assert_allclose(times(frames), np.subtract(stamps, stamps[0]), atol=3e-3)
+    assert [frame.starts for frame in frames] == [True] + [False] * (len(stamps) - 1)
+    np.testing.assert_allclose(
+        [frame.image.mean() for frame in frames[:7]], 20 + 5 * np.arange(len(frames[:7])), atol=5
+    )
+    source.name.encode()  # valid Unicode: it goes into events and a window's title
 
 
-@pytest.mark.parametrize(("suffix", "codec"), [(".mp4", "libx264"), (".webm", "libvpx")])
-def test_a_variable_rate_is_not_called_truncated(tmp_path, suffix, codec):
-    stamps = [*np.linspace(0, 0.8, 36).tolist(), 1.5, 2.2, 3.0, 3.8]
-    _, frames = read_whole(videos.write(tmp_path / f"clip{suffix}", stamps, codec=codec, tick=videos.MILLISECONDS))
-    assert len(frames) == 40
-    assert times(frames)[-1] == pytest.approx(3.8, abs=0.01)
-
-
-@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".avi", ".ts"])
-def test_a_clip_whose_time_stamps_begin_late_is_whole(tmp_path, suffix):
-    stamps = [5 + i / 10 for i in range(20)]
-    _, frames, error = read(videos.write(tmp_path / f"cut{suffix}", stamps, rate=10))
-    assert (error, len(frames)) == (None, 20)
+def test_an_avi_whose_time_stamps_begin_late_is_whole(tmp_path):
+    _, frames = read_whole(videos.write(tmp_path / "cut.avi", LATE, rate=10))
+    assert len(frames) == 20
     assert times(frames)[:3] == pytest.approx([0, 0.1, 0.2], abs=2e-3)
-
-
-@pytest.mark.parametrize("rate", [211.222, 239.76])
-def test_slow_motion(tmp_path, rate):
-    path = videos.write(tmp_path / "slow.mp4", [i / rate for i in range(100)], rate=rate)
-    source, frames = read_whole(path)
-    assert source.rate == pytest.approx(rate, rel=5e-3)
-    np.testing.assert_allclose(times(frames), np.arange(100) / rate, atol=1e-4)
 
 
 def test_frames_that_an_edit_list_hides_are_not_shown(tmp_path):
@@ -111,12 +106,6 @@ def test_the_cover_of_a_piece_of_music_and_a_gif_of_one_frame_are_pictures(tmp_p
         source, frames = read_whole(path)
         assert source.still
         assert [frame.image.shape for frame in frames] == [(48, 64, 3)]
-
-
-def test_sound_that_goes_on_does_not_make_the_video_truncated(tmp_path):
-    path = videos.write(tmp_path / "clip.mp4", [i / 25 for i in range(50)], seconds_of_sound=8.0)
-    _, frames = read_whole(path)
-    assert len(frames) == 50
 
 
 def test_music_without_a_picture(tmp_path):
@@ -145,8 +134,7 @@ def test_a_file_that_is_cut_off_gives_what_it_has_and_then_says_so(tmp_path):
 
 
 def test_non_square_pixels_are_made_square(tmp_path):
-    path = videos.write(tmp_path / "wide.mp4", [i / 25 for i in range(5)], pixel_aspect="16/11")
-    _, frames, _ = read(path)
+    _, frames = read_whole(videos.write(tmp_path / "wide.mp4", [0.0, 0.04], pixel_aspect="16/11"))
     assert frames[0].image.shape == (48, round(64 * 16 / 11), 3)
 
 
@@ -165,7 +153,7 @@ def test_a_rotated_video_is_upright(tmp_path, rotation):
     marked = np.zeros((48, 64, 3), np.uint8)
     marked[:16, :16] = 255
     path = videos.write(tmp_path / "phone.mp4", [0.0, 0.04], images=[marked, marked], rotation=rotation)
-    _, frames, _ = read(path)
+    _, frames = read_whole(path)
     expected = cv2.VideoCapture(str(path)).read()[1]
     assert frames[0].image.shape == expected.shape == ((48, 64, 3) if rotation == 180 else (64, 48, 3))
     np.testing.assert_allclose(frames[0].image.astype(int), expected, atol=3)
@@ -188,34 +176,21 @@ def test_an_animation_with_exif_is_upright(tmp_path, orientation):
         np.testing.assert_array_equal(frames[0].image, images.read(tmp_path / "still.png"))
 
 
-@pytest.mark.parametrize(("suffix", "codec"), [(".gif", "gif"), (".apng", "apng")])
-def test_animations_are_videos(tmp_path, suffix, codec):
-    options = {"plays": "0"} if codec == "apng" else {}
-    options |= {"codec": codec, "rate": 10, "tick": videos.Fraction(1, 10)}
-    path = videos.write(tmp_path / f"moving{suffix}", [i / 10 for i in range(8)], **options)
-    source, frames = read_whole(path.rename(path.with_suffix(".png" if codec == "apng" else suffix)))
-    assert not source.still
-    assert len(frames) == 8
-    np.testing.assert_allclose(times(frames), np.arange(8) / 10, atol=1e-2)
-
-
-def test_an_animated_webp(tmp_path):
-    source, frames = read_whole(videos.animated_webp(tmp_path / "moving.webp"))
-    assert (source.still, source.rate, len(frames)) == (False, 10, 5)
-    np.testing.assert_allclose(times(frames), np.arange(5) / 10)
-    (tmp_path / "broken.webp").write_bytes((tmp_path / "moving.webp").read_bytes()[:60])
-    with pytest.raises(UserError, match=r"broken.webp: "):
-        sources.open_source(str(tmp_path / "broken.webp"))
-
-
-@pytest.mark.parametrize(
-    "name", ["a:b.mp4", "100%03d.mp4", "caf\udce9.mp4", "-dash.mp4", "new\nline.mp4", "'quote.mp4"]
-)
-def test_names_of_any_characters(tmp_path, name):
-    path = videos.write(tmp_path / "clip.mp4", [i / 25 for i in range(5)]).rename(tmp_path / name)
-    source, frames = read_whole(path)
-    assert len(frames) == 5
-    source.name.encode()  # valid Unicode: it goes into events and a window's title
+def test_an_animated_png_and_an_animated_webp(tmp_path):
+    options = {"plays": "0", "codec": "apng", "rate": 10, "tick": videos.Fraction(1, 10)}
+    animated = videos.write(tmp_path / "moving.apng", np.arange(5) / 10, **options).rename(tmp_path / "moving.png")
+    for path in (animated, videos.animated_webp(tmp_path / "moving.webp")):
+        source, frames = read_whole(path)
+        assert (source.still, source.rate) == (False, 10)
+        np.testing.assert_allclose(times(frames), np.arange(5) / 10, atol=1e-2)
+    assert [(frame.index, frame.duration) for frame in frames] == [(i, 0.1) for i in range(5)]
+    part = sources.open_source(path, sampling=Sampling(every=2, end=0.35))
+    assert [frame.index for frame in part] == [0, 2]
+    whole = path.read_bytes()
+    for size in (60, len(whole) // 2):
+        path.write_bytes(whole[:size])
+        with pytest.raises(UserError, match=r"moving\.webp: (ends after|no frame can be read)"):
+            list(sources.open_source(path))
 
 
 def test_closing_ends_a_source_that_another_thread_reads(tmp_path):
@@ -231,25 +206,24 @@ def test_closing_ends_a_source_that_another_thread_reads(tmp_path):
 class Capture:
     """What `cv2.VideoCapture` gives: so many frames, then nothing."""
 
-    def __init__(self, frames=0, rate=30.0, count=-1, opens=True, image=None):
-        self.left = frames
-        self.properties = {cv2.CAP_PROP_FPS: rate, cv2.CAP_PROP_FRAME_COUNT: count}
-        self.opens = opens
-        self.image = np.zeros((6, 8, 3), np.uint8) if image is None else image
-        self.released = False
+    def __init__(self, frames=0, rate=30.0, opens=True, size=(8, 6)):
+        self.left, self.opens, self.released = frames, opens, False
+        self.asked = {}
+        self.properties = {cv2.CAP_PROP_FPS: rate}
+        self.properties |= dict(zip((cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT), size, strict=True))
 
     def isOpened(self):
         return self.opens
 
     def get(self, key):
-        return self.properties.get(key, 0.0)
+        return self.properties[key]
 
     def set(self, key, value):
-        return False
+        self.asked[key] = value
 
     def read(self):
         self.left -= 1
-        return (True, self.image) if self.left >= 0 else (False, None)
+        return (True, np.zeros((6, 8, 3), np.uint8)) if self.left >= 0 else (False, None)
 
     def release(self):
         self.released = True
@@ -261,20 +235,17 @@ def connection(capture, monkeypatch, size=None):
 
 
 @pytest.mark.parametrize("rate", [0.0, float("nan"), -1.0, 90_000.0])
-def test_a_rate_that_is_unknown(rate, monkeypatch):
-    assert connection(Capture(5, rate), monkeypatch).rate == video.DEFAULT_RATE
-
-
-def test_a_live_source_that_breaks_off(monkeypatch):
-    capture = Capture(3)
+def test_a_live_source_of_unknown_rate_that_breaks_off(rate, monkeypatch):
+    capture = Capture(3, rate)
     source = connection(capture, monkeypatch)
-    frames = []
+    assert source.rate == video.DEFAULT_RATE
+    frames = iter(source)
+    seen = [next(frames) for _ in range(3)]
     with pytest.raises(UserError, match="camera 0 gave no frame after 3: it was unplugged, or the connection broke"):
-        frames.extend(frame for frame in source if frames.append(frame))
-    assert [frame.index for frame in frames] == [0, 1, 2]
-    assert [frame.starts for frame in frames] == [True, False, False]
-    assert times(frames)[0] == 0
-    assert times(frames) == sorted(times(frames))
+        next(frames)
+    assert [(frame.index, frame.starts) for frame in seen] == [(0, True), (1, False), (2, False)]
+    assert times(seen)[0] == 0
+    assert times(seen) == sorted(times(seen))
     source.close()
     assert capture.released
 
@@ -317,13 +288,8 @@ def test_a_broken_connection_is_tried_again_as_long_as_asked_for(monkeypatch, ca
     assert [frame.index for frame in seen] == list(range(7))
     assert broken.opened == broken.closed == 3
     assert "rtsp://cam/live: the connection broke, trying again for 30 s" in caplog.text
-
-
-def test_patience_ends(monkeypatch):
-    monkeypatch.setattr(video, "RETRY_SECONDS", 0.001)
-    source = video.Live("rtsp://cam/live", Broken(refusals=10**6).connect, patience=0.02)
     with pytest.raises(UserError, match="rtsp://cam/live gave no frame after 3"):
-        list(source)
+        list(video.Live("rtsp://cam/live", Broken(refusals=10**6).connect, patience=0.02))
 
 
 def _cameras(monkeypatch, opening):
@@ -365,29 +331,13 @@ def test_the_backend_of_each_system(monkeypatch, platform, backend):
     assert asked == [(2, backend)]
 
 
-class Sized(Capture):
-    """A camera that offers one size."""
-
-    def __init__(self, width, height):
-        super().__init__(1)
-        self.asked = {}
-        self.offered = {cv2.CAP_PROP_FRAME_WIDTH: width, cv2.CAP_PROP_FRAME_HEIGHT: height}
-
-    def set(self, key, value):
-        self.asked[key] = value
-        return True
-
-    def get(self, key):
-        return self.offered.get(key, 30.0)
-
-
 def test_the_size_of_a_camera(monkeypatch, caplog):
-    camera = Sized(1280, 720)
+    camera = Capture(1, size=(1280, 720))
     connection(camera, monkeypatch, (1280, 720))
     assert camera.asked[cv2.CAP_PROP_FRAME_WIDTH] == 1280
     assert camera.asked[cv2.CAP_PROP_FRAME_HEIGHT] == 720
     assert not caplog.text
-    connection(Sized(640, 480), monkeypatch, (1280, 720))
+    connection(Capture(1, size=(640, 480)), monkeypatch, (1280, 720))
     assert "camera 0 gives 640x480 pixels instead of the 1280x720 of --camera-size" in caplog.text
 
 
@@ -410,7 +360,10 @@ def test_high_dynamic_range_is_brought_to_a_screen(tmp_path, transfer, white):
 
 def test_what_comes_before_the_start_is_not_decoded(tmp_path, monkeypatch):
     path = videos.write(tmp_path / "clip.mp4", np.arange(200) / 25, gop=25)
-    whole = list(sources.open_source(path))
+    source = sources.open_source(path)
+    whole = list(source)
+    assert (source.rate, source.length, source.live, source.still) == (25, 200, False, False)
+    assert [frame.index for frame in whole] == list(range(200))
     decoded = []
     image = video._Decoder.image
     monkeypatch.setattr(video._Decoder, "image", lambda self, frame: decoded.append(frame.pts) or image(self, frame))

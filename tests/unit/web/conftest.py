@@ -1,15 +1,20 @@
 """Classifiers that tell faces by their brightness, frames as a page sends them, and tests that are coroutines."""
 
 import asyncio
+import contextlib
 import inspect
 import struct
+from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 
 import fer_jax
 from fer_jax.serve import Classifier
+from fer_jax.web import server
+from fer_jax.web.access import Limits
 from tests import serving
 
 PATIENCE_SECONDS = 60
@@ -43,6 +48,21 @@ def classifier_without_maps(tmp_path_factory):
 def jpeg_of(label, size=(48, 64)):
     """A plain picture that is taken for `label`."""
     return cv2.imencode(".jpg", np.full((*size, 3), serving.brightness_of(label), np.uint8))[1].tobytes()
+
+
+@contextlib.asynccontextmanager
+async def client_of(analyzer, **kwargs):
+    """A client of a server for this analyzer."""
+    async with TestClient(TestServer(server.application(analyzer, **kwargs), host="127.0.0.1")) as client:
+        yield client
+
+
+@contextlib.asynccontextmanager
+async def listening(analyzer, **limits):
+    """A server with these limits: its port and its address."""
+    app = server.application(analyzer, limits=Limits(**limits))
+    async with server.listening(app, "127.0.0.1", 0) as address:
+        yield urlsplit(address).port, address
 
 
 def frame(number, jpeg, still=False):

@@ -2,23 +2,15 @@
 
 import asyncio
 import contextlib
-from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import ClientSession, WSMsgType
 
 from fer_jax.errors import UserError
-from fer_jax.web import server
-from fer_jax.web.access import Limits, Origins, is_loopback, parse_origin, reachable
+from fer_jax.web.access import Origins, is_loopback, parse_origin, reachable
+from tests.unit.web.conftest import listening
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
-
-
-@contextlib.asynccontextmanager
-async def _listening(analyzer, **limits):
-    app = server.application(analyzer, limits=Limits(**limits))
-    async with server.listening(app, "127.0.0.1", 0) as address:
-        yield urlsplit(address).port, address
 
 
 async def _rest(reader):
@@ -32,14 +24,14 @@ async def _rest(reader):
 
 @pytest.mark.parametrize("sent", [b"", b"GET", REQUEST, REQUEST + b"X: " + b"y" * 500], ids=len)
 async def test_a_request_that_does_not_arrive_is_closed(analyzer, sent):
-    async with _listening(analyzer, request_seconds=0.05) as (port, _):
+    async with listening(analyzer, request_seconds=0.05) as (port, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(sent)
         assert await _rest(reader) == b""
 
 
 async def test_a_kept_connection_is_closed_when_its_next_request_does_not_arrive(analyzer):
-    async with _listening(analyzer, request_seconds=0.2) as (port, _):
+    async with listening(analyzer, request_seconds=0.2) as (port, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(2 * (REQUEST + b"\r\n") + REQUEST[:5])
         assert (await _rest(reader)).count(b"HTTP/1.1 200") == 2
@@ -56,7 +48,7 @@ async def _socket(address, **kwargs):
 
 async def test_an_idle_page_stays_connected(analyzer):
     limits = {"request_seconds": 0.05, "message_seconds": 0.4, "heartbeat_seconds": 0.1}
-    async with _listening(analyzer, **limits) as (_, address), _socket(address) as connection:
+    async with listening(analyzer, **limits) as (_, address), _socket(address) as connection:
         assert (await connection.receive()).data.startswith('{"hello"')
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1.0):  # in which it answers pings
@@ -68,7 +60,7 @@ async def test_an_idle_page_stays_connected(analyzer):
 @pytest.mark.parametrize("drips", [False, True])
 async def test_a_client_that_answers_no_ping_or_never_ends_its_frame_is_closed(analyzer, drips):
     limits = {"message_seconds": 0.3, "heartbeat_seconds": 10 if drips else 0.1}
-    async with _listening(analyzer, **limits) as (_, address), _socket(address, autoping=False) as connection:
+    async with listening(analyzer, **limits) as (_, address), _socket(address, autoping=False) as connection:
         transport = connection._response.connection.transport
 
         async def drip():
@@ -85,7 +77,7 @@ async def test_a_client_that_answers_no_ping_or_never_ends_its_frame_is_closed(a
 
 
 async def test_an_address_holds_so_many_connections_and_others_are_served(analyzer):
-    async with _listening(analyzer, address=3) as (port, _):
+    async with listening(analyzer, address=3) as (port, _):
         held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
         surplus, _ = await asyncio.open_connection("127.0.0.1", port)
         other, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0))
@@ -126,11 +118,13 @@ def test_a_proxy_may_pass_on_either_name_and_without_one_only_the_page_itself_ma
         assert origins.may_connect("https://faces.example", host)
         assert not origins.may_connect("https://elsewhere.example", host)
     assert not origins.may_connect("http://faces.example:8080", "127.0.0.1:8765"), "another port is another page"
-    assert not origins.is_own_name("elsewhere.example")
-    origins = Origins("0.0.0.0")
-    assert origins.may_connect("http://192.168.0.7:8765", "192.168.0.7:8765")
-    assert not origins.may_connect("https://faces.example", "127.0.0.1:8765")
-    assert not origins.is_own_name("faces.example")
+    origins = Origins("camera.lan")
+    for host in ("localhost:8765", "[::1]:80", "192.168.0.7:8765", "Camera.Lan:1"):
+        assert origins.is_own_name(host)
+        assert origins.may_connect(f"http://{host}", host)
+        assert not origins.may_connect("https://faces.example", host)
+    for host in ("faces.example", "rebound.example:8765", "127.0.0.1.example", "[::1", ""):
+        assert not origins.is_own_name(host)
 
 
 def test_addresses_that_only_this_machine_reaches():

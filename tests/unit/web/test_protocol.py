@@ -9,9 +9,9 @@ import pytest
 from fer_jax.errors import UserError
 from fer_jax.faces.cropping import Region
 from fer_jax.labels import FER2013
-from fer_jax.serve.analysis import Activation, FrameResult, TrackedFace
-from fer_jax.serve.sources import Frame
+from fer_jax.serve.analysis import Activation, FrameResult
 from fer_jax.web import protocol
+from tests import serving
 from tests.unit.web.conftest import frame, jpeg_of
 
 DETECTORS = ("haar", "none")
@@ -23,53 +23,42 @@ def test_a_frame():
     assert protocol.parse_frame(frame(1, b"jpeg", still=True)).still
 
 
-@pytest.mark.parametrize(
-    ("message", "reason"),
-    [(b"", "a frame of 0 bytes"), (b"\0\0\0\0\1", "a frame of 5 bytes"), (b"\2\0\0\0\1jpeg", "a frame of kind 2")],
-)
-def test_a_message_without_a_frame_is_refused(message, reason):
-    with pytest.raises(UserError, match=reason):
-        protocol.parse_frame(message)
+def _settings(message):
+    return protocol.parse_settings(message, DETECTORS)
 
 
 def test_settings():
     message = json.dumps({"detector": "none", "smoothing": "last10", "explain": True})
-    assert protocol.parse_settings(message, DETECTORS) == protocol.Settings("none", "last10", True)
+    assert _settings(message) == protocol.Settings("none", "last10", True)
 
 
 @pytest.mark.parametrize(
-    ("message", "reason"),
+    ("parse", "message", "reason"),
     [
-        ("{", "not JSON"),
-        ("[" * 100_000, "not JSON"),
-        ("[]", "other content than settings: expected detector, smoothing, explain"),
-        ("null", "other content"),
-        ('{"detector": "haar"}', "other content"),
-        ('{"detector": "haar", "smoothing": "none", "explain": true, "threads": 9}', "other content"),
-        ('{"detector": "yunet", "smoothing": "none", "explain": true}', "the setting detector is none of haar, none"),
-        ('{"detector": ["haar"], "smoothing": "none", "explain": true}', "the setting detector"),
-        ('{"detector": "haar", "smoothing": 3, "explain": true}', "the setting smoothing is none of average, last10"),
-        ('{"detector": "haar", "smoothing": "none", "explain": 1}', "the setting explain is none of False, True"),
+        (protocol.parse_frame, b"", "a frame of 0 bytes"),
+        (protocol.parse_frame, b"\0\0\0\0\1", "a frame of 5 bytes"),
+        (protocol.parse_frame, b"\2\0\0\0\1jpeg", "a frame of kind 2"),
+        (protocol.decode, b"", "a frame that is no JPEG file"),
+        (protocol.decode, cv2.imencode(".png", np.zeros((9, 9, 3), np.uint8))[1].tobytes(), "a frame that is no JPEG"),
+        (protocol.decode, b"\xff\xd8\xff\xd9" + jpeg_of(0), "a frame: not an image"),
+        (protocol.decode, jpeg_of(0)[:40], "a frame: not an image"),
+        (protocol.decode, jpeg_of(0, (2001, 2000)), "a frame: 4,002,000 pixels, expected 4,000,000 at most"),
+        (_settings, "{", "not JSON"),
+        (_settings, "[" * 100_000, "not JSON"),
+        (_settings, "[]", "other content than settings: expected detector, smoothing, explain"),
+        (_settings, "null", "other content"),
+        (_settings, '{"detector": "haar"}', "other content"),
+        (_settings, '{"detector": "haar", "smoothing": "none", "explain": true, "threads": 9}', "other content"),
+        (_settings, '{"detector": "yunet", "smoothing": "none", "explain": true}', "detector is none of haar, none"),
+        (_settings, '{"detector": ["haar"], "smoothing": "none", "explain": true}', "the setting detector"),
+        (_settings, '{"detector": "haar", "smoothing": 3, "explain": true}', "smoothing is none of average, last10"),
+        (_settings, '{"detector": "haar", "smoothing": "none", "explain": 1}', "explain is none of False, True"),
     ],
+    ids=range(18),
 )
-def test_other_settings_are_refused(message, reason):
+def test_other_messages_are_refused(parse, message, reason):
     with pytest.raises(UserError, match=reason):
-        protocol.parse_settings(message, DETECTORS)
-
-
-@pytest.mark.parametrize(
-    ("data", "reason"),
-    [
-        (b"", "a frame that is no JPEG file"),
-        (cv2.imencode(".png", np.zeros((9, 9, 3), np.uint8))[1].tobytes(), "a frame that is no JPEG file"),
-        (b"\xff\xd8\xff\xd9" + jpeg_of(0), "a frame: not an image"),
-        (jpeg_of(0)[:40], "a frame: not an image"),
-        (jpeg_of(0, (2001, 2000)), "a frame: 4,002,000 pixels, expected 4,000,000 at most"),
-    ],
-)
-def test_what_is_no_frame_is_refused(data, reason):
-    with pytest.raises(UserError, match=reason):
-        protocol.decode(data)
+        parse(message)
 
 
 def test_the_page_is_told_about_the_model(classifier, classifier_without_maps):
@@ -87,11 +76,12 @@ def test_the_page_is_told_about_the_model(classifier, classifier_without_maps):
 def test_a_scene(explain):
     shares = np.array([0.25, 0.75], np.float32)
     activation = Activation(np.float32([[[2, -2], [-1, 1], [0, 0]]]), 0, Region(20, 10, 30, 30, 5))
+    known = {"smoothed": shares, "activation": activation, "score": 0.7}
     faces = [
-        TrackedFace(4, np.array([1.26, 2, 30, 40]), 1, shares[::-1], shares, False, True, None, activation, False, 0.7),
-        TrackedFace(5, np.array([50, 2, 30, 40.0]), 0, shares, shares, False, False, None),
+        serving.tracked(4, [1.26, 2, 30, 40], 1, shares[::-1], **known),
+        serving.tracked(5, [50, 2, 30, 40], 0, shares, found=False),
     ]
-    scene = FrameResult(Frame(np.zeros((48, 64, 3), np.uint8), 0, 0.0, 0.0, "", True), faces)
+    scene = FrameResult(serving.frame(), faces)
     message = json.loads(protocol.scene(protocol.ClientFrame(9, False, b""), scene, explain, 3))["scene"]
     first, second = message.pop("faces")
     assert message == {"frame": 9, "still": False, "width": 64, "height": 48, "dropped": 3}

@@ -1,13 +1,11 @@
 """The HTTP interface: what it answers, to whom, and its limits."""
 
 import asyncio
-import contextlib
 import json
 
 import jsonschema
 import pytest
 from aiohttp import FormData
-from aiohttp.test_utils import TestClient, TestServer
 
 import fer_jax
 from fer_jax.faces import registry
@@ -15,24 +13,18 @@ from fer_jax.serve import sources
 from fer_jax.serve.analysis import FrameAnalyzer
 from fer_jax.serve.outputs import Events
 from fer_jax.serve.player import Player
-from fer_jax.web import protocol, rest, server
+from fer_jax.web import protocol, rest
 from fer_jax.web.access import Limits
 from fer_jax.web.server import Session
 from tests import serving
-from tests.unit.web.conftest import jpeg_of
+from tests.unit.web.conftest import client_of, jpeg_of
 
 TOKEN = "a-token-of-some-length"
 
 
-@contextlib.asynccontextmanager
-async def _client(analyzer, **kwargs):
-    async with TestClient(TestServer(server.application(analyzer, **kwargs), host="127.0.0.1")) as client:
-        yield client
-
-
 async def _post(analyzer, body, query="", headers=None, **kwargs):
     """Status and JSON of one request."""
-    async with _client(analyzer, **kwargs) as client:
+    async with client_of(analyzer, **kwargs) as client:
         answer = await client.post(f"/v1/analyze{query}", data=body, headers=headers)
         assert answer.content_type == "application/json"
         return answer.status, await answer.json()
@@ -137,10 +129,8 @@ async def test_a_broken_form_and_too_many_files_are_refused(analyzer, monkeypatc
 async def test_a_video_of_too_many_frames_is_refused_and_its_sample_is_not(analyzer, clip, monkeypatch):
     monkeypatch.setattr(rest, "MAX_FRAMES", 5)
     monkeypatch.setattr(rest, "TURN_SECONDS", 0.0)  # a turn a frame
-    assert await _post(analyzer, clip) == (
-        422,
-        {"error": "<memory>: more than 5 frames: give fps, every, start or end"},
-    )
+    error = "<memory>: more than 5 frames: give fps, every, start or end"
+    assert await _post(analyzer, clip) == (422, {"error": error})
     assert (await _post(analyzer, clip, "?fps=5"))[0] == 200
 
 
@@ -156,7 +146,7 @@ async def test_a_file_that_does_not_arrive_is_given_up(analyzer, kind):
 
 
 async def test_twenty_clients_at_once_are_all_answered(analyzer, clip):
-    async with _client(analyzer, turns=2) as client:
+    async with client_of(analyzer, turns=2) as client:
 
         async def ask(i):
             answer = await client.post("/v1/analyze", data=clip if i % 5 == 0 else jpeg_of(i % 7))
@@ -168,7 +158,7 @@ async def test_twenty_clients_at_once_are_all_answered(analyzer, clip):
 
 
 async def test_a_token_is_wanted_where_there_is_one(analyzer):
-    async with _client(analyzer, token=TOKEN) as client:
+    async with client_of(analyzer, token=TOKEN) as client:
         right = {"Authorization": f"Bearer {TOKEN}"}
         for headers in ({}, {"Authorization": TOKEN[:-1]}, {"Authorization": "Bearer ä"}):
             answer = await client.post("/v1/analyze", data=jpeg_of(1), headers=headers)
@@ -190,14 +180,12 @@ async def test_other_pages_are_refused(analyzer):
 
 
 async def test_the_description_describes_every_answer(analyzer, clip):
-    async with _client(analyzer) as client:
+    async with client_of(analyzer) as client:
         described = await (await client.get("/openapi.json")).json()
         assert described["openapi"] == "3.1.0"
         assert described["paths"].keys() == {"/v1/analyze", "/v1/models", "/healthz", "/openapi.json"}
         operation = described["paths"]["/v1/analyze"]["post"]
-        assert [parameter["name"] for parameter in operation["parameters"]] == [
-            *("every", "fps", "start", "end", "plot")
-        ]
+        assert [known["name"] for known in operation["parameters"]] == ["every", "fps", "start", "end", "plot"]
         assert all(parameter["description"] for parameter in operation["parameters"])
         face = described["components"]["schemas"]["Face"]
         assert all(entry["description"] for entry in face["properties"].values())
