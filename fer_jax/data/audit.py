@@ -61,10 +61,10 @@ def audit(examples: Examples) -> Audit:
 
     def of_groups(group: np.ndarray) -> dict[str, int]:
         return {
-            "groups": _count(group, _repeated(group)),
+            "groups": len(np.unique(group[_repeated(group)])),
             "images": int(_repeated(group).sum()),
-            "groups_with_contradicting_labels": _count(group, _differ(group, examples.labels)),
-            "groups_across_splits": _count(group, _differ(group, examples.split)),
+            "groups_with_contradicting_labels": len(np.unique(group[_differ(group, examples.labels)])),
+            "groups_across_splits": len(np.unique(group[_differ(group, examples.split)])),
         }
 
     summary = {
@@ -116,13 +116,9 @@ def text(summary: dict[str, Any], examples: Examples) -> str:
             f"{counts['groups_with_contradicting_labels']} with contradicting labels, "
             f"{counts['groups_across_splits']} across splits",
         ]
-    lines += [
-        "",
-        *(
-            f"{pair.replace(' of ', ' images with a copy in ')}, exact or near: {count}"
-            for pair, count in summary["images_with_a_duplicate_in"].items()
-        ),
-    ]
+    lines.append("")
+    for pair, count in summary["images_with_a_duplicate_in"].items():
+        lines.append(f"{pair.replace(' of ', ' images with a copy in ')}, exact or near: {count}")
     lines += ["", f"{summary['blank']} blank images, {summary['few_toned']} of few tones", ""]
     return "\n".join(lines)
 
@@ -135,10 +131,6 @@ def _differ(group: np.ndarray, values: np.ndarray) -> np.ndarray:
     """bool (N,): members of a group in which `values` are not all the same."""
     differs = values != values[group]  # a group's number is the index of its first member
     return np.isin(group, group[differs])
-
-
-def _count(group: np.ndarray, chosen: np.ndarray) -> int:
-    return len(np.unique(group[chosen]))
 
 
 def _leaks(pairs: np.ndarray, exact: np.ndarray, near: np.ndarray, ones: np.ndarray, others: np.ndarray) -> np.ndarray:

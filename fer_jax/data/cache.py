@@ -29,12 +29,11 @@ from tqdm import tqdm
 
 from fer_jax import files
 from fer_jax.data import identity, lazy, sources
-from fer_jax.data.examples import Examples
+from fer_jax.data.examples import PER_EXAMPLE, Examples
 from fer_jax.errors import UserError
 
 FORMAT = 5  # a part of the folder's name, see `path_of`
 MANIFEST, IMAGES = "manifest.json", "images.npy"
-ARRAYS = ("labels", "split", "subjects", "votes", "digests")
 SPARE_BYTES = 64 << 20  # that stay free on the disk
 MAX_BYTES_IN_MEMORY = 1 << 30  # of the images, that are used without a cache where none can be written
 
@@ -69,7 +68,7 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
     """
     path, source = path_of(data, input), sources.find(data.source)
     if (examples := _open(path)) is not None:
-        return examples if data.cache else _with_images(examples, source.read(data, input))
+        return examples if data.cache else dataclasses.replace(examples, images=source.read(data, input).images)
     prepared = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +80,7 @@ def read(data: ConfigDict, input: ConfigDict) -> Examples:
             prepared = source.read(data, input)
             files.remove_leftovers(path.parent, path.name)
             _write(path, prepared, data.cache)
-        return _opened(path) if data.cache else _with_images(_opened(path), prepared)
+        return _opened(path) if data.cache else dataclasses.replace(_opened(path), images=prepared.images)
     except OSError as error:
         return _in_memory(source.read(data, input) if prepared is None else prepared, path, error)
 
@@ -110,10 +109,6 @@ def _opened(path: pathlib.Path) -> Examples:
     return Examples(images, label_names=tuple(manifest["label_names"]), description=manifest["description"], **arrays)
 
 
-def _with_images(kept: Examples, read: Examples) -> Examples:
-    return dataclasses.replace(kept, images=read.images)
-
-
 def _write(path: pathlib.Path, examples: Examples, images: bool) -> None:
     """Write the examples to `path`, whole or not at all.
 
@@ -124,16 +119,13 @@ def _write(path: pathlib.Path, examples: Examples, images: bool) -> None:
     with files.atomic_path(path) as folder:
         folder.mkdir()
         if images:
-            free = shutil.disk_usage(folder).free
-            if examples.images.nbytes + SPARE_BYTES > free:
-                reason = (
-                    f"{examples.images.nbytes / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB are free on its disk"
-                )
+            needed, free = examples.images.nbytes, shutil.disk_usage(folder).free
+            if needed + SPARE_BYTES > free:
+                reason = f"{needed / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB are free on its disk"
                 raise OSError(errno.ENOSPC, reason, str(folder))
-            examples = dataclasses.replace(examples, digests=_write_images(folder / IMAGES, examples.images))
-        else:
-            examples = dataclasses.replace(examples, digests=identity.digests(examples))
-        arrays = [name for name in ARRAYS if getattr(examples, name) is not None]
+        digests = _write_images(folder / IMAGES, examples.images) if images else identity.digests(examples)
+        examples = dataclasses.replace(examples, digests=digests)
+        arrays = [name for name in PER_EXAMPLE if getattr(examples, name) is not None]
         for name in arrays:
             np.save(folder / f"{name}.npy", getattr(examples, name), allow_pickle=False)
         manifest = {

@@ -115,12 +115,8 @@ def relabel_doubtful(examples: Examples, data: ConfigDict, seed: int) -> Example
 
 
 STEPS: dict[str, Callable[[Examples, ConfigDict, int], Examples]] = {
-    "drop_flat": drop_flat,
-    "merge_angry_disgust": merge_angry_disgust,
-    "subsample_happy": subsample_happy,
-    "drop_leaks": drop_leaks,
-    "drop_doubtful": drop_doubtful,
-    "relabel_doubtful": relabel_doubtful,
+    step.__name__: step
+    for step in (drop_flat, merge_angry_disgust, subsample_happy, drop_leaks, drop_doubtful, relabel_doubtful)
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from fer_jax import labels
 from fer_jax.data import lazy
 from fer_jax.errors import UserError
 
+PER_EXAMPLE = ("labels", "split", "subjects", "votes", "digests")  # fields of a row each, besides the images
 UNSPLIT = "all"  # the split of every example where a data set has none of its own
 
 
@@ -45,7 +47,7 @@ class Examples:
         n = len(self.images)
         if self.images.dtype != np.uint8 or self.images.ndim != 4:
             raise ValueError(f"images must be uint8 (N, H, W, C), got {self.images.dtype} {self.images.shape}")
-        for field in ("labels", "split", "subjects", "votes", "digests"):
+        for field in PER_EXAMPLE:
             value = getattr(self, field)
             if value is not None and len(value) != n:
                 raise ValueError(f"{field} has {len(value)} rows for {n} images")
@@ -65,19 +67,9 @@ class Examples:
 
     def take(self, indices: np.ndarray) -> Examples:
         """The examples at `indices` (integer or boolean mask (N,)), in that order, without a copy of their images."""
-
-        def rows(value: np.ndarray | None) -> np.ndarray | None:
-            return None if value is None else value[indices]
-
-        return dataclasses.replace(
-            self,
-            images=lazy.take(self.images, indices),
-            labels=rows(self.labels),
-            split=rows(self.split),
-            subjects=rows(self.subjects),
-            votes=rows(self.votes),
-            digests=rows(self.digests),
-        )
+        arrays = {name: getattr(self, name) for name in PER_EXAMPLE}
+        rows: dict[str, Any] = {name: value[indices] for name, value in arrays.items() if value is not None}
+        return dataclasses.replace(self, images=lazy.take(self.images, indices), **rows)
 
     def of_split(self, name: str) -> Examples:
         """The examples of one split; UserError names the splits there are when it is absent."""
@@ -115,12 +107,8 @@ class Examples:
             return self
         numbers = {labels.canonical(name): number for number, name in enumerate(label_names)}
         new = np.array([numbers.get(labels.canonical(name), -1) for name in self.label_names], np.int32)
-        unknown = [
-            name
-            for name, count, number in zip(self.label_names, self.class_counts(), new, strict=True)
-            if count and number < 0
-        ]
-        if unknown:
+        counted = zip(self.label_names, self.class_counts(), new, strict=True)
+        if unknown := [name for name, count, number in counted if count and number < 0]:
             raise UserError(
                 f"the data has examples of {', '.join(unknown)}, expected only {', '.join(label_names)}: "
                 "remove the others or rename them"

@@ -63,7 +63,8 @@ class Identity:
     def difference(self, other: Identity) -> str:
         """Describe what differs in `other`'s examples, "" where nothing does."""
         if self.label_names != other.label_names:
-            return f"its classes are {_listed(self.label_names)}, those of the data {_listed(other.label_names)}"
+            ours, others = ", ".join(self.label_names), ", ".join(other.label_names)
+            return f"its classes are {ours}, those of the data {others}"
         if len(self.read) != len(other.read):
             return f"it had {len(self.read):,} images, the data has {len(other.read):,}"
         if not np.array_equal(self.read, other.read):
@@ -109,12 +110,12 @@ def hashes(images: np.ndarray) -> np.ndarray:
 def difference_of_splits(ours: dict[str, dict[str, Any]], others: dict[str, dict[str, Any]]) -> str:
     """Describe what differs between two `Identity.splits`, "" where nothing does."""
     if ours.keys() != others.keys():
-        return f"its splits are {_listed(ours)}, those of the data {_listed(others)}"
+        return f"its splits are {', '.join(ours)}, those of the data {', '.join(others)}"
     for name, one in ours.items():
         if one["examples"] != others[name]["examples"]:
             return f"its {name} had {one['examples']:,} images, the data's has {others[name]['examples']:,}"
-    changed = [name for name, one in ours.items() if one["hash"] != others[name]["hash"]]
-    return f"images or labels of {_listed(changed)} are others" if changed else ""
+    changed = ", ".join(name for name, one in ours.items() if one["hash"] != others[name]["hash"])
+    return changed and f"images or labels of {changed} are others"
 
 
 def load(workdir: str | os.PathLike) -> Identity | None:
@@ -136,7 +137,3 @@ def load(workdir: str | os.PathLike) -> Identity | None:
         return Identity(tuple(record["label_names"]), record["splits"], record["seed"], read, arrays["trained"])
     except (FileNotFoundError, LookupError, TypeError) as error:
         raise UserError(f"{workdir}: {RECORD} or {SPLITS} is damaged ({error}): {advice}") from None
-
-
-def _listed(names: Any) -> str:
-    return ", ".join(names)

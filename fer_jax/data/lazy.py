@@ -8,9 +8,10 @@ import abc
 import collections
 import os
 import pathlib
+import types
 from collections.abc import Callable, Iterator
 from concurrent import futures
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -111,14 +112,6 @@ class Selection(Images):
         return super().read(rows)
 
 
-class _Geometry(NamedTuple):
-    """Geometry that images fit: looking a value up in a config takes as long as a tenth of a small JPEG file."""
-
-    size: int
-    channels: int
-    resize: str
-
-
 class Decoded(Images):
     """Images that are decoded and fitted whenever they are read, such as those of files."""
 
@@ -132,7 +125,9 @@ class Decoded(Images):
           input: what the images are fitted to.
         """
         self.shape = (count, input.size, input.size, input.channels)
-        self._decode, self._input = decode, _Geometry(input.size, input.channels, input.resize)
+        # looking a value up in a config takes as long as a tenth of a small JPEG file
+        self._decode = decode
+        self._input: Any = types.SimpleNamespace(size=input.size, channels=input.channels, resize=input.resize)
 
     def read_into(self, rows: np.ndarray, out: np.ndarray) -> None:
         """See `Images`; UnreadableError for those that cannot be decoded, after all of `rows` were tried.
@@ -161,7 +156,7 @@ def take(source: np.ndarray, indices: np.ndarray) -> np.ndarray:
     """The rows of an array or of `Images` at `indices` (integers, or bool (N,)) without a copy: a `Selection`."""
     rows = np.arange(len(source))[indices]
     if isinstance(source, Selection):
-        return cast(np.ndarray, Selection(source.source, source.rows[rows]))
+        source, rows = source.source, source.rows[rows]  # type: ignore[assignment]
     return cast(np.ndarray, Selection(source, rows))
 
 

@@ -98,13 +98,9 @@ def noise_ceilings(config: ConfigDict) -> dict[str, float]:
 
 
 def _without_other_expressions(examples: Examples, label_names: tuple[str, ...]) -> Examples:
-    known = set(map(labels.canonical, label_names))
-    others = {
-        name: int(np.sum(examples.labels == number))
-        for number, name in enumerate(examples.label_names)
-        if labels.canonical(name) not in known and labels.canonical(name) in labels.EXPRESSIONS
-    }
-    others = {name: count for name, count in others.items() if count}
+    unknown = set(labels.EXPRESSIONS) - set(map(labels.canonical, label_names))
+    counted = zip(examples.label_names, examples.class_counts().tolist(), strict=True)
+    others = {name: count for name, count in counted if count and labels.canonical(name) in unknown}
     if not others:
         return examples
     left_out = "left out " + ", ".join(f"{count} of {name}" for name, count in others.items())

@@ -37,16 +37,23 @@ def assign(examples: Examples, data: ConfigDict, seed: int) -> Examples:
     """
     split = examples.split.astype(object)
     how = data.split if data.split != "given" else "holdout" if examples.subjects is None else "subject"
-    everything = np.arange(len(examples))
+
+    def hold_out(name: str, share: float) -> None:
+        trained = np.flatnonzero(split == data.train_split)
+        split[_held_out(examples, trained, share, how, seed)] = name
+
     if data.split != "given" or examples.split_names == (UNSPLIT,):
-        if how == "holdout":
-            _refuse_single_images(examples)
+        single = [name for name, n in zip(examples.label_names, examples.class_counts(), strict=True) if n == 1]
+        if how == "holdout" and single:
+            raise UserError(
+                f"too few images to train on and to score: one of {', '.join(single)}, expected at least 2 of a class: "
+                "add some, remove the class, or take config.data.split=random"
+            )
         split[:] = data.train_split
         if data.holdout_test:
-            split[_held_out(examples, everything, data.holdout_test, how, seed)] = data.test_split
+            hold_out(data.test_split, data.holdout_test)
         # of the examples that are left, as many as are `holdout` of all
-        left = everything[split == data.train_split]
-        split[_held_out(examples, left, data.holdout * len(examples) / len(left), how, seed)] = data.select_split
+        hold_out(data.select_split, data.holdout * len(examples) / np.count_nonzero(split == data.train_split))
     else:
         names = examples.split_names
         there = f"there are {', '.join(names)}"
@@ -55,19 +62,15 @@ def assign(examples: Examples, data: ConfigDict, seed: int) -> Examples:
         if data.select_split not in names:
             if set(names) - {data.train_split, data.test_split}:
                 raise UserError(f"the data has no split {data.select_split!r}: {there}; set config.data.select_split")
-            left = everything[split == data.train_split]
-            split[_held_out(examples, left, data.holdout, how, seed)] = data.select_split
+            hold_out(data.select_split, data.holdout)
     examples = dataclasses.replace(examples, split=split.astype(str))
     counts = {name: int(np.sum(examples.split == name)) for name in examples.split_names}
     logging.info("%s", ", ".join(f"{count} examples of {name}" for name, count in counts.items()))
-    unused = {
-        n: count for n, count in counts.items() if n not in (data.train_split, data.select_split, data.test_split)
-    }
-    if unused:
+    used = (data.train_split, data.select_split, data.test_split)
+    if unused := {name: count for name, count in counts.items() if name not in used}:
         listed = ", ".join(f"{count} of {name}" for name, count in unused.items())
-        logging.warning(
-            "%d of %d examples are in splits that are not used: %s", sum(unused.values()), len(split), listed
-        )
+        said = (sum(unused.values()), len(split), listed)
+        logging.warning("%d of %d examples are in splits that are not used: %s", *said)
     return examples
 
 
@@ -82,14 +85,13 @@ def folds(examples: Examples, data: ConfigDict, seed: int) -> list[tuple[np.ndar
     Raises UserError for a `data.fold_split` that is not there, for fewer examples than folds, and for a class that is
     missing from a fold's training part, or from its test part unless that is one person alone.
     """
+    dealt = np.arange(len(examples))
     if data.fold_split:
         names = examples.split_names
         if data.fold_split not in names:
             raise UserError(f"config.data.fold_split is {data.fold_split!r}: expected one of {', '.join(names)}")
         dealt = np.flatnonzero(examples.split == data.fold_split)
-        everything = data.copy_and_resolve_references()
-        everything.fold_split = ""
-        return [(dealt[train], dealt[test]) for train, test in folds(examples.take(dealt), everything, seed)]
+        examples = examples.take(dealt)
     groups = None if data.split == "random" else examples.subjects
     people = 0 if groups is None else len(np.unique(groups))
     pairs = list(_splitter(examples, data, people, seed).split(examples.labels, examples.labels, groups))
@@ -104,7 +106,7 @@ def folds(examples: Examples, data: ConfigDict, seed: int) -> list[tuple[np.ndar
                     f"class {examples.label_names[missing[0]]} is missing from the {part} part of fold "
                     f"{number} of {len(pairs)}: lower config.data.folds or change config.seed"
                 )
-    return pairs
+    return [(dealt[train], dealt[test]) for train, test in pairs]
 
 
 def _splitter(examples: Examples, data: ConfigDict, people: int, seed: int) -> Any:
@@ -124,10 +126,12 @@ def _splitter(examples: Examples, data: ConfigDict, people: int, seed: int) -> A
         raise UserError(f"config.data.folds is {data.folds}: expected 2 to {len(examples)}, the number of examples")
     if data.split == "random":
         return model_selection.KFold(data.folds, shuffle=True, random_state=seed)
-    if (classes := _rarest(examples))[1] < data.folds:
+    counts = examples.class_counts()
+    rarest = min(np.flatnonzero(counts), key=counts.__getitem__)
+    if counts[rarest] < data.folds:
         raise UserError(
-            f"class {classes[0]} has {classes[1]} examples for {data.folds} folds and would be missing "
-            "from some: lower config.data.folds"
+            f"class {examples.label_names[rarest]} has {counts[rarest]} examples for {data.folds} folds and would be "
+            "missing from some: lower config.data.folds"
         )
     return model_selection.StratifiedKFold(data.folds, shuffle=True, random_state=seed)
 
@@ -177,10 +181,9 @@ def warnings(examples: Examples, data: ConfigDict) -> list[str]:
     for split in (data.train_split, data.select_split, data.test_split):
         if split not in examples.split_names:
             continue
-        there = examples.of_split(split).class_counts()
-        if missing := [
-            name for name, n, all_ in zip(examples.label_names, there, counts, strict=True) if all_ and not n
-        ]:
+        there = np.bincount(examples.labels_of(split), minlength=len(counts))
+        missing = [name for name, n, every in zip(examples.label_names, there, counts, strict=True) if every and not n]
+        if missing:
             meaning = "they are not learned" if split == data.train_split else "its scores say nothing about them"
             found.append(f"{split} has no image of {', '.join(missing)}: {meaning}")
     return found
@@ -247,7 +250,9 @@ def _held_out_people(examples: Examples, indices: np.ndarray, share: float, seed
     """The choice of people, of several, that misses the fewest classes and is nearest to the share of each."""
     from sklearn import model_selection
 
-    labels, subjects = examples.labels[indices], _subjects(examples, "config.data.split=subject")[indices]
+    if examples.subjects is None:
+        raise UserError("config.data.split=subject, but the data does not say who is on which image: take another")
+    labels, subjects = examples.labels[indices], examples.subjects[indices]
     people = len(np.unique(subjects))
     if people < 2:
         raise UserError(
@@ -256,41 +261,22 @@ def _held_out_people(examples: Examples, indices: np.ndarray, share: float, seed
         )
     draws = model_selection.GroupShuffleSplit(SUBJECT_DRAWS, test_size=max(1, round(share * people)), random_state=seed)
     all_ = np.bincount(labels)
-    wanted = share * all_
+
+    def lost(held: np.ndarray) -> np.ndarray:
+        """Classes without training images."""
+        return np.flatnonzero((np.bincount(labels[held], minlength=len(all_)) == all_) & (all_ > 0))
 
     def badness(held: np.ndarray) -> tuple[int, int, float]:
         """Classes without training images, classes without held-out ones, distance from the wanted numbers."""
         counts = np.bincount(labels[held], minlength=len(all_))
-        lost, missing = ((counts == all_) & (all_ > 0)).sum(), ((counts == 0) & (all_ > 0)).sum()
-        return int(lost), int(missing), float(np.abs(counts - wanted).sum())
+        missing = ((counts == 0) & (all_ > 0)).sum()
+        return len(lost(held)), int(missing), float(np.abs(counts - share * all_).sum())
 
     held = min((held for _, held in draws.split(labels, groups=subjects)), key=badness)
-    if badness(held)[0]:
-        label = np.flatnonzero((np.bincount(labels[held], minlength=len(all_)) == all_) & (all_ > 0))[0]
+    if lost(held).size:
+        name = examples.label_names[lost(held)[0]]
         raise UserError(
-            f"class {examples.label_names[label]} is shown by too few people to train on it and to hold some out: add "
-            "data or take config.data.split=holdout"
+            f"class {name} is shown by too few people to train on it and to hold some out: add data or take "
+            "config.data.split=holdout"
         )
     return indices[held]
-
-
-def _refuse_single_images(examples: Examples) -> None:
-    single = [name for name, n in zip(examples.label_names, examples.class_counts(), strict=True) if n == 1]
-    if single:
-        raise UserError(
-            f"too few images to train on and to score: one of {', '.join(single)}, expected at least 2 of a class: "
-            "add some, remove the class, or take config.data.split=random"
-        )
-
-
-def _subjects(examples: Examples, asked_by: str) -> np.ndarray:
-    if examples.subjects is None:
-        raise UserError(f"{asked_by}, but the data does not say who is on which image: take another")
-    return examples.subjects
-
-
-def _rarest(examples: Examples) -> tuple[str, int]:
-    """Name and number of examples of the rarest class that occurs."""
-    counts = examples.class_counts()
-    rarest = min(np.flatnonzero(counts), key=lambda label: counts[label])
-    return examples.label_names[rarest], int(counts[rarest])

@@ -40,7 +40,6 @@ NOTATIONS = (
     ("center_x", "center_y", "width", "height"),
     ("left", "top", "width", "height"),
 )
-MIN_SIDE = 4  # pixels of a box; what is smaller is a fraction of the picture, or no face
 MAX_HEADER = 1 << 16  # bytes
 
 _BOX_WORD = re.compile(r"^(bounding.?box|bbox|box|face|rect|roi)|[^a-z0-9]")
@@ -154,14 +153,6 @@ def lines(path: pathlib.Path, fields: int) -> list[tuple[str, list[str]]]:
         if values:
             found.append((where, values))
     return found
-
-
-def checked_box(row: Row) -> Row:
-    """The row; UserError where its box is too small to be one in pixels."""
-    if row.box and min(row.box[2:]) < MIN_SIDE:
-        sizes = " x ".join(f"{side:g}" for side in row.box[2:])
-        raise UserError(f"{row.where}: a box of {sizes}, expected at least {MIN_SIDE}: give pixels, not fractions")
-    return row
 
 
 def _row(where: str, header: list[str], fields: list[str], root: pathlib.Path, columns: Columns) -> Row:

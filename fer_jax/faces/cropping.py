@@ -122,10 +122,10 @@ def cut(
     rows, above, below = _within(top, side, height)
     columns, before, after = _within(left, side, width)
     pixels = frame[rows, columns]
-    if above or below or before or after:
-        shape = side, side, *frame.shape[2:]
-        return cv2.copyMakeBorder(pixels, above, below, before, after, cv2.BORDER_REPLICATE).reshape(shape)
-    return pixels
+    if not (above or below or before or after):
+        return pixels
+    shape = side, side, *frame.shape[2:]
+    return cv2.copyMakeBorder(pixels, above, below, before, after, cv2.BORDER_REPLICATE).reshape(shape)
 
 
 def _within(start: int, side: int, size: int) -> tuple[slice, int, int]:

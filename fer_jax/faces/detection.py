@@ -78,14 +78,7 @@ class Haar:
 
     name = "haar"
 
-    def __init__(
-        self,
-        *,
-        model: str = "",
-        align: bool = False,
-        still: bool = False,
-        search_side: int = 320,
-    ):
+    def __init__(self, *, model: str = "", align: bool = False, still: bool = False, search_side: int = 320):
         """Load the cascade; UserError where this OpenCV has none.
 
         Args:
@@ -110,11 +103,10 @@ class Haar:
                 minNeighbors=self._min_neighbors,
                 minSize=(MIN_FACE, MIN_FACE),
             )
-            boxes = [(np.asarray(box, np.float64) - (rim, rim, 0, 0)) * scale for box in boxes]
-            return from_left_to_right(
-                Face(box, score=haar_score(int(count), self._side))
-                for box, count in zip(boxes, np.ravel(windows), strict=True)
-            )
+        return from_left_to_right(
+            Face((np.asarray(box, np.float64) - (rim, rim, 0, 0)) * scale, score=haar_score(int(count), self._side))
+            for box, count in zip(boxes, np.ravel(windows), strict=True)
+        )
 
 
 def haar_score(windows: int, side: int) -> float:
@@ -144,15 +136,8 @@ class YuNet:
         except OSError as error:
             raise UserError(f"{model}: YuNet's file cannot be read ({error.strerror}): {remedy}") from None
         try:
-            self._net = cv2.FaceDetectorYN.create(
-                "onnx",
-                graph,
-                np.empty(0, np.uint8),
-                (320, 320),
-                YUNET_MIN_SCORE,
-                YUNET_MAX_OVERLAP,
-                YUNET_MAX_CANDIDATES,
-            )
+            limits = YUNET_MIN_SCORE, YUNET_MAX_OVERLAP, YUNET_MAX_CANDIDATES
+            self._net = cv2.FaceDetectorYN.create("onnx", graph, np.empty(0, np.uint8), (320, 320), *limits)
             self._net.detect(np.zeros((320, 320, 3), np.uint8))
         except cv2.error as error:
             raise UserError(f"{model}: not a YuNet model ({len(graph):,} bytes): {remedy}") from error

@@ -12,6 +12,7 @@ The frames of the second are 640x490 with a face in the middle: `fer-jax extract
 keeps the folders.
 """
 
+import contextlib
 import pathlib
 import re
 
@@ -91,8 +92,7 @@ def _by_expression(root: pathlib.Path) -> list[tuple[pathlib.Path, int, str]]:
         if labels.canonical(folder.name) not in numbers:
             raise UserError(f"{folder}: no expression of CK+: {LAYOUT}")
         for path in images.visible(folder):
-            match = _NAME.match(path.name)
-            if not match:
+            if not (match := _NAME.match(path.name)):
                 raise UserError(
                     f"{path}: the name does not begin with person, sequence and frame, expected one as "
                     "S010_004_00000017.png; config.data.source=folder reads images of any name"
@@ -125,13 +125,8 @@ def _sequences(root: pathlib.Path) -> tuple[list[tuple[pathlib.Path, int, str]],
 def _label(path: pathlib.Path) -> int:
     """A label file holds one number such as "   3.0000000e+00", counted from 1."""
     text = path.read_text(encoding="utf-8", errors="replace").strip()
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if number not in range(1, len(labels.CKPLUS) + 1):
-        raise UserError(
-            f"{path}: {text[:40]!r}, expected a number from 1 ({labels.CKPLUS[0]}) to {len(labels.CKPLUS)} "
-            f"({labels.CKPLUS[-1]})"
-        )
-    return int(number) - 1
+    with contextlib.suppress(ValueError):
+        if (number := float(text)) in range(1, len(labels.CKPLUS) + 1):
+            return int(number) - 1
+    first, *_, last = labels.CKPLUS
+    raise UserError(f"{path}: {text[:40]!r}, expected a number from 1 ({first}) to {len(labels.CKPLUS)} ({last})")

@@ -87,16 +87,10 @@ def agreement(data: ConfigDict, faces: Examples) -> dict[str, float]:
     votes = ferplus_votes.read(votes_path, faces.split, faces_path)
     majorities = (ferplus_votes.majority(counts) for _, counts in votes)
     known = {name: number for number, name in enumerate(faces.label_names)}
-    voted = np.array(
-        [
-            -1 if target is None else known.get(labels.canonical(labels.FERPLUS[np.argmax(target)]), -1)
-            for target in majorities
-        ]
-    )
-    return {
-        name: float(np.mean((voted == faces.labels)[(faces.split == name) & (voted >= 0)]))
-        for name in faces.split_names
-    }
+    meant = [known.get(labels.canonical(name), -1) for name in labels.FERPLUS]
+    voted = np.array([-1 if target is None else meant[np.argmax(target)] for target in majorities])
+    right = voted == faces.labels
+    return {name: float(np.mean(right[(faces.split == name) & (voted >= 0)])) for name in faces.split_names}
 
 
 def _locate(data: ConfigDict) -> tuple[pathlib.Path, pathlib.Path]:

@@ -30,12 +30,7 @@ LAYOUT = "expected one folder a class, each with its images, or such folders und
 
 def fingerprint(data: ConfigDict) -> list:
     """Path, size and modification time of each image, and the config's names of the splits."""
-    return [
-        data.train_split,
-        data.select_split,
-        data.test_split,
-        *(files.stamp(path) for _, _, path in _listing(data)[1]),
-    ]
+    return [data.train_split, data.select_split, data.test_split, *map(files.stamp, image_files(data))]
 
 
 def read(data: ConfigDict, input: images.Geometry) -> Examples:
@@ -80,9 +75,8 @@ def _listing(data: ConfigDict) -> tuple[tuple[str, ...], list[tuple[str, int, pa
                 f"{folder}: classes {', '.join(path.name for path in found.values())}, expected those of "
                 f"{parts[0][1]}, {', '.join(names.values())}: give every split the same class folders"
             )
-        listing += [
-            (split, label, path) for label, meaning in enumerate(names) for path in images.visible(found[meaning])
-        ]
+        for label, meaning in enumerate(names):
+            listing += [(split, label, path) for path in images.visible(found[meaning])]
     if not listing:
         raise UserError(f"{root}: no images in the folders {', '.join(names.values())}: {LAYOUT}")
     there = {label for _, label, _ in listing}
@@ -97,8 +91,9 @@ def _classes(folder: pathlib.Path) -> dict[str, pathlib.Path]:
     for entry in map(files.expand, _folders(folder)):
         other = found.setdefault(labels.canonical(entry.name), entry)
         if other is not entry:
-            both = f"{other.name} and {entry.name}"
-            raise UserError(f"{folder}: {both} mean the same class: put their images into one folder")
+            raise UserError(
+                f"{folder}: {other.name} and {entry.name} mean the same class: put their images into one folder"
+            )
     if len(found) < 2:
         there = ", ".join(entry.name for entry in found.values()) or "none"
         raise UserError(f"{folder}: {len(found)} class folders ({there}): {LAYOUT}")

@@ -11,6 +11,7 @@ where there are several. Needs pyarrow, the extra `huggingface`.
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import math
 import pathlib
@@ -95,11 +96,12 @@ def read(data: ConfigDict, input: images.Geometry) -> Examples:
             raise UserError(f"{where(int(kept[number]))}: the image is not in the file: save the set with its images")
         return images.decode(content, where(int(kept[number])))
 
-    splits = np.repeat([_split(table.path, root)[0] for table in tables], [t.rows for t in tables])
+    splits = np.repeat([_split(table.path, root)[0] for table in tables], [t.rows for t in tables])[kept]
+    named = classes.splits_named(set(splits), data)
     return Examples(
         images=cast(np.ndarray, lazy.Decoded(len(kept), decode, input)),
         labels=numbers[kept],
-        split=_named(splits[kept], data),
+        split=np.array([named[name] for name in splits]),
         label_names=names,
         description=f"{len(kept)} images from {files.name_of(data.path)}{classes.left_out(len(numbers) - len(kept))}",
     )
@@ -152,8 +154,7 @@ class _Table:
                 self._batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
             return reader.schema, [batch.num_rows for batch in self._batches]
         except (arrow.ArrowException, OSError) as error:
-            reason = str(error).partition("\n")[0]
-            kind = self.path.suffix[1:]
+            kind, reason = self.path.suffix[1:], str(error).partition("\n")[0]
             raise UserError(f"{self.path}: not a readable {kind} file ({reason}): download it again") from error
 
     def part(self, number: int, column: str) -> Any:
@@ -170,8 +171,8 @@ class _Table:
 
     def texts(self) -> list[str]:
         """The labels as names, or as numbers where the file has no names."""
-        values = [value for part in range(len(self._ends)) for value in self.part(part, self.label).to_pylist()]
-        return [self._text(value, row) for row, value in enumerate(values)]
+        parts = (self.part(number, self.label).to_pylist() for number in range(len(self._ends)))
+        return [self._text(value, row) for row, value in enumerate(itertools.chain.from_iterable(parts))]
 
     def _text(self, value: Any, row: int) -> str:
         if value is None or isinstance(value, str):
@@ -213,8 +214,7 @@ def _files(data: ConfigDict) -> list[pathlib.Path]:
         raise UserError(
             f"{root}: {' and '.join(sorted(kinds))} files, which may be one set twice: give a folder of one kind"
         )
-    places = {str(_split(path, root)[1]) for path in found}
-    if len(places) > 1:
+    if len(places := {str(_split(path, root)[1]) for path in found}) > 1:
         listed = ", ".join(sorted(places))
         raise UserError(f"{root}: several data sets or configurations ({listed}): give the path of one")
     classes.refuse_links((path, path) for path in found)
@@ -249,11 +249,6 @@ def _split(path: pathlib.Path, root: pathlib.Path) -> tuple[str, pathlib.PurePat
     if folders and bare in ("", "data") and not own:
         return folders[-1], pathlib.PurePath(*folders[:-1])
     return own or bare, pathlib.PurePath(*folders)
-
-
-def _named(splits: np.ndarray, data: ConfigDict) -> np.ndarray:
-    names = classes.splits_named(set(splits), data)
-    return np.array([names[name] for name in splits])
 
 
 def _all_names(tables: Sequence[_Table], root: pathlib.Path) -> tuple[str, ...]:

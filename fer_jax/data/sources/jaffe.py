@@ -57,16 +57,14 @@ def read(data: ConfigDict, input: images.Geometry) -> Examples:
 def image_files(data: ConfigDict) -> list[pathlib.Path]:
     """The files of the images, in the order of `read`."""
     root = folder_of(data, LAYOUT)
-    found = [path for path in images.visible(root) if path.suffix.lower() in SUFFIXES]
-    if not found:
-        raise UserError(f"{root}: no images in it: {LAYOUT}")
-    return found
+    if found := [path for path in images.visible(root) if path.suffix.lower() in SUFFIXES]:
+        return found
+    raise UserError(f"{root}: no images in it: {LAYOUT}")
 
 
 def _parse(path: pathlib.Path) -> tuple[str, str]:
     """Person and expression from a file's name."""
-    match = _NAME.fullmatch(path.stem)
-    if not match:
+    if not (match := _NAME.fullmatch(path.stem)):
         raise UserError(f"{path}: the name has no person and expression: {LAYOUT}")
     code = match["code"].upper()
     if code not in CODES:

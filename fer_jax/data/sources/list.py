@@ -10,7 +10,7 @@ they are distributed (`LAYOUTS`); docs/reference/data.md shows all.
 """
 
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -28,7 +28,7 @@ from fer_jax.fields import Field
 from fer_jax.preprocess import images
 
 VERSION = 2
-SHOWN = 10  # files that an error names
+MIN_SIDE = 4  # pixels of a box; what is smaller is a fraction of the picture, or no face
 NO_SPLIT = "no split"  # of lines that name none where others do
 
 
@@ -50,11 +50,9 @@ class Layout(NamedTuple):
     signs: tuple[str, ...] = ()
 
 
-def _first_there(root: pathlib.Path, names: Iterable[str], what: str) -> pathlib.Path:
-    names = tuple(names)
-    for name in names:
-        if (root / name).exists():
-            return root / name
+def _first_there(root: pathlib.Path, names: tuple[str, ...], what: str) -> pathlib.Path:
+    if there := [root / name for name in names if (root / name).exists()]:
+        return there[0]
     raise UserError(f"{root}: no {what}: expected one of {', '.join(names)} in it")
 
 
@@ -146,10 +144,8 @@ def fingerprint(data: ConfigDict) -> list:
     path = _path(data)
     listed = [path]
     if path.is_dir():
-        listed += [
-            p for pattern in ("*.csv", "*.lst", "*.txt", "*/*.csv", "*/*.lst", "*/*.txt") for p in path.glob(pattern)
-        ]
-        listed += path.glob("*_set/annotations")
+        for pattern in ("*.csv", "*.lst", "*.txt", "*/*.csv", "*/*.lst", "*/*.txt", "*_set/annotations"):
+            listed += path.glob(pattern)
     given = {name: fields.value(data, ARGUMENTS, name) for name in ARGUMENTS}
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
     return [plain, data.train_split, data.select_split, data.test_split, *map(files.stamp, sorted(listed))]
@@ -244,7 +240,10 @@ def _listed(data: ConfigDict) -> tuple[list[Row], tuple[str, ...], int | None]:
             names, first = (names, first) if names else (columns.votes, None)
     if not rows:
         raise UserError(f"{path}: it lists no images")
-    return [tables.checked_box(row) for row in rows], names, first
+    if small := next((row for row in rows if row.box and min(row.box[2:]) < MIN_SIDE), None):
+        sizes = " x ".join(f"{side:g}" for side in (small.box or ())[2:])
+        raise UserError(f"{small.where}: a box of {sizes}, expected at least {MIN_SIDE}: give pixels, not fractions")
+    return rows, names, first
 
 
 def _in_order(
@@ -294,16 +293,12 @@ def _votes(rows: Sequence[Row]) -> np.ndarray | None:
 
 
 def _require_files(rows: Sequence[Row], root: pathlib.Path) -> None:
-    missing = [row.file for row in rows if not row.file.is_file()]
-    if missing:
-        more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
-        remedy = "correct the list"
-        if missing[0].is_relative_to(root):
-            remedy = "give the folder they are relative to as config.data.args.root"
-        raise UserError(
-            f"{len(missing)} of {len(rows)} listed files are not there: {', '.join(map(str, missing[:SHOWN]))}{more}: "
-            f"{remedy}"
-        )
+    if missing := [row.file for row in rows if not row.file.is_file()]:
+        named = ", ".join(map(str, missing[: lazy.SHOWN]))
+        more = f" and {len(missing) - lazy.SHOWN} more" if len(missing) > lazy.SHOWN else ""
+        folder = "give the folder they are relative to as config.data.args.root"
+        remedy = folder if missing[0].is_relative_to(root) else "correct the list"
+        raise UserError(f"{len(missing)} of {len(rows)} listed files are not there: {named}{more}: {remedy}")
 
 
 def _refuse_twice_listed(rows: Sequence[Row]) -> None:

@@ -3,10 +3,8 @@
 The only source that needs TensorFlow, which is imported when the data is first read; later runs take the cache.
 """
 
-from __future__ import annotations
-
 import sys
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -16,9 +14,6 @@ from fer_jax.data import classes
 from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images
-
-if TYPE_CHECKING:
-    from tensorflow_datasets.core import DatasetBuilder
 
 VERSION = 2
 
@@ -48,7 +43,7 @@ def read(data: ConfigDict, input: images.Geometry) -> Examples:
     fitted = np.empty((sum(sizes.values()), input.size, input.size, input.channels), np.uint8)
     labels, splits = [], []
     for name, split in classes.splits_named(sizes, data).items():
-        examples = cast(Any, builder).as_dataset(split=name).map(lambda one: tuple(one[key] for key in keys))
+        examples = builder.as_dataset(split=name).map(lambda one: tuple(one[key] for key in keys))
         for image, label in examples.as_numpy_iterator():
             if label >= 0:
                 fitted[len(labels)] = images.fit(image[..., :3], input)
@@ -60,13 +55,13 @@ def read(data: ConfigDict, input: images.Geometry) -> Examples:
         images=fitted[: len(labels)],
         labels=np.array(labels, np.int32),
         split=np.array(splits),
-        label_names=tuple(_features(builder)[keys[1]].names),
+        label_names=tuple(builder.info.features[keys[1]].names),
         description=f"TFDS {builder.info.full_name}: {len(labels)} images{classes.left_out(len(fitted) - len(labels))}",
     )
 
 
-def _prepared(data: ConfigDict) -> DatasetBuilder:
-    """The data set's builder, its files in place."""
+def _prepared(data: ConfigDict) -> Any:
+    """The data set's builder, its files in place; TFDS' own types know nothing of its features."""
     import tensorflow_datasets
 
     from fer_jax.data import tfds_builder  # noqa: F401 (makes fer2013 known to TFDS)
@@ -88,24 +83,19 @@ def _prepared(data: ConfigDict) -> DatasetBuilder:
     return builder
 
 
-def _features(builder: DatasetBuilder) -> Any:
-    """The features by their keys, of which TFDS' own types know nothing."""
-    return builder.info.features
-
-
-def _keys(builder: DatasetBuilder) -> tuple[str, str]:
+def _keys(builder: Any) -> tuple[str, str]:
     """The keys of the image and of the class label among the data set's features."""
     from tensorflow_datasets import features
 
-    def first(kind: type) -> str | None:
-        # the pair a data set names for supervised learning comes before whatever else it has
-        keys = [*(builder.info.supervised_keys or ()), *sorted(_features(builder))]
-        return next((key for key in keys if type(_features(builder)[key]) is kind), None)
-
-    image, label = first(features.Image), first(features.ClassLabel)
-    if image is None or label is None or _features(builder)[image].np_dtype != np.uint8:
+    there = builder.info.features
+    # the pair a data set names for supervised learning comes before whatever else it has
+    keys = [*(builder.info.supervised_keys or ()), *sorted(there)]
+    image, label = (
+        next((key for key in keys if type(there[key]) is kind), None) for kind in (features.Image, features.ClassLabel)
+    )
+    if image is None or label is None or there[image].np_dtype != np.uint8:
         raise UserError(
-            f"TFDS {builder.info.full_name} has the features {', '.join(_features(builder))}, expected "
+            f"TFDS {builder.info.full_name} has the features {', '.join(there)}, expected "
             "a uint8 image and a class label: choose another data set"
         )
     return image, label

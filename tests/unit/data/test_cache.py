@@ -13,7 +13,6 @@ import filelock
 import numpy as np
 import pytest
 
-from configs.default import get_config
 from fer_jax.data import cache, identity, lazy
 from fer_jax.data.examples import Examples
 from fer_jax.data.sources import fer2013
@@ -24,11 +23,10 @@ from tests.conftest import run_python
 
 @pytest.fixture
 def config(tmp_path):
-    config = get_config()
     pixels = " ".join(str(i % 256) for i in range(48 * 48))
     path = tmp_path / "fer2013.csv"
     path.write_text(f"emotion,pixels,Usage\n0,{pixels},Training\n6,{pixels},PublicTest\n", encoding="utf-8")
-    config.data.path = str(path)
+    config = datasets.config_of("fer2013", path)
     config.data.cache_dir = str(tmp_path / "cache")
     return config
 
@@ -96,6 +94,22 @@ def test_another_file_geometry_or_parser_is_another_entry(config, monkeypatch, c
     before = cache.path_of(config.data, config.input)
     assert cache.path_of(config.data, config.input) == before
     change(config, monkeypatch)
+    assert cache.path_of(config.data, config.input) != before
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("jaffe", lambda path, people: datasets.write_jaffe(path, people, size=16)),
+        ("ckplus", lambda path, people: datasets.write_ckplus(path, people=people, size=16)),
+        ("folder", lambda path, people: datasets.write_folder(path, counts={"": people}, size=16)),
+    ],
+)
+def test_more_images_are_another_entry(name, write, tmp_path):
+    config = datasets.config_of(name, write(tmp_path / "data", 1), 16)
+    before = cache.path_of(config.data, config.input)
+    assert cache.path_of(config.data, config.input) == before
+    write(tmp_path / "data", 2)
     assert cache.path_of(config.data, config.input) != before
 
 
@@ -182,9 +196,8 @@ def test_a_full_disk_is_known_before_anything_is_decoded(config, monkeypatch, ca
 
 
 def test_without_a_cache_files_are_decoded_when_they_are_asked_for(tmp_path):
-    config = get_config()
-    config.data.update(source="folder", path=str(datasets.write_folder(tmp_path / "faces", counts={"": 6}, size=16)))
-    config.data.cache_dir, config.input.size = str(tmp_path / "cache"), 12
+    config = datasets.config_of("folder", datasets.write_folder(tmp_path / "faces", counts={"": 6}, size=16), 12)
+    config.data.cache_dir = str(tmp_path / "cache")
     kept = read(config)
     config.data.cache = False
     found = read(config)

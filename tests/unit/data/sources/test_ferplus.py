@@ -4,17 +4,95 @@ import csv
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from configs.default import get_config
 from fer_jax import labels
+from fer_jax.data import ferplus_votes
 from fer_jax.data.sources import fer2013, ferplus
 from fer_jax.errors import UserError
+from tests import datasets
 
 HEADER = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
+COUNTS = st.lists(st.integers(0, 10), min_size=10, max_size=10)
 
 
 def one_hot(name):
     return [float(name == other) for other in labels.FERPLUS]
+
+
+@pytest.mark.parametrize(
+    ("counts", "majority", "distribution"),
+    [
+        ([8, 0, 2, 0, 0, 0, 0, 0, 0, 0], one_hot("neutral"), one_hot("neutral")),  # 8 of 10 are three quarters
+        ([6, 0, 1, 1, 0, 0, 0, 0, 2, 0], one_hot("neutral"), one_hot("neutral")),  # 6 of the 8 that are no outliers
+        ([4, 0, 0, 1, 3, 2, 0, 0, 0, 0], None, [4 / 7, 0, 0, 0, 3 / 7, 0, 0, 0]),  # 7 of 9 are, the 2 stay out
+        ([5, 0, 0, 3, 1, 0, 0, 0, 1, 0], one_hot("neutral"), [5 / 8, 0, 0, 3 / 8, 0, 0, 0, 0]),
+        ([5, 0, 0, 5, 0, 0, 0, 0, 0, 0], None, [0.5, 0, 0, 0.5, 0, 0, 0, 0]),  # half is no majority, equal ones enter
+        ([0, 4, 1, 1, 1, 1, 1, 1, 0, 0], one_hot("happiness"), one_hot("happiness")),  # single votes do not count
+        ([0, 0, 0, 0, 0, 0, 0, 8, 2, 0], one_hot("contempt"), one_hot("contempt")),
+        ([2, 2, 2, 2, 2, 0, 0, 0, 0, 0], None, None),  # more than three
+        ([3, 0, 2, 2, 0, 0, 0, 0, 0, 3], None, None),  # unknown ends it: 3 of 10 are in
+        ([6, 0, 0, 0, 0, 0, 0, 0, 4, 0], one_hot("neutral"), one_hot("neutral")),  # 6 of 10 are in before unknown
+        ([2, 0, 0, 0, 0, 0, 0, 0, 8, 0], None, None),  # won by unknown
+        ([2, 0, 0, 0, 0, 0, 0, 0, 0, 8], None, None),  # won by not a face
+        ([1, 1, 1, 1, 1, 1, 1, 1, 1, 1], None, None),  # all outliers
+        ([0] * 10, None, None),
+    ],
+)
+def test_the_two_rules_of_the_authors(counts, majority, distribution):
+    assert ferplus_votes.majority(counts) == majority
+    assert ferplus_votes.distribution(counts) == distribution
+
+
+@given(COUNTS)
+def test_targets_are_distributions_that_keep_the_order_of_the_votes(counts):
+    for rule in (ferplus_votes.majority, ferplus_votes.distribution):
+        target = rule(counts)
+        if target is not None:
+            assert sum(target) == pytest.approx(1)
+            assert min(target) >= 0
+            assert counts[int(np.argmax(target))] == max(counts)
+    if ferplus_votes.majority(counts) is not None:
+        assert np.argmax(ferplus_votes.majority(counts)) == np.argmax(ferplus_votes.distribution(counts))
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ([8, 0, 2, 0, 0, 0, 0, 0, 0, 0], {"surprise": 0.2, "neutral": 0.8}),
+        ([0, 0, 0, 0, 4, 1, 2, 2, 2, 0], {"angry": 4 / 6, "fear": 2 / 6}),  # contempt and unknown left out, 1 is none
+        ([0, 0, 0, 0, 0, 0, 0, 8, 2, 0], None),
+        ([1, 1, 1, 1, 1, 1, 1, 1, 1, 1], None),
+        ([0] * 10, None),
+    ],
+)
+def test_shares_of_the_expressions_of_fer2013(counts, expected):
+    found = ferplus_votes.shares(counts, labels.FER2013)
+    assert found == (expected and [expected.get(name, 0) for name in labels.FER2013])
+
+
+@given(COUNTS)
+def test_shares_keep_the_order_of_the_votes(counts):
+    found = ferplus_votes.shares(counts, labels.FERPLUS)
+    assert (found is None) == (max(counts[: ferplus_votes.EXPRESSIONS]) < 2)
+    if found:
+        assert sum(found) == pytest.approx(1)
+        assert found[int(np.argmax(counts[:8]))] == max(found)
+
+
+@pytest.mark.parametrize("name", ["", "fer2013.csv"])
+def test_the_votes_lie_beside_the_csv(tmp_path, name):
+    assert ferplus_votes.beside(str(tmp_path / name)) == tmp_path / "fer2013new.csv"
+
+
+def write(folder, votes, usages=("Training", "Training", "PublicTest", "PublicTest"), emotions=(0,) * 4):
+    """Rows of faces whose pixels all are the row's number, and the lines of votes beside them."""
+    rows = enumerate(zip(emotions, usages, strict=True))
+    faces = [f"{emotion},{' '.join([str(i)] * 48 * 48)},{usage}" for i, (emotion, usage) in rows]
+    (folder / "fer2013.csv").write_text("\n".join(["emotion,pixels,Usage", *faces, ""]), encoding="utf-8")
+    (folder / "fer2013new.csv").write_text("\n".join([HEADER, *votes, ""]), encoding="utf-8")
+    return datasets.config_of("ferplus", folder)
 
 
 def test_agreement_counts_the_images_with_a_majority_for_one_of_the_labels(tmp_path):
@@ -30,17 +108,6 @@ def test_agreement_counts_the_images_with_a_majority_for_one_of_the_labels(tmp_p
     config = write(tmp_path, lines, usages, emotions=(0, 0, 0, 0, 3))
     faces = fer2013.read(config.data, config.input)
     assert ferplus.agreement(config.data, faces) == {"Training": 0.5, "PublicTest": 1.0}
-
-
-def write(folder, votes, usages=("Training", "Training", "PublicTest", "PublicTest"), emotions=(0,) * 4):
-    """Rows of faces whose pixels all are the row's number, and the lines of votes beside them."""
-    rows = enumerate(zip(emotions, usages, strict=True))
-    faces = [f"{emotion},{' '.join([str(i)] * 48 * 48)},{usage}" for i, (emotion, usage) in rows]
-    (folder / "fer2013.csv").write_text("\n".join(["emotion,pixels,Usage", *faces, ""]), encoding="utf-8")
-    (folder / "fer2013new.csv").write_text("\n".join([HEADER, *votes, ""]), encoding="utf-8")
-    config = get_config()
-    config.data.path = str(folder)
-    return config
 
 
 VOTES = (
@@ -114,8 +181,7 @@ def test_the_real_votes(fer2013_csv, monkeypatch):
         usage = np.array([line["Usage"] for line in csv.DictReader(file)])
     faces = np.zeros((len(usage), 48, 48), np.uint8)
     monkeypatch.setattr(fer2013, "parse", lambda path: (faces, np.zeros(len(usage), np.int32), usage))
-    config = get_config()
-    config.data.path = str(fer2013_csv)
+    config = datasets.config_of("ferplus", fer2013_csv)
     examples = ferplus.read(config.data, config.input)
     assert examples.of_split("Training").class_counts().tolist() == [10122, 7503, 3524, 3430, 2407, 169, 641, 160]
     assert examples.of_split("PublicTest").class_counts().tolist() == [1182, 865, 415, 351, 287, 24, 62, 13]

@@ -13,8 +13,9 @@ read = functools.partial(datasets.read, "folder")
 
 
 def test_classes_are_the_sorted_names_of_the_folders(tmp_path):
-    draw(tmp_path, "sad/1.png", "happy/2.jpg", "angry/b.tiff", "angry/a.png")
-    examples = read(tmp_path)
+    draw(tmp_path, "sad/1.png", "happy/2.jpg", "angry/b.tiff", "angry/a.png", size=100)
+    examples = read(tmp_path, size=32)
+    assert examples.images.shape == (4, 32, 32, 1)
     assert examples.label_names == ("angry", "happy", "sad")
     assert examples.labels.tolist() == [0, 0, 1, 2]
     assert examples.images[:, 0, 0, 0].tolist() == [3, 2, 1, 0]
@@ -43,11 +44,6 @@ def test_files_beside_the_classes_and_what_systems_leave_are_ignored_and_said_on
     assert caplog.text.count("1 files in no class folder are ignored (README.txt") == 1
 
 
-def test_images_of_any_size_are_brought_to_the_input(tmp_path):
-    draw(tmp_path, "sad/1.png", "happy/2.png", size=100)
-    assert read(tmp_path, size=32).images.shape == (2, 32, 32, 1)
-
-
 def test_the_fingerprint_sees_the_names_of_splits(tmp_path):
     data = datasets.config_of("folder", draw(tmp_path, "train/sad/1.png", "train/happy/2.png")).data
     before = folder.fingerprint(data)
@@ -74,21 +70,13 @@ def link(name, target):
         (["sad/1.png"], None, r"1 class folders \(sad\): expected one folder a class"),
         (["train/sad/1.png"], None, r"train: 1 class folders \(sad\)"),
         ([], None, r"0 class folders \(none\)"),
-        (
-            [*TRAIN, "test/sad/1.png", "test/fear/1.png"],
-            None,
-            "test: classes fear, sad, .*train, happy, sad: give",
-        ),
+        ([*TRAIN, "test/sad/1.png", "test/fear/1.png"], None, "test: classes fear, sad, .*train, happy, sad: give"),
         ([*TRAIN, "fear/1.png"], None, "folders fear, train, splits beside others"),
         ([], lambda root: [(root / name).mkdir() for name in ("sad", "happy")], "no images in the folders happy, sad"),
         (["sad/1.png"], lambda root: (root / "happy").mkdir(), "no images of class happy: add some or remove the fold"),
         (TWO, text("sad/notes.txt"), "sad/notes.txt: not an image that OpenCV can read"),
         (TWO, text("sad/notes.txt", "happy/a.doc", "happy/b.doc"), "happy/a.doc: .*; 2 others .*: b.doc, notes.t"),
-        (
-            ["faces/sad/1.png", "faces/happy/2.png", "more/sad/1.png", "more/happy/1.png"],
-            None,
-            "faces/happy: Is a directory, expected an image: move or remove it",
-        ),
+        (["a/sad/1.png", "a/happy/1.png", "b/sad/1.png", "b/happy/1.png"], None, "a/happy: Is a directory, expected"),
         ([*TWO, "Sad/1.png"], None, "(Sad and sad|sad and Sad) mean the same class: put their images into one"),
         ([*TWO, "sadness/1.png"], None, "(sadness and sad|sad and sadness) mean the same class"),
         ([*TWO, "sad /1.png"], None, "(sad  and sad|sad and sad ) mean the same class"),
@@ -102,7 +90,7 @@ def link(name, target):
         (
             [*TRAIN, "val/happy/1.png", "val/sad/1.png"],
             link("val/sad/2.png", "../../train/sad/1.png"),
-            "1.png by a link, which would be used twice",
+            "1.png by a link",
         ),
         (TRAIN, link("train/sad/2.png", "../happy/1.png"), "1.png by a link, which would be used twice"),
     ],

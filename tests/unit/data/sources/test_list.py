@@ -31,8 +31,82 @@ def read(path, **args):
 
 
 def write(folder, text, name="faces.csv"):
+    (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_text(text, encoding="utf-8")
     return folder / name
+
+
+def raf_db(root):
+    draw(root / "Image/aligned", *(f"{stem}_aligned.jpg" for stem in ("train_00001", "train_00002", "test_0001")))
+    write(root, "train_00001.jpg 5\ntrain_00002.jpg 1\ntest_0001.jpg 7\n", "EmoLabel/list_patition_label.txt")
+
+
+def affectnet(root):
+    head = "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal\n"
+    draw(root / "Manually_Annotated_Images" / "1", *(f"{number}.jpg" for number in range(4)))
+    rows = [f"1/{number}.jpg,2,2,10,10,1;2,{label},0,0\n" for number, label in enumerate((1, 10, 7, 6))]
+    write(root, head + "".join(rows[:3]), "training.csv")
+    write(root, head + rows[3], "validation.csv")
+
+
+def affectnet_annotations(root):
+    for split, number, label in (("train", 0, "3"), ("train", 11, "2"), ("val", 5, "0")):
+        draw(root / f"{split}_set" / "images", f"{number}.jpg")
+        (root / f"{split}_set" / "annotations").mkdir(exist_ok=True)
+        np.save(root / f"{split}_set" / "annotations" / f"{number}_exp.npy", label)
+        np.save(root / f"{split}_set" / "annotations" / f"{number}_val.npy", "0.5")
+
+
+def expw(root):
+    draw(root / "origin", "angry_actor_104.jpg")
+    write(root, "angry_actor_104.jpg 0 2 3 15 12 89.1 3\n", "label.lst")
+
+
+TRAINED = ["Training", "Training"]
+
+
+@pytest.mark.parametrize(
+    ("layout", "make", "names", "splits"),
+    [
+        ("raf-db", raf_db, ["sad", "surprise", "neutral"], [*TRAINED, "PrivateTest"]),
+        ("affectnet", affectnet, ["happy", "contempt", "angry"], [*TRAINED, "PublicTest"]),
+        ("affectnet", affectnet_annotations, ["surprise", "sad", "neutral"], [*TRAINED, "PublicTest"]),
+        ("expw", expw, ["happy"], ["all"]),
+    ],
+)
+def test_a_data_set_as_it_comes(tmp_path, layout, make, names, splits):
+    with pytest.raises(UserError, match=r"no list of .*: expected one of"):
+        read(tmp_path, layout=layout)
+    make(tmp_path)
+    examples = read(tmp_path, layout=layout)
+    assert [examples.label_names[i] for i in examples.labels] == names
+    assert examples.split.tolist() == splits
+
+
+@pytest.mark.parametrize("layout", source.LAYOUTS)
+def test_a_layout_is_recognized_by_each_of_its_signs(tmp_path, layout):
+    for number, sign in enumerate(source.LAYOUTS[layout].signs):
+        (tmp_path / str(number) / sign).mkdir(parents=True)
+        assert source.layout_of(tmp_path / str(number)) == layout
+    assert source.layout_of(tmp_path) == ""
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("file,label", True),
+        ('"label";"Image_Path"', True),
+        ("\ufefflabel\tpath\n", True),
+        ("filename emotion", True),
+        ("emotion,pixels,Usage", False),
+        ("emotion,pixels,file", False),
+        ("name,age", False),
+        ("", False),
+    ],
+)
+def test_a_list_is_known_by_a_column_of_files(tmp_path, header, expected):
+    assert tables.lists_images(write(tmp_path, header)) == expected
+    assert not tables.lists_images(tmp_path)
 
 
 @pytest.mark.parametrize("separator", [",", "\t", ";", " ", "|"])
