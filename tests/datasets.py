@@ -46,6 +46,13 @@ def config_of(source: str, path: pathlib.Path | str, size: int = 48, channels: i
     return config
 
 
+def data_of(**values) -> ConfigDict:
+    """`config.data` of the default config with other values."""
+    data = default.get_config().data
+    data.update(values)
+    return data
+
+
 def read(*given, **options) -> Examples:
     """What the source of `config_of` with these arguments reads, its images decoded."""
     config = config_of(*given, **options)

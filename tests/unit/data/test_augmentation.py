@@ -23,6 +23,9 @@ TARGETS = np.eye(8, dtype=np.float32)
 warp = jax.jit(augmentation.warp, static_argnames="interpolation")
 warp_by_products = jax.jit(augmentation.warp_by_products, static_argnames=("interpolation", "dtype"))
 either_warp = pytest.mark.parametrize("warp", [warp, warp_by_products], ids=["gather", "products"])
+opencv = pytest.mark.parametrize(
+    ("interpolation", "flags"), [("bilinear", cv2.INTER_LINEAR), ("bicubic", cv2.INTER_CUBIC)]
+)
 affine_matrices = jax.jit(augmentation.affine_matrices, static_argnums=0)
 erase_boxes = jax.jit(augmentation.erase_boxes, static_argnums=0)
 few = settings(deadline=None, max_examples=30)
@@ -41,9 +44,8 @@ def keys(n, seed=0):
 
 
 def run(conf, images, targets=None, seed=0):
-    if targets is None:
-        targets = np.full((len(images), 2), 0.5, np.float32)
-    out = jax.jit(lambda i, t, k: augmentation.augment(conf, i, t, k))(images, targets, keys(len(images), seed))
+    targets = np.full((len(images), 2), 0.5, np.float32) if targets is None else targets
+    out = jax.jit(lambda *args: augmentation.augment(conf, *args))(images, targets, keys(len(images), seed))
     return tuple(np.asarray(value) for value in out)
 
 
@@ -74,30 +76,23 @@ class TestWarp:
             # the steepest pixels step by 255, and a coordinate near 30 is known to 2e-6 in float32
             np.testing.assert_allclose(ours[..., channel], scipys, atol=5e-3)
 
-    @pytest.mark.parametrize(("interpolation", "flags"), [("bilinear", cv2.INTER_LINEAR), ("bicubic", cv2.INTER_CUBIC)])
+    @opencv
     @pytest.mark.parametrize("degrees", [-30, 8, 90])
     @either_warp
     def test_agrees_with_opencv(self, warp, degrees, interpolation, flags):
         smooth = cv2.GaussianBlur(np.random.default_rng(1).integers(0, 256, (48, 48), dtype=np.uint8), (0, 0), 2)
         forward = cv2.getRotationMatrix2D((23.5, 23.5), degrees, 1.0)  # counter-clockwise on the screen
-        theirs = cv2.warpAffine(
-            smooth.astype(np.float32), forward, (48, 48), flags=flags, borderMode=cv2.BORDER_REPLICATE
-        )
+        theirs = cv2.warpAffine(np.float32(smooth), forward, (48, 48), flags=flags, borderMode=cv2.BORDER_REPLICATE)
         ours = warp(smooth[None, ..., None], one_matrix((48, 48), degrees=float(degrees)), interpolation)[0, ..., 0]
         # OpenCV rounds coordinates to 1/32 of a pixel
         np.testing.assert_allclose(ours, theirs, atol=np.abs(np.diff(smooth.astype(float))).max() / 16)
 
-    @pytest.mark.parametrize(("interpolation", "flags"), [("bilinear", cv2.INTER_LINEAR), ("bicubic", cv2.INTER_CUBIC)])
+    @opencv
     @either_warp
     def test_is_opencvs_to_rounding_where_opencv_does_not_round_places(self, warp, interpolation, flags):
         matrix = np.array([[1, 0.25, -3.5], [-0.125, 1, 2.75]], np.float32)
-        theirs = cv2.warpAffine(
-            RANDOM_IMAGES[0].astype(np.float32),
-            matrix,
-            RANDOM_IMAGES.shape[2:0:-1],
-            flags=flags | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
+        how = {"flags": flags | cv2.WARP_INVERSE_MAP, "borderMode": cv2.BORDER_REPLICATE}
+        theirs = cv2.warpAffine(np.float32(RANDOM_IMAGES[0]), matrix, SIZE[::-1], **how)
         ours = warp(RANDOM_IMAGES[:1], jnp.asarray(matrix[None]), interpolation)[0]
         np.testing.assert_allclose(ours, theirs, atol=1e-3)
 
@@ -112,24 +107,18 @@ class TestWarpByProducts:
             ours = warp_by_products(images, jnp.asarray(self.MATRICES), interpolation)
         np.testing.assert_allclose(ours, gathered(images, self.MATRICES, interpolation), rtol=0, atol=1e-10)
 
-    @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-    def test_is_warp_to_rounding(self, interpolation):
-        matrices = jnp.asarray(self.MATRICES, jnp.float32)
-        ours = warp_by_products(RANDOM_IMAGES, matrices, interpolation)
-        np.testing.assert_allclose(ours, warp(RANDOM_IMAGES, matrices, interpolation), rtol=0, atol=2e-2)
-
     @pytest.mark.parametrize(("interpolation", "share"), [("bilinear", 1 / 512), ("bicubic", 1 / 128)])
-    def test_bfloat16_is_off_by_a_small_share_of_the_steepest_step(self, interpolation, share):
+    def test_is_warp_to_rounding_and_in_bfloat16_to_a_small_share_of_the_steepest_step(self, interpolation, share):
         matrices = jnp.asarray(self.MATRICES, jnp.float32)
+        exact = warp_by_products(RANDOM_IMAGES, matrices, interpolation)
+        np.testing.assert_allclose(exact, warp(RANDOM_IMAGES, matrices, interpolation), rtol=0, atol=2e-2)
         ours = warp_by_products(RANDOM_IMAGES, matrices, interpolation, jnp.bfloat16)
         steepest = np.abs(np.diff(RANDOM_IMAGES.astype(float), axis=2)).max()
-        exact = warp_by_products(RANDOM_IMAGES, matrices, interpolation)
         np.testing.assert_allclose(ours, exact, rtol=0, atol=steepest * share)
-
-    @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-    def test_whole_pixels_are_exact_in_bfloat16(self, interpolation):
-        ours = warp_by_products(RANDOM_IMAGES[:1], one_matrix(shift_x=-3.0, flip=True), interpolation, jnp.bfloat16)
-        np.testing.assert_array_equal(ours, warp(RANDOM_IMAGES[:1], one_matrix(shift_x=-3.0, flip=True)))
+        # whole pixels are exact
+        whole = jnp.broadcast_to(one_matrix(shift_x=-3.0, flip=True), matrices.shape)
+        ours = warp_by_products(RANDOM_IMAGES, whole, interpolation, jnp.bfloat16)
+        np.testing.assert_array_equal(ours, warp(RANDOM_IMAGES, whole, interpolation))
 
 
 def gathered(images, matrices, interpolation):
@@ -175,18 +164,15 @@ def test_only_tpus_select_and_warp_by_products():
 class TestAffineMatrices:
     @either_warp
     @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-    def test_nothing_is_the_identity(self, warp, interpolation):
-        np.testing.assert_array_equal(warp(RANDOM_IMAGES[:1], one_matrix(), interpolation)[0], RANDOM_IMAGES[0])
-
-    @either_warp
-    def test_flip_mirrors_left_and_right_exactly(self, warp):
-        np.testing.assert_array_equal(warp(RANDOM_IMAGES[:1], one_matrix(flip=True))[0], RANDOM_IMAGES[0, :, ::-1])
-
-    @either_warp
-    def test_whole_pixel_shift_is_exact_and_repeats_the_edge(self, warp):
-        shifted = warp(RANDOM_IMAGES[:1], one_matrix(shift_y=2.0, shift_x=-3.0))[0]
-        padded = np.pad(RANDOM_IMAGES[0], ((0, 2), (3, 0), (0, 0)), mode="edge")
-        np.testing.assert_array_equal(shifted, padded[2:, :-3])
+    def test_nothing_flips_and_shifts_by_whole_pixels_are_exact(self, warp, interpolation):
+        image = RANDOM_IMAGES[0]
+        edge = np.pad(image, ((0, 2), (3, 0), (0, 0)), mode="edge")
+        for values, expected in (
+            ({}, image),
+            ({"flip": True}, image[:, ::-1]),
+            ({"shift_y": 2.0, "shift_x": -3.0}, edge[2:, :-3]),
+        ):
+            np.testing.assert_array_equal(warp(image[None], one_matrix(**values), interpolation)[0], expected)
 
     @few
     @given(
@@ -224,8 +210,8 @@ class TestGeometryOfABatch:
 
     def test_shift_is_uniform_on_each_axis(self):
         centers, _ = self.sampled(shift=0.1)
-        for axis in (0, 1):
-            self.assert_uniform(centers[:, axis] - 23.5, 4.8)
+        for center in centers.T:
+            self.assert_uniform(center - 23.5, 4.8)
         assert abs(np.corrcoef(centers.T)[0, 1]) < 0.2
 
     def test_rotation_is_uniform_in_degrees(self):
@@ -404,11 +390,10 @@ def test_bicubic_keeps_more_of_what_is_fine_within_the_range_of_pixels():
     assert bicubic.min() >= 0 and bicubic.max() <= 255
 
 
-@pytest.mark.parametrize("no_warp_fraction", [0.0, 0.5])
-def test_training_inputs_are_what_the_step_gives_the_network(no_warp_fraction):
+def test_training_inputs_are_what_the_step_gives_the_network():
     conf = default.get_config()
     conf.batch_size, conf.seed, conf.input.crop = 8, 5, 8
-    conf.augment.update(rotation=9.0, mixup=0.4, no_warp_fraction=no_warp_fraction)
+    conf.augment.update(rotation=9.0, mixup=0.4, no_warp_fraction=0.5)
     images = RANDOM_IMAGES[:, :, :12]
     examples = Examples(images, np.arange(8, dtype=np.int32) % 3, np.full(8, "Training"), ("a", "b", "c"))
     model, optimizer = Remembers(), optax.sgd(0.1)
@@ -420,12 +405,12 @@ def test_training_inputs_are_what_the_step_gives_the_network(no_warp_fraction):
     for feed in program.feeds(0, 2):
         program.run(feed)
         seen.append(np.array(program.state.batch_stats["seen"]))
-    given = seen[0] + (seen[1] - seen[0]) / (1 - 2 / 11)  # the step keeps 2/11 of what it remembers
-    second = sampler.Order(conf.seed, np.zeros(8)).indices(1, 1, 8)[0]
-    inputs, _ = jax.jit(lambda *args: augmentation.training_inputs(conf, *args))(
-        images[second], examples.targets()[second], 1, np.arange(8), no_warp_fraction > 0
-    )
-    np.testing.assert_allclose(given, inputs, atol=1e-5)
+    inputs_of = jax.jit(lambda *args: augmentation.training_inputs(conf, *args))
+    # the steps keep 1/10 and 2/11 of what the network remembers, at first nothing; the second does not warp
+    for step, before, kept in ((0, 0, 1 / 10), (1, seen[0], 2 / 11)):
+        rows = sampler.Order(conf.seed, np.zeros(8)).indices(step, 1, 8)[0]
+        inputs, _ = inputs_of(images[rows], examples.targets()[rows], step, np.arange(8), step == 1)
+        np.testing.assert_allclose(before + (seen[step] - before) / (1 - kept), inputs, atol=1e-5)
 
 
 def test_faults_of_cameras_leave_the_other_draws_of_a_seed_alone():

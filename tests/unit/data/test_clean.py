@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from configs.default import get_config
 from fer_jax import labels
 from fer_jax.data import clean, doubtful, identity
 from fer_jax.data.examples import Examples
 from fer_jax.data.sources import synthetic
 from fer_jax.errors import UserError
+from tests.datasets import data_of as data
 
 
 def examples(n=70, size=48, votes=False):
@@ -16,12 +16,6 @@ def examples(n=70, size=48, votes=False):
     split = np.where(np.arange(n) < 0.8 * n, "Training", "PublicTest")
     soft = np.eye(7, dtype=np.float32)[numbers] if votes else None
     return Examples(synthetic.draw(numbers, size), numbers, split, labels.FER2013, votes=soft, description="faces")
-
-
-def data(**values):
-    config = get_config().data
-    config.update(values)
-    return config
 
 
 @pytest.mark.parametrize(("size", "most"), [(48, 350), (96, 1400)])

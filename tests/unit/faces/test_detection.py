@@ -1,4 +1,4 @@
-"""Detectors: boxes on real and synthetic faces, and models that cannot be loaded."""
+"""Detectors by name, their boxes on real and synthetic faces, and models that cannot be loaded."""
 
 import concurrent.futures
 import shutil
@@ -10,32 +10,74 @@ import pytest
 
 from fer_jax.errors import UserError
 from fer_jax.faces import cropping, detection, registry
+from tests.conftest import run_python
 
-FRAME = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
-FAR = 200  # pixels of padding: further than any square below reaches
 PAVING_SEEDS = (14, 34)  # of forty, those in which a search as in videos finds faces
 
 
-def test_shrinking_keeps_the_proportions_and_never_enlarges():
-    for shape, small, scale in (
+def test_every_detector_has_its_name_and_its_crop_policy():
+    for name, entry in registry.DETECTORS.items():
+        assert getattr(detection, entry.factory).name == name
+        assert (name in cropping.CROP["detectors"]) == entry.searches
+
+
+def test_pictures_are_searched_with_more_pixels_and_more_care():
+    moving, still, own = (registry.create("haar", **how) for how in ({}, {"still": True}, {"search_side": 77}))
+    assert (moving._side, still._side, own._side) == (320, 960, 77)
+    assert moving._min_neighbors < still._min_neighbors
+
+
+def test_both_kinds_of_a_detector_are_made_once_and_as_needed(monkeypatch):
+    made = []
+    create = registry.create
+    monkeypatch.setattr(registry, "create", lambda *args, **kwargs: made.append(kwargs) or create(*args, **kwargs))
+    both = registry.Detectors("haar", align=True, search_side=77)
+    assert (both.name, made) == ("haar", [])
+    still = both.of(True)
+    assert both.of(True) is still
+    assert both.of(False) is not still
+    assert made == [{"align": True, "still": still, "search_side": 77} for still in (True, False)]
+    with pytest.raises(UserError, match="unknown detector"):
+        registry.Detectors("yunte").of(False)
+
+
+@pytest.mark.parametrize(("searching", "offered"), [(True, ["haar", "yunet"]), (False, ["haar", "yunet", "none"])])
+def test_the_flags_offer_what_is_registered_and_need_no_opencv(searching, offered):
+    code = f"""import sys
+from absl import flags
+from fer_jax.cli import options
+options.define_detector(searching={searching})
+assert "cv2" not in sys.modules
+print(*flags.FLAGS["detector"].parser.enum_values)"""
+    done = run_python("-c", code, check=True)
+    assert done.stdout.split() == offered
+
+
+@pytest.mark.parametrize(
+    ("shape", "small", "scale"),
+    [
         ((480, 640), (240, 320), 2),
         ((1000, 100), (320, 32), 3.125),
         ((100, 200), (100, 200), 1),
         ((10_000, 1), (320, 1), 31.25),
-    ):
-        image, factor = detection.shrink(np.zeros(shape, np.uint8), 320)
-        assert image.shape == small
-        assert factor == scale
+    ],
+)
+def test_shrinking_keeps_the_proportions_and_never_enlarges(shape, small, scale):
+    image, factor = detection.shrink(np.zeros(shape, np.uint8), 320)
+    assert (image.shape, factor) == (small, scale)
 
 
 def test_detectors_that_cannot_be_had(tmp_path, monkeypatch):
     yunet = str(tmp_path / "yunet.onnx")
 
-    def refused(words, *arguments):
+    def refused(words, *arguments, **options):
         with pytest.raises(UserError, match=words):
-            registry.create(*arguments)
+            registry.create(*arguments, **options)
 
     refused("unknown detector 'dlib': expected one of haar, yunet, none", "dlib")
+    refused(r"unknown detector 'yunte' \(did you mean 'yunet'.*: expected one of haar", "yunte")
+    for side in (0, -5):
+        refused(f"search_side is {side}: expected pixels, 1 or more", "haar", search_side=side)
     refused("yunet.onnx: YuNet's file cannot be read .No such file", "yunet", yunet)
     (tmp_path / "yunet.onnx").write_bytes(b"something else")
     refused("yunet.onnx: not a YuNet model", "yunet", yunet)
@@ -119,12 +161,11 @@ def _row(left, top, width, height, score=0.9):
 
 
 def test_boxes_that_no_frame_can_have_are_no_faces(yunet_returning):
-    inf, nan = np.inf, np.nan
+    inf, nan, good = np.inf, np.nan, _row(20, 10, 30, 40)
     bad = [(inf, 0, 9, 9), (nan, 0, 9, 9), (0, 0, inf, inf), (9, 9, 0, 9), (9, 9, 9, -9), (-2e30, -8e29, 0, 0)]
     bad += [(-144446.9, -58876.5, 40, 40), (0, 0, 3e5, 3e5)]
     rows = [_row(*box) for box in bad]
-    rows[4:4] = [_row(20, 10, 30, 40)]
-    rows.append([*_row(20, 10, 30, 40)[:4], nan, *_row(20, 10, 30, 40)[5:]])
+    rows[4:4] = [good, [*good[:4], nan, *good[5:]]]
     detector, _ = yunet_returning(rows, align=True)
     (face,) = detector.detect(np.zeros((240, 320, 3), np.uint8))
     np.testing.assert_array_equal(face.box, [20, 10, 30, 40])

@@ -5,12 +5,12 @@ import sys
 import numpy as np
 import pytest
 
-from configs.default import get_config
 from fer_jax import labels
 from fer_jax.data import cache
 from fer_jax.data.sources import fer2013
 from fer_jax.data.sources import tfds as source
 from fer_jax.errors import UserError
+from tests import datasets
 
 ROWS = [("Training", 3), ("PublicTest", 6), ("Training", 1), ("PrivateTest", 0), ("Training", 5)]
 
@@ -29,9 +29,9 @@ def folder(tmp_path_factory):
     return folder
 
 
-def config_of(folder, name="fer2013"):
-    config = get_config()
-    config.data.update(source="tfds", path=name, cache_dir=str(folder))
+def config_of(folder, name="fer2013", **geometry):
+    config = datasets.config_of("tfds", name, **geometry)
+    config.data.cache_dir = str(folder)
     return config
 
 
@@ -59,9 +59,8 @@ def test_fer2013_is_a_tfds_data_set(folder):
 
 
 def test_a_data_set_by_its_name(folder, monkeypatch):
-    config = config_of(folder)
+    config = config_of(folder, size=24, channels=3)
     config.data.select_split = "select"
-    config.input.update(size=24, channels=3)
     examples = cache.read(config.data, config.input)
     assert examples.images.shape == (5, 24, 24, 3)
     assert examples.label_names == labels.FER2013
@@ -87,28 +86,31 @@ def test_what_tfds_cannot_give(tmp_path, name, words):
         source.fingerprint(config_of("", "").data)
 
 
-def test_a_single_split_and_examples_without_label(tmp_path):
+def data_set(name, features, examples):
+    """Make a data set of one split known to TFDS."""
     import tensorflow_datasets as tfds
 
-    class OneSplit(tfds.core.GeneratorBasedBuilder):
-        """Three color images of their own sizes, the second without a label."""
+    def info(self):
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
-        VERSION = tfds.core.Version("1.0.0")
+    content = {
+        "VERSION": tfds.core.Version("1.0.0"),
+        "_info": info,
+        "_split_generators": lambda self, dl_manager: {"train": enumerate(examples)},
+        "_generate_examples": None,
+        "__module__": __name__,
+    }
+    return type(name, (tfds.core.GeneratorBasedBuilder,), content)
 
-        def _info(self):
-            kind = tfds.features.ClassLabel(names=["cat", "dog"])
-            features = {"picture": tfds.features.Image(shape=(None, None, 3)), "kind": kind}
-            return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
-        def _split_generators(self, dl_manager):
-            pictures = [np.full((10 + i, 20, 3), (i, i, 200), np.uint8) for i in range(3)]
-            return {"train": enumerate({"picture": p, "kind": k} for p, k in zip(pictures, (1, -1, 0), strict=True))}
+def test_a_single_split_and_examples_without_label(tmp_path):
+    from tensorflow_datasets import features
 
-        def _generate_examples(self):
-            raise NotImplementedError
-
-    config = config_of(tmp_path, OneSplit.name)
-    config.input.channels = 3
+    kinds = {"picture": features.Image(shape=(None, None, 3)), "kind": features.ClassLabel(names=["cat", "dog"])}
+    pictures = [np.full((10 + i, 20, 3), (i, i, 200), np.uint8) for i in range(3)]  # the second without a label
+    rows = [{"picture": p, "kind": k} for p, k in zip(pictures, (1, -1, 0), strict=True)]
+    OneSplit = data_set("OneSplit", kinds, rows)
+    config = config_of(tmp_path, OneSplit.name, channels=3)
     examples = source.read(config.data, config.input)
     assert examples.label_names == ("cat", "dog")
     assert examples.split.tolist() == ["all", "all"]
@@ -118,23 +120,6 @@ def test_a_single_split_and_examples_without_label(tmp_path):
 
 
 def test_a_data_set_that_is_no_image_classification(tmp_path):
-    import tensorflow_datasets as tfds
-
-    class OnlyNumbers(tfds.core.GeneratorBasedBuilder):
-        """No image, no label."""
-
-        VERSION = tfds.core.Version("1.0.0")
-
-        def _info(self):
-            features = tfds.features.FeaturesDict({"number": np.int64})
-            return tfds.core.DatasetInfo(builder=self, features=features)
-
-        def _split_generators(self, dl_manager):
-            return {"train": ((i, {"number": i}) for i in range(2))}
-
-        def _generate_examples(self):
-            raise NotImplementedError
-
-    config = config_of(tmp_path, OnlyNumbers.name)
+    config = config_of(tmp_path, data_set("OnlyNumbers", {"number": np.int64}, [{"number": 0}, {"number": 1}]).name)
     with pytest.raises(UserError, match="has the features number, expected a uint8 image and a class label"):
         source.read(config.data, config.input)
