@@ -81,40 +81,32 @@ class Conv(nn.Module):
 
 
 class SeparableConv(nn.Module):
-    """Depthwise 3x3 and pointwise convolution without bias, stride 1.
+    """Depthwise 3x3 and pointwise convolution without bias, same-padded with stride 1.
 
-    Parameters "depthwise_kernel" (h, w, 1, in) and "pointwise_kernel" (1, 1, in, out).
+    Parameters "depthwise_kernel" (3, 3, 1, in) and "pointwise_kernel" (1, 1, in, out).
     """
 
     features: int
-    kernel_size: Sequence[int] = (3, 3)
-    padding: str = "SAME"
     dtype: Dtype | None = None
     implementation: str = "auto"
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         channels = x.shape[-1]
-        depthwise = self.param(
-            "depthwise_kernel",
-            nn.initializers.glorot_uniform(in_axis=(0, 1), out_axis=-1),
-            (*self.kernel_size, 1, channels),
-            jnp.float32,
-        )
-        pointwise = self.param(
-            "pointwise_kernel", nn.initializers.glorot_uniform(), (1, 1, channels, self.features), jnp.float32
-        )
+        glorot = nn.initializers.glorot_uniform
+        depthwise = self.param("depthwise_kernel", glorot((0, 1), -1), (3, 3, 1, channels), jnp.float32)
+        pointwise = self.param("pointwise_kernel", glorot(), (1, 1, channels, self.features), jnp.float32)
         implementation = platforms.implementation(self.implementation)
         if implementation in ("gpu", "tpu"):
             # A matrix unit is mostly idle at few channels: nine times the products cost less than a grouped one's.
             dense = depthwise[:, :, 0, :, None] * pointwise[0]
             x, dense = promote_dtype(x, dense, dtype=self.dtype)
             convolve = packed_convolution.convolve if implementation == "tpu" else _convolve
-            return convolve(x, dense, 1, self.padding)
+            return convolve(x, dense, 1, "SAME")
         x, depthwise, pointwise = promote_dtype(x, depthwise, pointwise, dtype=self.dtype)
         if implementation == "cpu":
-            return convolution.pointwise(convolution.depthwise(x, depthwise, 1, self.padding), pointwise)
-        return _convolve(_convolve(x, depthwise, 1, self.padding, groups=channels), pointwise, 1, "VALID")
+            return convolution.pointwise(convolution.depthwise(x, depthwise, 1, "SAME"), pointwise)
+        return _convolve(_convolve(x, depthwise, 1, "SAME", groups=channels), pointwise, 1, "VALID")
 
 
 class BatchNorm(nn.Module):

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from fer_jax import files, labels, zoo
 from fer_jax.bundle import manifest, weights
 from fer_jax.errors import UserError
-from fer_jax.models import keras_hdf5, keras_mini_xception, registry, vgg16
+from fer_jax.models import keras_files, registry, vgg
 from fer_jax.models.mini_xception import MiniXception
 from fer_jax.models.network import Arrays, is_head
 
@@ -86,7 +86,8 @@ def refuse_other_input(config: ConfigDict) -> None:
     ours = {key: config.input[key.partition(".")[2]] for key in theirs}
     for found, model in ((theirs, bundle.model), (ours, config.model)):
         found["model.name"] = model["name"]
-        found |= {f"model.args.{key}": value for key, value in _arguments(model["name"], model["args"]).items()}
+        network = registry.create(model["name"], 2, model["args"])
+        found |= {f"model.args.{key}": getattr(network, key) for key in registry.arguments(model["name"])}
     if differ := [key for key in theirs if ours.get(key) != theirs[key]]:
         raise UserError(
             f"config.model.pretrained: {config.model.pretrained} was trained with "
@@ -106,13 +107,7 @@ def _input(bundle: manifest.Bundle) -> dict[str, Any]:
     return {"size": spec.size, "channels": spec.channels, "scaling": spec.scaling, "crop": spec.seen or 0}
 
 
-def _arguments(name: str, args: Mapping[str, Any]) -> dict[str, Any]:
-    """All arguments of a network's own, with the defaults of those that `args` leaves out."""
-    model = registry.create(name, 2, args)
-    return {key: getattr(model, key) for key in registry.arguments(name)}
-
-
-def import_mini_xception(path: str | os.PathLike) -> tuple[keras_mini_xception.Weights, dict[str, Any]]:
+def import_mini_xception(path: str | os.PathLike) -> tuple[keras_files.Weights, dict[str, Any]]:
     """A Keras mini-Xception: what it is, and {"params", "batch_stats"} of numpy arrays for a network of its arguments.
 
     Raises:
@@ -121,7 +116,7 @@ def import_mini_xception(path: str | os.PathLike) -> tuple[keras_mini_xception.W
     path = files.expand(path)
     if not path.exists():
         raise UserError(f"no weights at {path}: expected {OFFICIAL['mini_xception']}; download it yourself")
-    found = keras_mini_xception.read(path)
+    found = keras_files.read_mini_xception(path)
     model = MiniXception(num_classes=found.num_classes, **found.args)
     images = jnp.zeros((1, found.input_size, found.input_size, found.channels))
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), images, False))
@@ -139,9 +134,9 @@ def _read(path: pathlib.Path, model_name: str) -> tuple[Arrays, Sequence[str]]:
         return arrays, found.labels
     match path.suffix, model_name:
         case ((".h5" | ".hdf5"), "vgg16"):
-            return _vgg16_from_keras(keras_hdf5.read(path)), ()
+            return _vgg16_from_keras(keras_files.read(path)), ()
         case ((".h5" | ".hdf5"), "mini_xception"):
-            found = keras_mini_xception.read(path)
+            found = keras_files.read_mini_xception(path)
             if found.num_classes != len(labels.FER2013):
                 return found.arrays, ()
             logging.info("%s does not name its classes: taken in FER2013's order, %s", path, ", ".join(labels.FER2013))
@@ -166,10 +161,10 @@ def refuse_missing(path: str | os.PathLike, model_name: str) -> None:
         )
 
 
-def _vgg16_from_keras(file: keras_hdf5.KerasFile) -> Arrays:
+def _vgg16_from_keras(file: keras_files.KerasFile) -> Arrays:
     return {
         ("params", layer, parameter): array
-        for block, (convolutions, _) in enumerate(vgg16.BLOCKS, 1)
+        for block, (convolutions, _) in enumerate(vgg.VGG16_BLOCKS, 1)
         for layer in (f"block{block}_conv{i}" for i in range(1, convolutions + 1))
         for parameter, array in file.weights.get(layer, {}).items()
     }
@@ -178,7 +173,7 @@ def _vgg16_from_keras(file: keras_hdf5.KerasFile) -> Arrays:
 def _vgg16_from_torchvision(state: Mapping[str, np.ndarray]) -> Arrays:
     """torchvision numbers convolutions, ReLUs and pools of `features` together, and its kernels are (out, in, h, w)."""
     arrays, number = {}, 0
-    for block, (convolutions, _) in enumerate(vgg16.BLOCKS, 1):
+    for block, (convolutions, _) in enumerate(vgg.VGG16_BLOCKS, 1):
         for i in range(1, convolutions + 1):
             layer = f"block{block}_conv{i}"
             if (kernel := state.get(f"features.{number}.weight")) is not None:
@@ -226,7 +221,8 @@ def _fill(
             if array is None or array.shape[:-1] != value.shape[:-1] or (columns < 0).all():
                 fresh.append(layer)
             else:
-                filled[key] = _by_column(array, value, columns)
+                taken = np.asarray(array, value.dtype)[..., columns]
+                filled[key] = taken if (columns >= 0).all() else np.where(columns < 0, np.asarray(value), taken)
         elif array is None:
             missing.append(f"{layer}/{parameter}")
         elif array.shape != value.shape:
@@ -240,9 +236,3 @@ def _fill(
             f"{OFFICIAL.get(model_name, 'a bundle of the same network and arguments')}"
         )
     return traverse_util.unflatten_dict(filled), sorted(set(fresh))
-
-
-def _by_column(array: np.ndarray, fresh: Any, columns: np.ndarray) -> np.ndarray:
-    """The columns of the last axis in the order of the network's classes; fresh ones where `columns` is -1."""
-    taken = np.asarray(array, fresh.dtype)[..., columns]
-    return taken if (columns >= 0).all() else np.where(columns < 0, np.asarray(fresh), taken)

@@ -9,26 +9,24 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from fer_jax.errors import UserError
-from fer_jax.models import ckplus, jaffe
+from fer_jax.models import reports
 from fer_jax.models.mini_xception import MiniXception
 from fer_jax.models.network import Network
 from fer_jax.models.resnet18 import ResNet18
-from fer_jax.models.six_conv import SixConv
-from fer_jax.models.vgg import Vgg
-from fer_jax.models.vgg16 import Vgg16
+from fer_jax.models.vgg import Vgg, Vgg16
 from fer_jax.ops import platforms
 
 WHOLE_BFLOAT16 = "--xla_cpu_experimental_ynn_fusion_type="  # the flag that leaves YNNPACK out
 
 MODELS: dict[str, type[Network]] = {
-    "ckplus_model1": ckplus.CkPlusModel1,
-    "ckplus_model2": ckplus.CkPlusModel2,
-    "jaffe_basic": jaffe.JaffeBasic,
-    "jaffe_best": jaffe.JaffeBest,
-    "jaffe_dropout": jaffe.JaffeDropout,
+    "ckplus_model1": reports.CkPlusModel1,
+    "ckplus_model2": reports.CkPlusModel2,
+    "jaffe_basic": reports.JaffeBasic,
+    "jaffe_best": reports.JaffeBest,
+    "jaffe_dropout": reports.JaffeDropout,
     "mini_xception": MiniXception,
     "resnet18": ResNet18,
-    "six_conv": SixConv,
+    "six_conv": reports.SixConv,
     "vgg": Vgg,
     "vgg16": Vgg16,
 }

@@ -1,13 +1,15 @@
-"""The VGG net for FER2013 of Khaireddin and Chen, "Facial Emotion Recognition: State of the Art Performance on
-FER2013" (2021), https://github.com/usef-kh/fer, and a leaner one of the same convolutions.
+"""VGG nets: the one for FER2013 of Khaireddin and Chen, "Facial Emotion Recognition: State of the Art Performance on
+FER2013" (2021), https://github.com/usef-kh/fer, with a leaner one of the same convolutions; and VGG16 of Simonyan and
+Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition" (2014).
 """
 
 import flax.linen as nn
 import jax
 
-from fer_jax.models.network import Flatten, Network
+from fer_jax.models.network import Flatten, GlobalAveragePool, Network
 
 EPSILON = 1e-5  # of BatchNorm: PyTorch's default, with which the net was published
+VGG16_BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))  # (convolutions, filters) of each
 
 
 class Vgg(Network):
@@ -44,3 +46,22 @@ class Vgg(Network):
             x = self.dense(features, name=f"dense{i}")(x)
             x = nn.relu(nn.Dropout(self.dropout, deterministic=not train, name=f"dropout{i}")(x))
         return self.classify(x)
+
+
+class Vgg16(Network):
+    """Thirteen 3x3 convolutions in five max-pooled blocks, global average pooling to 512 numbers, one layer.
+
+    A feature extractor: 14,714,688 parameters without the fully connected layers, and a head of this package's own.
+    Layers have the names of Keras' (`block1_conv1`), so that its files of weights fit, see
+    `fer_jax.models.pretrained`. Images of 32 pixels and more.
+    """
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        for block, (convolutions, features) in enumerate(VGG16_BLOCKS, 1):
+            for i in range(1, convolutions + 1):
+                x = nn.relu(self.conv(features, name=f"block{block}_conv{i}")(x))
+            if block == len(VGG16_BLOCKS):
+                x = self.tap_features(x)
+            x = self.max_pool(2, name=f"block{block}_pool")(x)
+        return self.classify(GlobalAveragePool(name="pool")(x))

@@ -14,13 +14,13 @@ import safetensors.numpy
 from configs import default
 from fer_jax.bundle import manifest, weights
 from fer_jax.errors import UserError
-from fer_jax.models import pretrained, registry, vgg16
+from fer_jax.models import pretrained, registry, vgg
 
 UPSAMPLE = next(name for name in registry.arguments("mini_xception") if name.endswith("_to"))
 SEVEN = tuple("abcdefg")
 LAYERS = [
     f"block{block}_conv{i}"
-    for block, (convolutions, _) in enumerate(vgg16.BLOCKS, 1)
+    for block, (convolutions, _) in enumerate(vgg.VGG16_BLOCKS, 1)
     for i in range(1, convolutions + 1)
 ]
 

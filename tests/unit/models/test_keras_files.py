@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fer_jax.errors import UserError
-from fer_jax.models import keras_hdf5, pretrained
+from fer_jax.models import keras_files, pretrained
 
 PUBLISHED = "fer2013_mini_XCEPTION.107-0.66.hdf5"
 
@@ -241,7 +241,7 @@ def test_graph_of_keras_3(tmp_path):
         layer["inbound_nodes"] = [{"args": [inputs if len(inputs) > 1 else inputs[0]], "kwargs": {}}] if inputs else []
     saved.layers[0]["config"]["batch_shape"] = saved.layers[0]["config"].pop("batch_input_shape")
     path = saved.write(tmp_path / "x.h5")
-    assert keras_hdf5.read(path).inputs("add_0") == ["pool_0", "bn_7"]
+    assert keras_files.read(path).inputs("add_0") == ["pool_0", "bn_7"]
     assert pretrained.import_mini_xception(path)[0].input_size == 24
 
 

@@ -1,14 +1,23 @@
-"""mini-Xception as Keras saved it: github.com/oarriaga/face_classification publishes such files."""
+"""Keras' HDF5 files of weights, of Keras 1 to 3, read without Keras; and the mini-Xception in such a file.
 
+github.com/oarriaga/face_classification publishes files of mini-Xception.
+"""
+
+import dataclasses
+import functools
+import json
 import os
+import pathlib
+import re
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fer_jax.errors import UserError
-from fer_jax.models import keras_hdf5
 from fer_jax.models.network import Arrays, is_head
 
+MAX_BYTES = 1 << 30  # of one array
 MAX_LAYERS = 1_000
 # Keras' name of a BatchNormalization's array: its place here
 NORM = {
@@ -17,6 +26,135 @@ NORM = {
     "moving_mean": ("batch_stats", "mean"),
     "moving_variance": ("batch_stats", "var"),
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class KerasFile:
+    """Content of a file.
+
+    Attributes:
+      path: the file.
+      weights: {layer: {weight: float32 array}}, such as {"conv2d_1": {"kernel": (3, 3, 1, 8)}}, in Keras' layouts.
+      config: the architecture of a whole saved model, or None where only weights were saved.
+    """
+
+    path: pathlib.Path
+    weights: dict[str, dict[str, np.ndarray]]
+    config: dict[str, Any] | None
+
+    @functools.cached_property
+    def layers(self) -> dict[str, dict[str, Any]]:
+        """{name: {"class_name", "config", ...}} of the architecture; UserError when the file has none."""
+        if self.config is None:
+            raise UserError(
+                f"{self.path}: holds weights without the architecture (model_config): "
+                "save the whole model in Keras, model.save('model.h5')"
+            )
+        try:
+            inside = self.config["config"]
+            layers = inside if isinstance(inside, list) else inside["layers"]  # a list: a Sequential before Keras 2.2.3
+            return {
+                layer["config"]["name"]: layer
+                | {"class_name": str(layer["class_name"]), "config": dict(layer["config"])}
+                for layer in layers
+            }
+        except (KeyError, TypeError, IndexError, ValueError):
+            raise UserError(
+                f"{self.path}: its architecture (model_config) names no layers: save the whole model again in Keras, "
+                "model.save('model.h5')"
+            ) from None
+
+    def inputs(self, layer: str) -> list[str]:
+        """The layers that feed `layer`."""
+        try:
+            return list(_inbound(self.layers[layer].get("inbound_nodes", [])))
+        except RecursionError:
+            raise UserError(f"{self.path}: the inputs of {layer} are too deep: save the model again in Keras") from None
+
+
+def read(path: str | os.PathLike) -> KerasFile:
+    """Read a file written by `save_weights` or `model.save` of Keras 1 to 3.
+
+    The four layouts: `layer/layer_W_1:0`, `layer/layer/kernel:0`, `model_weights/` above the latter, and Keras 3's
+    `layers/conv2d/vars/0`, where the layer's own name is an attribute.
+
+    Raises:
+      UserError: no HDF5 file, a truncated one, or one without Keras' weights.
+    """
+    import h5py  # of the extra "export"
+
+    path = pathlib.Path(path)
+    if not h5py.is_hdf5(path):
+        raise UserError(f"{path}: not HDF5, as Keras writes weights: copy it again, or save a .keras model as .h5")
+    weights: dict[str, dict[str, np.ndarray]] = {}
+    try:
+        with h5py.File(path, "r") as file:
+            _refuse_outside(file, path)
+            config = file.attrs.get("model_config")
+            root: Any = file.get("model_weights", file)
+            for name, group in root.items():
+                if "weight_names" in group.attrs and (names := [_text(n) for n in group.attrs["weight_names"]]):
+                    weights[name] = {_role(n): np.asarray(group[n], np.float32) for n in names}
+
+            def visit(name: str, group: Any) -> None:
+                if name.endswith("/vars") and len(group) and "name" in group.attrs:
+                    layer = _text(group.attrs["name"])
+                    roles = ("kernel", "bias") if len(group) <= 2 else sorted(group, key=int)
+                    weights[layer] = {
+                        role: np.asarray(group[str(i)], np.float32)
+                        for i, role in zip(range(len(group)), roles, strict=False)
+                    }
+
+            root.visititems(visit)
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{path}: not a readable HDF5 file ({' '.join(str(error).split())}): copy it again") from error
+    if not weights:
+        raise UserError(f"{path}: an HDF5 file without Keras' weights: expected what save_weights or model.save writes")
+    try:
+        return KerasFile(path, weights, None if config is None else json.loads(_text(config)))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: its architecture (model_config) is not JSON ({error}): copy it again") from error
+
+
+def _refuse_outside(file: Any, path: pathlib.Path) -> None:
+    """UserError for data that lies in other files or is larger than weights are: Keras writes neither."""
+    import h5py
+
+    # The first text that they return ends a visit; an exception from inside it would be lost.
+    def link(name: str, found: Any) -> str | None:
+        return None if isinstance(found, h5py.HardLink) else f"{name} is a link to {found.path}, which is not followed"
+
+    def item(name: str, found: Any) -> str | None:
+        if not isinstance(found, h5py.Dataset):
+            return None
+        if found.external or found.is_virtual:
+            return f"{name} keeps its data in another file, which is not read"
+        large = found.nbytes > MAX_BYTES
+        return f"{name} has {found.nbytes:,} bytes, expected at most {MAX_BYTES:,}" if large else None
+
+    if problem := file.visititems_links(link) or file.visititems(item):
+        raise UserError(f"{path}: {problem}: give a file as Keras writes it")
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _role(name: str) -> str:
+    """The last part of a weight's name, in today's words: block1_conv1_W_1:0 is a kernel."""
+    last = name.split("/")[-1].split(":")[0]
+    old = re.search(r"_([Wb])(_\d+)?$", last)
+    return {"W": "kernel", "b": "bias"}[old[1]] if old else last
+
+
+def _inbound(node: Any) -> Iterator[str]:
+    """Names of layers in an `inbound_nodes` of Keras 2, [[[name, 0, 0, {}], ...]], or 3, with "keras_history"."""
+    match node:
+        case {"keras_history": [name, *_]} | [str(name), *_]:
+            yield name
+        case dict() | list():
+            for value in node.values() if isinstance(node, dict) else node:
+                yield from _inbound(value)
 
 
 class Weights(NamedTuple):
@@ -37,7 +175,7 @@ class Weights(NamedTuple):
     channels: int
 
 
-def read(path: str | os.PathLike) -> Weights:
+def read_mini_xception(path: str | os.PathLike) -> Weights:
     """Match the layers of a saved Keras mini-Xception with ours, from its output back to its input.
 
     Every layer's kind, activation, scale, padding and epsilon is compared with the network that is built. Dropout,
@@ -46,7 +184,7 @@ def read(path: str | os.PathLike) -> Weights:
     Raises:
       UserError: for a file without architecture, or with another than mini-Xception: the layer that differs is named.
     """
-    walk = _Walk(keras_hdf5.read(path))
+    walk = _Walk(read(path))
     at = walk.output()
     if walk.kind(at) in ("Activation", "Softmax"):
         at = walk.through(at, walk.kind(at), activation="softmax")
@@ -87,7 +225,7 @@ class _Walk:
       arrays: of the layers passed, by their place in the variables.
     """
 
-    def __init__(self, file: keras_hdf5.KerasFile):
+    def __init__(self, file: KerasFile):
         self.file, self.arrays = file, Arrays()
         self._left = MAX_LAYERS
 
@@ -113,7 +251,11 @@ class _Walk:
         config = self.file.layers[name]["config"]
         for key, value in ({"data_format": "channels_last"} | expected).items():
             found = config.get(key, value)
-            same = np.isclose(found, value) if isinstance(value, float) and _number(found) else found == value
+            same = (
+                np.isclose(found, value)
+                if isinstance(value, float) and isinstance(found, int | float)
+                else found == value
+            )
             self.refuse_unless(bool(same), f"{name} has {key} {found!r}, expected {value!r}")
         feeding = self.file.inputs(name)
         self.refuse_unless(len(feeding) == inputs, f"{name} has {len(feeding)} inputs, expected {inputs}")
@@ -144,17 +286,10 @@ class _Walk:
         expected = shape | {"activation": "linear", "depth_multiplier" if separable else "groups": 1}
         before = self.through(name, "SeparableConv2D" if separable else "Conv2D", **expected)
         found = dict(self.file.weights.get(name, {}))
-        keys = (
-            {"depthwise_kernel", "pointwise_kernel"}
-            if separable
-            else {"kernel", "bias"}
-            if is_head(layer)
-            else {"kernel"}
-        )
-        self.refuse_unless(
-            set(found) == keys,
-            f"{name} holds {', '.join(sorted(found)) or 'nothing'}, expected {', '.join(sorted(keys))}",
-        )
+        keys = ["depthwise_kernel", "pointwise_kernel"] if separable else ["kernel"]
+        keys = ["bias", *keys] if is_head(layer) else keys
+        holds = f"{name} holds {', '.join(sorted(found)) or 'nothing'}, expected {', '.join(keys)}"
+        self.refuse_unless(sorted(found) == keys, holds)
         if separable:  # (h, w, in, 1): here the channels come last
             found["depthwise_kernel"] = np.swapaxes(found["depthwise_kernel"], 2, 3)
         self.arrays |= {("params", layer, key): value for key, value in found.items()}
@@ -181,7 +316,3 @@ class _Walk:
         if self.kind(name) in ("Dropout", "SpatialDropout2D"):
             return self.through(name, self.kind(name))
         return name
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
