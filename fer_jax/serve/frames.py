@@ -140,10 +140,8 @@ class Timeline:
     """Seconds since the first frame, from time stamps that may be missing, repeated or start again."""
 
     def __init__(self, period: float, max_step: float = float("inf")):
-        """Args:
-        period: seconds between two frames where the stamps do not say.
-        max_step: seconds; a longer step forward is a new beginning, in formats that can be concatenated.
-        """
+        """`period` is seconds between two frames where the stamps do not say; a step forward of more than `max_step`
+        seconds is a new beginning, in formats that can be concatenated."""
         self._period = period
         self._max_step = max_step
         self._shift: float | None = None

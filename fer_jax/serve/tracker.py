@@ -353,7 +353,6 @@ def _may_be(track: Track, lost: Track) -> bool:
 
 
 def _likeness(look: np.ndarray, others: Sequence[np.ndarray]) -> float:
-    """The largest correlation, -1..1, of a look with others."""
     return max(float(look @ other) for other in others)
 
 

@@ -316,13 +316,8 @@ class Live(Source):
     live = True
 
     def __init__(self, name: str, connect: Callable[[], CameraConnection | StreamConnection], patience: float = 0.0):
-        """Connect.
-
-        Args:
-          name: for people.
-          connect: gives an open connection or raises UserError.
-          patience: seconds for which to try again once the connection breaks; 0 ends it at once.
-        """
+        """Connect: `connect` gives an open connection or raises UserError. Once that breaks it is tried again for
+        `patience` seconds; 0 ends it at once."""
         self.name = name
         self._connect = connect
         self._patience = patience
@@ -419,7 +414,6 @@ class StreamConnection:
     """A network camera or another stream without an end."""
 
     def __init__(self, container: Any, name: str):
-        """Of a container that is open."""
         self._container = container
         self._stream = video_stream(container, name)
         self._stream.thread_type = "SLICE"  # decoding several frames at once would delay each

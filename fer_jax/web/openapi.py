@@ -148,7 +148,6 @@ def _fields(kind: Any) -> dict[str, Any]:
 
 
 def _plain(kind: Any) -> Any:
-    """A type without None."""
     return next((part for part in typing.get_args(kind) if part is not types.NoneType), kind)
 
 

@@ -255,8 +255,6 @@ class Rest:
 
 
 class _Reading:
-    """A file that is analyzed in turns with others."""
-
     def __init__(self, analyzer: Analyzer, name: str, data: bytes, options: Options):
         sampling = {field.name: getattr(options, field.name) for field in dataclasses.fields(Sampling)}
         self._frames = analyzer.stream(data, **sampling)
@@ -280,7 +278,6 @@ class _Reading:
         return False
 
     def result(self) -> Result:
-        """The result of all frames."""
         summary = self._summarizer.summary(self._name)
         result = Result(self._name, None, tuple(self._faces), summary)
         if not self._plot:

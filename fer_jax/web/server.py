@@ -155,7 +155,6 @@ class _Server:
         return not self.token or hmac.compare_digest(given.encode(), self.token.encode())
 
     async def page(self, request: web.Request) -> web.StreamResponse:
-        """The page itself."""
         return web.FileResponse(PAGE / "index.html")
 
     async def socket(self, request: web.Request) -> web.StreamResponse:

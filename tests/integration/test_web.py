@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import http.server
-import json
 import shutil
 import signal
 import struct
@@ -138,8 +137,11 @@ class Page:
         """What the browser's user says to a page that asks for the camera."""
         self.driver.execute_cdp_cmd("Browser.setPermission", {"permission": {"name": "camera"}, "setting": setting})
 
-    def start_camera(self):
+    def until_ready(self):
         self.until(lambda: self.text("#model") != "…", "the program answers")
+
+    def start_camera(self):
+        self.until_ready()
         self.find("#camera").click()
 
     def number(self, name):
@@ -245,7 +247,7 @@ def test_a_video_is_summed_up(browse, server, tmp_path):
     picture = tmp_path / "two.png"
     cv2.imwrite(str(picture), serving.drawn_people(("sad", "happy"), size=(1500, 600))[0])
     page = browse(server)
-    page.until(lambda: page.text("#model") != "…", "the program answers")
+    page.until_ready()
     page.find("#file").send_keys(str(picture))
     page.until(lambda: len(page.all(".face")) == 2, "the picture's faces")
     page.find("#file").send_keys(str(clip))
@@ -277,60 +279,48 @@ def test_one_of_several_cameras_is_chosen(browse, server):
     assert page.text("#message") == ""
 
 
-@pytest.fixture
-def proxy(tmp_path):
-    """`proxy(port)` starts nginx before the program's port, as docs/how-to/deploy.md says: its https address."""
+def test_a_camera_behind_a_proxy_with_a_public_name(browse, start, camera, tmp_path):
+    """TLS ends at nginx, as docs/how-to/deploy.md says; the browser knows the proxy's name alone."""
     nginx, openssl = shutil.which("nginx") or shutil.which("/usr/sbin/nginx"), shutil.which("openssl")
     if not (nginx and openssl):
         pytest.skip("nginx and openssl are not installed (Debian's nginx-light)")
-    started = []
-
-    def start(port):
-        listen = free_port()
-        certificate = ["-x509", "-nodes", "-newkey", "rsa:2048", "-subj", f"/CN={PUBLIC_NAME}", "-days", "2"]
-        files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "certificate.pem")]
-        subprocess.run([openssl, "req", *certificate, *files], check=True, capture_output=True)
-        page = (REPOSITORY / "docs" / "how-to" / "deploy.md").read_text(encoding="utf-8")
-        documented = page.split("```nginx\n")[1].split("```")[0]
-        for written, here in {
-            "listen 443 ssl": f"listen 127.0.0.1:{listen} ssl",
-            "/etc/ssl/faces.example": str(tmp_path),
-            "127.0.0.1:8765": f"127.0.0.1:{port}",
-        }.items():
-            assert written in documented
-            documented = documented.replace(written, here)
-        names = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        temporary = "".join(f"{name}_temp_path {tmp_path / name};\n" for name in names)
-        (tmp_path / "nginx.conf").write_text(
-            f"daemon off; pid {tmp_path}/nginx.pid; error_log {tmp_path}/error.log;\nevents {{}}\n"
-            f"http {{ access_log off;\n{temporary}{documented}}}\n",
-            encoding="utf-8",
-        )
-        started.append(subprocess.Popen([nginx, "-e", f"{tmp_path}/error.log", "-c", str(tmp_path / "nginx.conf")]))
-        return listen
-
-    yield start
-    for process in started:
-        process.terminate()
-        process.wait()
-
-
-def test_a_camera_behind_a_proxy_with_a_public_name(browse, start, camera, proxy):
-    """TLS ends at nginx, as docs/how-to/deploy.md says; the browser knows the proxy's name alone."""
-    port = free_port()
-    listen = proxy(port)
+    certificate = ["-x509", "-nodes", "-newkey", "rsa:2048", "-subj", f"/CN={PUBLIC_NAME}", "-days", "2"]
+    files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "certificate.pem")]
+    subprocess.run([openssl, "req", *certificate, *files], check=True, capture_output=True)
+    port, listen = free_port(), free_port()
+    page = (REPOSITORY / "docs" / "how-to" / "deploy.md").read_text(encoding="utf-8")
+    documented = page.split("```nginx\n")[1].split("```")[0]
+    for written, here in {
+        "listen 443 ssl": f"listen 127.0.0.1:{listen} ssl",
+        "/etc/ssl/faces.example": str(tmp_path),
+        "127.0.0.1:8765": f"127.0.0.1:{port}",
+    }.items():
+        assert written in documented
+        documented = documented.replace(written, here)
+    names = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    temporary = "".join(f"{name}_temp_path {tmp_path / name};\n" for name in names)
+    (tmp_path / "nginx.conf").write_text(
+        f"daemon off; pid {tmp_path}/nginx.pid; error_log {tmp_path}/error.log;\nevents {{}}\n"
+        f"http {{ access_log off;\n{temporary}{documented}}}\n",
+        encoding="utf-8",
+    )
     start(f"--public-origin=https://{PUBLIC_NAME}:{listen}", port=port)
-    page = browse(f"https://{PUBLIC_NAME}:{listen}/", camera, flags=PROXY_FLAGS)
-    page.start_camera()
-    page.until_faces(3)
-    assert page.text("#message") == ""
+    proxy = subprocess.Popen([nginx, "-e", f"{tmp_path}/error.log", "-c", str(tmp_path / "nginx.conf")])
+    try:
+        page = browse(f"https://{PUBLIC_NAME}:{listen}/", camera, flags=PROXY_FLAGS)
+        page.start_camera()
+        page.until_faces(3)
+        assert page.text("#message") == ""
+    finally:
+        proxy.terminate()
+        proxy.wait()
 
 
 def test_the_keyboard_reaches_everything_and_the_reason_for_a_missing_camera_is_shown(browse, server, camera):
     from selenium.webdriver import ActionChains, Keys
 
     page = browse(server)
-    page.until(lambda: page.text("#model") != "…", "the program answers")
+    page.until_ready()
     reached = []
     for _ in range(7):
         ActionChains(page.driver).send_keys(Keys.TAB).perform()
@@ -348,25 +338,6 @@ def test_the_keyboard_reaches_everything_and_the_reason_for_a_missing_camera_is_
     page.find("#camera").click()
     page.until_faces(3)
     assert page.text("#message") == ""
-
-
-def test_programs_get_what_the_command_prints(start, tmp_path):
-    picture = tmp_path / "people.png"
-    cv2.imwrite(str(picture), serving.drawn_people(EXPRESSIONS)[0])
-    model = "mini_xception_wide"
-    printed = run_python("-m", "fer_jax", "analyze", "--json", f"--model={model}", str(picture), check=True).stdout
-    expected = [json.loads(line) for line in printed.splitlines()]
-
-    async def ask(address):
-        async with (
-            ClientSession() as session,
-            session.post(f"{address}v1/analyze", data=picture.read_bytes()) as answer,
-        ):
-            return (await answer.json())["results"][0]["faces"]
-
-    found = asyncio.run(ask(start(model=model).address))
-    assert len(found) == 3
-    assert [face | {"source": str(picture)} for face in found] == expected
 
 
 def test_a_program_that_ends_and_comes_back(browse, start, camera):
@@ -425,41 +396,6 @@ def test_a_stop_ends_the_program_in_the_middle_of_a_picture(start, number):
 
     asyncio.run(ask())
     assert tool.wait(10) == 0
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("detector", ["haar", "yunet"])
-def test_as_many_faces_as_the_webcam_tool_finds(browse, start, command, bundle, real_data, tmp_path, detector):
-    """On the group video, whose frames in the page are identified by their looks."""
-    video = real_data / "video" / "group_pan.mp4"
-    flags = [f"--detector-model={real_data}/models/face_detection_yunet_2023mar.onnx"] if detector == "yunet" else []
-    done = command("tools.webcam", f"--bundle={bundle}", f"--source={video}", "--headless", "--events=-", *flags)
-    counts = [len(json.loads(line)["faces"]) for line in done.stdout.splitlines()]
-    frames = serving.frames_of(video)
-    looks = np.array([_look(frame) for frame in frames])
-    page = browse(start(*flags).address, serving.write_motion_jpeg(tmp_path / "group.mjpeg", frames))
-    page.start_camera()
-    page.until(lambda: page.number("faces") >= 3, "faces")
-    seen = {}
-
-    def look():
-        index, picture, drawn = page.run("""
-            const canvas = document.getElementById("canvas");
-            return [Number(canvas.dataset.frames), canvas.toDataURL("image/jpeg"), Number(canvas.dataset.faces)];""")
-        picture = np.frombuffer(base64.b64decode(picture.partition(",")[2]), np.uint8)
-        frame = int(np.square(looks - _look(cv2.imdecode(picture, cv2.IMREAD_COLOR))).mean(axis=(1, 2)).argmin())
-        seen[index] = drawn - counts[frame]
-        return len(seen) >= 40
-
-    page.until(look, "forty frames")
-    differences = np.abs(list(seen.values()))
-    assert np.median(differences) <= 1
-    # a slow machine drops frames, and what comes and goes is then noticed later
-    assert np.mean(differences <= 1) >= 0.75, sorted(seen.values())
-
-
-def _look(image):
-    return cv2.resize(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), (40, 30), interpolation=cv2.INTER_AREA).astype(float)
 
 
 # ---- the page without a server

@@ -74,12 +74,10 @@ def test_overlap_of_known_boxes():
 def test_faces_that_pass_each_other_keep_their_numbers():
     shown = _play([[_face(100 + 10 * i, 200), _face(500 - 10 * i, 240)] for i in range(40)])
     assert all(set(boxes) == {1, 2} for boxes in shown)
+    small = _play([[_face(20 * i, 100, 20)] for i in range(30)])
+    assert all(set(boxes) == {1} for boxes in small), "a fast small face meets itself"
     assert shown[-1][1][0] > 450
     assert shown[-1][2][0] < 150
-
-
-def test_a_fast_small_face_meets_itself():
-    assert all(set(boxes) == {1} for boxes in _play([[_face(20 * i, 100, 20)] for i in range(30)]))
 
 
 def test_a_short_miss_is_survived_where_the_motion_leads_and_a_long_one_is_not():
@@ -118,13 +116,16 @@ def test_trembling_boxes_become_calmer():
     assert abs(filtered.mean() - 200) < 1
 
 
-def test_a_restart_forgets_the_faces_and_counts_on():
+def test_a_restart_forgets_a_crowd_and_counts_on():
     following = Tracker()
-    following.update([_face(100, 100)], 0.0, SIZE)
+    crowd = [_face(30 * (i % 20), 40 * (i // 20), 25) for i in range(200)]
+    for i in range(3):
+        following.update(crowd, i / RATE, SIZE)
+        assert [track.id for track in following.tracks] == list(range(1, 201))
     following.restart()
     assert following.tracks == []
     following.update([_face(100, 100)], 1.0, SIZE)
-    assert [track.id for track in following.tracks] == [2]
+    assert [track.id for track in following.tracks] == [201]
 
 
 def _moving(count):
@@ -148,15 +149,7 @@ def test_boxes_between_searches_and_of_missed_faces_move_with_the_pixels(found):
 
 def test_pixels_that_cannot_be_followed():
     pixels = Pixels(np.zeros((24, 32), np.uint8), 1.0, np.zeros((24, 32), np.uint8))
-    shifts = pixels.shifts(np.array([[5, 5, 10, 10], [-900, -900, 10, 10.0]]))
-    assert np.isnan(shifts[1]).all()
-
-
-def test_two_hundred_faces():
-    crowd = [_face(30 * (i % 20), 40 * (i // 20), 25) for i in range(200)]
-    shown = _play([crowd] * 3)
-    assert all(len(boxes) == 200 for boxes in shown)
-    assert set(shown[0]) == set(shown[-1])
+    assert np.isnan(pixels.shifts(np.array([[5, 5, 10, 10], [-900, -900, 10, 10.0]]))[1]).all()
 
 
 def _person(seed, side=60):
