@@ -52,8 +52,12 @@ def orthogonalized(matrices: Sequence[jax.Array], coefficients: jax.Array) -> li
     result: list[Any] = [None] * len(matrices)
     for members in groups.values():
         rows, columns = (max(wide[i].shape[axis] for i in members) for axis in (0, 1))
-        padded = [jnp.pad(m, ((0, rows - m.shape[0]), (0, columns - m.shape[1]))) for m in (wide[i] for i in members)]
-        batch = _newton_schulz(jnp.stack(padded), coefficients)
+        # A sum of padded matrices is one operation; a stack of them is one for each.
+        batch: Any = sum(
+            jnp.pad(m[None], ((place, len(members) - 1 - place), (0, rows - m.shape[0]), (0, columns - m.shape[1])))
+            for place, m in enumerate(wide[i] for i in members)
+        )
+        batch = _newton_schulz(batch, coefficients)
         for i, m in zip(members, batch, strict=True):
             m = m[: wide[i].shape[0], : wide[i].shape[1]]
             result[i] = m.T if matrices[i].shape[0] > matrices[i].shape[1] else m
