@@ -6,8 +6,8 @@ import json
 import os
 import pathlib
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -86,90 +86,71 @@ def _append_csv(path: pathlib.Path, row: dict[str, Any]) -> None:
         writer.writerow(row)
 
 
-class TensorBoard:
+class Logger(NamedTuple):
+    """A destination of metrics besides the run's folder: what adds (values, step), and what closes it."""
+
+    write: Callable[[dict[str, Any], int], Any]
+    close: Callable[[], Any]
+
+
+def _tensorboard(workdir: pathlib.Path, step: int, config: ConfigDict) -> Logger:
     """Events in the run's folder.
 
     Not by tensorboardX' SummaryWriter, whose thread and exit handler write again after the disk was full.
     """
+    from tensorboardX.event_file_writer import EventsWriter
+    from tensorboardX.proto import event_pb2
+    from tensorboardX.summary import scalar
 
-    def __init__(self, workdir: pathlib.Path, step: int, config: ConfigDict):
-        from tensorboardX.event_file_writer import EventsWriter
-        from tensorboardX.proto import event_pb2
+    (workdir / "events").mkdir(parents=True, exist_ok=True)
+    proto: Any = event_pb2  # its classes are made when it is imported
+    events = EventsWriter(str(workdir / "events" / "events"))
+    if step:  # what an interrupted session wrote from here on does not count
+        start = proto.SessionLog(status=proto.SessionLog.START)
+        events.write_event(proto.Event(wall_time=time.time(), step=step + 1, session_log=start))
 
-        (workdir / "events").mkdir(parents=True, exist_ok=True)
-        self._proto: Any = event_pb2  # its classes are made when it is imported
-        self._events = EventsWriter(str(workdir / "events" / "events"))
-        if step:  # what an interrupted session wrote from here on does not count
-            start = self._proto.SessionLog(status=self._proto.SessionLog.START)
-            self._events.write_event(self._proto.Event(wall_time=time.time(), step=step + 1, session_log=start))
-
-    def write(self, values: dict[str, float], step: int) -> None:
-        """Add the scalars."""
-        from tensorboardX.summary import scalar
-
+    def write(values: dict[str, Any], step: int) -> None:
         for name, value in values.items():
-            event = self._proto.Event(wall_time=time.time(), step=step, summary=scalar(name, value))
-            self._events.write_event(event)
-        self._events.flush()
+            events.write_event(proto.Event(wall_time=time.time(), step=step, summary=scalar(name, value)))
+        events.flush()
 
-    def close(self) -> None:
-        """Close the file."""
-        self._events.close()
+    return Logger(write, events.close)
 
 
-class Wandb:
+def _wandb(workdir: pathlib.Path, step: int, config: ConfigDict) -> Logger:
     """A run of Weights & Biases; WANDB_MODE, WANDB_PROJECT and its other variables say where it goes."""
+    import wandb  # pyright: ignore[reportMissingImports]
 
-    def __init__(self, workdir: pathlib.Path, step: int, config: ConfigDict):
-        import wandb  # pyright: ignore[reportMissingImports]
-
-        self._run = wandb.init(
-            project=os.environ.get("WANDB_PROJECT", "fer_jax"),
-            name=config.name,
-            dir=str(workdir),
-            config=config.to_dict(),
-            id=_kept_id(workdir, "wandb", step),
-            resume="allow",
-        )
-        _keep_id(workdir, "wandb", self._run.id)
-
-    def write(self, values: dict[str, float], step: int) -> None:
-        """Log the values."""
-        self._run.log(values, step=step)
-
-    def close(self) -> None:
-        """Finish the run."""
-        self._run.finish()
+    run = wandb.init(
+        project=os.environ.get("WANDB_PROJECT", "fer_jax"),
+        name=config.name,
+        dir=str(workdir),
+        config=config.to_dict(),
+        id=_kept_id(workdir, "wandb", step),
+        resume="allow",
+    )
+    _keep_id(workdir, "wandb", run.id)
+    return Logger(lambda values, step: run.log(values, step=step), run.finish)
 
 
-class Mlflow:
+def _mlflow(workdir: pathlib.Path, step: int, config: ConfigDict) -> Logger:
     """A run of MLflow; MLFLOW_TRACKING_URI says where it goes."""
+    import mlflow  # pyright: ignore[reportMissingImports]
 
-    def __init__(self, workdir: pathlib.Path, step: int, config: ConfigDict):
-        import mlflow  # pyright: ignore[reportMissingImports]
-
-        self._mlflow = mlflow
-        kept = _kept_id(workdir, "mlflow", step)
-        run = mlflow.start_run(run_id=kept, run_name=None if kept else config.name)
-        _keep_id(workdir, "mlflow", run.info.run_id)
-        if not kept:
-            mlflow.log_params({key: value for key, value in config.to_dict().items() if not isinstance(value, dict)})
-            mlflow.log_dict(json.loads(config.to_json()), "config.json")
-
-    def write(self, values: dict[str, float], step: int) -> None:
-        """Log the values."""
-        self._mlflow.log_metrics(values, step=step)
-
-    def close(self) -> None:
-        """End the run."""
-        self._mlflow.end_run()
+    kept = _kept_id(workdir, "mlflow", step)
+    run = mlflow.start_run(run_id=kept, run_name=None if kept else config.name)
+    _keep_id(workdir, "mlflow", run.info.run_id)
+    if not kept:
+        mlflow.log_params({key: value for key, value in config.to_dict().items() if not isinstance(value, dict)})
+        mlflow.log_dict(json.loads(config.to_json()), "config.json")
+    return Logger(lambda values, step: mlflow.log_metrics(values, step=step), mlflow.end_run)
 
 
-# Destinations of metrics besides the run's folder, each of which imports its package when it is made.
-LOGGERS: dict[str, Any] = {"tensorboard": TensorBoard, "wandb": Wandb, "mlflow": Mlflow}
+# Each imports its package when it is called.
+LOGGERS = {"tensorboard": _tensorboard, "wandb": _wandb, "mlflow": _mlflow}
 
 
-def _opened(name: str, workdir: pathlib.Path, step: int, config: ConfigDict) -> Any:
+def _opened(name: str, workdir: pathlib.Path, step: int, config: ConfigDict) -> Logger:
     try:
         return LOGGERS[name](workdir, step, config)
     except ModuleNotFoundError as error:

@@ -59,14 +59,6 @@ def initial_variables(model: nn.Module, input_shape: tuple[int, ...], seed: int)
     return initialize(jax.random.key(seed))
 
 
-def shapes(
-    model: nn.Module, optimizer: optax.GradientTransformation, input_shape: tuple[int, ...], ema: bool
-) -> TrainState:
-    """A state of this network and optimizer, as `jax.ShapeDtypeStruct`s: no memory, no computation."""
-    images = jnp.zeros((1, *input_shape), jnp.float32)
-    return jax.eval_shape(lambda: from_variables(model.init(jax.random.key(0), images, False), optimizer, ema))
-
-
 def from_variables(variables: Tree, optimizer: optax.GradientTransformation, ema: bool) -> TrainState:
     """A state at step 0 that starts from given variables; `ema` says whether averaged weights are kept."""
     params, batch_stats = variables["params"], variables.get("batch_stats", {})
@@ -119,13 +111,14 @@ class Setup:
         return from_variables(variables, self.optimizer, ema=config.optim.averaging != "none")
 
     def state_shapes(self) -> TrainState:
-        """The shapes of `fresh_state`, as `jax.ShapeDtypeStruct`s: the template for reading a checkpoint."""
-        return shapes(
-            self.inference_model,
-            self.optimizer,
-            registry.input_shape(self.config),
-            ema=self.config.optim.averaging != "none",
-        )
+        """The shapes of `fresh_state`, as `jax.ShapeDtypeStruct`s: no memory, no computation."""
+        images = jnp.zeros((1, *registry.input_shape(self.config)), jnp.float32)
+
+        def fresh() -> TrainState:
+            variables = self.inference_model.init(jax.random.key(0), images, False)
+            return from_variables(variables, self.optimizer, ema=self.config.optim.averaging != "none")
+
+        return jax.eval_shape(fresh)
 
 
 def create(
