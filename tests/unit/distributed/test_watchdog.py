@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from fer_jax.distributed.watchdog import Watchdog
+from fer_jax.distributed.cluster import Watchdog
 
 
 class Store:
