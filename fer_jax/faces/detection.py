@@ -78,14 +78,8 @@ class Haar:
 
     name = "haar"
 
-    def __init__(self, *, model: str = "", align: bool = False, still: bool = False, search_side: int = 320):
-        """Load the cascade; UserError where this OpenCV has none.
-
-        Args:
-          model, align: not used, the cascade has no landmarks.
-          still, search_side: see `registry.create`.
-        """
-        del model, align
+    def __init__(self, *, still: bool = False, search_side: int = 320):
+        """Load the cascade; UserError where this OpenCV has none. For the arguments see `registry.create`."""
         self._faces = _cascade("haarcascade_frontalface_alt2.xml")
         self._side = search_side
         self._one_at_a_time = threading.Lock()  # OpenCV's cascade keeps the picture that it searches
@@ -125,10 +119,8 @@ class YuNet:
 
     name = "yunet"
 
-    def __init__(self, *, model: str, align: bool = False, still: bool = False, search_side: int = 320):
-        """Load the model file; UserError where it is missing or something else. For the arguments see
-        `registry.create`."""
-        del still
+    def __init__(self, *, model: str, align: bool = False, search_side: int = 320):
+        """Load the model file; UserError where it is missing or something else. Arguments: see `registry.create`."""
         remedy = "`fer-jax detector yunet` fetches it, or name the file in --detector-model"
         try:
             # from memory: OpenCV on Windows opens no path outside the system's code page
@@ -141,8 +133,7 @@ class YuNet:
             self._net.detect(np.zeros((320, 320, 3), np.uint8))
         except cv2.error as error:
             raise UserError(f"{model}: not a YuNet model ({len(graph):,} bytes): {remedy}") from error
-        self._align = align
-        self._side = search_side
+        self._align, self._side = align, search_side
         self._one_at_a_time = threading.Lock()  # a size is set for what is searched next
 
     def detect(self, frame: np.ndarray) -> list[Face]:
@@ -204,10 +195,6 @@ class WholeImage:
     """For pictures that are faces already: the frame is the one face, and it is not cut."""
 
     name = "none"
-
-    def __init__(self, *, model: str = "", align: bool = False, still: bool = True, search_side: int = 0):
-        """Nothing depends on the arguments."""
-        del model, align, still, search_side
 
     def detect(self, frame: np.ndarray) -> list[Face]:
         """See `Detector`."""

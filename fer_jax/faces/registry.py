@@ -20,13 +20,11 @@ class Entry:
     """One detector.
 
     Attributes:
-      factory: its class in `fer_jax.faces.detection`.
       moving_side, still_side: pixels of the longer side to which frames of a video, and pictures, are brought before
         the search by default; 0 where nothing is searched.
       needs_model: whether it needs a model file.
     """
 
-    factory: str
     moving_side: int = 0
     still_side: int = 0
     needs_model: bool = False
@@ -38,9 +36,9 @@ class Entry:
 
 
 DETECTORS = {
-    "haar": Entry("Haar", moving_side=320, still_side=960),
-    "yunet": Entry("YuNet", moving_side=320, still_side=960, needs_model=True),
-    "none": Entry("WholeImage"),
+    "haar": Entry(moving_side=320, still_side=960),
+    "yunet": Entry(moving_side=320, still_side=960, needs_model=True),
+    "none": Entry(),
 }
 
 
@@ -75,11 +73,13 @@ def create(
     entry = DETECTORS[name]
     if search_side is not None and search_side < 1:
         raise UserError(f"search_side is {search_side}: expected pixels, 1 or more")
-    if entry.needs_model:
-        model = model or yunet.find() or str(yunet.fetch())
+    if not entry.searches:
+        return detection.WholeImage()
     side = search_side or (entry.still_side if still else entry.moving_side)
-    align = still if align is None else align
-    return getattr(detection, entry.factory)(model=model, align=align, still=still, search_side=side)
+    if not entry.needs_model:
+        return detection.Haar(still=still, search_side=side)
+    model = model or yunet.find() or str(yunet.fetch())
+    return detection.YuNet(model=model, align=still if align is None else align, search_side=side)
 
 
 class Detectors:

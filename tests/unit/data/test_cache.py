@@ -5,8 +5,6 @@ import errno
 import os
 import pathlib
 import socket
-import subprocess
-import sys
 import threading
 
 import filelock
@@ -173,19 +171,6 @@ def test_the_default_folder_is_the_users_cache(monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache.folder("") == pathlib.Path.home() / ".cache" / "fer_jax"
     assert cache.folder("~/x") == pathlib.Path.home() / "x"
-
-
-def test_processes_that_start_together_agree(config):
-    """Each parses and writes its own temporary file; whichever is renamed last, what is read is whole."""
-    code = (
-        "from configs.default import get_config; from fer_jax.data import cache; import sys; config = get_config();"
-        "config.data.path, config.data.cache_dir = sys.argv[1:];"
-        "print([len(cache.read(config.data, config.input)) for _ in range(20)])"
-    )
-    command = [sys.executable, "-c", code, config.data.path, config.data.cache_dir]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8") for _ in range(3)]
-    assert [process.communicate()[0].strip() for process in processes] == [str([2] * 20)] * 3
-    assert len(list(pathlib.Path(config.data.cache_dir).iterdir())) == 1
 
 
 def test_a_full_disk_is_known_before_anything_is_decoded(config, monkeypatch, caplog):

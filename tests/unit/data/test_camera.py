@@ -41,7 +41,7 @@ def test_an_image_depends_on_its_own_key_alone(images, keys):
 
 def test_a_fault_happens_as_often_as_its_probability_says(images):
     keys = jax.random.split(jax.random.key(1), 2000)
-    image = jnp.broadcast_to(jnp.asarray(images[:1]), (2000, *images.shape[1:]))
+    image = jnp.broadcast_to(jnp.asarray(images[:1, :16, :16]), (2000, 16, 16, 1))
     untouched = np.abs(degrade(image, 0.2, keys) - image).max((1, 2, 3)) < 1e-2
     assert untouched.mean() == pytest.approx(0.8**5, abs=0.03)
 

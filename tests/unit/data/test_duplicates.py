@@ -15,9 +15,8 @@ def faces():
 
 
 def moved(image, across, down):
-    return cv2.warpAffine(image, np.float32([[1, 0, across], [0, 1, down]]), (48, 48), borderMode=cv2.BORDER_REPLICATE)[
-        ..., None
-    ]
+    matrix = np.float32([[1, 0, across], [0, 1, down]])
+    return cv2.warpAffine(image, matrix, (48, 48), borderMode=cv2.BORDER_REPLICATE)[..., None]
 
 
 def recompressed(image):

@@ -6,21 +6,16 @@ import numpy as np
 import pytest
 
 from fer_jax.data import identity
-from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
+from tests import datasets
 
 SPLITS = ["Training"] * 6 + ["PublicTest"] * 3
 
 
 def some_examples(**changes):
-    rng = np.random.default_rng(0)
-    made = Examples(
-        rng.integers(0, 256, (9, 8, 8, 1), np.uint8),
-        np.arange(9, dtype=np.int32) % 3,
-        np.array(SPLITS),
-        ("angry", "happy", "sad"),
-    )
-    return dataclasses.replace(made, **changes)
+    made = datasets.noise(SPLITS, size=8, classes=3)
+    given = {"labels": np.arange(9, dtype=np.int32) % 3, "label_names": ("angry", "happy", "sad")}
+    return dataclasses.replace(made, **given | changes)
 
 
 def identity_of(examples):

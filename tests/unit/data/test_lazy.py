@@ -9,7 +9,7 @@ import pytest
 from fer_jax.data import lazy
 from fer_jax.data.lazy import Decoded, Selection, UnreadableError
 from fer_jax.errors import UserError
-from fer_jax.recipes import default
+from tests import datasets
 
 IMAGES = np.arange(10 * 12, dtype=np.uint8).reshape(10, 2, 2, 3)
 ROWS = np.array([7, 2, 3, 4, 9])
@@ -86,9 +86,7 @@ def decoded(wrong=()):
             raise UserError(f"{number}.png: not an image: remove it")
         return np.full((5, 7, 3), number, np.uint8)
 
-    config = default.get_config()
-    config.input.size = 4
-    return Decoded(20, decode, config.input)
+    return Decoded(20, decode, datasets.config_of("folder", "", 4).input)
 
 
 def test_decoded_images_are_fitted_and_a_selection_decodes_its_own_only():

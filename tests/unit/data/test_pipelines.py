@@ -27,6 +27,14 @@ def batches(name, examples, step, chunks, shard=slice(None), sampling="uniform")
             yield np.asarray(images), np.asarray(targets)
 
 
+def assert_same(streamed, resident):
+    assert len(streamed) == len(resident)
+    for (a, ya), (b, yb) in zip(streamed, resident, strict=True):
+        assert a.dtype == b.dtype == np.uint8
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(ya, yb)
+
+
 @pytest.mark.parametrize("sampling", ["uniform", "balanced"])
 @pytest.mark.parametrize("kind", ["array", "selection", "mapped"])
 @pytest.mark.parametrize("shard", [slice(None), slice(2, 4)])
@@ -39,19 +47,13 @@ def test_both_pipelines_give_the_same_batches_bit_for_bit(examples, shard, kind,
             examples = dataclasses.replace(examples, images=mapped)
         examples = examples.take(chosen)
     streamed, resident = (list(batches(name, examples, 5, 4, shard, sampling)) for name in ("tf", "device"))
-    assert len(streamed) == len(resident) == 4 * STEPS
-    for (a, ya), (b, yb) in zip(streamed, resident, strict=True):
-        assert a.dtype == b.dtype == np.uint8
-        assert a.shape == ((6 if shard == slice(None) else 2), 5, 5, 1)
-        np.testing.assert_array_equal(a, b)
-        np.testing.assert_array_equal(ya, yb)
+    assert [images.shape for images, _ in streamed] == [(len(range(BATCH)[shard]), 5, 5, 1)] * 4 * STEPS
+    assert_same(streamed, resident)
 
 
 def test_a_pipeline_continues_anywhere(examples):
     whole = list(batches("device", examples, 0, 3))
-    rest = list(batches("device", examples, STEPS, 2))
-    for (a, _), (b, _) in zip(whole[STEPS:], rest, strict=True):
-        np.testing.assert_array_equal(a, b)
+    assert_same(whole[STEPS:], list(batches("device", examples, STEPS, 2)))
 
 
 def test_hosts_read_their_own_share(examples):
@@ -74,11 +76,8 @@ def test_chunks_are_the_same_before_and_after_tensorflow_is_there(examples, monk
         streamed.append(batch)
         if len(streamed) == 3 * STEPS:  # reached without TensorFlow
             there.set()
-    resident = list(batches("device", examples, 5, 6))
-    assert len(streamed) == len(resident) == 6 * STEPS
-    for (a, ya), (b, yb) in zip(streamed, resident, strict=True):
-        np.testing.assert_array_equal(a, b)
-        np.testing.assert_array_equal(ya, yb)
+    assert len(streamed) == 6 * STEPS
+    assert_same(streamed, list(batches("device", examples, 5, 6)))
 
 
 def test_one_chunk_needs_no_tensorflow(examples, monkeypatch):

@@ -8,26 +8,22 @@ import cv2
 import numpy as np
 import pytest
 
-from configs.default import get_config
 from fer_jax import labels
-from fer_jax.data.sources import folder, synthetic
+from fer_jax.data.sources import synthetic
 from fer_jax.errors import UserError
 from fer_jax.faces import cropping, detection, extraction
+from tests import datasets
 
 HAPPY, SAD, NEUTRAL = (labels.FER2013.index(name) for name in ("happy", "sad", "neutral"))
 
 
 def photograph(path, *expressions, seed=1, roll=0.0):
     """Write drawn heads side by side, the first one larger, on a background of their own."""
-    heads = [
-        synthetic.draw([expression], 220 if i == 0 else 160, 3, seed + i, zoom=0.75)[0]
-        for i, expression in enumerate(expressions)
-    ]
-    picture = np.full((220, sum(len(head) for head in heads), 3), 60, np.uint8)
-    left = 0
-    for head in heads:
-        picture[: len(head), left : left + len(head)] = head
-        left += len(head)
+    heads = []
+    for i, expression in enumerate(expressions):
+        head = synthetic.draw([expression], 160 if i else 220, 3, seed + i, zoom=0.75)[0]
+        heads.append(np.pad(head, ((0, 220 - len(head)), (0, 0), (0, 0)), constant_values=60))
+    picture = np.concatenate(heads, axis=1)
     turn = cv2.getRotationMatrix2D((110, 110), -roll, 1.0)
     picture = cv2.warpAffine(picture, turn, picture.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,9 +48,7 @@ def photographs(tmp_path):
 def test_the_result_is_a_folder_to_train_on(photographs, tmp_path):
     result = extraction.extract(photographs, tmp_path / "faces", detection.Haar(), size=48)
     assert result == extraction.Extraction(("happy/one.jpg", "happy/two.png", "sad/one.png"), (), (), 3)
-    config = get_config()
-    config.data.path = str(tmp_path / "faces")
-    examples = folder.read(config.data, config.input)
+    examples = datasets.read("folder", tmp_path / "faces")
     assert examples.label_names == ("happy", "sad") and examples.class_counts().tolist() == [2, 1]
 
 
@@ -115,18 +109,18 @@ def test_photographs_that_differ_in_their_suffix_only_keep_apart(photographs, tm
 
 
 def test_bad_folders_are_refused_and_nothing_is_lost(photographs, tmp_path):
-    def refused(source, out, message):
+    for name in ("full", "empty"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("keep", encoding="utf-8")
+    for source, out, message in (
+        (tmp_path / "nowhere", tmp_path / "out", "nowhere is no folder: expected photographs"),
+        (photographs, photographs / "faces", "is within --source"),
+        (photographs, tmp_path / "full", "is there already and not empty"),
+        (tmp_path / "empty", tmp_path / "out", "has no files"),
+    ):
         with pytest.raises(UserError, match=message):
             extraction.extract(source, out, detection.Haar())
-
-    refused(tmp_path / "nowhere", tmp_path / "out", "nowhere is no folder: expected photographs")
-    refused(photographs, photographs / "faces", "is within --source")
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "mine.txt").write_text("keep", encoding="utf-8")
-    refused(photographs, tmp_path / "full", "is there already and not empty")
     assert (tmp_path / "full" / "mine.txt").read_text(encoding="utf-8") == "keep"
-    (tmp_path / "empty").mkdir()
-    refused(tmp_path / "empty", tmp_path / "out", "has no files")
     assert not (tmp_path / "out").exists()
 
 

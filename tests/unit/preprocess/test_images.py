@@ -17,6 +17,7 @@ from tests.conftest import run_python
 
 HEIC = pathlib.Path(__file__).with_name("quads.heic")
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
+GRAY = np.repeat(RAMP[..., None], 3, axis=-1)
 COLOUR = np.stack([RAMP, RAMP.T, 255 - RAMP], axis=-1)  # RGB
 
 
@@ -29,25 +30,27 @@ def save(path, pixels, *flags):
     return path
 
 
-@pytest.mark.parametrize("suffix", ["png", "bmp", "tiff", "pgm", "webp"])
-def test_gray_keeps_its_values(tmp_path, suffix):
-    webp = np.repeat(RAMP[..., None], 3, axis=-1), cv2.IMWRITE_WEBP_QUALITY, 101  # without loss
-    read = images.read(save(tmp_path / f"face.{suffix}", *(webp if suffix == "webp" else (RAMP,))))
-    assert (read.shape, read.dtype) == ((16, 16, 3), np.uint8)
-    np.testing.assert_array_equal(images.fit(read, geometry())[..., 0], RAMP)
-    np.testing.assert_array_equal(images.fit(read, geometry(channels=3)), np.repeat(RAMP[..., None], 3, axis=-1))
+@pytest.mark.parametrize(
+    ("suffix", "pixels", "flags", "expected"),
+    [
+        *((suffix, RAMP, (), GRAY) for suffix in ("png", "bmp", "tiff", "pgm")),
+        ("webp", GRAY, (cv2.IMWRITE_WEBP_QUALITY, 101), GRAY),  # without loss
+        *((suffix, RAMP.astype(np.uint16) * 257, (), GRAY) for suffix in ("png", "tiff")),
+        ("png", COLOUR[..., ::-1], (), COLOUR),
+        ("png", np.dstack([COLOUR[..., ::-1], RAMP]), (), COLOUR),  # alpha is dropped
+    ],
+)
+def test_files_of_any_depth_and_channels_are_rgb(tmp_path, suffix, pixels, flags, expected):
+    read = images.read(save(tmp_path / f"face.{suffix}", pixels, *flags))
+    assert read.dtype == np.uint8
+    np.testing.assert_array_equal(read, expected)
 
 
-def test_color_is_rgb_and_its_gray_is_luma(tmp_path):
-    read = images.read(save(tmp_path / "face.png", COLOUR[..., ::-1]))
-    np.testing.assert_array_equal(images.fit(read, geometry(channels=3)), COLOUR)
-    luma = COLOUR @ np.array([0.299, 0.587, 0.114])
-    np.testing.assert_allclose(images.fit(read, geometry())[..., 0], luma, atol=0.51)
-
-
-def test_alpha_is_dropped(tmp_path):
-    bgra = np.concatenate([COLOUR[..., ::-1], RAMP[..., None]], axis=-1)
-    np.testing.assert_array_equal(images.read(save(tmp_path / "face.png", bgra)), COLOUR)
+def test_gray_keeps_its_values_and_that_of_color_is_luma():
+    for pixels, gray in ((GRAY, RAMP), (COLOUR, COLOUR @ np.array([0.299, 0.587, 0.114]))):
+        np.testing.assert_allclose(images.fit(pixels, geometry())[..., 0], gray, atol=0.51)
+        np.testing.assert_array_equal(images.fit(pixels, geometry(channels=3)), pixels)
+    np.testing.assert_array_equal(images.fit(GRAY, geometry())[..., 0], RAMP)
 
 
 def test_a_heic_photo_is_put_together_from_its_tiles_and_upright():
@@ -81,12 +84,6 @@ def test_a_pipe_among_pictures_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "face.png")
     with pytest.raises(UserError, match=r"face.png: a pipe or device, expected an image"):
         images.read(tmp_path / "face.png")
-
-
-@pytest.mark.parametrize("suffix", ["png", "tiff"])
-def test_sixteen_bits_become_eight(tmp_path, suffix):
-    path = save(tmp_path / f"face.{suffix}", RAMP.astype(np.uint16) * 257)
-    np.testing.assert_array_equal(images.fit(images.read(path), geometry())[..., 0], RAMP)
 
 
 def test_area_averages_and_linear_interpolates():

@@ -5,16 +5,15 @@ import hashlib
 import cv2
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 from sklearn.linear_model import RidgeClassifier
 
 from fer_jax import labels
 from fer_jax.data.sources import synthetic
 from fer_jax.errors import UserError
+from tests import datasets
 
 # SHA-256 of ten synthetic faces of each emotion
 GOLDEN = "0059b2b161ea4e7544c2f8cfd9cb4570771a681c1c49325c658c801c08ca1d5a"
-GEOMETRY = ConfigDict({"size": 48, "channels": 1, "resize": "area"})
 
 
 def test_pixels_of_a_seed_are_the_same_everywhere():
@@ -56,7 +55,7 @@ def test_zoom_shrinks_the_head_without_leaving_the_number_range():
 
 
 def test_read_is_balanced_in_every_split():
-    examples = synthetic.read(ConfigDict({"args": {"examples": 700}}), GEOMETRY)
+    examples = datasets.read("synthetic", "", examples=700)
     assert examples.images.shape == (700, 48, 48, 1) and examples.label_names == labels.FER2013
     for split, count in (("Training", 560), ("PublicTest", 70), ("PrivateTest", 70)):
         assert examples.of_split(split).class_counts().tolist() == [count // 7] * 7
@@ -64,7 +63,7 @@ def test_read_is_balanced_in_every_split():
 
 def test_too_few_examples_are_refused():
     with pytest.raises(UserError, match=r"config.data.args.examples is 69: .* at least 70"):
-        synthetic.read(ConfigDict({"args": {"examples": 69}}), GEOMETRY)
+        datasets.read("synthetic", "", examples=69)
 
 
 def test_expressions_can_be_learned_from_shape_but_not_from_mean_gray():
@@ -77,10 +76,3 @@ def test_expressions_can_be_learned_from_shape_but_not_from_mean_gray():
     gray = images.reshape(840, -1).mean(axis=1, keepdims=True)
     model = RidgeClassifier().fit(gray[:640], expressions[:640])
     assert model.score(gray[640:], expressions[640:]) < 0.25
-
-
-def test_the_haar_cascade_finds_large_drawn_faces():
-    cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_default.xml")
-    faces = synthetic.draw(np.arange(21) % 7, 200, zoom=0.7, seed=5)
-    found = [len(cascade.detectMultiScale(face, 1.1, 5, minSize=(60, 60))) for face in faces]
-    assert found.count(1) >= 18
