@@ -51,11 +51,10 @@ def main(argv: list[str]) -> None:
     if _SOURCE.value and (_SPLIT.value or _DATA.value):
         raise UserError("--source and --split are two places to take faces from: give one")
 
-    import numpy as np
-
     from fer_jax import files
     from fer_jax.experiments import rundata
     from fer_jax.explain import explaining
+    from fer_jax.report import faces
 
     environment.init()
     explainer = explaining.of_bundle(_BUNDLE.value) if _BUNDLE.value else explaining.of_run(_WORKDIR.value)
@@ -67,7 +66,7 @@ def main(argv: list[str]) -> None:
         split = _SPLIT.value or explainer.config.data.select_split
         workdirs = [_WORKDIR.value] if _WORKDIR.value else []
         examples = rundata.to_score(explainer.config, workdirs, split, _DATA.value, explainer.label_names)
-        shown = explaining.spread(np.arange(len(examples)), _FACES.value)
+        shown = faces.sample(len(examples), _FACES.value)
         images, labels = examples.images[shown], examples.labels[shown]
     explained = explaining.explain(explainer, images, methods, labels)
     explaining.save_faces(out / "faces.png", explained, explainer.label_names)

@@ -38,8 +38,13 @@ def validate(config: ConfigDict) -> None:
         value = get(config, key)
         if problem := field.problem(value):
             raise UserError(f"config.{key} {problem}")
-    for rule in RULES:
-        rule(config)
+    _names(config)
+    data = config.data
+    owner = " with ".join((f"the source {data.source}", *data.clean[:1])) + "".join(f", {s}" for s in data.clean[1:])
+    check_arguments("data", data.args, arguments_of_data(data), owner)
+    _sizes(config)
+    _idle(config)
+    _network(config)
 
 
 def check_keys(config: ConfigDict) -> None:
@@ -53,12 +58,9 @@ def check_keys(config: ConfigDict) -> None:
         )
 
 
-def _name(config: ConfigDict) -> None:
+def _names(config: ConfigDict) -> None:
     if not config.name or "/" in config.name or config.name in (".", ".."):
         raise UserError(f"config.name is {config.name!r}: expected the name of a folder, without a slash")
-
-
-def _splits(config: ConfigDict) -> None:
     data = config.data
     for role in ("train_split", "select_split", "test_split"):
         if not data[role]:
@@ -75,35 +77,20 @@ def _splits(config: ConfigDict) -> None:
         )
 
 
-def _data_arguments(config: ConfigDict) -> None:
-    data = config.data
-    owner = " with ".join((f"the source {data.source}", *data.clean[:1])) + "".join(f", {s}" for s in data.clean[1:])
-    check_arguments("data", data.args, arguments_of_data(data), owner)
-
-
-def _crop(config: ConfigDict) -> None:
+def _sizes(config: ConfigDict) -> None:
     if config.input.crop > config.input.size:
         raise UserError(
             f"config.input.crop is {config.input.crop} and config.input.size {config.input.size}: the crop must fit "
             "into the image; expected at most the size"
         )
-
-
-def _mixing(config: ConfigDict) -> None:
     if config.augment.mixup and config.batch_size % 2:
         raise UserError(f"config.batch_size is {config.batch_size}: mixup pairs neighbors and needs an even number")
-
-
-def _early_stop(config: ConfigDict) -> None:
     if config.augment.no_warp_fraction and config.eval.early_stop:
         raise UserError(
             f"config.augment.no_warp_fraction is {config.augment.no_warp_fraction} and config.eval.early_stop "
             f"{config.eval.early_stop}: early stopping makes the run length unknown, so its last fraction is "
             "undefined; set one of them to 0"
         )
-
-
-def _warmup(config: ConfigDict) -> None:
     if config.optim.warmup_epochs >= config.epochs:
         raise UserError(
             f"config.optim.warmup_epochs is {config.optim.warmup_epochs}: expected less than the "
@@ -118,9 +105,6 @@ def _idle(config: ConfigDict) -> None:
             raise UserError(
                 f"config.{key} is {found!r}, which means nothing without config.{other}={value}: set it to {default!r}"
             )
-
-
-def _trainable_from(config: ConfigDict) -> None:
     if config.optim.trainable_from and not config.model.pretrained:
         raise UserError(
             f"config.optim.trainable_from is {config.optim.trainable_from!r} with config.model.pretrained "
@@ -177,17 +161,3 @@ def _plain(name: str, args: tuple) -> Any:
 
     # "auto" would ask for the backend, which a run of several processes must not start before they have met.
     return registry.create(name, FEWEST_CLASSES, dict(args), implementation="plain")
-
-
-RULES = (
-    _name,
-    _splits,
-    _data_arguments,
-    _crop,
-    _mixing,
-    _early_stop,
-    _warmup,
-    _idle,
-    _trainable_from,
-    _network,
-)

@@ -114,36 +114,23 @@ class TrainedRun:
         evaluation, calibration, counts = rundata.to_export(
             config, self.workdir, loaded.label_names, os.fspath(data), needs_faces
         )
-        license = license or provenance.license_note(config.data.source)
-        trained = dataclasses.replace(
-            _trained(loaded, result, license, counts),
-            name=name,
-            note=note,
+        fitted = (result and result.calibration) or {"temperature": 1.0, "uncertain_below": 0.0}
+        trained = Trained(
+            config,
+            loaded.variables,
+            loaded.label_names,
+            provenance.training_data_note(config, result),
+            license or provenance.license_note(config.data.source),
+            result,
+            fitted["temperature"],
+            fitted["uncertain_below"],
+            (result and result.class_counts) or counts,
+            name,
+            note,
         )
         return exporting.export(
-            out,
-            trained,
-            evaluation=evaluation,
-            calibration=calibration,
-            formats=formats,
-            compact=compact,
+            out, trained, evaluation=evaluation, calibration=calibration, formats=formats, compact=compact
         )
-
-
-def _trained(loaded: run.Run, result: RunResult | None, license: str, class_counts: dict[str, float] | None) -> Trained:
-    """A run with its result as an export takes it; `class_counts` are of its data, where the result lacks them."""
-    fitted = (result and result.calibration) or {"temperature": 1.0, "uncertain_below": 0.0}
-    return Trained(
-        loaded.config,
-        loaded.variables,
-        loaded.label_names,
-        provenance.training_data_note(loaded.config, result),
-        license,
-        result,
-        fitted["temperature"],
-        fitted["uncertain_below"],
-        (result and result.class_counts) or class_counts,
-    )
 
 
 def train(

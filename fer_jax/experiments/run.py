@@ -198,7 +198,8 @@ def _conclude(
     config, splits, ceilings = run.config, {}, loading.noise_ceilings(run.config)
     for name, by_view in logits.items():
         labels = examples.labels_of(name)
-        save_predictions(run.workdir / "predictions" / f"{name}.npz", by_view[""], labels)
+        with files.atomic_path(run.workdir / "predictions" / f"{name}.npz") as tmp:
+            np.savez(tmp, logits=by_view[""].astype(np.float32), labels=labels.astype(np.int32))
         splits[name] = scores_of_views(by_view, labels, examples.label_names)
         if name in ceilings:
             splits[name]["noise_ceiling"] = ceilings[name]
@@ -263,12 +264,6 @@ def summary(result: RunResult) -> str:
         f"{scores} (epoch {result.best_epoch}, chosen on {result.selected_on}), "
         f"{result.wall_seconds:.0f} s, {result.train_examples_per_second:.0f} images/s"
     )
-
-
-def save_predictions(path: pathlib.Path, logits: np.ndarray, labels: np.ndarray) -> None:
-    """Write logits (N, classes) and labels (N,) of one split."""
-    with files.atomic_path(path) as tmp:
-        np.savez(tmp, logits=logits.astype(np.float32), labels=labels.astype(np.int32))
 
 
 def _result(

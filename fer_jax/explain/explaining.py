@@ -1,6 +1,7 @@
 """The evidence for the predicted class of faces, by the methods of `attribution`, and a sheet of them as a PNG file."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Sequence
 
@@ -9,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 from scipy.special import softmax
@@ -119,7 +119,12 @@ def explain(
     logits = explainer.logits(images).astype(np.float64)
     predicted = logits.argmax(axis=1)
     seen = np.asarray(explainer.seen(images))
-    maps = {method: _to_size(_attributed(explainer, method, images, predicted), seen.shape[1:3]) for method in methods}
+    maps = {}
+    for method in methods:
+        coarse = _in_batches(functools.partial(METHODS[method], explainer.network), explainer, images, predicted)
+        maps[method] = np.stack(  # bilinear between the centers of the coarse cells
+            [cv2.resize(one.astype(np.float32), seen.shape[2:0:-1], interpolation=cv2.INTER_LINEAR) for one in coarse]
+        )
     confidence = softmax(logits / explainer.temperature, axis=1).max(axis=1)
     return Explained(seen, predicted, confidence, labels, maps)
 
@@ -141,19 +146,6 @@ def agreement_with_occlusion(explained: Explained) -> dict[str, float]:
     }
 
 
-def spread(indices: np.ndarray, most: int) -> np.ndarray:
-    """At most `most` of `indices`, at even distances."""
-    chosen = np.linspace(0, len(indices) - 1, min(most, len(indices))).round().astype(int)
-    return indices[chosen]
-
-
-def _attributed(explainer: Explainer, method: str, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    def attribute(inputs: jax.Array, chosen: jax.Array) -> jax.Array:
-        return METHODS[method](explainer.network, inputs, chosen)
-
-    return _in_batches(attribute, explainer, images, classes)
-
-
 def _in_batches(
     function: Callable[[jax.Array, jax.Array], jax.Array], explainer: Explainer, images: np.ndarray, classes: np.ndarray
 ) -> np.ndarray:
@@ -167,20 +159,21 @@ def _in_batches(
     return np.concatenate(parts)[: len(images)]
 
 
-def _to_size(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Maps (N, h, w) as float32 (N, H, W), bilinear between the centers of the coarse cells."""
-    return np.stack([cv2.resize(one.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR) for one in maps])
-
-
 def save_faces(path: str | os.PathLike, explained: Explained, label_names: Sequence[str]) -> None:
     """One row a face: the face, then its map by each method."""
     columns = ["", *explained.maps]
     with files.atomic_path(path) as tmp, plots.style():
-        figure, grid = _grid(len(explained.images), len(columns))
+        rows = len(explained.images)
+        figure = Figure((CELL_INCHES * len(columns) + 0.4, CELL_INCHES * rows + 0.4), layout="constrained")
+        grid = figure.subplots(rows, len(columns), squeeze=False)
+        for axes in grid.flat:
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
         for axes, title in zip(grid[0], columns, strict=True):
             axes.set_title(title.replace("_", "\n", 1).replace("_", " "), fontsize=8)
         for i, row in enumerate(grid):
-            face = _as_rgb(explained.images[i])
+            image = explained.images[i]
+            face = np.broadcast_to(image, (*image.shape[:2], 3))
             row[0].imshow(face)
             text = f"{label_names[explained.predicted[i]]} {100 * explained.confidence[i]:.0f} %"
             if explained.labels is not None and explained.labels[i] != explained.predicted[i]:
@@ -193,28 +186,8 @@ def save_faces(path: str | os.PathLike, explained: Explained, label_names: Seque
 
 def overlay(face: np.ndarray, values: np.ndarray) -> np.ndarray:
     """A face uint8 (H, W, 3) tinted red where `values` float (H, W) are positive, blue where negative, uint8."""
-    share = np.clip(values / _limit(values), -1, 1)[..., None]
+    limit = float(np.quantile(np.abs(values), 0.99)) or 1.0  # a few pixels exceed all others by far
+    share = np.clip(values / limit, -1, 1)[..., None]
     tint = 255 * SIGNED((share[..., 0] + 1) / 2)[..., :3]
     strength = 0.75 * np.abs(share)
     return np.round((1 - strength) * face + strength * tint).astype(np.uint8)
-
-
-def _limit(values: np.ndarray) -> float:
-    """The magnitude that is shown in full color: a few pixels exceed all others by far."""
-    return float(np.quantile(np.abs(values), 0.99)) or 1.0
-
-
-def _as_rgb(face: np.ndarray) -> np.ndarray:
-    return np.broadcast_to(face, (*face.shape[:2], 3))
-
-
-def _grid(rows: int, columns: int) -> tuple[Figure, np.ndarray]:
-    figure = Figure((CELL_INCHES * columns + 0.4, CELL_INCHES * rows + 0.4), layout="constrained")
-    grid: np.ndarray = figure.subplots(rows, columns, squeeze=False)
-
-    def bare(axes: Axes) -> None:
-        axes.set(xticks=[], yticks=[])
-        axes.spines[:].set_visible(False)
-
-    np.vectorize(bare, otypes=[object])(grid)
-    return figure, grid

@@ -68,8 +68,12 @@ def export(
             raise UserError(
                 f"{needing[0]} fits its ranges to training faces and there are none: give the run's data by --data"
             )
-        faces = _chosen(calibration)
-    images = _synthetic(trained.input) if evaluation is None else evaluation.images
+        count = min(CALIBRATION_FACES, len(calibration))  # the same each time: the same run gives the same file
+        faces = calibration.images[np.random.default_rng(0).choice(len(calibration), count, replace=False)]
+    if evaluation is None:
+        images = synthetic.draw(np.arange(SYNTHETIC_FACES) % 7, trained.input.size, trained.input.channels)
+    else:
+        images = evaluation.images
     measured = [comparison.reference(_flax_logits(trained, images), evaluation)]
     with files.atomic_path(out) as tmp:
         tmp.mkdir()
@@ -118,16 +122,6 @@ def _flax_logits(trained: Trained, images: np.ndarray) -> np.ndarray:
     config = trained.config
     model = registry.create(config.model.name, len(trained.label_names), config.model.args)
     return Evaluator(model, config, len(images)).logits(trained.variables, images)
-
-
-def _synthetic(spec: manifest.Input) -> np.ndarray:
-    return synthetic.draw(np.arange(SYNTHETIC_FACES) % 7, spec.size, spec.channels)
-
-
-def _chosen(calibration: Examples) -> np.ndarray:
-    """The same faces each time, so that the same run gives the same file."""
-    count = min(CALIBRATION_FACES, len(calibration))
-    return calibration.images[np.random.default_rng(0).choice(len(calibration), count, replace=False)]
 
 
 def _refuse_disagreement(found: comparison.Format, flax: comparison.Format) -> None:

@@ -48,10 +48,9 @@ def predicted(examples: Examples, predictions: Predictions, indices: Sequence[in
     return found
 
 
-def sample(predictions: Predictions) -> np.ndarray:
-    """Indices of faces, evenly spaced through the split."""
-    n = len(predictions.labels)
-    return np.unique(np.linspace(0, n - 1, min(n, SHOWN)).round().astype(int))
+def sample(count: int, most: int = SHOWN) -> np.ndarray:
+    """Indices of at most `most` of `count` faces, evenly spaced."""
+    return np.linspace(0, count - 1, min(count, most)).round().astype(int)
 
 
 def confident_mistakes(predictions: Predictions) -> np.ndarray:

@@ -198,7 +198,7 @@ def _sheets(
         def faces_at(indices: np.ndarray) -> list[faces.Face]:
             return faces.predicted(split, predictions, indices)
 
-        sample = faces_at(faces.sample(predictions))
+        sample = faces_at(faces.sample(len(split)))
         save_sheet(out / "faces.png", sample)
         sheets = [
             (

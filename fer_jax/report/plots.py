@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import os
 import re
 import warnings
@@ -14,7 +15,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter
 
 from fer_jax import files, labels
 from fer_jax.evaluation.metrics import Reliability
@@ -67,11 +68,7 @@ def svg(draw: Draw, inches: tuple[float, float] = PANEL_INCHES) -> Markup:
     return Markup(text.replace(INK, "currentColor"))
 
 
-def png(
-    path: str | os.PathLike,
-    draws: Sequence[Draw],
-    inches: tuple[float, float] = PANEL_INCHES,
-) -> None:
+def png(path: str | os.PathLike, draws: Sequence[Draw], inches: tuple[float, float] = PANEL_INCHES) -> None:
     """Plots side by side in one picture file on white; `inches` is the size of each."""
     with style(), files.atomic_path(path) as tmp:
         figure = Figure((inches[0] * len(draws), inches[1]), layout="constrained")
@@ -100,7 +97,7 @@ def curves(
     """
 
     def draw(axes: Axes) -> None:
-        for (name, (x, y)), color in zip(series.items(), _colors(len(series)), strict=True):
+        for (name, (x, y)), color in zip(series.items(), itertools.cycle(COLORS), strict=False):
             axes.plot(x, y, label=name, color=color, marker="o" if len(x) < 15 else None, markersize=3.5)
         if best is not None:
             axes.axvline(best, color=INK, linestyle=":", linewidth=1, label=f"chosen: epoch {best:g}")
@@ -109,9 +106,7 @@ def curves(
         axes.set(title=title, xlabel=xlabel)
         if log:
             axes.set_yscale("log")
-            axes.yaxis.set_major_formatter(
-                FuncFormatter(lambda value, _: f"{value:g}")
-            )  # the usual one writes formulas
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")  # the usual one writes formulas
             axes.yaxis.set_minor_formatter(NullFormatter())
         if share:
             axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -135,17 +130,10 @@ def confusion(counts: Sequence[Sequence[int]] | np.ndarray, label_names: Sequenc
         colors[..., 3] = 0.04 + 0.7 * rows
         axes.imshow(colors, extent=(0, len(counts), len(counts), 0), interpolation="nearest")
         for (i, j), count in () if many else np.ndenumerate(counts):
+            middle: dict[str, Any] = {"ha": "center", "va": "center"}
             weight = "bold" if i == j else "normal"
-            axes.text(
-                j + 0.5,
-                i + 0.44,
-                f"{100 * rows[i, j]:.0f} %",
-                ha="center",
-                va="center",
-                fontsize=8.5,
-                fontweight=weight,
-            )
-            axes.text(j + 0.5, i + 0.76, f"{count}", ha="center", va="center", fontsize=6.5)
+            axes.text(j + 0.5, i + 0.44, f"{100 * rows[i, j]:.0f} %", fontsize=8.5, fontweight=weight, **middle)
+            axes.text(j + 0.5, i + 0.76, f"{count}", fontsize=6.5, **middle)
         ticks, names = ([], []) if many else (np.arange(len(label_names)) + 0.5, label_names)
         axes.set_xticks(ticks, names, rotation=40, ha="right")
         axes.set_yticks(ticks, names)
@@ -162,27 +150,11 @@ def reliability(diagram: Reliability, error: float) -> Draw:
     """Accuracy in bins of confidence against the diagonal, and how many examples each bin has."""
 
     def draw(axes: Axes) -> None:
-        width = np.diff(diagram.edges)
-        axes.bar(
-            diagram.edges[:-1],
-            diagram.examples / diagram.examples.sum(),
-            width,
-            align="edge",
-            color=INK,
-            alpha=0.15,
-            label="share of the faces",
-        )
-        filled = diagram.examples > 0
-        axes.bar(
-            diagram.edges[:-1][filled],
-            diagram.accuracy[filled],
-            width[filled],
-            align="edge",
-            color=COLORS[0],
-            alpha=0.55,
-            edgecolor=COLORS[0],
-            label="accuracy",
-        )
+        left, width, filled = diagram.edges[:-1], np.diff(diagram.edges), diagram.examples > 0
+        shares = diagram.examples / diagram.examples.sum()
+        axes.bar(left, shares, width, align="edge", color=INK, alpha=0.15, label="share of the faces")
+        look: dict[str, Any] = {"color": COLORS[0], "edgecolor": COLORS[0], "alpha": 0.55, "align": "edge"}
+        axes.bar(left[filled], diagram.accuracy[filled], width[filled], label="accuracy", **look)
         axes.plot([0, 1], [0, 1], color=INK, linestyle="--", linewidth=1, label="calibrated")
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", title=f"Calibration error {100 * error:.1f} %")
         for axis in (axes.xaxis, axes.yaxis):
@@ -197,7 +169,7 @@ def bars(title: str, groups: Sequence[str], series: Mapping[str, Sequence[float]
 
     def draw(axes: Axes) -> None:
         width = 0.8 / len(series)
-        for i, ((name, values), color) in enumerate(zip(series.items(), _colors(len(series)), strict=True)):
+        for i, ((name, values), color) in enumerate(zip(series.items(), itertools.cycle(COLORS), strict=False)):
             axes.bar(np.arange(len(groups)) + (i + 0.5) * width - 0.4, values, width, label=name, color=color)
         axes.set_xticks(range(len(groups)), groups, rotation=40, ha="right")
         axes.set(title=title, ylim=(0, 1))
@@ -207,11 +179,7 @@ def bars(title: str, groups: Sequence[str], series: Mapping[str, Sequence[float]
     return draw
 
 
-def sheet(
-    path: str | os.PathLike,
-    images: np.ndarray,
-    captions: Sequence[tuple[str, str]],
-) -> None:
+def sheet(path: str | os.PathLike, images: np.ndarray, captions: Sequence[tuple[str, str]]) -> None:
     """Faces uint8 (N, H, W, C) in rows, each with a caption (text, color), as a PNG file."""
     columns, rows = SHEET_COLUMNS, -(-len(images) // SHEET_COLUMNS)
     with style(), files.atomic_path(path) as tmp:
@@ -223,7 +191,3 @@ def sheet(
             axes.imshow(np.broadcast_to(image, (*image.shape[:2], 3)), interpolation="nearest")
             axes.set_title(text, fontsize=7, color=color, pad=2)
         figure.savefig(tmp, dpi=120)
-
-
-def _colors(count: int) -> list[Any]:
-    return [COLORS[i % len(COLORS)] for i in range(count)]

@@ -96,9 +96,3 @@ class TestPictures:
         explaining.save_faces(tmp_path / "faces.png", explained, NAMES)
         height, width, _ = cv2.imread(str(tmp_path / "faces.png")).shape
         assert height > 5 * 120 and width > 4 * 120
-
-
-def test_spread_takes_few_at_even_distances():
-    assert explaining.spread(np.arange(10, 20), 4).tolist() == [10, 13, 16, 19]
-    assert explaining.spread(np.arange(3), 4).tolist() == [0, 1, 2]
-    assert explaining.spread(np.arange(0), 4).tolist() == []

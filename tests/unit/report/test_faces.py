@@ -23,9 +23,9 @@ class TestChoiceOfFaces:
         assert faces.least_certain(self.predictions).tolist() == [2, 3, 1, 0, 4]
 
     def test_sample_spreads_over_the_split(self):
-        assert faces.sample(self.predictions).tolist() == [0, 1, 2, 3, 4]
-        many = records.Predictions(np.full((1000, 2), 0.5), np.zeros(1000, int))
-        chosen = faces.sample(many)
+        assert faces.sample(5).tolist() == [0, 1, 2, 3, 4]
+        assert faces.sample(10, 4).tolist() == [0, 3, 6, 9] and faces.sample(0).tolist() == []
+        chosen = faces.sample(1000)
         assert len(chosen) == faces.SHOWN and chosen[0] == 0 and chosen[-1] == 999
         assert np.ptp(np.diff(chosen)) <= 1
 
