@@ -136,8 +136,7 @@ def _show_calibration(found: Mapping[str, Any], accuracy: float) -> None:
         f"error {found['expected_calibration_error']:.3f} (perfect calibration would show {found['unavoidable']:.3f})"
     )
     if chosen := found.get("chosen"):
-        refitted = chosen["temperature"] != found["temperature"]
-        if refitted:
+        if chosen["temperature"] != found["temperature"]:
             print(
                 f"  temperature {chosen['temperature']:.3f} fitted to these faces: expected calibration error "
                 f"{chosen['expected_calibration_error']:.3f}, by cross-fitting"

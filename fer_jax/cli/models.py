@@ -26,7 +26,9 @@ def main(argv: list[str]) -> None:
     from fer_jax.bundle import manifest
 
     if len(argv) == 1:
-        print(listing())
+        paragraphs = [_paragraph(manifest.read(zoo.HOME / name)) for name in zoo.names()]
+        more = "fer-jax models NAME shows the card of one, with every score and its uses to avoid."
+        print("\n\n".join([*paragraphs, more]))
         return
     for name in argv[1:]:
         if name not in zoo.names():
@@ -34,16 +36,6 @@ def main(argv: list[str]) -> None:
             raise UserError(f"no model is called {name!r}{did_you_mean(name, zoo.names())}: expected one of {known}")
         found = manifest.read(zoo.HOME / name)
         print(f"{found.path}\n\n{found.file('card').read_text(encoding='utf-8').rstrip()}")
-
-
-def listing() -> str:
-    """A paragraph for each model."""
-    from fer_jax.bundle import manifest
-
-    paragraphs = [_paragraph(manifest.read(zoo.HOME / name)) for name in zoo.names()]
-    return "\n\n".join(
-        [*paragraphs, "fer-jax models NAME shows the card of one, with every score and its uses to avoid."]
-    )
 
 
 def _paragraph(bundle: Bundle) -> str:

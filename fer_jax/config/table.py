@@ -262,15 +262,13 @@ def arguments_of_model(name: str) -> dict[str, Field]:
     """{name: Field} of `config.model.args` for a network; counts are not negative, dropout leaves something."""
     from fer_jax.models import registry
 
-    return {key: _argument_of_model(key, default) for key, default in registry.arguments(name).items()}
-
-
-def _argument_of_model(name: str, default: Any) -> Field:
-    if isinstance(default, tuple):
-        return Field(default, "", low=1, high=2**20)
-    if isinstance(default, int) and not isinstance(default, bool):
-        return Field(default, "", low=0 if default == 0 else 1, high=2**20)
-    return Field(default, "", low=0, high=0.99 if "dropout" in name else math.inf)
+    known = {}
+    for key, default in registry.arguments(name).items():
+        if isinstance(default, tuple | int) and not isinstance(default, bool):
+            known[key] = Field(default, "", low=0 if default == 0 else 1, high=2**20)
+        else:
+            known[key] = Field(default, "", low=0, high=0.99 if "dropout" in key else math.inf)
+    return known
 
 
 def check_arguments(group: str, given: Mapping[str, Any], known: Mapping[str, Field], owner: str) -> None:

@@ -31,12 +31,8 @@ def test_flat_makes_every_class_as_frequent():
     assert flat.to_json()["trained"] == pytest.approx({"angry": 0.1, "happy": 0.7, "neutral": 0.2})
 
 
-def test_classes_that_are_not_named_divide_the_rest_as_in_training():
-    found = prior.parse("happiness:0.4", NAMES, TRAINED)
-    np.testing.assert_allclose(found.target, [0.2, 0.4, 0.4])
-
-
-def test_the_training_shares_change_nothing():
+def test_classes_that_are_not_named_divide_the_rest_and_the_training_shares_change_nothing():
+    np.testing.assert_allclose(prior.parse("happiness:0.4", NAMES, TRAINED).target, [0.2, 0.4, 0.4])
     same = prior.parse("angry:0.1,happy:0.7,neutral:0.2", NAMES, TRAINED)
     np.testing.assert_allclose(same.shift, 0, atol=1e-6)
     rounded = prior.parse("angry:0.1,happy:0.7,neutral:0.205", NAMES, TRAINED)

@@ -84,6 +84,7 @@ def test_the_last_value_stands_and_those_of_a_tuple_add_up_whatever_their_order(
         ("epochs=", "config.epochs is '': expected a whole number"),
         ("optim.learning_rate=fast", "config.optim.learning_rate is 'fast': expected a number"),
         ("optim.learning_rate=nan", "config.optim.learning_rate is nan: expected at least"),
+        ("optim.name=adagrad", "config.optim.name is 'adagrad': expected one of adam, adamw"),
         ("data.cache=maybe", "config.data.cache is 'maybe': expected true or false"),
         ("model.args.block_features=a,b", "config.model.args.block_features is 'a,b': expected numbers"),
         ("eval.tta=1,2", "config.eval.tta has 1: expected text"),
@@ -100,7 +101,7 @@ def test_any_change_is_taken_or_refused_in_one_line(key, value):
     try:
         recipe.read(QUICKSTART, [f"{key}={value}"])
     except UserError as error:
-        assert "\n" not in str(error)
+        assert "\n" not in str(error) and len(str(error)) < 600
 
 
 def test_every_default_written_out_is_the_default():
@@ -157,11 +158,13 @@ def test_a_file_that_is_no_config_file(tmp_path):
     assert "is a folder: expected a file" in refusal(str(tmp_path))
     (binary := tmp_path / "x.py").write_bytes(b"\x1f\x8b\x08\xff")
     assert "is no text" in refusal(str(binary))
+    installed = ModuleNotFoundError("No module named 'configs'", name="configs")  # which lies beside a checkout alone
+    advice = "write `from fer_jax.recipes import ...`, which works in any folder"
+    assert recipe.explain(binary, installed).endswith(f"x.py: No module named 'configs': {advice}")
 
 
-def test_recipes_are_found_by_name_and_variant(written):
+def test_a_variant_is_one_that_the_file_takes(written):
     assert configs.read("xception:distilled").name == "xception_distilled"
-    assert "no recipe is called 'xeption'" in refusal("xeption")
     assert "the config has no variant 'worst'" in refusal("configs/xception.py:worst")
     path = written("from configs import default\ndef get_config(): return default.get_config()")
     assert "takes no variant, and 'best' was given" in refusal(f"{path}:best")
@@ -188,9 +191,3 @@ def test_the_data_gives_the_source_and_a_bundle_gives_the_network(tmp_path):
         configs.read("finetune", ["data.path=gone"])
     with pytest.raises(UserError, match=r"'auto' and config.data.path empty: give the folder"):
         loading.load(configs.read("finetune"))
-
-
-def test_the_recipes_have_a_name_that_can_be_imported_everywhere(tmp_path):
-    error = ModuleNotFoundError("No module named 'configs'", name="configs")
-    advice = "write `from fer_jax.recipes import ...`, which works in any folder"
-    assert recipe.explain(tmp_path / "mine.py", error).endswith(f"mine.py: No module named 'configs': {advice}")

@@ -52,6 +52,7 @@ TAKES = "mini_xception takes block_features, enlarge_to"
         ({"model.name": "resnet18", "model.args.stage_features": ()}, "model.args: resnet18 cannot be built with"),
         ({"model.name": "vgg", "model.args.dropout": 1.0}, "config.model.args.dropout is 1.0: expected between 0"),
         ({"model.name": "vgg", "model.args.dropout": float("nan")}, "config.model.args.dropout is nan"),
+        ({"model.name": "vgg", "model.args.dropout": "half"}, "config.model.args.dropout is 'half': expected a number"),
         # sizes that a network cannot take
         ({"model.name": "jaffe_best", "input.size": 16}, "cannot take images of 16 x 16 pixels; the smallest it takes"),
         ({"model.name": "jaffe_basic", "input.size": 8}, "the smallest it takes are 24 x 24"),

@@ -114,44 +114,19 @@ def test_every_argument_of_a_source_a_step_or_a_network_allows_its_default():
         assert all(field.problem(field.default) == "" for field in of_one.values())
 
 
-def test_the_arguments_are_those_of_the_source_and_the_steps():
+def test_the_arguments_are_those_of_the_source_and_the_steps_at_their_defaults_unless_given():
     data = default.get_config().data
     assert set(table.arguments_of_data(data)) == {"votes_path", "votes_weight"}
     data.source = "folder"
     assert table.arguments_of_data(data) == {}
     data.source, data.clean = "synthetic", ("drop_flat", "subsample_happy")
-    defaults = {name: field.default for name, field in table.arguments_of_data(data).items()}
-    assert defaults == {"examples": 8000, "subsample_happy_by": 3000}
-
-
-def test_an_argument_is_what_is_given_or_its_default():
-    data = configs.default().data
-    data.source = "synthetic"
+    data.args.subsample_happy_by = 2000
     known = table.arguments_of_data(data)
-    assert fields.value(data, known, "examples") == 8000
-    data.args.examples = 700
-    assert fields.value(data, known, "examples") == 700
+    assert {name: field.default for name, field in known.items()} == {"examples": 8000, "subsample_happy_by": 3000}
+    assert {name: fields.value(data, known, name) for name in known} == {"examples": 8000, "subsample_happy_by": 2000}
 
 
-def test_a_value_of_another_type_or_name_is_refused():
-    known = table.arguments_of_model("vgg")
-    table.check_arguments("model", {"dense_features": ()}, known, "vgg")
-    with pytest.raises(UserError, match=r"config\.model\.args\.dropout is 'half': expected a number"):
-        table.check_arguments("model", {"dropout": "half"}, known, "vgg")
-    with pytest.raises(UserError, match=r"config\.model\.args has dorpout: vgg takes dense_features, dropout, stage"):
-        table.check_arguments("model", {"dorpout": 0.5}, known, "vgg")
-
-
-def test_what_is_a_flag_is_no_key():
+def test_what_is_a_flag_is_no_key_and_the_same_name_in_another_group_is_the_nearest():
     assert not set(table.FLAGS) & set(TABLE)
     assert table.unknown_key("seeds") == "the config has no key 'seeds': fer-jax train takes --seeds"
-
-
-@given(st.text(max_size=40))
-def test_any_unknown_key_is_one_short_line(key):
-    sentence = table.unknown_key(key.replace("\n", ""))
-    assert "\n" not in sentence and len(sentence) < 500
-
-
-def test_the_same_name_in_another_group_is_the_nearest():
     assert table.near("optim.batch_size").startswith("the nearest is config.batch_size")

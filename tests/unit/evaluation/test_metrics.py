@@ -62,11 +62,8 @@ def test_by_hand():
     assert ours["balanced_accuracy"] == 0.5  # of a and b: c does not occur
     assert ours["macro_f1"] == pytest.approx((1 / 2 + 2 / 3) / 2)
     assert ours["per_class"]["c"] == {"examples": 0, "precision": 0.0, "recall": 0.0, "f1": 0.0}
-
-
-def test_huge_logits_have_a_finite_loss():
-    ours = metrics.scores(np.array([[3e4, -3e4], [0, 1e4]], np.float32), np.array([1, 1]), ("a", "b"))
-    assert ours["loss"] == 3e4
+    huge = metrics.scores(np.array([[3e4, -3e4], [0, 1e4]], np.float32), np.array([1, 1]), ("a", "b"))
+    assert huge["loss"] == 3e4
 
 
 def test_order_of_the_examples_does_not_matter():

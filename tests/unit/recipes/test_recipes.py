@@ -34,14 +34,11 @@ def test_a_mistyped_name_is_refused_with_its_neighbor():
         recipes.resolve("xeption")
 
 
-def test_default_and_variants_are_no_recipes():
-    assert "quickstart" in recipes.names()
-    assert not {"default", "variants"} & set(recipes.names())
-
-
-def test_recipes_import_each_other_from_here():
+def test_recipes_import_each_other_from_here_and_default_and_variants_are_none():
     from fer_jax.recipes import default, xception
 
+    assert "quickstart" in recipes.names()
+    assert not {"default", "variants"} & set(recipes.names())
     assert xception.get_config().name == "xception_best"
     assert default.get_config().name == "default"
     with pytest.raises(ImportError):
