@@ -56,7 +56,7 @@ def module_of(name: str) -> ModuleType:
 
 
 def _parse(module: ModuleType, argv: list[str]) -> list[str]:
-    if options.asks_for_help(argv[1:]):
+    if not {"-h", "-help", "--help"}.isdisjoint(argv[1:]):
         print(options.help_of(module))
         sys.exit(0)
     with one_line_errors():

@@ -7,7 +7,6 @@ import math
 import re
 import shutil
 import textwrap
-from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -210,11 +209,6 @@ def _with_known_spellings(argv: list[str]) -> list[str]:
                 renamed[i] = f"--{no.rstrip('-')}{flag}{equals}{value}"
                 break
     return renamed
-
-
-def asks_for_help(arguments: Sequence[str]) -> bool:
-    """Return whether a command line asks for the command's flags rather than using them."""
-    return not {"-h", "-help", "--help"}.isdisjoint(arguments)
 
 
 def help_of(module: ModuleType) -> str:

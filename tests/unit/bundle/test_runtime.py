@@ -11,16 +11,14 @@ from fer_jax.errors import UserError
 from tests import serving
 
 
-@pytest.mark.parametrize("batch", [1, 3, 8, 42])
-def test_a_batch_divided_over_threads_keeps_its_order(exported, tiny, batch):
-    alone, divided = (
-        runtimes.open_graph(exported.bundle.file("onnx"), "onnx", threads)(tiny.faces.images[:batch])
-        for threads in (1, 3)
-    )
-    assert divided.keys() == alone.keys()
-    for name, values in alone.items():
-        assert divided[name].shape == values.shape
-        np.testing.assert_allclose(divided[name], values, rtol=1e-5, atol=1e-6)
+@pytest.mark.parametrize(("role", "threads"), [("onnx", 1), ("onnx", 3), ("stablehlo", 1)])
+def test_any_batch_gives_flax_outputs_in_its_order(exported, tiny, role, threads):
+    graph = runtimes.open_graph(exported.bundle.file(role), role, threads)
+    for batch in (1, 2, 3, 8, 42):
+        outputs = graph(tiny.faces.images[:batch])
+        assert outputs.keys() == {"logits", "class_maps"} and outputs["class_maps"].shape == (batch, 11, 11, 7)
+        np.testing.assert_allclose(outputs["logits"], tiny.logits[:batch], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(outputs["class_maps"].mean((1, 2)), outputs["logits"], rtol=1e-4, atol=1e-5)
 
 
 def test_what_fails_in_another_thread_is_raised(exported):

@@ -23,10 +23,8 @@ def small_config(tmp_path):
 
 
 def test_neighbors_that_are_mixed_must_be_on_one_device(tmp_path):
-    config = default.get_config()
-    config.data.source, config.data.args.examples = "synthetic", 70
+    config = small_config(tmp_path)
     config.batch_size, config.augment.mixup = 56, 0.2
-    config.data.cache_dir = str(tmp_path / "cache")
     with pytest.raises(UserError, match=r"56 gives each of 8 devices 7: mixup .*; use 64"):
         run.train_and_score(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()

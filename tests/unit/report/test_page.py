@@ -68,17 +68,10 @@ class TestWrite:
         assert "ceiling" not in written.text
         assert "None" not in written.text and "Undefined" not in written.text
 
-    def test_noise_ceiling_and_command_where_recorded(self, tmp_path, undrawn):
+    def test_noise_ceiling_command_and_calibration_where_recorded(self, tmp_path, undrawn):
         made_run(tmp_path, made_examples())
         result = results.read(tmp_path)
         result.splits["PublicTest"]["noise_ceiling"] = 0.8642
-        dataclasses.replace(result, command="python -m fer_jax.main '--config=configs/<made>.py'").write(tmp_path)
-        text = Page(page.write(tmp_path)).text
-        assert "noise ceiling" in text and "86.4" in text
-        assert "--config=configs/<made>.py" in text
-
-    def test_calibration_where_recorded(self, tmp_path, undrawn):
-        made_run(tmp_path, made_examples())
         fitted = {
             "temperature": 1.437,
             "fitted_on": "PublicTest",
@@ -87,8 +80,11 @@ class TestWrite:
             "accuracy_when_certain": 0.777,
             "expected_calibration_error": {"before": 0.143, "after": 0.021},
         }
-        dataclasses.replace(results.read(tmp_path), calibration=fitted).write(tmp_path)
+        command = "python -m fer_jax.main '--config=configs/<made>.py'"
+        dataclasses.replace(result, calibration=fitted, command=command).write(tmp_path)
         text = Page(page.write(tmp_path)).text
+        assert "noise ceiling" in text and "86.4" in text
+        assert "--config=configs/<made>.py" in text
         assert "A temperature of 1.44, fitted on PublicTest, brings it from 14.3 % to 2.1 % there" in text
         assert "of the 90.0 % of faces whose probability is then at least 41.0 %, 77.7 % are right" in text
 
