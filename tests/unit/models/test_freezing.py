@@ -33,10 +33,10 @@ def test_last_trains_the_last_stage_and_the_head(name, first):
 
 
 @pytest.fixture(scope="module")
-def network(draw_variables):
+def network(variables_of):
     model = registry.create("mini_xception", 7, {"block_features": (4, 6)}, implementation="plain")
     images = np.random.default_rng(0).normal(size=(4, *SHAPE)).astype(np.float32)
-    return model, images, draw_variables(model, images)
+    return model, images, variables_of(model, images.shape[1:])
 
 
 def test_frozen_layers_keep_their_statistics_and_get_no_gradient(network):

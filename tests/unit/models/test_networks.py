@@ -196,17 +196,17 @@ SMALL |= {"six_conv": 16, "mini_xception": 24, "vgg": 16, "vgg16": 32, "resnet18
 POOLED_HEADS = {"mini_xception", "resnet18", "vgg"}
 
 
-def small(name, draw_variables, dtype=None):
+def small(name, variables_of, dtype=None):
     """A network with variables and the narrowest images it takes."""
     args = {"dense_features": ()} if name == "vgg" else {}
     model = registry.create(name, 5, args, dtype=dtype, implementation="plain")
     images = np.random.default_rng(0).uniform(-1, 1, (2, SMALL[name], SMALL[name], 3)).astype(np.float32)
-    return model, draw_variables(model, images), images
+    return model, variables_of(model, images.shape[1:]), images
 
 
 @pytest.mark.parametrize("name", registry.MODELS)
-def test_logits_are_float32_and_maps_are_shown(name, draw_variables):
-    model, variables, images = small(name, draw_variables, jnp.bfloat16)
+def test_logits_are_float32_and_maps_are_shown(name, variables_of):
+    model, variables, images = small(name, variables_of, jnp.bfloat16)
     logits, sown = jax.jit(lambda v, x: model.apply(v, x, False, mutable=["intermediates"]))(variables, images)
     sown = {key: value[0] for key, value in sown["intermediates"].items()}
     assert logits.shape == (2, 5)
@@ -241,8 +241,8 @@ DROPOUTS = {"jaffe_dropout": 2, "jaffe_best": 2, "ckplus_model1": 1, "ckplus_mod
 
 
 @pytest.mark.parametrize("name", registry.MODELS)
-def test_dropout_is_drawn_in_training_only(name, draw_variables):
-    model, variables, images = small(name, draw_variables)
+def test_dropout_is_drawn_in_training_only(name, variables_of):
+    model, variables, images = small(name, variables_of)
 
     def draws(train):
         traced = jax.make_jaxpr(
@@ -254,8 +254,8 @@ def test_dropout_is_drawn_in_training_only(name, draw_variables):
     assert draws(False) == 0
 
 
-def test_the_gradient_with_respect_to_the_tapped_features(draw_variables):
-    model, variables, images = small("vgg", draw_variables)  # linear after them
+def test_the_gradient_with_respect_to_the_tapped_features(variables_of):
+    model, variables, images = small("vgg", variables_of)  # linear after them
     maps = jax.eval_shape(lambda: model.apply(variables, images, False, mutable=["intermediates"]))[1]
     maps = maps["intermediates"]["features"][0]
 
