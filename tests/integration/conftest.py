@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import pathlib
+import shlex
 import shutil
 import signal
 import socket
@@ -18,7 +19,8 @@ import numpy as np
 import pytest
 from packaging.requirements import Requirement
 
-from tests.conftest import run_commands, run_python
+from tests import warm
+from tests.conftest import run_python
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 TINY = (
@@ -39,15 +41,19 @@ PATIENCE = 240  # seconds before a wait counts as failed: a loaded machine is no
 
 
 class Process:
-    """A started command with its output in a file."""
+    """A started command with its output in a file: `python -m` in a fork of a warm Python."""
 
     def __init__(self, command, log, env):
         self.log = log
-        with log.open("w", encoding="utf-8") as file:
-            self._popen = subprocess.Popen(
-                command, cwd=REPOSITORY, env=env, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
-            )
-        self.pid, self.poll = self._popen.pid, self._popen.poll
+        if command[:2] == [sys.executable, "-m"]:
+            self._started = warm.start(command[2], command[3:], env, REPOSITORY, log, log)
+            log.touch()
+        else:
+            with log.open("w", encoding="utf-8") as file:
+                self._started = subprocess.Popen(
+                    command, cwd=REPOSITORY, env=env, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+                )
+        self.pid = self._started.pid
 
     @property
     def output(self):
@@ -69,27 +75,34 @@ class Process:
             os.kill(self.pid, number)
         return self
 
+    def poll(self):
+        """Its exit code, negative for a signal; None while it runs."""
+        return self._started.poll() if isinstance(self._started, subprocess.Popen) else self._started.exitcode
+
     def wait(self):
         """Its exit code, negative for a signal."""
-        return self._popen.wait(PATIENCE)
+        if isinstance(self._started, subprocess.Popen):
+            return self._started.wait(PATIENCE)
+        self._started.join(PATIENCE)
+        assert self._started.exitcode is not None, f"no end in {PATIENCE} s:\n{self.output}"
+        return self._started.exitcode
 
     def end(self):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        self._popen.wait()
+        self._started.kill()
+        self.wait()
 
 
 class Runs:
     """Starts commands for one test."""
 
-    def __init__(self, folder, cache):
-        self.folder, self.cache, self._started = folder, cache, []
+    def __init__(self, folder, cache, environment):
+        self.folder, self.cache, self.environment, self._started = folder, cache, environment, []
 
     def command(self, *command, devices=1, **env):
         """Start any command; `devices` is the number of CPU devices JAX shows it."""
-        clean = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
-        clean |= {"JAX_COMPILATION_CACHE_DIR": str(self.cache / "compiled")}
-        clean |= {"JAX_NUM_CPU_DEVICES": str(devices), "PYTHONUNBUFFERED": "1"}
+        clean = self.environment | {"JAX_NUM_CPU_DEVICES": str(devices), "PYTHONUNBUFFERED": "1"}
         log = self.folder / f"log{len(self._started)}.txt"
         process = Process([str(part) for part in command], log, clean | env)
         self._started.append(process)
@@ -176,31 +189,37 @@ def same_end(a, b):
 
 
 @pytest.fixture(scope="session")
-def user_environment(tmp_path_factory):
+def user_environment(shared):
     """Environment of a user whose caches are new; compiled programs are shared by all tests of the session.
 
     Programs are compiled with few optimizations, for they run a few steps: a quarter of a small run's time.
     """
-    cache = tmp_path_factory.getbasetemp().parent / "cache"
+    cache = shared("user_cache", lambda folder: None)
     plain = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "XLA_"))}
+    plain |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.05"}
     return plain | {"XDG_CACHE_HOME": str(cache), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
 
 @pytest.fixture(scope="session")
-def command(user_environment):
-    """`command("fer_jax.main", "--config=...")` runs `python -m` to its end and returns the completed process."""
+def command(user_environment, tmp_path_factory):
+    """`command("fer_jax.main", "--config=...")` runs `python -m` to its end and returns the completed process.
 
-    def run(module, *args, check=True, env=None, **kwargs):
-        done = subprocess.run(
-            [sys.executable, "-m", module, *map(str, args)],
-            cwd=REPOSITORY,
-            text=True,
-            capture_output=True,
-            env=user_environment | (env or {}),
-            timeout=560,
-            **kwargs,
-            encoding="utf-8",
-        )
+    It is a fork of a warm Python, or with `cold` a Python of its own; `env` comes on top of the user's environment.
+    """
+
+    def run(module, *args, check=True, env=None, cold=False):
+        words, env = list(map(str, args)), user_environment | (env or {})
+        if cold:
+            done = run_python("-m", module, *words, cwd=REPOSITORY, env=env)
+        else:
+            outputs = [tmp_path_factory.mktemp("command") / name for name in ("out", "errors")]
+            process = warm.start(module, words, env, REPOSITORY, *outputs)
+            process.join(560)
+            if process.exitcode is None:
+                process.kill()
+                pytest.fail(f"no end in 560 s: {module} {words}")
+            texts = [path.read_text(encoding="utf-8") for path in outputs]
+            done = subprocess.CompletedProcess([module, *words], process.exitcode, *texts)
         assert not check or done.returncode == 0, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
@@ -208,14 +227,13 @@ def command(user_environment):
 
 
 @pytest.fixture(scope="session")
-def mistakes(user_environment):
+def mistakes(command):
     """`mistakes("train --config=x", ...)` runs commands that go wrong: the one line that each says with exit code 2."""
 
     def run(*lines, **environment):
-        before = "import cv2, jax, flax.linen, optax, orbax.checkpoint, ml_collections, fer_jax.config"
-        found = run_commands(*lines, before=before, cwd=REPOSITORY, env=user_environment | environment)
         said = []
-        for done in found:
+        for line in lines:
+            done = command("fer_jax", *shlex.split(line), check=False, env=environment)
             assert done.returncode == 2, done
             assert "Traceback" not in done.stderr
             errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
@@ -237,13 +255,13 @@ def pytest_runtest_makereport(item):
 
 @pytest.fixture(scope="session")
 def run_cache(shared):
-    """Compiled programs and data, shared by all runs of a session."""
+    """Data shared by all runs of a session."""
     return shared("cache", lambda folder: None)
 
 
 @pytest.fixture
-def runs(request, tmp_path, run_cache):
-    made = Runs(tmp_path, run_cache)
+def runs(request, tmp_path, run_cache, user_environment):
+    made = Runs(tmp_path, run_cache, user_environment)
     yield made
     made.end()
     if getattr(request.node, "failed_in_call", False):
@@ -253,11 +271,11 @@ def runs(request, tmp_path, run_cache):
 
 
 @pytest.fixture(scope="session")
-def whole(shared, run_cache):
+def whole(shared, run_cache, user_environment):
     """The workdir of a tiny run that nobody interrupted."""
 
     def make(folder):
-        made = Runs(folder, run_cache)
+        made = Runs(folder, run_cache, user_environment)
         process = made.train(folder / "run")
         try:
             assert process.wait() == 0, process.output

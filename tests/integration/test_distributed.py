@@ -30,10 +30,10 @@ def logits(workdir):
 
 
 @pytest.fixture(scope="module")
-def whole_pair(tmp_path_factory, run_cache):
+def whole_pair(tmp_path_factory, run_cache, user_environment):
     """The workdir of a run of two processes that nobody interrupted."""
     folder = tmp_path_factory.mktemp("whole_pair")
-    made = Runs(folder, run_cache)
+    made = Runs(folder, run_cache, user_environment)
     try:
         wait_for(made.cluster(folder / "run"))
     finally:

@@ -45,6 +45,7 @@ def outputs(notebook):
     return [output for cell in notebook.cells for output in cell.get("outputs", ())]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_the_notebook_runs(path, installed, tmp_path, monkeypatch, user_environment):
     for name in os.environ.keys() - user_environment.keys():  # JAX's own, such as this process' eight devices

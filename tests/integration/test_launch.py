@@ -31,6 +31,7 @@ def test_processes_of_one_machine_stop_together_and_finish(runs):
     assert "[1] process 1 of 2" in again.output and (workdir / "result.json").exists()
 
 
+@pytest.mark.slow
 def test_one_that_dies_ends_the_others_and_is_named(runs):
     process = local(runs, runs.folder / "run", "--config.epochs=100000").until("[0] epoch 1:")
     # "process 1 of 2: HOST, pid N, devices: 2"

@@ -141,6 +141,7 @@ def test_a_loss_that_explodes_stops_the_run_and_names_the_steps(command, tmp_pat
     assert not (tmp_path / "run" / "result.json").exists()
 
 
+@pytest.mark.slow
 def test_five_epochs_learn_the_expressions_of_faces_that_are_held_out(command, tmp_path):
     """Took 77 s of processor time, most of it to compile."""
     command(
@@ -162,11 +163,11 @@ def test_five_epochs_learn_the_expressions_of_faces_that_are_held_out(command, t
 
 
 def test_help_is_quick_and_needs_no_jax(command, tmp_path):
-    done = command("fer_jax.main", "--help", check=False)
+    done = command("fer_jax.main", "--help", check=False, cold=True)
     assert "--mode" in done.stdout
     blocker = tmp_path / "sitecustomize.py"
     blocker.write_text("import sys\nsys.modules['jax'] = sys.modules['tensorflow'] = None\n", encoding="utf-8")
-    done = command("fer_jax.main", "--help", check=False, env={"PYTHONPATH": str(tmp_path)})
+    done = command("fer_jax.main", "--help", check=False, cold=True, env={"PYTHONPATH": str(tmp_path)})
     assert "--mode" in done.stdout
 
 

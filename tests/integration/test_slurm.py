@@ -11,6 +11,7 @@ from tests.integration.conftest import REPOSITORY, SLOWLY, checkpoints
 
 # It installs and starts system daemons and replaces /etc/slurm/slurm.conf: not without being asked.
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif("FER_JAX_SLURM" not in os.environ, reason="set FER_JAX_SLURM to let this start a Slurm here"),
     pytest.mark.skipif(os.geteuid() != 0, reason="starting Slurm needs root"),
 ]
