@@ -52,6 +52,19 @@ def columns(names: Sequence[str], known: Sequence[str]) -> list[int]:
     return [places.get(canonical(name), -1) for name in names]
 
 
+def latin(names: Sequence[str]) -> list[str]:
+    """The names in ASCII for pictures drawn by OpenCV, whose fonts have no other letters.
+
+    Accents are dropped; a name with other letters becomes its place among the names, "class 2".
+    """
+    shown = []
+    for place, name in enumerate(names):
+        parts = unicodedata.normalize("NFKD", name)
+        bare = "".join(c for c in parts if not unicodedata.combining(c))
+        shown.append(bare if bare.isascii() and bare.strip() else f"class {place}")
+    return shown
+
+
 def in_order(names: Sequence[str]) -> str:
     """The names with their numbers for a line of a log; of more than `MAX_LISTED` how many they are, and the first."""
     if len(names) > MAX_LISTED:

@@ -39,3 +39,8 @@ def test_columns_of_a_permutation_undo_each_other(one, other):
 
 def test_equal_names_keep_their_places_even_where_two_mean_the_same():
     assert labels.columns(("anger", "angry"), ("anger", "angry")) == [0, 1]
+
+
+def test_names_for_opencv_are_ascii_and_tell_classes_apart():
+    found = labels.latin(("glücklich", "怒り", "anger", "😀", ""))
+    assert found == ["glucklich", "class 1", "anger", "class 3", "class 4"]
