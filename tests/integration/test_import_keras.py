@@ -7,6 +7,7 @@ import pytest
 from fer_jax.bundle import manifest
 
 
+@pytest.mark.slow
 def test_published_weights_reach_the_published_score(command, real_data, fer2013_csv, tmp_path):
     weights = real_data / "models" / "fer2013_mini_XCEPTION.107-0.66.hdf5"
     out, scores = tmp_path / "keras.bundle", tmp_path / "scores.json"

@@ -21,6 +21,7 @@ def local(runs, workdir, *flags):
     )
 
 
+@pytest.mark.slow
 def test_processes_of_one_machine_stop_together_and_finish(runs):
     workdir = runs.folder / "run"
     stopped = local(runs, workdir, SLOWLY).until("[0] epoch 1:").send(signal.SIGTERM)
