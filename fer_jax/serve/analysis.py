@@ -189,8 +189,11 @@ class Stage(Iterator[Item], Generic[Item]):
     """
 
     def __init__(self, items: Iterable[Item], depth: int = 2, drop: bool = False):
-        """`depth` items wait at most, which bounds the memory. With `drop` the oldest one then goes, instead of the
-        thread waiting, so that a live source is never late."""
+        """Args:
+        items: what to iterate over.
+        depth: maximum number of items that wait; it bounds the memory.
+        drop: when that many wait, drop the oldest instead of waiting, so that a live source is never late.
+        """
         self._items = items
         self._depth = depth
         self._drop = drop

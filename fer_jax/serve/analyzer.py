@@ -145,8 +145,14 @@ class Faces(Sequence[Face]):
         uncertain_below: float = 0.0,
         path: pathlib.Path | None = None,
     ):
-        """All `faces` `of` the one frame, or of several by their summary; the model is not certain of what is below
-        `uncertain_below`. A picture's file at `path` is read again to be drawn: a thousand of them fit into memory."""
+        """Args:
+        faces: all of them.
+        labels: see the attribute.
+        source: see the attribute.
+        of: the one frame, or the summary of several.
+        uncertain_below: probability below which the model is not certain.
+        path: of a picture's file, which is read again to be drawn, so that a thousand of them fit into memory.
+        """
         self._faces = tuple(faces)
         self.labels = tuple(labels)
         self.source = source

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import math
 import os
@@ -46,7 +47,7 @@ class Frame:
     still: bool = False
 
 
-class Source:
+class Source(abc.ABC):
     """A source of frames. Iterating gives the frames in order, and raises UserError where the source breaks off.
 
     Attributes:
@@ -63,10 +64,11 @@ class Source:
     still = False
     length = 0
 
+    @abc.abstractmethod
     def __iter__(self) -> Iterator[Frame]:
-        raise NotImplementedError
+        """The frames in order."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 a picture holds nothing to release
         """Release the device, file or connection, where one is held."""
 
 
@@ -140,8 +142,10 @@ class Timeline:
     """Seconds since the first frame, from time stamps that may be missing, repeated or start again."""
 
     def __init__(self, period: float, max_step: float = float("inf")):
-        """`period` is seconds between two frames where the stamps do not say; a step forward of more than `max_step`
-        seconds is a new beginning, in formats that can be concatenated."""
+        """Args:
+        period: seconds between two frames where the stamps do not say.
+        max_step: seconds; a longer step forward is a new beginning, in formats that can be concatenated.
+        """
         self._period = period
         self._max_step = max_step
         self._shift: float | None = None

@@ -222,7 +222,7 @@ def _file(path: pathlib.Path, sampling: Sampling = ALL) -> Source:
         return Picture(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), name)
     if kind == "animation":
         return _video().Animation(path.read_bytes(), name, sampling)
-    return _video().VideoFile.of_path(path, sampling)
+    return _video().VideoFile.from_path(path, sampling)
 
 
 def _warn_of_pages(file: pathlib.Path | IO[bytes], name: str) -> None:

@@ -169,7 +169,10 @@ class Summarizer:
     """Sums up a video frame by frame, in memory that grows with the changes of expression alone."""
 
     def __init__(self, labels: Sequence[str], uncertain_below: float):
-        """`labels` are in the model's order; for `uncertain_below`, a probability, see `Classifier.is_uncertain`."""
+        """Args:
+        labels: names of the expressions in the model's order.
+        uncertain_below: probability below which the model is not certain, see `Classifier.is_uncertain`.
+        """
         self._labels = tuple(labels)
         self._uncertain_below = uncertain_below
         self._people: dict[tuple[int, int], _Timeline] = {}

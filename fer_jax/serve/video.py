@@ -149,7 +149,7 @@ class VideoFile(Source):
         self._end = 0.0
 
     @classmethod
-    def of_path(cls, path: pathlib.Path, sampling: Sampling = ALL) -> VideoFile:
+    def from_path(cls, path: pathlib.Path, sampling: Sampling = ALL) -> VideoFile:
         """The video in a file, whatever characters its name has."""
         if path.is_file() and not path.stat().st_size:
             raise UserError(f"{shown(str(path))}: the file is empty: copy or record it again")

@@ -114,7 +114,7 @@ async def listening(app: web.Application, host: str, port: int) -> AsyncIterator
         await runner.cleanup()
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False, repr=False)  # the token is in no log
 class _Server:
     """State shared by the handlers of all requests."""
 

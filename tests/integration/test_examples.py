@@ -1,6 +1,7 @@
 """The notebooks of examples/, executed with the wheel at small size, each in an empty folder, and what they keep."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -71,4 +72,4 @@ def test_the_notebook_keeps_its_outputs_and_is_small(path):
     assert outputs(notebook) and not [output for output in outputs(notebook) if output.output_type == "error"]
     assert path.stat().st_size < 500_000
     text = path.read_text(encoding="utf-8")
-    assert not [word for word in ("/tmp/", "/home/", "/root/", "/Users/") if word in text]
+    assert not re.search("/(tmp|home|root|Users)/", text), "a path of the machine that ran it"

@@ -128,11 +128,11 @@ def test_faces_as_json_rows_and_table(whole_pictures, monkeypatch):
     assert table.loc[0, "label"] == "sad"
     assert table.loc[0, "sad"] == face["probabilities"]["sad"]
     assert "sad" in repr(faces)
-    nobody = fer_jax.Analyzer(whole_pictures.classifier.bundle.path, "haar")(np.full((60, 60), SAD, np.uint8))
-    assert not nobody
-    assert nobody.to_json() == "[]"
-    assert list(nobody.to_pandas().columns) == analyzer.columns(FER2013)
-    assert nobody.draw().shape == (60, 60, 3)
+    empty = fer_jax.Analyzer(whole_pictures.classifier.bundle.path, "haar")(np.full((60, 60), SAD, np.uint8))
+    assert not empty
+    assert empty.to_json() == "[]"
+    assert list(empty.to_pandas().columns) == analyzer.columns(FER2013)
+    assert empty.draw().shape == (60, 60, 3)
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(UserError, match="to_pandas needs pandas, which is not installed: pip install pandas"):
         faces.to_pandas()

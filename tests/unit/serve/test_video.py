@@ -141,11 +141,11 @@ def test_non_square_pixels_are_made_square(tmp_path):
 def test_frames_of_another_size_are_taken_and_those_of_too_many_pixels_refused(tmp_path, monkeypatch):
     parts = [videos.write(tmp_path / f"{size[0]}.ts", [0.0, 0.04], size=size) for size in ((64, 48), (96, 72))]
     (tmp_path / "both.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
-    frames = list(video.VideoFile.of_path(tmp_path / "both.ts"))
+    frames = list(video.VideoFile.from_path(tmp_path / "both.ts"))
     assert [frame.image.shape for frame in frames] == 2 * [(48, 64, 3)] + 2 * [(72, 96, 3)]
     monkeypatch.setattr(images, "check_pixels", functools.partial(images.check_pixels, limit=5000))
     with pytest.raises(UserError, match=r"both\.ts: 6,912 pixels, expected 5,000 at most"):
-        list(video.VideoFile.of_path(tmp_path / "both.ts"))
+        list(video.VideoFile.from_path(tmp_path / "both.ts"))
 
 
 @pytest.mark.parametrize("rotation", [90, 180, 270])
