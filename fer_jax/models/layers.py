@@ -15,24 +15,9 @@ import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 from jax import lax
 
-from fer_jax.ops import (
-    convolution,
-    fused_normalization,
-    index_pooling,
-    normalization,
-    packed_convolution,
-    plain_convolution,
-    platforms,
-    pooling,
-)
+from fer_jax.ops import convolution, normalization, platforms, pooling
 
 Dtype = Any
-
-
-def _convolve(x: jax.Array, kernel: jax.Array, strides: int, padding: str, groups: int = 1) -> jax.Array:
-    return lax.conv_general_dilated(
-        x, kernel, (strides, strides), padding, feature_group_count=groups, dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
 
 
 def _convolve_on_cpu(x: jax.Array, kernel: jax.Array, strides: int, padding: str) -> jax.Array:
@@ -40,7 +25,7 @@ def _convolve_on_cpu(x: jax.Array, kernel: jax.Array, strides: int, padding: str
         return convolution.pointwise(x, kernel, strides)
     if strides == 1:
         return convolution.dense(x, kernel, padding)
-    return plain_convolution.convolve(x, kernel, strides, padding)
+    return convolution.channels_last(x, kernel, strides, padding)
 
 
 class Conv(nn.Module):
@@ -74,9 +59,9 @@ class Conv(nn.Module):
         if implementation == "cpu":
             y = _convolve_on_cpu(x, kernel, self.strides, self.padding)
         elif implementation == "tpu":
-            y = packed_convolution.convolve(x, kernel, self.strides, self.padding)
+            y = convolution.packed(x, kernel, self.strides, self.padding)
         else:
-            y = _convolve(x, kernel, self.strides, self.padding)
+            y = convolution.plain(x, kernel, self.strides, self.padding)
         return y if bias is None else y + bias
 
 
@@ -101,12 +86,12 @@ class SeparableConv(nn.Module):
             # A matrix unit is mostly idle at few channels: nine times the products cost less than a grouped one's.
             dense = depthwise[:, :, 0, :, None] * pointwise[0]
             x, dense = promote_dtype(x, dense, dtype=self.dtype)
-            convolve = packed_convolution.convolve if implementation == "tpu" else _convolve
+            convolve = convolution.packed if implementation == "tpu" else convolution.plain
             return convolve(x, dense, 1, "SAME")
         x, depthwise, pointwise = promote_dtype(x, depthwise, pointwise, dtype=self.dtype)
         if implementation == "cpu":
             return convolution.pointwise(convolution.depthwise(x, depthwise, 1, "SAME"), pointwise)
-        return _convolve(_convolve(x, depthwise, 1, "SAME", groups=channels), pointwise, 1, "VALID")
+        return convolution.plain(convolution.plain(x, depthwise, 1, "SAME", groups=channels), pointwise, 1, "VALID")
 
 
 class BatchNorm(nn.Module):
@@ -141,8 +126,8 @@ class BatchNorm(nn.Module):
         implementation = platforms.implementation(self.implementation)
         if implementation in ("gpu", "tpu") and x.ndim == 4:
             gpu = implementation == "gpu"
-            pool = self.pool and fused_normalization.Pool(*self.pool, by_index=gpu)
-            fused: Any = fused_normalization.batch_norm(x, scale, bias, self.epsilon, axis_name, pool, gpu)
+            pool = self.pool and pooling.Pool(*self.pool, by_index=gpu)
+            fused: Any = normalization.fused_batch_norm(x, scale, bias, self.epsilon, axis_name, pool, gpu)
             y, mean, var = fused
         elif implementation == "cpu":
             y, mean, var = normalization.batch_norm(x, scale, bias, self.epsilon, axis_name)
@@ -183,5 +168,5 @@ def max_pool(
     if implementation == "cpu":
         return pooling.max_pool(x, window, strides, padding)
     if implementation == "gpu":
-        return index_pooling.max_pool(x, window, strides, padding)
+        return pooling.max_pool_by_index(x, window, strides, padding)
     return nn.max_pool(x, window_shape=(window, window), strides=(strides, strides), padding=padding)

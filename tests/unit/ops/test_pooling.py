@@ -16,15 +16,12 @@ def plain(x, window, strides, padding):
 @pytest.mark.parametrize("size", [(6, 8), (7, 5)])
 @pytest.mark.parametrize(("window", "strides"), [(2, 2), (3, 2), (3, 1), (4, 4), (2, 3)])
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
-def test_max_pool(agree, rng, size, window, strides, padding):
+@pytest.mark.parametrize("operation", [pooling.max_pool, pooling.max_pool_by_index])
+def test_max_pool(agree, rng, size, window, strides, padding, operation):
     distinct = rng.normal(size=(3, *size, 2))
     x = np.concatenate([distinct, distinct > 0])  # and ties, as ReLU makes of a flat patch
-    arguments = {"window": window, "strides": strides}
-    agree(
-        functools.partial(pooling.max_pool, **arguments, padding_kind=padding),
-        functools.partial(plain, **arguments, padding=padding),
-        x,
-    )
+    arguments = {"window": window, "strides": strides, "padding": padding}
+    agree(functools.partial(operation, **arguments), functools.partial(plain, **arguments), x)
 
 
 def test_one_channel_of_constant_images(agree, rng):

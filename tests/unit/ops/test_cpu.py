@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fer_jax.ops.boundary import fusion_barrier
+from fer_jax.ops.cpu import fusion_barrier
 
 
 def between(middle):
