@@ -15,7 +15,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from fer_jax import config as configs
-from fer_jax import environment
+from fer_jax import environment, files
 from fer_jax.bundle import manifest
 from fer_jax.bundle.formats import GRAPHS
 from fer_jax.distributed import cluster
@@ -103,6 +103,7 @@ class TrainedRun:
         Raises:
           UserError: no run there, its data is gone, or `out` holds something else.
         """
+        out = files.expand(out)
         manifest.refuse_other_content(out)
         loaded = run.load_run(self.workdir, self.checkpoint)
         result, config = loaded.result, loaded.config
@@ -134,7 +135,7 @@ class TrainedRun:
 
 
 def train(
-    recipe: str | ConfigDict,
+    recipe: str | os.PathLike | ConfigDict,
     *,
     data: str | os.PathLike = "",
     workdir: str | os.PathLike = "",
@@ -164,11 +165,11 @@ def train(
       Preempted: a signal asked for the end; everything is saved.
     """
     environment.init()
-    config = configs.read(recipe) if isinstance(recipe, str) else recipe
+    config = recipe if isinstance(recipe, ConfigDict) else configs.read(os.fspath(recipe))
     if data:
         changes["data.path"] = os.fspath(data)
     config = configs.changed(config, changes)
-    folder = pathlib.Path(workdir or pathlib.Path("runs") / config.name)
+    folder = files.check_output(workdir or pathlib.Path("runs") / config.name, folder=True)
     bar = None if "ipykernel" not in sys.modules else True
     session = Session(on_epoch, bar if verbose else False)
     with cluster.interruptible(), _log_shown() if verbose else contextlib.nullcontext():
@@ -192,5 +193,6 @@ def _log_shown() -> Iterator[None]:
 def load(workdir: str | os.PathLike, checkpoint: str = "best") -> TrainedRun:
     """A run that was trained before; UserError where `workdir` holds none."""
     environment.init()
-    run.load_run(workdir, checkpoint)
-    return TrainedRun(pathlib.Path(workdir), checkpoint)
+    folder = files.expand(workdir)
+    run.load_run(folder, checkpoint)
+    return TrainedRun(folder, checkpoint)

@@ -95,6 +95,8 @@ def _roles(formats: Collection[str], compact: str) -> list[str]:
     """The graphs to write, in the table's order."""
     if unknown := sorted(set(formats) - set(GRAPHS)):
         raise UserError(f"unknown format {unknown[0]!r}: expected some of {', '.join(GRAPHS)}")
+    if compact and compact not in quantize.STORED:
+        raise UserError(f"unknown compact {compact!r}: expected one of {', '.join(quantize.STORED)}")
     if compact and formats:
         raise UserError(f"--compact writes model.onnx alone: leave --{next(iter(formats))} out, or export twice")
     return ["onnx"] if compact else [role for role, row in GRAPHS.items() if not row.optional or role in formats]

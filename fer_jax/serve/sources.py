@@ -382,7 +382,7 @@ def _matches(path: pathlib.Path) -> list[pathlib.Path]:
 
 def expanded(spec: str) -> list[str]:
     """The names of the files of a folder or glob, as `playable` finds them; any other name alone."""
-    if spec.isdecimal() or spec == "-" or is_address(spec) or spec.startswith("data:"):
+    if not spec or spec.isdecimal() or spec == "-" or is_address(spec) or spec.startswith("data:"):
         return [spec]
     path = _local(spec)
     return [str(found) for found in playable(path, spec)] if path.is_dir() or _is_glob(path) else [spec]

@@ -214,6 +214,8 @@ class Checkpoints:
 
 def restore_best(config: ConfigDict, workdir: pathlib.Path, which: str) -> tuple[Network, TrainState, Progress]:
     """(model, state, progress) of a run's "best" or "last" checkpoint; UserError without one."""
+    if which not in ("best", "last"):
+        raise UserError(f"unknown checkpoint {which!r}: expected best or last")
     checkpoints = Checkpoints(workdir)
     newest = checkpoints.newest()
     if newest is None:

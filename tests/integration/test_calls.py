@@ -1,5 +1,6 @@
 """`fer_jax.train`, `fer_jax.load` and what a run can be asked for, as a user calls them."""
 
+import pathlib
 import shutil
 import signal
 
@@ -27,8 +28,9 @@ def test_a_run_is_loaded_and_evaluated(run):
     assert set(run.evaluate("PrivateTest").splits) == {"PrivateTest"}
 
 
-def test_a_run_is_exported_and_the_bundle_analyses(run, tmp_path):
-    exported = run.export(tmp_path / "a.bundle")
+def test_a_run_is_exported_and_the_bundle_analyses(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    exported = run.export("~/a.bundle")
     assert exported.bundle.path == tmp_path / "a.bundle"
     analyzer = fer_jax.Analyzer(tmp_path / "a.bundle", "none")
     assert analyzer.labels == run.result.label_names
@@ -46,11 +48,13 @@ def test_a_finished_run_is_not_trained_again(run):
     assert again.result == run.result
 
 
-def test_a_recipe_is_trained_with_changes(tmp_path, capsys):
+def test_a_recipe_is_trained_with_changes(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
     small = {"epochs": 1, "data.args.examples": 70, "input.size": 16, "batch_size": 8, "data.pipeline": "device"}
     small |= {"data.cache_dir": str(tmp_path / "cache"), "model.args": {"block_features": (8,)}}
     rows = []
-    run = fer_jax.train("quickstart", workdir=tmp_path / "run", on_epoch=rows.append, **small)
+    run = fer_jax.train(pathlib.Path("configs/quickstart.py"), workdir="~/run", on_epoch=rows.append, **small)
+    assert fer_jax.load("~/run") == run and not pathlib.Path("~").exists()
     assert run.result.splits["PublicTest"]["examples"] == 7
     assert run.workdir == tmp_path / "run"
     assert [row["epoch"] for row in rows] == [1]
@@ -109,6 +113,17 @@ def test_mistakes_are_told_before_anything_is_done(tmp_path, recipe, changes, me
     with pytest.raises(UserError, match=message):
         fer_jax.train(recipe, workdir=tmp_path / "run", **changes)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_file_is_no_folder_for_a_run(tmp_path):
+    (tmp_path / "run").write_text("mine", encoding="utf-8")
+    with pytest.raises(UserError, match="run is a file, expected a folder to write to"):
+        fer_jax.train("quickstart", workdir=tmp_path / "run")
+
+
+def test_a_checkpoint_of_another_name(run):
+    with pytest.raises(UserError, match="unknown checkpoint 'Best': expected best or last"):
+        fer_jax.load(run.workdir, "Best")
 
 
 def test_a_folder_without_a_run(tmp_path):

@@ -79,6 +79,7 @@ def test_nothing_but_a_bundle_is_overwritten(exported, tiny, tmp_path, content, 
     [
         ({"formats": ["int8"]}, "there are none: give the run's data by --data"),
         ({"formats": ["tflite"]}, "unknown format 'tflite': expected some of onnx, float16, int8"),
+        ({"compact": "int4"}, "unknown compact 'int4': expected one of float16, int8"),
         ({"formats": ["float16"], "compact": "int8"}, r"--compact writes model\.onnx alone: leave --float16 out"),
     ],
 )

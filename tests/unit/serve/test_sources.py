@@ -350,6 +350,7 @@ def test_names_that_mean_something_else_are_files_first(tmp_path, monkeypatch, n
     assert len(list(sources.open_source(name))) == 1
     assert sources.expanded(name) == [name]
     assert sources.expanded(".") == [name]
+    assert sources.expanded("") == [""]  # a variable of the shell that is not set is not the folder here
 
 
 def test_a_glob_below_a_folder_with_brackets_and_addresses_that_are_no_globs(tmp_path):
