@@ -153,6 +153,8 @@ def to_score(
                     logging.warning(_NO_HASHES, workdir)
                 refuse_leak(other, workdir, examples, own.identity)
             return examples.renumbered(label_names)
+    if not workdirs and not path and config.data.source not in ("synthetic", "tfds"):
+        raise UserError("a bundle does not say where its data lies: give --data, a csv or a folder of images")
     examples = loading.load_split(config, split, path, label_names)
     if not workdirs and split == config.data.train_split:
         logging.warning("a bundle is scored on %s, the split that such models train on: the score is too good", split)

@@ -118,6 +118,10 @@ class TestToScore:
         rundata.to_score(config, [], "Training", str(csv), labels.FER2013)
         assert "the split that such models train on: the score is too good" in caplog.text
 
+    def test_a_bundle_wants_the_data_by_its_path(self, config):
+        with pytest.raises(UserError, match="a bundle does not say where its data lies: give --data"):
+            rundata.to_score(config, [], "PublicTest", "", self.NAMES)
+
     def test_a_member_without_a_record_is_warned_of(self, config, workdir, tmp_path, caplog):
         rundata.to_score(config, [workdir, tmp_path / "other"], "PublicTest", "", self.NAMES)
         assert f"{tmp_path / 'other'} keeps no hashes of its training images" in caplog.text
