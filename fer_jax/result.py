@@ -4,14 +4,52 @@ import dataclasses
 import html
 import os
 import pathlib
+import reprlib
+import types
+import typing
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypedDict
 
 from fer_jax import files
 from fer_jax.errors import UserError
+from fer_jax.fields import NAMES_OF_KINDS
 
 RESULT = "result.json"
 SEED_FOLDER, FOLD_FOLDER = "seed_{}", "fold_{:02d}"
+_ADVICE = "if a run left it so, remove it and run the same command again"
+
+
+class _Scores(TypedDict):
+    examples: int
+    accuracy: float
+    standard_error: float
+    loss: float
+    top2_accuracy: float
+    balanced_accuracy: float
+    macro_f1: float
+    per_class: dict[str, dict[str, float]]
+    confusion: tuple[tuple[int, ...], ...]
+
+
+class _OfFold(_Scores):
+    best_epoch: int
+
+
+class _Calibration(TypedDict):
+    fitted_on: str | None
+    temperature: float
+    uncertain_below: float
+
+
+# Objects with these keys and others.
+Scores = Annotated[dict[str, Any], _Scores]
+Calibration = Annotated[dict[str, Any], _Calibration]
+
+
+class _OfSeed(TypedDict):
+    seed: int
+    best_epoch: int
+    splits: dict[str, Scores]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,11 +128,11 @@ class RunResult(_Experiment):
     selected_by: str
     best_epoch: int
     epochs: int
-    splits: dict[str, dict[str, Any]]
+    splits: dict[str, Scores]
     train_examples: int
     train_examples_per_second: float
     seconds: dict[str, float]
-    calibration: dict[str, Any] | None = None
+    calibration: Calibration | None = None
     class_counts: dict[str, float] | None = None
 
     @property
@@ -125,7 +163,7 @@ class SeedsResult(_Experiment):
     selected_on: str
     selected_by: str
     splits: dict[str, dict[str, float]]
-    per_seed: tuple[dict[str, Any], ...]
+    per_seed: tuple[Annotated[dict[str, Any], _OfSeed], ...]
     train_examples_per_second: float
 
     @property
@@ -153,8 +191,8 @@ class FoldsResult(_Experiment):
     folds: int
     mean_accuracy: float
     std_accuracy: float
-    pooled: dict[str, Any]
-    per_fold: tuple[dict[str, Any], ...]
+    pooled: Scores
+    per_fold: tuple[Annotated[dict[str, Any], _OfFold], ...]
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -181,7 +219,7 @@ class Evaluation(_Record):
     predictor: str
     selected_on: str
     best_epoch: int | None
-    splits: dict[str, dict[str, Any]]
+    splits: dict[str, Scores]
     prior: tuple[dict[str, Any], ...] | None = None
     command: str = ""
 
@@ -247,24 +285,51 @@ def runs_of(workdir: str | os.PathLike) -> list[pathlib.Path]:
 
 def load(path: str | os.PathLike) -> Result | Evaluation:
     """The record in one file; UserError, in one line, for a file that is empty, cut off, or of anything else."""
-    advice = "if a run left it so, remove it and run the same command again"
     if not pathlib.Path(path).stat().st_size:
-        raise UserError(f"{path} is empty, expected the {RESULT} of a run: {advice}")
-    return from_json(files.read_json(path, f"the {RESULT} of a run", advice), str(path))
+        raise UserError(f"{path} is empty, expected the {RESULT} of a run: {_ADVICE}")
+    return from_json(files.read_json(path, f"the {RESULT} of a run", _ADVICE), str(path))
 
 
 def from_json(value: Mapping[str, Any], path: str) -> Result | Evaluation:
     """The record that `to_json` gave; one without "kind" is an evaluation if it names a predictor, else of a run.
 
-    Fields that are not known are left out. Raises UserError, naming `path`, for another kind and a missing field.
+    Fields that are not known are left out. Raises UserError, naming `path`, for another kind, a missing field and a
+    value of another type than its annotation.
     """
     kind = value.get("kind", "evaluation" if "predictor" in value else "run")
     if kind not in tuple(KINDS):
         raise UserError(f"{path} is of kind {str(kind)[:40]!r}: expected one of {', '.join(KINDS)}")
     record, kept = KINDS[kind], {}
+    hints = typing.get_type_hints(record, include_extras=True)
     for field in dataclasses.fields(record):
         if field.name in value:
+            if problem := _problem(value[field.name], hints[field.name], field.name):
+                raise UserError(f"{path}: {problem} in the result of {record.what}: {_ADVICE}")
             kept[field.name] = tuple(found) if isinstance(found := value[field.name], list) else found
         elif field.default is dataclasses.MISSING:
             raise UserError(f"{path}: no {field.name!r} in it: expected the result of {record.what}")
     return record(**kept)
+
+
+def _problem(value: Any, hint: Any, where: str) -> str:
+    """The first place of a value of JSON that is not as an annotation says, in words; "" without one."""
+    of, inside = typing.get_origin(hint), typing.get_args(hint)
+    if of is types.UnionType or of is typing.Union:
+        problems = [_problem(value, one, where) for one in inside]
+        return "" if "" in problems else problems[0]
+    if hint is Any:
+        return ""
+    kind = {Annotated: dict, dict: dict, tuple: list}.get(of, hint)
+    if isinstance(value, bool) or not isinstance(value, int | float if kind is float else kind):
+        return f"{where} is {reprlib.repr(value)}, expected {_NAMES[kind]}"
+    if of is Annotated:
+        keys = typing.get_type_hints(inside[1], include_extras=True)
+        parts = [(name, value.get(name), expected) for name, expected in keys.items()]
+    elif of is dict:
+        parts = [(name, one, inside[1]) for name, one in value.items()]
+    else:
+        parts = [(number, one, inside[0]) for number, one in enumerate(value if of is tuple else ())]
+    return next(filter(None, (_problem(one, expected, f"{where}.{name}") for name, one, expected in parts)), "")
+
+
+_NAMES = NAMES_OF_KINDS | {dict: "an object", list: "a list", type(None): "null"}

@@ -153,15 +153,20 @@ def to_score(
                     logging.warning(_NO_HASHES, workdir)
                 refuse_leak(other, workdir, examples, own.identity)
             return examples.renumbered(label_names)
-    if not workdirs and not path and config.data.source not in ("synthetic", "tfds"):
-        raise UserError("a bundle does not say where its data lies: give --data, a csv or a folder of images")
+    if not workdirs:
+        _require_data_of_bundle(config, split, path)
     examples = loading.load_split(config, split, path, label_names)
-    if not workdirs and split == config.data.train_split:
-        logging.warning("a bundle is scored on %s, the split that such models train on: the score is too good", split)
     for workdir, one in zip(workdirs, kept, strict=True):
         if one is None:
             logging.warning(_NO_HASHES, workdir)
     return _without_trained(examples, [one.trained for one in kept if one is not None])
+
+
+def _require_data_of_bundle(config: ConfigDict, split: str, path: str) -> None:
+    if not path and config.data.source not in ("synthetic", "tfds"):
+        raise UserError("a bundle does not say where its data lies: give --data, a csv or a folder of images")
+    if split == config.data.train_split:
+        logging.warning("a bundle is scored on %s, the split that such models train on: the score is too good", split)
 
 
 def to_export(

@@ -59,6 +59,43 @@ def test_a_file_that_is_none_is_one_line(tmp_path, content, message):
     assert "\n" not in str(error.value) and len(str(error.value)) < 500
 
 
+@pytest.mark.parametrize(
+    ("made", "place", "value", "message"),
+    [
+        (run_result, ["label_names"], "happy", "label_names is 'happy', expected a list in the result of a run: "),
+        (run_result, ["label_names", 0], 3, "label_names.0 is 3, expected text"),
+        (run_result, ["epochs"], 2.5, "epochs is 2.5, expected a whole number"),
+        (run_result, ["splits"], [], "splits is [], expected an object"),
+        (run_result, ["splits", "PublicTest", "accuracy"], "0.5", "splits.PublicTest.accuracy is '0.5', expected a "),
+        (
+            run_result,
+            ["splits", "PublicTest", "examples"],
+            True,
+            "splits.PublicTest.examples is True, expected a whole",
+        ),
+        (
+            run_result,
+            ["splits", "PublicTest", "confusion", 1],
+            4,
+            "splits.PublicTest.confusion.1 is 4, expected a list",
+        ),
+        (run_result, ["calibration", "temperature"], None, "calibration.temperature is None, expected a number"),
+        (seeds_result, ["per_seed", 0, "splits", "PublicTest"], {}, "per_seed.0.splits.PublicTest.examples is None, "),
+        (folds_result, ["per_fold", 1, "best_epoch"], "2", "per_fold.1.best_epoch is '2', expected a whole number"),
+    ],
+)
+def test_a_value_of_another_type_is_one_line(made, place, value, message):
+    content = json.loads(json.dumps(made().to_json()))
+    inner = content
+    for name in place[:-1]:
+        inner = inner[name]
+    inner[place[-1]] = value
+    with pytest.raises(UserError) as error:
+        results.from_json(content, "result.json")
+    assert str(error.value).startswith(f"result.json: {message}")
+    assert str(error.value).endswith("remove it and run the same command again")
+
+
 def test_the_runs_inside_a_folder(tmp_path):
     assert results.runs_of(tmp_path) == [tmp_path]
     for name in ("seed_3", "seed_4", "fold_01", "seed_5", "report"):
