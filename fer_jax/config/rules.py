@@ -127,9 +127,9 @@ def _network(config: ConfigDict) -> None:
             + (f"; the smallest it takes are {smallest} x {smallest}" if smallest else " nor larger ones")
         )
     if config.optim.trainable_from:
-        from fer_jax.models import freezing
+        from fer_jax.models.network import layer_groups
 
-        freezing.layer_groups(_plain(name, args), (side, side, channels), config.optim.trainable_from)
+        layer_groups(_plain(name, args), (side, side, channels), config.optim.trainable_from)
 
 
 @functools.lru_cache(4096)

@@ -148,7 +148,7 @@ TABLE: dict[str, Field] = {
     "teacher.tta": Field(
         "flip",
         "Views of a face over which a teacher's logits are averaged.",
-        choices=_keys_of("evaluation.tta", "VIEWS"),
+        choices=_keys_of("evaluation.evaluator", "VIEWS"),
     ),
     "optim.name": Field("adam", "The optimizer.", choices=_keys_of("training.optim", "OPTIMIZERS")),
     "optim.learning_rate": _amount(1e-3, "Peak learning rate.", low=1e-12),
@@ -185,7 +185,7 @@ TABLE: dict[str, Field] = {
         choices=SCORES,
     ),
     "eval.tta": Field(
-        (), "Views by which the final scores are computed too.", choices=_keys_of("evaluation.tta", "VIEWS")
+        (), "Views by which the final scores are computed too.", choices=_keys_of("evaluation.evaluator", "VIEWS")
     ),
     "eval.early_stop": _count(0, "Evaluations without improvement before the training ends; 0 is off."),
     "parallel.api": Field(

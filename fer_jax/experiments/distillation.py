@@ -25,8 +25,7 @@ from fer_jax.data import identity
 from fer_jax.data.examples import Examples
 from fer_jax.distributed import cluster
 from fer_jax.errors import UserError
-from fer_jax.evaluation import tta
-from fer_jax.evaluation.evaluator import Evaluator
+from fer_jax.evaluation.evaluator import Evaluator, mean_logits
 from fer_jax.experiments import rundata
 from fer_jax.experiments.rundata import RunData
 from fer_jax.training.checkpoint import Checkpoints, restore_best
@@ -148,6 +147,6 @@ def _logits(workdir: pathlib.Path, config: ConfigDict, label_names: tuple[str, .
             f"channels, expected {config.input.size} and {config.input.channels}"
         )
     evaluator, variables = Evaluator(model, theirs, len(images)), state.variables()
-    return tta.mean_logits(
+    return mean_logits(
         lambda shown: evaluator.logits(variables, shown)[:, columns], images, config.teacher.tta, theirs.input.crop
     )

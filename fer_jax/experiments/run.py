@@ -25,8 +25,8 @@ from fer_jax.data.examples import Examples
 from fer_jax.distributed import cluster
 from fer_jax.distributed.parallel import Parallel
 from fer_jax.errors import UserError
-from fer_jax.evaluation import calibration, metrics, tta
-from fer_jax.evaluation.evaluator import Evaluator
+from fer_jax.evaluation import calibration, metrics
+from fer_jax.evaluation.evaluator import Evaluator, mean_logits
 from fer_jax.experiments import distillation, rundata
 from fer_jax.experiments.rundata import RunData
 from fer_jax.models.network import Network
@@ -163,7 +163,7 @@ def score(
     run = Run(workdir, config, model, state.variables(), tuple(best.label_names), best)
     logits = {
         name: {
-            view: tta.mean_logits(run.logits, examples.of_split(name).images, view, config.input.crop)
+            view: mean_logits(run.logits, examples.of_split(name).images, view, config.input.crop)
             for view in ("", *config.eval.tta)
         }
         for name in (config.data.select_split, config.data.test_split)

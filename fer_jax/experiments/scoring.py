@@ -21,7 +21,7 @@ from fer_jax.bundle.formats import GRAPHS
 from fer_jax.bundle.prior import Prior
 from fer_jax.data import identity
 from fer_jax.errors import UserError
-from fer_jax.evaluation import calibration, metrics, tta
+from fer_jax.evaluation import calibration, evaluator, metrics
 from fer_jax.experiments import rundata
 from fer_jax.experiments.run import Run, load_run, scores_of_views
 from fer_jax.result import Evaluation
@@ -92,7 +92,7 @@ class Predictor:
 
     def logits(self, images: np.ndarray, view: str = "") -> np.ndarray:
         """float32 (N, classes): logits, averaged over the images of `view`; of an ensemble, log of mean probability."""
-        each = [tta.mean_logits(member, images, view, self.config.input.crop) for member in self.members]
+        each = [evaluator.mean_logits(member, images, view, self.config.input.crop) for member in self.members]
         return each[0] if len(each) == 1 else np.log(np.mean([softmax(x, axis=1) for x in each], axis=0))
 
 
@@ -200,15 +200,15 @@ def score(
     Args:
       split: name of the split.
       path: other data; "" is the predictor's own. See `rundata.to_score`.
-      augmentations: names of `tta.VIEWS`.
+      augmentations: names of `evaluator.VIEWS`.
       calibrate: what to choose on these faces, put into the scores as "calibration" "chosen", see `Calibrate.on`.
 
     Raises:
       UserError: an unknown augmentation, or of `rundata.to_score`.
     """
     for view in augmentations:
-        if view not in tta.VIEWS:
-            raise UserError(f"--tta has {view!r}: expected {' or '.join(tta.VIEWS)}")
+        if view not in evaluator.VIEWS:
+            raise UserError(f"--tta has {view!r}: expected {' or '.join(evaluator.VIEWS)}")
     examples = rundata.to_score(predictor.config, predictor.workdirs, split, path, predictor.label_names)
 
     logits = {view: predictor.logits(examples.images, view) for view in ("", *augmentations)}

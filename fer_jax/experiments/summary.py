@@ -8,8 +8,8 @@ from ml_collections import ConfigDict
 from fer_jax import config as configs
 from fer_jax.data import sources
 from fer_jax.experiments import rundata
-from fer_jax.models import freezing, registry
-from fer_jax.models.network import Network, layers_of
+from fer_jax.models import registry
+from fer_jax.models.network import Network, layer_groups, layers_of
 from fer_jax.training import train
 
 WIDTH = 100  # columns
@@ -19,7 +19,7 @@ def of_config(config: ConfigDict) -> str:
     """The table of the network a config trains; the data is read only where its source does not say the labels."""
     model = registry.from_config(config, _num_classes(config))
     shape = registry.input_shape(config)
-    return table(model, shape, freezing.layer_groups(model, shape, config.optim.trainable_from))
+    return table(model, shape, layer_groups(model, shape, config.optim.trainable_from))
 
 
 def table(model: Network, input_shape: tuple[int, ...], groups: Mapping[str, str] | None = None) -> str:
@@ -27,7 +27,7 @@ def table(model: Network, input_shape: tuple[int, ...], groups: Mapping[str, str
 
     Args:
       input_shape: (H, W, C) of one image.
-      groups: of `fer_jax.models.freezing.layer_groups`; the frozen layers are marked and counted apart.
+      groups: of `fer_jax.models.network.layer_groups`; the frozen layers are marked and counted apart.
     """
     rows = layers_of(model, input_shape)
     frozen = {name for name, group in (groups or {}).items() if group == "frozen"}

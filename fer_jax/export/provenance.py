@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from fer_jax import config as configs
 from fer_jax import environment, templates
 from fer_jax.data import sources
-from fer_jax.evaluation import tta
+from fer_jax.evaluation import evaluator
 from fer_jax.export.trained import Trained
 from fer_jax.result import RunResult
 
@@ -89,7 +89,7 @@ def card(trained: Trained, stored: str = "") -> str:
             "training_data": trained.training_data,
             "license": trained.license,
             "note": trained.note,
-            "views": tta.IN_WORDS,
+            "views": evaluator.IN_WORDS,
             "teachers": config.teacher.runs,
             "teacher_weight": config.teacher.weight,
             "words": sources.data_set(config.data.source).words,

@@ -16,7 +16,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from fer_jax.distributed.parallel import AXIS
-from fer_jax.models import freezing, pretrained, registry
+from fer_jax.models import network, pretrained, registry
 from fer_jax.models.network import Network
 from fer_jax.training import optim
 
@@ -140,7 +140,7 @@ def create(
     inference_model = registry.from_config(config, num_classes, platform=platform)
     groups = {}
     if config.optim.trainable_from or config.optim.backbone_learning_rate:
-        groups = freezing.layer_groups(inference_model, registry.input_shape(config), config.optim.trainable_from)
+        groups = network.layer_groups(inference_model, registry.input_shape(config), config.optim.trainable_from)
     learning_rate = optim.schedule(config.optim, total_steps, steps_per_epoch)
     if not groups:
         optimizer = optim.create(config.optim, learning_rate, platform)
@@ -153,7 +153,7 @@ def create(
                 "backbone": optim.create(backbone, optim.schedule(backbone, total_steps, steps_per_epoch), platform),
                 "head": optim.create(config.optim, learning_rate, platform),
             },
-            lambda params: freezing.labels(params, groups),
+            lambda params: network.labels_of_groups(params, groups),
         )
     return Setup(
         config,

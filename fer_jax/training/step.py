@@ -1,17 +1,18 @@
 """Training steps, as one device of an SPMD program sees them."""
 
-from collections.abc import Callable
+import collections
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 
 from fer_jax.data.augmentation import crop_of, step_key, training_inputs, warp_of
 from fer_jax.distributed.parallel import AXIS
-from fer_jax.models import freezing
-from fer_jax.training import packing
+from fer_jax.models.network import frozen_layers
 from fer_jax.training.setup import Setup, TrainState
 
 Tree = Any
@@ -72,9 +73,9 @@ def make_chunk(
         return state, {"loss": loss, "correct": correct, "gradient_norm": optax.tree.norm(grads)}
 
     def chunk(state: TrainState, resident: Tree, feed: Tree) -> tuple[TrainState, dict[str, jax.Array]]:
-        packed = packing.pack(state, setup.groups)
+        packed = pack(state, setup.groups)
         packed, metrics = lax.scan(lambda packed, one: step(packed, state, resident, one), packed, feed)
-        return packing.unpack(packed, state, setup.groups), metrics
+        return unpack(packed, state, setup.groups), metrics
 
     return chunk
 
@@ -87,17 +88,17 @@ def _loss(
     `state` is packed, `like` has the shapes of what it is not packed.
     """
     smoothing = setup.config.loss.label_smoothing
-    batch_stats = packing.unpack(state.batch_stats, like.batch_stats, setup.groups)
+    batch_stats = unpack(state.batch_stats, like.batch_stats, setup.groups)
 
     def loss_of(params: Tree) -> tuple[jax.Array, tuple[jax.Array, Tree]]:
-        variables = {"params": packing.unpack(params, like.params, setup.groups), "batch_stats": batch_stats}
-        with freezing.frozen_layers(setup.groups):
+        variables = {"params": unpack(params, like.params, setup.groups), "batch_stats": batch_stats}
+        with frozen_layers(setup.groups):
             logits, updated = setup.model.apply(
                 variables, images, True, mutable=["batch_stats"], rngs={"dropout": dropout_key}
             )
         wanted = optax.smooth_labels(targets, smoothing) if smoothing else targets
         loss = optax.softmax_cross_entropy(logits, wanted).mean()
-        return loss, (logits, packing.pack(updated.get("batch_stats", {}), setup.groups))
+        return loss, (logits, pack(updated.get("batch_stats", {}), setup.groups))
 
     return loss_of
 
@@ -121,3 +122,37 @@ def _averaged(state: TrainState, variables: Tree) -> Tree:
     # Early steps count more (as TensorFlow's num_updates), or the random start would linger.
     decay = jnp.minimum(EMA_DECAY, (1 + state.step) / (10 + state.step))
     return optax.incremental_update(variables, state.ema, 1 - decay)
+
+
+def pack(tree: Tree, groups: Mapping[str, str]) -> Tree:
+    """The tree with each family of vectors joined in the place of its first; nothing is left in those of the others.
+
+    Scales, biases, statistics and what optimizer and averages keep of them are a few numbers each, and a device takes
+    as long to start an operation on one of them as on all. Of the state within a chunk they are one vector a kind.
+
+    Vectors are a family where only the last two keys of their paths differ, a layer's and its own: in params, in
+    statistics, in what an optimizer keeps like them. Layers of different `groups` are trained apart: no family.
+    """
+    leaves = jax.tree.leaves(tree)
+    packed: list[Any] = [optax.MaskedNode()] * len(leaves)
+    for family in _families(tree, groups):
+        packed[family[0]] = jnp.concatenate([leaves[i] for i in family]) if len(family) > 1 else leaves[family[0]]
+    return jax.tree.unflatten(jax.tree.structure(tree), packed)
+
+
+def unpack(packed: Tree, like: Tree, groups: Mapping[str, str]) -> Tree:
+    """The tree of the shapes of `like` whose `pack` is `packed`."""
+    shapes, leaves = jax.tree.leaves(like), {}
+    for family, joined in zip(_families(like, groups), jax.tree.leaves(packed), strict=True):
+        ends = np.cumsum([shapes[i].size for i in family])[:-1]
+        leaves |= zip(family, jnp.split(joined, ends) if len(family) > 1 else [joined], strict=True)
+    return jax.tree.unflatten(jax.tree.structure(like), [leaves[i] for i in range(len(shapes))])
+
+
+def _families(tree: Tree, groups: Mapping[str, str]) -> list[list[int]]:
+    """Positions of the leaves by family, in the order of each one's first; what is no vector is alone."""
+    families = collections.defaultdict(list)
+    for i, (path, leaf) in enumerate(jax.tree_util.tree_leaves_with_path(tree)):
+        layer = jax.tree_util.keystr(path[-2:-1], simple=True)
+        families[(path[:-2], groups.get(layer)) if leaf.ndim == 1 else i].append(i)
+    return list(families.values())

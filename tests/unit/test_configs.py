@@ -12,8 +12,8 @@ from configs import default, variants
 from fer_jax import config as configuration
 from fer_jax.errors import UserError
 from fer_jax.experiments import summary
-from fer_jax.models import freezing, registry
-from fer_jax.models.network import layers_of
+from fer_jax.models import registry
+from fer_jax.models.network import layer_groups, layers_of
 
 FOLDER = pathlib.Path(default.__file__).parent
 # (config, variant): classes, parameters with BatchNorm's, the run's name
@@ -113,7 +113,7 @@ def test_vgg16_trains_from_the_named_block_on():
     ):
         config = load("vgg16", variant)
         model = registry.from_config(config, 7)
-        assert Counter(freezing.layer_groups(model, (48, 48, 3), config.optim.trainable_from).values()) == groups
+        assert Counter(layer_groups(model, (48, 48, 3), config.optim.trainable_from).values()) == groups
     assert config.optim.backbone_learning_rate < config.optim.learning_rate
 
 

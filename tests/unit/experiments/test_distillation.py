@@ -11,7 +11,7 @@ from fer_jax import labels
 from fer_jax.data import identity
 from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
-from fer_jax.evaluation import tta
+from fer_jax.evaluation import evaluator
 from fer_jax.experiments import distillation, rundata, sweep
 from fer_jax.experiments.run import load_run, train_and_score
 from fer_jax.experiments.rundata import RunData
@@ -56,13 +56,13 @@ def some_examples(size=16):
     )
 
 
-@pytest.mark.parametrize("view", tta.VIEWS)
+@pytest.mark.parametrize("view", evaluator.VIEWS)
 def test_training_targets_are_mixed_with_the_teacher_s_probabilities(teacher, distilled_config, tmp_path, view):
     examples = some_examples()
     distilled_config.teacher.tta = view
     distilled = distillation.with_teacher_targets(distilled_config, data_of(examples), tmp_path)
     run, faces = load_run(teacher), examples.images[:6]
-    logits = np.mean([run.logits(shown) for shown in tta.of(view, faces, 0)], axis=0)
+    logits = np.mean([run.logits(shown) for shown in evaluator.views(view, faces, 0)], axis=0)
     probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     expected = 0.75 * np.eye(7)[examples.labels[:6]] + 0.25 * probabilities
     np.testing.assert_allclose(distilled.votes[:6], expected, rtol=1e-5)

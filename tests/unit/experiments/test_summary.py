@@ -2,7 +2,7 @@
 
 from fer_jax.experiments import summary
 from fer_jax.models import registry
-from fer_jax.models.freezing import layer_groups
+from fer_jax.models.network import layer_groups
 
 
 def test_table_of_a_small_network():

@@ -1,15 +1,18 @@
 """The SPMD step: the same result whatever wraps it and however many devices share the batch."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from ml_collections import ConfigDict
 
 from configs import default
 from fer_jax.data import sampler
 from fer_jax.models import registry
-from fer_jax.training import setup
+from fer_jax.training import setup, step
 from fer_jax.training.program import TrainProgram
 
 BATCH, STEPS, SIZE = 16, 2, 16
@@ -167,3 +170,47 @@ def test_running_statistics_forget_their_start_within_ten_steps(examples):
 def test_the_end_of_the_training_is_not_warped():
     assert setup.create(config_of(**{"augment.no_warp_fraction": 0.3}), 7, 10, 5).warp_off_step == 7
     assert setup.create(config_of(), 7, 10, 5).warp_off_step == 10
+
+
+PARAMS = {
+    "conv": {"bias": np.array([1.0, 2.0]), "kernel": np.ones((1, 1, 2, 2))},
+    "head": {"bias": np.array([9.0])},
+    "norm": {"bias": np.array([3.0]), "scale": np.array([4.0])},
+}
+
+
+@pytest.mark.parametrize(
+    ("groups", "joined"),
+    [
+        ({}, [[1.0, 2.0, 9.0, 3.0, 4.0], None, None, None]),
+        ({"conv": "frozen", "norm": "frozen", "head": "head"}, [[1.0, 2.0, 3.0, 4.0], [9.0], None, None]),
+    ],
+)
+def test_families_are_joined_where_the_first_of_them_was(groups, joined):
+    packed = step.pack(PARAMS, groups)
+    found = [packed["conv"]["bias"], packed["head"]["bias"], packed["norm"]["bias"], packed["norm"]["scale"]]
+    assert [None if isinstance(one, optax.MaskedNode) else one.tolist() for one in found] == joined
+    assert packed["conv"]["kernel"] is PARAMS["conv"]["kernel"]
+
+
+def test_what_an_optimizer_keeps_is_packed_as_the_parameters_are():
+    optimizer = optax.partition(
+        {"plain": optax.sgd(0.1, momentum=0.9), "adam": optax.adam(0.1)},
+        lambda params: jax.tree.map(lambda p: "adam" if p.ndim == 1 else "plain", params),
+    )
+    params = jax.tree.map(jnp.asarray, PARAMS)
+    expected, state = optimizer.update(params, optimizer.init(params), params)
+    packed = step.pack(params, {})
+    found, packed_state = optimizer.update(packed, step.pack(optimizer.init(params), {}), packed)
+    ours = step.unpack(found, params, {}), step.unpack(packed_state, state, {})
+    assert jax.tree.structure(ours) == jax.tree.structure((expected, state))
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6), ours, (expected, state))
+
+
+def test_the_gradient_of_packed_parameters_is_packed():
+    def loss(packed):
+        return sum((i + 1) * leaf.sum() for i, leaf in enumerate(jax.tree.leaves(step.unpack(packed, PARAMS, {}))))
+
+    gradient = jax.grad(loss)(step.pack(PARAMS, {}))
+    np.testing.assert_array_equal(gradient["conv"]["bias"], [1, 1, 3, 4, 5])
+    np.testing.assert_array_equal(gradient["conv"]["kernel"], np.full((1, 1, 2, 2), 2.0))

@@ -7,27 +7,28 @@ import optax
 import pytest
 
 from fer_jax.errors import UserError
-from fer_jax.models import freezing, registry
+from fer_jax.models import network as networks
+from fer_jax.models import registry
 
 SHAPE = (24, 24, 1)
 
 
 def test_groups_follow_the_order_of_the_calls():
-    groups = freezing.layer_groups(registry.create("vgg16", 7), (32, 32, 3), "block5")
+    groups = networks.layer_groups(registry.create("vgg16", 7), (32, 32, 3), "block5")
     assert list(groups)[:3] == ["block1_conv1", "block1_conv2", "block2_conv1"]
     backbone = [name for name, group in groups.items() if group == "backbone"]
     assert backbone == ["block5_conv1", "block5_conv2", "block5_conv3"]
     assert [name for name, group in groups.items() if group == "head"] == ["classes"]
     assert groups["block4_conv3"] == "frozen"
-    groups = freezing.layer_groups(registry.create("mini_xception", 7), SHAPE, "")
+    groups = networks.layer_groups(registry.create("mini_xception", 7), SHAPE, "")
     assert set(groups.values()) == {"backbone", "head"}
     with pytest.raises(UserError, match="'block6': expected last, or the beginning of one of block1_conv1, "):
-        freezing.layer_groups(registry.create("vgg16", 7), (32, 32, 3), "block6")
+        networks.layer_groups(registry.create("vgg16", 7), (32, 32, 3), "block6")
 
 
 @pytest.mark.parametrize(("name", "first"), [("vgg16", "block5_conv1"), ("mini_xception", "block4_residual_conv")])
 def test_last_trains_the_last_stage_and_the_head(name, first):
-    groups = freezing.layer_groups(registry.create(name, 7), (48, 48, 1), "last")
+    groups = networks.layer_groups(registry.create(name, 7), (48, 48, 1), "last")
     trained = [layer for layer, group in groups.items() if group != "frozen"]
     assert trained[0] == first and groups[trained[-1]] == "head"
 
@@ -41,10 +42,10 @@ def network(variables_of):
 
 def test_frozen_layers_keep_their_statistics_and_get_no_gradient(network):
     model, images, variables = network
-    groups = freezing.layer_groups(model, SHAPE, "block2")
+    groups = networks.layer_groups(model, SHAPE, "block2")
 
     def loss(params):
-        with freezing.frozen_layers(groups):
+        with networks.frozen_layers(groups):
             logits, updated = model.apply({**variables, "params": params}, images, True, mutable=["batch_stats"])
         return optax.softmax_cross_entropy_with_integer_labels(logits, jnp.arange(4)).mean(), updated["batch_stats"]
 
@@ -59,11 +60,11 @@ def test_frozen_layers_keep_their_statistics_and_get_no_gradient(network):
 
 def test_frozen_layers_compute_as_in_evaluation(network):
     model, images, variables = network
-    groups = dict.fromkeys(freezing.layer_groups(model, SHAPE, ""), "frozen")
+    groups = dict.fromkeys(networks.layer_groups(model, SHAPE, ""), "frozen")
 
     @jax.jit
     def train(variables):
-        with freezing.frozen_layers(groups):
+        with networks.frozen_layers(groups):
             return model.apply(variables, images, True, mutable=["batch_stats"])[0]
 
     expected = jax.jit(lambda variables: model.apply(variables, images, False))(variables)
@@ -76,10 +77,10 @@ def test_backward_pass_ends_where_the_trained_layers_begin():
     variables = jax.eval_shape(model.init, jax.random.key(0), images, False)
 
     def flops(trainable_from):
-        groups = freezing.layer_groups(model, images.shape[1:], trainable_from)
+        groups = networks.layer_groups(model, images.shape[1:], trainable_from)
 
         def loss(variables):
-            with freezing.frozen_layers(groups):
+            with networks.frozen_layers(groups):
                 return model.apply(variables, images, True).sum()
 
         return jax.jit(jax.grad(loss)).lower(variables).cost_analysis()["flops"]
@@ -91,10 +92,10 @@ def test_backward_pass_ends_where_the_trained_layers_begin():
 
 def test_labels_for_the_optimizer(network):
     model, _, variables = network
-    groups = freezing.layer_groups(model, SHAPE, "classes")
+    groups = networks.layer_groups(model, SHAPE, "classes")
     optimizer = optax.multi_transform(
         {"frozen": optax.set_to_zero(), "backbone": optax.adam(1.0), "head": optax.adam(1.0)},
-        freezing.labels(variables["params"], groups),
+        networks.labels_of_groups(variables["params"], groups),
     )
     state = optimizer.init(variables["params"])
     kept = sum(leaf.size for leaf in jax.tree.leaves(state) if leaf.ndim)
