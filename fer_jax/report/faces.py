@@ -14,6 +14,7 @@ from fer_jax.data.augmentation import training_inputs
 from fer_jax.data.examples import Examples
 from fer_jax.preprocess import scaling
 from fer_jax.report.records import Predictions
+from fer_jax.training.setup import COMPILE_QUICKLY
 
 SHOWN = 32
 MAX_PIXELS = 96  # a side of a picture in the page
@@ -73,7 +74,7 @@ def as_trained(config: ConfigDict, examples: Examples) -> tuple[list[Face], str]
     order = sampler.Order(config.seed, train_set.labels, config.data.sampling)
     batch = order.indices(0, 1, config.batch_size)[0][:SHOWN]
     first = train_set.take(batch)
-    made = jax.jit(lambda *args: training_inputs(config, *args))
+    made = jax.jit(lambda *args: training_inputs(config, *args), compiler_options=COMPILE_QUICKLY)
     inputs, targets = map(np.asarray, made(np.asarray(first.images), first.targets(), 0, np.arange(len(batch))))
     factor, offset = scaling.factor_and_offset(config.input.scaling)
     words = f"values from {inputs.min():z.2f} to {inputs.max():z.2f}, mean {inputs.mean():z.2f}"

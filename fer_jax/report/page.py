@@ -72,8 +72,7 @@ def _write_run(run: records.Records, examples: Examples | None, out: pathlib.Pat
             metrics.reliability(predictions.probabilities, predictions.labels),
             metrics.expected_calibration_error(predictions.probabilities, predictions.labels),
         )
-        page["reliability"] = plots.svg(draw)
-        plots.png(out / "reliability.png", [draw])
+        page["reliability"] = plots.svg(draw, copy=out / "reliability.png")
     page["sheets"] = _sheets(run, predictions, examples, out) if examples is not None else []
     return templates.write(out / PAGE, "run.html", page)
 
@@ -153,8 +152,7 @@ def _basics(found: records.Records) -> dict[str, Any]:
 def _confusion(counts: Any, label_names: Sequence[str], out: pathlib.Path) -> str:
     """The confusion matrix as SVG; the same is written to `out` as PNG."""
     draw = plots.confusion(counts, label_names)
-    plots.png(out / "confusion.png", [draw], (4.6, 4.3))
-    return plots.svg(draw, (4.6, 4.3))
+    return plots.svg(draw, (4.6, 4.3), out / "confusion.png")
 
 
 def _seconds(run: records.Records) -> dict[str, float]:

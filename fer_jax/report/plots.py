@@ -43,6 +43,7 @@ STYLE: dict[Any, Any] = {
     "text.parse_math": False,  # a class may have $ in its name
 }
 SHEET_COLUMNS = 8  # faces in a row
+CELL_INCHES = (1.25, 1.55)  # of a face with its caption
 PANEL_INCHES = (4.6, 3.3)  # as wide as a phone at the font's own size
 
 Draw = Callable[[Axes], None]
@@ -56,24 +57,35 @@ def style() -> Iterator[None]:
         yield
 
 
-def svg(draw: Draw, inches: tuple[float, float] = PANEL_INCHES) -> Markup:
-    """One plot as an <svg> element whose ink is `currentColor`, to stand in a page of any background."""
+def svg(draw: Draw, inches: tuple[float, float] = PANEL_INCHES, copy: str | os.PathLike | None = None) -> Markup:
+    """One plot as an <svg> element whose ink is `currentColor`, to stand in a page of any background.
+
+    `copy` is a PNG file for the same plot on white.
+    """
     buffer = io.StringIO()
     with style():
         figure = Figure(inches, layout="constrained")
         draw(figure.add_subplot())
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+        if copy:
+            figure.set_layout_engine("none")  # it stands as it was laid out
+            _save(figure, copy)
     text = buffer.getvalue()
     text = re.sub(r' id="\w+_\d+"', "", text[text.index("<svg") :])  # the same in every plot of the page
     return Markup(text.replace(INK, "currentColor"))
 
 
-def png(path: str | os.PathLike, draws: Sequence[Draw], inches: tuple[float, float] = PANEL_INCHES) -> None:
-    """Plots side by side in one picture file on white; `inches` is the size of each."""
-    with style(), files.atomic_path(path) as tmp:
-        figure = Figure((inches[0] * len(draws), inches[1]), layout="constrained")
+def png(path: str | os.PathLike, draws: Sequence[Draw]) -> None:
+    """Plots side by side in one picture file on white."""
+    with style():
+        figure = Figure((PANEL_INCHES[0] * len(draws), PANEL_INCHES[1]), layout="constrained")
         for draw, axes in zip(draws, figure.subplots(1, len(draws), squeeze=False)[0], strict=True):
             draw(axes)
+        _save(figure, path)
+
+
+def _save(figure: Figure, path: str | os.PathLike) -> None:
+    with files.atomic_path(path) as tmp:
         figure.savefig(tmp, dpi=144)
 
 
@@ -180,14 +192,17 @@ def bars(title: str, groups: Sequence[str], series: Mapping[str, Sequence[float]
 
 
 def sheet(path: str | os.PathLike, images: np.ndarray, captions: Sequence[tuple[str, str]]) -> None:
-    """Faces uint8 (N, H, W, C) in rows, each with a caption (text, color), as a PNG file."""
-    columns, rows = SHEET_COLUMNS, -(-len(images) // SHEET_COLUMNS)
-    with style(), files.atomic_path(path) as tmp:
-        figure = Figure((1.25 * columns, 1.55 * rows))
-        figure.subplots_adjust(0.005, 0.005, 0.995, 1 - 0.25 / (1.55 * rows), wspace=0.06, hspace=0.28)
-        for axes in (grid := figure.subplots(rows, columns, squeeze=False).ravel()):
-            axes.axis("off")
-        for axes, image, (text, color) in zip(grid, images, captions, strict=False):
-            axes.imshow(np.broadcast_to(image, (*image.shape[:2], 3)), interpolation="nearest")
-            axes.set_title(text, fontsize=7, color=color, pad=2)
-        figure.savefig(tmp, dpi=120)
+    """Faces uint8 (N, H, W, C) in rows, each with a caption of one or two lines (text, color), as a PNG file."""
+    rows = -(-len(images) // SHEET_COLUMNS)
+    with style():
+        figure = Figure((CELL_INCHES[0] * SHEET_COLUMNS, CELL_INCHES[1] * rows))
+        axes = figure.add_axes((0, 0, 1, 1))
+        for i, (image, (text, color)) in enumerate(zip(images, captions, strict=True)):
+            left, right = (i % SHEET_COLUMNS + np.array((0.03, 0.97))) * CELL_INCHES[0]
+            bottom = (i // SHEET_COLUMNS + 0.98) * CELL_INCHES[1]
+            extent = (left, right, bottom, top := bottom - (right - left))
+            axes.imshow(np.broadcast_to(image, (*image.shape[:2], 3)), interpolation="nearest", extent=extent)
+            axes.text((left + right) / 2, top - 0.03, text, fontsize=7, color=color, ha="center", va="bottom")
+        axes.set(xlim=(0, CELL_INCHES[0] * SHEET_COLUMNS), ylim=(CELL_INCHES[1] * rows, 0), aspect="auto")
+        axes.axis("off")
+        _save(figure, path)

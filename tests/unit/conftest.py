@@ -50,6 +50,16 @@ def caplog(caplog, monkeypatch):
     return caplog
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Pages whose plots are left out: drawing them takes most of the time of a small run."""
+    from fer_jax.report import plots
+
+    monkeypatch.setattr(plots, "svg", lambda *_, **__: "<svg></svg>")
+    for name in ("png", "sheet"):
+        monkeypatch.setattr(plots, name, lambda *_, **__: None)
+
+
 @pytest.fixture(scope="session")
 def variables_of():
     """A function from a network and its images' shape (H, W, C) to random variables."""

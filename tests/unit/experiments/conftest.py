@@ -13,3 +13,8 @@ def config(tmp_path):
     config.data.folds, config.data.holdout, config.epochs = 2, 0.3, 1
     config.batch_size, config.model.args.block_features = 8, (4,)
     return config
+
+
+@pytest.fixture(autouse=True)
+def no_plots(undrawn):
+    """Runs write their pages without plots."""

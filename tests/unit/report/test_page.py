@@ -10,7 +10,7 @@ from configs import default
 from fer_jax import config as configs
 from fer_jax import result as results
 from fer_jax.errors import UserError
-from fer_jax.report import faces, page, plots, records
+from fer_jax.report import faces, page, records
 from fer_jax.training import metric_log
 from tests.reports import NAMES, Page, made_examples, made_run
 from tests.results import folds_result, seeds_result
@@ -21,14 +21,6 @@ PICTURES = {"learning_curves.png", "confusion.png", "reliability.png", "faces.pn
 @pytest.fixture(scope="module")
 def written(finished):
     return Page(page.write(finished, made_examples()))
-
-
-@pytest.fixture
-def undrawn(monkeypatch):
-    """Pages whose plots are left out: drawing them takes most of the time."""
-    monkeypatch.setattr(plots, "svg", lambda *_: "<svg></svg>")
-    for name in ("png", "sheet"):
-        monkeypatch.setattr(plots, name, lambda *_, **__: None)
 
 
 class TestWrite:
