@@ -224,7 +224,7 @@ def restore_best(config: ConfigDict, workdir: pathlib.Path, which: str) -> tuple
         raise UserError(f"{workdir} has not been evaluated yet, so no checkpoint is the best: train on, or choose last")
     made = setup.create(config, len(newest.label_names))
     step = newest.best_step if which == "best" else newest.step
-    restored = checkpoints.restore(made.state_shapes(), step)
+    restored = checkpoints.restore(made.state_shapes, step)
     if restored is None:
         raise UserError(f"{workdir} has no checkpoint of step {step}: train on, or choose last")
     return made.inference_model, *restored

@@ -85,7 +85,7 @@ class TrainProgram:
 
     def lower(self) -> Any:
         """The chunk as `jax.stages.Lowered`, from shapes alone: also for devices that are not there."""
-        replicated = self.parallel.replicated_shapes((self.setup.state_shapes(), dict(self._source.resident)))
+        replicated = self.parallel.replicated_shapes((self.setup.state_shapes, dict(self._source.resident)))
         return self._run.lower(
             *replicated, self.parallel.split_shapes(self._source.feed_shapes(self.steps), BATCH_AXIS)
         )

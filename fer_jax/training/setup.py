@@ -4,10 +4,10 @@ A state is arrays only, so that a checkpoint is a tree of arrays and a step is a
 """
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -50,15 +50,6 @@ class TrainState:
         return {key: tree for key, tree in chosen.items() if tree}
 
 
-def initial_variables(model: nn.Module, input_shape: tuple[int, ...], seed: int) -> Tree:
-    """Random {"params", "batch_stats"} for images of `input_shape` (H, W, C); the same for a seed everywhere."""
-    images = jnp.zeros((1, *input_shape), jnp.float32)
-    # One program, for op by op takes longer; and hardly optimized, for it runs once: compiling it in full took 6.7 s
-    # of a CPU, so 1.8 s, with the same bits.
-    initialize = jax.jit(lambda key: model.init(key, images, False), compiler_options=COMPILE_QUICKLY)
-    return initialize(jax.random.key(seed))
-
-
 def from_variables(variables: Tree, optimizer: optax.GradientTransformation, ema: bool) -> TrainState:
     """A state at step 0 that starts from given variables; `ema` says whether averaged weights are kept."""
     params, batch_stats = variables["params"], variables.get("batch_stats", {})
@@ -68,7 +59,7 @@ def from_variables(variables: Tree, optimizer: optax.GradientTransformation, ema
         step=jnp.zeros((), jnp.int32),
         params=params,
         batch_stats=batch_stats,
-        opt_state=jax.jit(optimizer.init)(params),
+        opt_state=optimizer.init(params),
         lr_scale=jnp.ones((), jnp.float32),
         ema=averaged,
     )
@@ -103,22 +94,33 @@ class Setup:
 
         `label_names` are those of the logits, by which the head of pretrained weights is taken.
         """
-        config, shape = self.config, registry.input_shape(self.config)
-        variables = initial_variables(self.inference_model, shape, config.seed)
-        if config.model.pretrained:
-            variables, fresh = pretrained.load(config.model.pretrained, config.model.name, variables, label_names)
-            logging.info("weights of %s; untrained: %s", config.model.pretrained, ", ".join(fresh) or "none")
-        return from_variables(variables, self.optimizer, ema=config.optim.averaging != "none")
+        model, state = self.config.model, self._fresh(jax.random.key(self.config.seed))
+        if not model.pretrained:
+            return state
+        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        variables, fresh = pretrained.load(model.pretrained, model.name, variables, label_names)
+        logging.info("weights of %s; untrained: %s", model.pretrained, ", ".join(fresh) or "none")
+        return jax.jit(self._of_variables)(variables)
 
+    @functools.cached_property
     def state_shapes(self) -> TrainState:
         """The shapes of `fresh_state`, as `jax.ShapeDtypeStruct`s: no memory, no computation."""
+        return jax.eval_shape(self._fresh, jax.eval_shape(jax.random.key, 0))
+
+    @functools.cached_property
+    def _fresh(self) -> Callable[[jax.Array], TrainState]:
         images = jnp.zeros((1, *registry.input_shape(self.config)), jnp.float32)
+        # "plain" makes the same variables, and is the quickest to trace.
+        model = self.inference_model.clone(implementation="plain")
+        # One program, for op by op takes longer; and hardly optimized, for it runs once: compiling it in full took
+        # 6.7 s of a CPU, so 1.8 s, with the same bits. Kept, so that it is traced once for state and shapes.
+        return jax.jit(
+            lambda key: self._of_variables(model.init(key, images, False)),
+            compiler_options=COMPILE_QUICKLY,
+        )
 
-        def fresh() -> TrainState:
-            variables = self.inference_model.init(jax.random.key(0), images, False)
-            return from_variables(variables, self.optimizer, ema=self.config.optim.averaging != "none")
-
-        return jax.eval_shape(fresh)
+    def _of_variables(self, variables: Tree) -> TrainState:
+        return from_variables(variables, self.optimizer, ema=self.config.optim.averaging != "none")
 
 
 def create(

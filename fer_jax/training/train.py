@@ -11,6 +11,7 @@ import pathlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent import futures
 from typing import Any
 
 import jax
@@ -175,9 +176,8 @@ class Run:
         names, fingerprint = examples.label_names, examples.fingerprint
         self._setup = setup.create(config, len(names), self._total, self.steps_per_epoch)
         self._checkpoints = Checkpoints(workdir)
-        restored = self._checkpoints.restore(self._setup.state_shapes())
-        self._state, self.progress = restored or (self._setup.fresh_state(names), Progress())
-        if not restored:
+        self._restored, self.progress = self._checkpoints.restore(self._setup.state_shapes) or (None, Progress())
+        if not self._restored:
             self.progress.label_names, self.progress.fingerprint = names, fingerprint
         if "" not in (fingerprint, self.progress.fingerprint) and fingerprint != self.progress.fingerprint:
             raise UserError(f"{workdir} has checkpoints of a run on other data: use another --workdir, or that data")
@@ -199,19 +199,22 @@ class Run:
             *(len(self._train_set), config.batch_size, devices, jax.process_count()),
             *(self.steps_per_epoch, self.steps_per_epoch // self._chunk),
         )
-        if jax.process_count() == 1:  # several compile at their first call, which waits for all of them
-            self.program.compile()
-        if self._session.profile and cluster.is_primary():
-            self.program.profile(self._workdir / "profile")
         if progress.step:
             logging.info("resuming after step %d of %d", progress.step, self._total)
-        self._evaluator = Evaluator(self._setup.inference_model, config, len(self._select_set))
-        self._placed = self._evaluator.place(self._select_set.images)
-        # Computed before the loop, where each rate would cost a dispatch and a wait for its result.
-        ends = np.arange(1, config.epochs + 1) * self.steps_per_epoch - 1
-        self._rates = jax.device_get(jax.jit(jax.vmap(self._setup.learning_rate))(ends))
-        self.program.load(self._state)
-        del self._state  # its buffers are the program's now
+        with futures.ThreadPoolExecutor(1) as beside:
+            if jax.process_count() == 1:  # several compile at their first call, which waits for all of them
+                compiled = beside.submit(self.program.compile)
+            self._evaluator = Evaluator(self._setup.inference_model, config, len(self._select_set))
+            self._placed = self._evaluator.place(self._select_set.images)
+            # Computed before the loop, where each rate would cost a dispatch and a wait for its result.
+            ends = np.arange(1, config.epochs + 1) * self.steps_per_epoch - 1
+            self._rates = jax.device_get(jax.jit(jax.vmap(self._setup.learning_rate))(ends))
+            self.program.load(self._restored or self._setup.fresh_state(progress.label_names))
+            del self._restored  # its buffers are the program's now
+            if jax.process_count() == 1:
+                compiled.result()
+        if self._session.profile and cluster.is_primary():
+            self.program.profile(self._workdir / "profile")
         primary = cluster.is_primary()
         with contextlib.ExitStack() as closing:
             closing.callback(self._checkpoints.close)

@@ -31,14 +31,14 @@ def bytes_of(tree):
 def test_gradients_travel_together(examples, api):
     """Without synchronized BatchNorm, all gradients, running statistics, loss and correct answers are one message."""
     config = config_of(**{"parallel.sync_batchnorm": False, "parallel.api": api})
-    state = create(config, 7).state_shapes()
+    state = create(config, 7).state_shapes
     sizes = chunk.Chunk(config, examples, jax.devices()[:4]).all_reduces()
     assert sizes == [bytes_of((state.params, state.batch_stats)) + 2 * 4]
 
 
 def test_synchronized_batchnorm_adds_small_messages(examples):
     sizes = chunk.Chunk(config_of(), examples, jax.devices()[:4]).all_reduces()
-    state = create(config_of(), 7).state_shapes()
+    state = create(config_of(), 7).state_shapes
     norms = len(jax.tree.leaves(state.batch_stats)) // 2
     # At most two messages a normalization, forward and backward, beside that of the gradients.
     assert 1 < len(sizes) <= 2 * norms + 1

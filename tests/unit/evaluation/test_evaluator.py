@@ -8,13 +8,12 @@ from configs import default
 from fer_jax.evaluation import evaluator
 from fer_jax.evaluation.evaluator import Evaluator
 from fer_jax.models import registry
-from fer_jax.training import setup
 
 
 @pytest.fixture(scope="module")
-def network():
+def network(variables_of):
     model = registry.create("mini_xception", 7, {"block_features": (8,)})
-    return model, setup.initial_variables(model, (16, 16, 1), 0)
+    return model, variables_of(model, (16, 16, 1))
 
 
 @pytest.mark.parametrize(("devices", "batch", "expected"), [(1, 8, 20), (8, 8, 21), (2, 4, 3)])

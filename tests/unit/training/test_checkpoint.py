@@ -16,7 +16,7 @@ from fer_jax.training.checkpoint import Checkpoints, Progress
 
 def fresh_state(classes=3, optimizer=None):
     model = registry.create("mini_xception", classes, {"block_features": (8,)})
-    variables = setup.initial_variables(model, (16, 16, 1), 0)
+    variables = jax.jit(model.init, static_argnums=2)(jax.random.key(0), np.zeros((1, 16, 16, 1), np.float32), False)
     return setup.from_variables(variables, optimizer or optax.adam(1e-3), ema=True)
 
 

@@ -32,9 +32,11 @@ def config():
     return config
 
 
-def test_nothing_compiles_twice_and_the_second_dispatch_is_traced(config, examples, tmp_path, caplog):
+def test_nothing_compiles_twice_and_the_second_dispatch_is_traced(config, examples, tmp_path, caplog, request):
     seen = []
-    with jax.log_compiles(), caplog.at_level(logging.WARNING):
+    jax.config.update("jax_log_compiles", True)  # for all threads, as `jax.log_compiles()` is not
+    request.addfinalizer(lambda: jax.config.update("jax_log_compiles", False))
+    with caplog.at_level(logging.WARNING):
         train.train(config, tmp_path, examples, PhaseTimer(), Session(seen.append, profile=True))
     # A message names the function, its shapes and their places; pmap calls every function "_fun".
     messages = (record.getMessage() for record in caplog.records)
