@@ -14,7 +14,7 @@ from fer_jax.data.examples import Examples
 from fer_jax.evaluation import metrics
 
 BATCHES = (1, 8, 64)  # images, whose latency is measured
-LATENCY_SECONDS = 0.5  # how long a batch is timed
+LATENCY_SECONDS = 0.2  # how long a batch is timed
 TIMED_RUNS = (3, 100)  # at least, and at most
 
 

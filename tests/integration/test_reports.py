@@ -44,7 +44,9 @@ def data(tmp_path_factory):
     }
 
 
-@pytest.mark.parametrize("config", CASES)
+@pytest.mark.parametrize(
+    "config", [pytest.param(name, marks=pytest.mark.slow if name == "jaffe.py:dropout" else ()) for name in CASES]
+)
 def test_a_shortened_training_gives_a_scored_result(command, data, tmp_path, config):
     source, flags, classes = CASES[config]
     command(
