@@ -53,8 +53,8 @@ GRAPHS = {
     "stablehlo": Format(
         "model.stablehlo",
         "the graph for JAX on any device",
-        "fer_jax.export.stablehlo:save",
-        "fer_jax.export.stablehlo:load",
+        "fer_jax.export.graph:save_stablehlo",
+        "fer_jax.export.graph:load_stablehlo",
         tolerance=1e-4,
     ),
 }

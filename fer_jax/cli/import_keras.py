@@ -30,8 +30,8 @@ def main(argv: list[str]) -> None:
     from fer_jax import files
     from fer_jax.bundle import manifest
     from fer_jax.data import loading
-    from fer_jax.export import comparison, exporting, provenance
-    from fer_jax.export.trained import Trained
+    from fer_jax.export import comparison, exporting
+    from fer_jax.export.trained import Trained, license_note
     from fer_jax.models import pretrained
     from fer_jax.recipes import default
 
@@ -59,7 +59,7 @@ def main(argv: list[str]) -> None:
         _LABELS.value,
         training_data=f"by the authors of {path.name} (sha256 {files.sha256(path)}), imported from Keras: "
         "of the config only model and input say something about it",
-        license=_LICENSE.value or provenance.license_note("fer2013"),
+        license=_LICENSE.value or license_note("fer2013"),
     )
     exported = exporting.export(_OUT.value, trained, evaluation=evaluation)
     print(comparison.table(exported.formats))

@@ -6,6 +6,7 @@ repository. Others then use it as --bundle=hf:user/name, or --bundle=hf:user/nam
 
 from absl import flags
 
+from fer_jax import zoo
 from fer_jax.cli import options
 
 _BUNDLE = options.define_bundle(default=None, note="It is checked before it is sent")
@@ -17,12 +18,11 @@ def main(argv: list[str]) -> None:
     del argv
     from fer_jax.bundle import manifest
     from fer_jax.errors import UserError
-    from fer_jax.zoo import hub
 
-    hub.parse(_TO.value)
+    zoo.repository_of(_TO.value)
     if not _BUNDLE.value:
         raise UserError("--bundle must be given: name the folder to share")
     bundle = manifest.read(_BUNDLE.value)
     if "card" not in bundle.files:
         raise UserError(f"{bundle.path} has no README.md, which is the repository's page: export it again")
-    print(hub.push([bundle.path / manifest.MANIFEST, *bundle.files.values()], _TO.value))
+    print(zoo.push([bundle.path / manifest.MANIFEST, *bundle.files.values()], _TO.value))

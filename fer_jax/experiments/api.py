@@ -21,8 +21,8 @@ from fer_jax.bundle.formats import GRAPHS
 from fer_jax.distributed import cluster
 from fer_jax.errors import Lines
 from fer_jax.experiments import run, rundata, scoring
-from fer_jax.export import exporting, provenance
-from fer_jax.export.trained import Trained
+from fer_jax.export import exporting
+from fer_jax.export.trained import Trained, license_note, training_data_note
 from fer_jax.result import Evaluation, RunResult
 from fer_jax.training import metric_log
 from fer_jax.training.train import Session
@@ -120,8 +120,8 @@ class TrainedRun:
             config,
             loaded.variables,
             loaded.label_names,
-            provenance.training_data_note(config, result),
-            license or provenance.license_note(config.data.source),
+            training_data_note(config, result),
+            license or license_note(config.data.source),
             result,
             fitted["temperature"],
             fitted["uncertain_below"],

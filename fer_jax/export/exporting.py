@@ -16,7 +16,7 @@ from fer_jax.data.examples import Examples
 from fer_jax.data.sources import synthetic
 from fer_jax.errors import UserError
 from fer_jax.evaluation.evaluator import Evaluator
-from fer_jax.export import comparison, provenance, quantize
+from fer_jax.export import comparison, quantize
 from fer_jax.export.trained import Source, Trained
 from fer_jax.faces import cropping
 from fer_jax.models import registry
@@ -104,7 +104,7 @@ def _roles(formats: Collection[str], compact: str) -> list[str]:
 
 def _write_words(folder: pathlib.Path, trained: Trained, measured: Sequence[comparison.Format], stored: str) -> None:
     """The card and the manifest."""
-    (folder / FILES["card"]).write_text(provenance.card(trained, stored), encoding="utf-8")
+    (folder / FILES["card"]).write_text(trained.card(stored), encoding="utf-8")
     manifest.write(
         folder,
         name=trained.title,
@@ -114,7 +114,7 @@ def _write_words(folder: pathlib.Path, trained: Trained, measured: Sequence[comp
         temperature=trained.temperature,
         uncertain_below=trained.uncertain_below,
         model=trained.model | ({"stored": stored} if stored else {}),
-        provenance=provenance.of(trained) | {"formats": comparison.record(measured)},
+        provenance=trained.provenance() | {"formats": comparison.record(measured)},
     )
 
 

@@ -1,23 +1,34 @@
-"""The one function that every exported format holds: raw pixels in, logits and class activation maps out."""
+"""The function that every exported format holds: pixels in, logits and class activation maps out; and its StableHLO."""
 
+from __future__ import annotations
+
+import os
+import pathlib
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
+from jax import export
 
 from fer_jax.bundle.manifest import Input
+from fer_jax.errors import UserError
 from fer_jax.models import layers
 from fer_jax.preprocess import scaling
+
+if TYPE_CHECKING:
+    from fer_jax.export.trained import Source
 
 # of the layers that can take a scale: what their output is linear in
 _LINEAR = ("kernel", "pointwise_kernel", "bias")
 
 Interceptor = Callable[[Callable, tuple, dict, Any], Any]
 
+PLATFORMS = ("cpu", "cuda", "tpu")
 OUTPUTS = ("logits", "class_maps")  # in this order; the second where the network has one
 
 
@@ -52,7 +63,7 @@ def inference(model: nn.Module, variables: Any, spec: Input) -> Callable[[jax.Ar
 
 def symbolic_images(spec: Input) -> jax.ShapeDtypeStruct:
     """The shape of the argument, its batch a symbol so that one graph takes any number of faces."""
-    (batch,) = jax.export.symbolic_shape("batch")
+    (batch,) = export.symbolic_shape("batch")
     return jax.ShapeDtypeStruct((batch, spec.size, spec.size, spec.channels), jnp.uint8)
 
 
@@ -108,3 +119,44 @@ def _norms(model: nn.Module, variables: Any, images: jax.ShapeDtypeStruct) -> di
     with nn.intercept_methods(watch):
         jax.eval_shape(lambda x: model.apply(variables, x, False), images)
     return norms
+
+
+def save_stablehlo(path: str | os.PathLike, source: Source) -> None:
+    """Write the graph of `source` for accelerators: StableHLO of any batch, one file for all of `PLATFORMS`.
+
+    JAX promises to read such a file for six months, which is why a bundle also carries ONNX and the plain weights.
+    """
+    exported = export.export(jax.jit(source.infer), platforms=PLATFORMS)(symbolic_images(source.input))
+    pathlib.Path(path).write_bytes(exported.serialize())
+
+
+def load_stablehlo(
+    path: str | os.PathLike, threads: int = 1, device: str = "auto"
+) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """The function in the file, run on JAX's default device, whatever `threads` and `device`.
+
+    Takes uint8 (batch, size, size, channels) of any batch, gives what `inference` does. It is compiled once for each
+    power of two that a batch is padded to, not for every number of faces a frame may hold.
+
+    Raises:
+      UserError: this JAX cannot read the file, or it calls code outside of the graph.
+    """
+    try:
+        exported = export.deserialize(bytearray(pathlib.Path(path).read_bytes()))
+        calls = re.findall(r"custom_call(?! @shape_assertion\()[ @\w.]*", exported.mlir_module())
+    except Exception as error:  # a parser of bytes that may be anything raises anything
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{path}: JAX {jax.__version__} cannot read it ({reason}): use the bundle's ONNX graph, or export it again"
+        ) from error
+    if calls:  # of any function in this process, with arguments of the file's choice
+        raise UserError(f"{path}: has a {calls[0]}, which no exported network has: use the bundle's ONNX graph")
+    call = jax.jit(exported.call)
+
+    def run(images: np.ndarray) -> dict[str, np.ndarray]:
+        n = len(images)
+        padded = np.zeros((1 << max(n - 1, 0).bit_length(), *images.shape[1:]), np.uint8)
+        padded[:n] = images
+        return {name: values[:n] for name, values in jax.device_get(call(padded)).items()}
+
+    return run

@@ -178,8 +178,8 @@ def test_what_the_bundle_has_not(brightness_bundle, choice, words):
 
 
 def test_the_runtime_jax_without_jax(brightness_bundle, monkeypatch):
-    monkeypatch.setitem(sys.modules, "fer_jax.export.stablehlo", None)
-    monkeypatch.delattr("fer_jax.export.stablehlo", raising=False)  # where a test before this one imported it
+    monkeypatch.setitem(sys.modules, "fer_jax.export.graph", None)
+    monkeypatch.delattr("fer_jax.export.graph", raising=False)  # where a test before this one imported it
     monkeypatch.setattr("fer_jax.bundle.manifest.Bundle.file", lambda self, role: self.path / role)
     with pytest.raises(UserError, match=r"stablehlo cannot be run without .*: pip install .*, or use onnx"):
         Classifier(brightness_bundle, runtime="jax")
