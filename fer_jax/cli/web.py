@@ -43,7 +43,7 @@ _STATIC = options.define_output(
 )
 _TOKEN = flags.DEFINE_string(
     "token",
-    "",
+    None,
     "16 or more letters and digits that clients must send: the page has them from the address that is printed, "
     "programs send them in the header Authorization: Bearer TOKEN",
 )
@@ -55,6 +55,8 @@ def main(argv: list[str]) -> None:
     del argv
     if not _HOST.value:
         raise UserError("--host is empty: name an address; 0.0.0.0 is every network that this machine is in")
+    if _TOKEN.value == "":  # such as of a variable of the shell that is not set
+        raise UserError("--token is empty: give a secret, or leave the flag out to let everyone in")
     if _STATIC.value:
         from fer_jax.serve.classifier import Classifier
         from fer_jax.web import static
@@ -70,7 +72,7 @@ def main(argv: list[str]) -> None:
         _DETECTOR_MODEL.value,
         _HOST.value,
         public_origins=_PUBLIC_ORIGIN.value,
-        token=_TOKEN.value,
+        token=_TOKEN.value or "",
     )
     if not access.is_loopback(_HOST.value):
         logging.warning(

@@ -152,7 +152,8 @@ class Rest:
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Serve the routes."""
         for route in self.routes:
-            router.add_route(route.method, route.path, _answering(route))
+            add = router.add_get if route.method == "GET" else router.add_post  # HEAD is answered as GET is
+            add(route.path, _answering(route))
 
     async def analyze(self, request: web.Request, options: Options) -> Answer:
         """Faces and expressions in pictures and short videos.

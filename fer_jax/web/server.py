@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import hmac
 import logging
 import mimetypes
@@ -38,7 +39,6 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 TOKEN = re.compile(r"([\w.~-]{16,})?", re.ASCII)
-MAX_PATH = 100  # characters; the page's own are shorter
 WATCH = web.AppKey("watch", Watch)
 
 mimetypes.add_type("text/javascript", ".js")  # some Windows registries differ, and browsers refuse the script then
@@ -78,9 +78,9 @@ def application(
     app = web.Application(middlewares=[watch.middleware, errors_as_json, server.refuse_strangers])
     app[WATCH] = watch
     Rest(analyzer, taken_in_turn, limits).add_to(app.router)
-    app.router.add_get("/", server.page)
     app.router.add_get("/socket", server.socket)
-    app.router.add_static("/", PAGE)
+    for file in PAGE.iterdir():
+        app.router.add_get(f"/{file.name}".removesuffix("index.html"), functools.partial(_send, file))
     app.on_response_prepare.append(_add_headers)
     app.on_shutdown.append(server.say_goodbye)
     return app
@@ -147,15 +147,10 @@ class _Server:
             raise web.HTTPUnauthorized(
                 text="expected the header Authorization: Bearer TOKEN, with the server's --token\n"
             )
-        if len(request.path) > MAX_PATH:  # the file system would raise an error of its own
-            raise web.HTTPNotFound
         return await handler(request)
 
     def _is_token(self, given: str) -> bool:
-        return not self.token or hmac.compare_digest(given.encode(), self.token.encode())
-
-    async def page(self, request: web.Request) -> web.StreamResponse:
-        return web.FileResponse(PAGE / "index.html")
+        return not self.token or hmac.compare_digest(given.encode(errors="surrogateescape"), self.token.encode())
 
     async def socket(self, request: web.Request) -> web.StreamResponse:
         """Serve one client until it disconnects."""
@@ -302,6 +297,11 @@ def _is_own_error(record: logging.LogRecord) -> bool:
     """Drop the tracebacks of malformed requests and of clients that left: they are no defects, and could fill a log."""
     of_clients = HttpProcessingError, web.RequestPayloadError, ConnectionError
     return not (record.exc_info and isinstance(record.exc_info[1], of_clients))
+
+
+async def _send(file: pathlib.Path, request: web.Request) -> web.StreamResponse:
+    del request
+    return web.FileResponse(file)
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:

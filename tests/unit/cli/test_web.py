@@ -22,6 +22,7 @@ def test_mistakes_get_one_line_before_anything_is_opened():
     said = {
         "web --bundle=nowhere": "no bundle at ",
         "web --host=": "--host is empty",
+        "web --token=": "--token is empty: give a secret, or leave the flag out",
         "web --port=70000": "--port=70000",
         "web 8765": "unexpected argument '8765'",
     }

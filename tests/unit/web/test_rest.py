@@ -160,7 +160,7 @@ async def test_twenty_clients_at_once_are_all_answered(analyzer, clip):
 async def test_a_token_is_wanted_where_there_is_one(analyzer):
     async with client_of(analyzer, token=TOKEN) as client:
         right = {"Authorization": f"Bearer {TOKEN}"}
-        for headers in ({}, {"Authorization": TOKEN[:-1]}, {"Authorization": "Bearer ä"}):
+        for headers in ({}, {"Authorization": TOKEN[:-1]}, {"Authorization": "Bearer ä\udcff"}):
             answer = await client.post("/v1/analyze", data=jpeg_of(1), headers=headers)
             assert answer.status == 401
             assert (await answer.json())["error"].startswith("expected the header Authorization: Bearer TOKEN")
@@ -177,6 +177,16 @@ async def test_other_pages_are_refused(analyzer):
     status, answer = await _post(analyzer, jpeg_of(1), headers={"Origin": "https://elsewhere.example"})
     assert status == 403
     assert answer["error"].startswith("origin https://elsewhere.example: only this server's own page may connect")
+
+
+async def test_another_method(analyzer):
+    async with client_of(analyzer) as client:
+        for path in ("/healthz", "/v1/models", "/openapi.json", "/"):
+            assert (await client.head(path)).status == 200, path
+        answer = await client.get("/v1/analyze")
+        assert answer.status == 405
+        assert await answer.json() == {"error": "405: Method Not Allowed"}
+        assert await (await client.get("/v1/nothing")).json() == {"error": "404: Not Found"}
 
 
 async def test_the_description_describes_every_answer(analyzer, clip):
