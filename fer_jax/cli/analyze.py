@@ -95,6 +95,8 @@ def main(argv: list[str]) -> int:
     show: _Show = (
         _Show() if _JSON.value else _Csv(analyzer.labels) if _CSV.value else _Table(_FRAMES.value, len(paths) == 1)
     )
+    if _JSON.value or _CSV.value:
+        outputs.standard_output()
     with stopping_signals() as stop:
         reader = _Reader(analyzer, sampling, paths, stop)
         for path in reader.paths():

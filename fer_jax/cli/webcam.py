@@ -128,7 +128,7 @@ def _play() -> int:
     _say(f"{_count(summary.frames, 'frame')}, {_count(summary.faces, 'face')}{rate}")
     recorded = "annotated" if source.still else "annotated, without sound"
     for flag, what in ((_RECORD, recorded), (_EVENTS, "events"), (_SAVE_FACES, "faces")):
-        if flag.value and flag.value != "-":
+        if summary.frames and flag.value and flag.value != "-":  # stopped before the first one, nothing is written
             _say(f"{what}: {flag.value}")
     return 128 + summary.stopped_by if summary.stopped_by else 0
 

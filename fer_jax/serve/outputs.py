@@ -132,6 +132,13 @@ def unwritable(flag: str, path: str | os.PathLike, error: OSError) -> UserError:
     return UserError(f"{flag}: {path} cannot be written ({error.strerror}): name a place where you may write")
 
 
+def standard_output() -> IO[str]:
+    """Standard output in UTF-8, which JSON is whatever the terminal's encoding."""
+    with contextlib.suppress(AttributeError):
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
+    return sys.stdout
+
+
 class Events:
     """Lines of what was seen, each complete as soon as its frame is done: JSON, or csv by the suffix .csv.
 
@@ -155,9 +162,7 @@ class Events:
 
     def _opened(self, path: str) -> IO[str]:
         if path == "-":
-            with contextlib.suppress(AttributeError):  # JSON is UTF-8, whatever the terminal's encoding
-                sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
-            return sys.stdout
+            return standard_output()
         target = pathlib.Path(os.path.realpath(path))
         check_writable("--events", target.parent)
         check_target("--events", pathlib.Path(path))

@@ -67,6 +67,15 @@ def test_json_and_csv_of_pictures_globs_and_videos(analyze):
     assert float(rows[0]["happy"]) == pytest.approx(lines[0]["probabilities"]["happy"])
 
 
+def test_json_and_csv_are_utf_8_whatever_the_terminal_is(analyze, tmp_path):
+    (tmp_path / "a.png").rename(tmp_path / "über.png")
+    for form in ("--json", "--csv"):
+        command = [sys.executable, *analyze.command, "--detector=none", form, "über.png"]
+        environment = analyze.environment | {"PYTHONIOENCODING": "latin-1"}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=True)
+        assert "über.png" in done.stdout.decode("utf-8")
+
+
 def test_of_several_what_cannot_be_read_is_skipped_and_told(analyze):
     done = analyze(".")
     assert done.returncode == 1
