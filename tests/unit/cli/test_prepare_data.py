@@ -30,6 +30,16 @@ def test_counts_and_cache(tmp_path):
         assert f"kept in {kept}" in done.stdout
 
 
+def test_a_folder_is_recognized_beside_the_list_of_extract_faces(tmp_path):
+    for number, name in enumerate((*["calm"] * 10, *["grin"] * 10)):
+        (tmp_path / "faces" / name).mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / "faces" / name / f"{number}.png"), np.full((48, 48), 12 * number, np.uint8))
+    (tmp_path / "faces" / "extracted.csv").write_text("photograph,finding,face\n", encoding="utf-8")
+    done = run(tmp_path, f"--path={tmp_path / 'faces'}")
+    assert done.returncode == 0, done.stderr
+    assert ["calm", "grin", "all"] in [line.split() for line in done.stdout.splitlines()]
+
+
 def test_a_source_of_the_command_line_takes_its_own_arguments(tmp_path):
     for number in range(3):
         image = np.full((48, 48), 80 * number, np.uint8)
