@@ -60,12 +60,16 @@ class ConfigFlag:
         return self._file.value is not None
 
     def read(self, source: str | None = None, path: str | None = None) -> ConfigDict:
-        """The checked config, with what a command's own --source and --path say; see `fer_jax.config.read`."""
+        """The checked config, with what a command's own --source and --path say; see `fer_jax.config.read`.
+
+        Without --config the source is recognized by what lies at --path, unless it is given.
+        """
         from fer_jax import config
 
         given = {"data.source": source, "data.path": path}
         changes = [f"{key}={value}" for key, value in given.items() if value]
-        return config.read(self._file.value or "default", [*self._changes.value, *changes])
+        recognized = ["data.source=auto"] if path and not self.given else []
+        return config.read(self._file.value or "default", [*recognized, *self._changes.value, *changes])
 
 
 def define_path(name: str, default: str | None, help: str, required: bool = False) -> flags.FlagHolder[str]:

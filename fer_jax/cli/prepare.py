@@ -24,8 +24,7 @@ def main(argv: list[str]) -> None:
     """Load the config's examples, print their number by split and class, and the folder they are kept in."""
     from fer_jax.data import cache, loading
 
-    recognized = "auto" if _PATH.value and not _CONFIG.given else None
-    config = _CONFIG.read(_SOURCE.value or recognized, _PATH.value)
+    config = _CONFIG.read(_SOURCE.value, _PATH.value)
     started = time.perf_counter()
     examples = loading.load(config)
     seconds = time.perf_counter() - started

@@ -46,9 +46,10 @@ def test_a_source_of_the_command_line_takes_its_own_arguments(tmp_path):
         assert cv2.imwrite(str(tmp_path / f"{number}.png"), image)
     listed = tmp_path / "list.csv"
     listed.write_text("file,label,split\n0.png,0,train\n1.png,1,val\n2.png,1,test\n", encoding="utf-8")
-    done = run(tmp_path, "--source=list", f"--path={listed}", "--config.data.args.labels=sad,happy")
-    assert done.returncode == 0, done.stderr
-    assert ["sad", "happy", "all"] in [line.split() for line in done.stdout.splitlines()]
+    for source in ("--source=list", "--config.data.source=list"):
+        done = run(tmp_path, source, f"--path={listed}", "--config.data.args.labels=sad,happy")
+        assert done.returncode == 0, done.stderr
+        assert ["sad", "happy", "all"] in [line.split() for line in done.stdout.splitlines()]
 
 
 def test_a_users_mistake_is_one_line(tmp_path):
