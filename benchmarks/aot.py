@@ -20,12 +20,11 @@ from ml_collections import ConfigDict
 
 from benchmarks import peaks, programs, targets
 from benchmarks.chunk import model_flops, program_of
-from fer_jax import files, labels
+from fer_jax import files, labels, ops
 from fer_jax.data.examples import Examples
 from fer_jax.data.pipelines import RESIDENT_SHARE_OF_MEMORY
 from fer_jax.errors import UserError
 from fer_jax.models import network, registry
-from fer_jax.ops import platforms
 from fer_jax.training import setup
 from fer_jax.training.program import TrainProgram
 
@@ -68,7 +67,7 @@ def estimate(
     examples = _examples(config)
     # What is resident where it fits; the program of the streaming pipeline differs in its arguments alone.
     pipeline = "device" if examples.images.nbytes <= RESIDENT_SHARE_OF_MEMORY * target.chip.memory else "tf"
-    made = setup.create(config, len(examples.label_names), platform=platforms.platform_of(devices[0]))
+    made = setup.create(config, len(examples.label_names), platform=ops.platform_of(devices[0]))
     program = program_of(config, examples, made, devices, pipeline=pipeline)
     compiled, seconds = _compile(program, target, per_device)
     text = compiled.as_text()

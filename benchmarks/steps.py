@@ -18,10 +18,9 @@ from ml_collections import ConfigDict
 
 from benchmarks import peaks, records
 from benchmarks.chunk import Chunk, model_flops, program_of
-from fer_jax import labels, recipes
+from fer_jax import labels, ops, recipes
 from fer_jax.data.examples import Examples
 from fer_jax.errors import UserError
-from fer_jax.ops import platforms
 from fer_jax.training import setup
 
 
@@ -185,7 +184,7 @@ def check(golden: pathlib.Path | None = None, small: bool = False) -> Iterator[d
     """
     pinned = json.loads(golden.read_text(encoding="utf-8"))["losses"] if golden and not small else None
     reference: list[float] = []
-    own = platforms.implementation("auto")
+    own = ops.implementation("auto")
     for api, implementation in (("pmap", "plain"), ("shard_map", "plain"), ("pmap", own), ("shard_map", own)):
         losses = _losses(api, implementation, small)
         reference = reference or losses

@@ -9,7 +9,7 @@ import sys
 from absl import flags
 
 from fer_jax import errors
-from fer_jax.cli import COMMANDS, command
+from fer_jax.cli import COMMANDS, module_of
 
 _BASH = """_fer_jax() {{
   local word="${{COMP_WORDS[COMP_CWORD]}}"
@@ -44,7 +44,7 @@ def flags_of(name: str) -> list[str]:
     if name not in COMMANDS:
         return []
     libraries = set(flags.FLAGS)
-    command.module_of(name)
+    module_of(name)
     return [f"--{flag}{'' if flags.FLAGS[flag].boolean else '='}" for flag in sorted(set(flags.FLAGS) - libraries)]
 
 

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 from ml_collections import ConfigDict
 
+from fer_jax import ops
 from fer_jax.data import camera
-from fer_jax.ops import platforms
 from fer_jax.preprocess import scaling
 
 WHITE = 255.0
@@ -228,14 +228,14 @@ def warp(images: jax.Array, matrices: jax.Array, interpolation: str = "bilinear"
 
 
 def warp_of(platform: str | None = None, dtype: Any = None) -> Warp:
-    """The fastest of the functions that do what `warp` does, on this platform (see `fer_jax.ops.platforms`).
+    """The fastest of the functions that do what `warp` does, on this platform (see `fer_jax.ops`).
 
     TPUs have no fast way to read single pixels, and multiply matrices instead; the caches of CPUs and GPUs do.
 
     Args:
       dtype: of the network's computation: in bfloat16 the products are too, see `warp_by_products`.
     """
-    if platforms.implementation("auto", platform) != "tpu":
+    if ops.implementation("auto", platform) != "tpu":
         return warp
     return functools.partial(warp_by_products, dtype=dtype)
 
@@ -394,7 +394,7 @@ def random_crop(images: jax.Array, size: int, keys: jax.Array, crop_at: Crop | N
 
 def crop_of(platform: str | None = None) -> Crop:
     """`slices_at` or what gives the same on this platform, faster."""
-    return selected_at if platforms.implementation("auto", platform) == "tpu" else slices_at
+    return selected_at if ops.implementation("auto", platform) == "tpu" else slices_at
 
 
 def slices_at(images: jax.Array, size: int, corners: jax.Array) -> jax.Array:

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 from jax import lax
 
-from fer_jax.ops import convolution, normalization, platforms, pooling
+from fer_jax import ops
+from fer_jax.ops import convolution, normalization, pooling
 
 Dtype = Any
 
@@ -52,7 +53,7 @@ class Conv(nn.Module):
         bias = None
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros_init(), (self.features,), jnp.float32)
-        implementation = platforms.implementation(self.implementation)
+        implementation = ops.implementation(self.implementation)
         if bias is not None and self.before_norm and implementation in ("gpu", "tpu"):
             bias = lax.stop_gradient(bias)
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
@@ -81,7 +82,7 @@ class SeparableConv(nn.Module):
         glorot = nn.initializers.glorot_uniform
         depthwise = self.param("depthwise_kernel", glorot((0, 1), -1), (3, 3, 1, channels), jnp.float32)
         pointwise = self.param("pointwise_kernel", glorot(), (1, 1, channels, self.features), jnp.float32)
-        implementation = platforms.implementation(self.implementation)
+        implementation = ops.implementation(self.implementation)
         if implementation in ("gpu", "tpu"):
             # A matrix unit is mostly idle at few channels: nine times the products cost less than a grouped one's.
             dense = depthwise[:, :, 0, :, None] * pointwise[0]
@@ -123,7 +124,7 @@ class BatchNorm(nn.Module):
         axis_name = None if self.is_initializing() else self.axis_name
         if not train:
             return self._pooled(_normalize(x, running_mean.value, running_var.value, scale, bias, self.epsilon))
-        implementation = platforms.implementation(self.implementation)
+        implementation = ops.implementation(self.implementation)
         if implementation in ("gpu", "tpu") and x.ndim == 4:
             gpu = implementation == "gpu"
             pool = self.pool and pooling.Pool(*self.pool, by_index=gpu)
@@ -164,7 +165,7 @@ def max_pool(
 ) -> jax.Array:
     """Maximum over `window` x `window` of (N, H, W, C); stride `window` unless given."""
     strides = window if strides is None else strides
-    implementation = platforms.implementation(implementation)
+    implementation = ops.implementation(implementation)
     if implementation == "cpu":
         return pooling.max_pool(x, window, strides, padding)
     if implementation == "gpu":

@@ -14,9 +14,9 @@ import numpy as np
 # Flax offers its table only as text 180 columns wide; the rows behind that are what is used here.
 from flax.linen.summary import _get_module_table
 
+from fer_jax import ops
 from fer_jax.errors import UserError
 from fer_jax.models import layers
-from fer_jax.ops import platforms
 
 # {(collection, layer, parameter): array}: a network's variables, flat
 Arrays = dict[tuple[str, str, str], np.ndarray]
@@ -81,7 +81,7 @@ class Network(nn.Module):
           options: of `layers.BatchNorm`.
         """
         norm_name, pool_name = names
-        if platforms.implementation(self.implementation) in ("gpu", "tpu"):
+        if ops.implementation(self.implementation) in ("gpu", "tpu"):
             pool = (window, window if strides is None else strides, padding)
             return activation(self.norm(name=norm_name, pool=pool, **options)(x, train))
         x = activation(self.norm(name=norm_name, **options)(x, train))

@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from fer_jax import ops
 from fer_jax.errors import UserError
 from fer_jax.models import reports
 from fer_jax.models.mini_xception import MiniXception
 from fer_jax.models.network import Network
 from fer_jax.models.resnet18 import ResNet18
 from fer_jax.models.vgg import Vgg, Vgg16
-from fer_jax.ops import platforms
 
 WHOLE_BFLOAT16 = "--xla_cpu_experimental_ynn_fusion_type="  # the flag that leaves YNNPACK out
 
@@ -83,9 +83,8 @@ def from_config(
 ) -> Network:
     """The network of `config.model`, computing in `config.dtype`: "auto" is bfloat16 on accelerators, float32 on CPUs.
 
-    `platform` is that of the devices the network will run on, see `fer_jax.ops.platforms`; None is JAX's default
-    backend. The other arguments and errors are those of `create`; also UserError for bfloat16 where JAX computes NaN in
-    it.
+    `platform` is that of the devices the network will run on, see `fer_jax.ops`; None is JAX's default backend. The
+    other arguments and errors are those of `create`; also UserError for bfloat16 where JAX computes NaN in it.
     """
     platform = platform or jax.default_backend()
     if config.dtype == "bfloat16" and platform == "cpu" and _cpu_bfloat16_is_broken():
@@ -100,7 +99,7 @@ def from_config(
         config.model.args,
         dtype=jnp.bfloat16 if bfloat16 else None,
         axis_name=axis_name,
-        implementation=platforms.implementation("auto", platform),
+        implementation=ops.implementation("auto", platform),
     )
 
 

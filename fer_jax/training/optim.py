@@ -16,7 +16,7 @@ import optax
 import optax.contrib
 from ml_collections import ConfigDict
 
-from fer_jax.ops import platforms
+from fer_jax import ops
 
 SCHEDULES = ("constant", "cosine", "plateau")
 AVERAGINGS = ("none", "ema")
@@ -78,7 +78,7 @@ def matrices(params: Any) -> Any:
 
 
 def _muon(rate: Callable[[Any], Any], optim: ConfigDict, platform: str | None) -> optax.GradientTransformation:
-    if platforms.implementation("auto", platform) in ("gpu", "tpu"):
+    if ops.implementation("auto", platform) in ("gpu", "tpu"):
         return _batched_muon(rate, optim.weight_decay)
     return optax.contrib.muon(
         rate,
@@ -195,8 +195,8 @@ def create(
     """The optimizer of `config.optim`, with weight decay and gradient accumulation.
 
     With `accumulate_steps` k the gradients of k batches are averaged into one update; `learning_rate` is still a
-    function of the number of batches. `platform` is that of the devices, see `fer_jax.ops.platforms`: the state does
-    not depend on it.
+    function of the number of batches. `platform` is that of the devices, see `fer_jax.ops`: the state does not depend
+    on it.
     """
     every = optim.accumulate_steps
 

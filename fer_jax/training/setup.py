@@ -77,7 +77,7 @@ class Setup:
       learning_rate: of the step; the head's where the backbone has its own.
       optimizer: from optax.
       warp_off_step: the first step whose images are not warped, see `config.augment.no_warp_fraction`.
-      platform: of the devices that train, see `fer_jax.ops.platforms`; None is JAX's default backend.
+      platform: of the devices that train, see `fer_jax.ops`; None is JAX's default backend.
     """
 
     config: ConfigDict

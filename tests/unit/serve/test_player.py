@@ -131,7 +131,7 @@ def test_a_bar_is_for_a_terminal_without_a_window(analyzer, monkeypatch, termina
 
 def test_what_the_first_frame_does_not_need_is_not_imported():
     code = (
-        "import sys, fer_jax.cli.command, fer_jax.bundle.runtime;"
+        "import sys, fer_jax.cli, fer_jax.bundle.runtime;"
         "from fer_jax.serve import analysis, outputs, player, sources;"
         "print({'tqdm', 'urllib.request', 'importlib.metadata', 'scipy'} & set(sys.modules))"
     )

@@ -103,7 +103,7 @@ def test_a_full_disk_is_one_line_with_the_path(tmp_path, call):
     code = """if True:
         import errno, pathlib, sys
         from tensorboardX.event_file_writer import EventsWriter
-        from fer_jax.cli import command
+        from fer_jax import cli
         from tests.unit.training.test_metric_log import rows, writer_of
 
         def full(self):
@@ -111,7 +111,7 @@ def test_a_full_disk_is_one_line_with_the_path(tmp_path, call):
 
         writer = writer_of(pathlib.Path(sys.argv[1]), 0)
         EventsWriter.flush = full
-        with command.one_line_errors():
+        with cli.one_line_errors():
             writer."""
     done = run_python("-c", code + call, tmp_path, cwd=REPOSITORY)
     assert done.returncode == 2
