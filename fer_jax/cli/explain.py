@@ -51,13 +51,12 @@ def main(argv: list[str]) -> None:
     if _SOURCE.value and (_SPLIT.value or _DATA.value):
         raise UserError("--source and --split are two places to take faces from: give one")
 
-    from fer_jax import files
+    from fer_jax import explain, files
     from fer_jax.experiments import rundata
-    from fer_jax.explain import explaining
     from fer_jax.report import faces
 
     environment.init()
-    explainer = explaining.of_bundle(_BUNDLE.value) if _BUNDLE.value else explaining.of_run(_WORKDIR.value)
+    explainer = explain.of_bundle(_BUNDLE.value) if _BUNDLE.value else explain.of_run(_WORKDIR.value)
     methods = _METHODS.value or explainer.methods
     out = pathlib.Path(_OUT.value)
     if _SOURCE.value:
@@ -68,11 +67,11 @@ def main(argv: list[str]) -> None:
         examples = rundata.to_score(explainer.config, workdirs, split, _DATA.value, explainer.label_names)
         shown = faces.sample(len(examples), _FACES.value)
         images, labels = examples.images[shown], examples.labels[shown]
-    explained = explaining.explain(explainer, images, methods, labels)
-    explaining.save_faces(out / "faces.png", explained, explainer.label_names)
+    explained = explain.explain(explainer, images, methods, labels)
+    explain.save_faces(out / "faces.png", explained, explainer.label_names)
     print(out / "faces.png")
     if "occlusion" in methods:
-        agreement = explaining.agreement_with_occlusion(explained)
+        agreement = explain.agreement_with_occlusion(explained)
         files.write_json(out / "agreement.json", {"faces": len(images), "spearman_with_occlusion": agreement})
         print(out / "agreement.json", *(f"{method} {value:.2f}" for method, value in agreement.items()))
 

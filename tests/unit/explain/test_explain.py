@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from configs import default
+from fer_jax import explain as explaining
 from fer_jax.errors import UserError
-from fer_jax.explain import explaining
-from fer_jax.explain.explaining import METHODS, Explainer, Network
+from fer_jax.explain import METHODS, Explainer, Network
 from fer_jax.models import network as networks
 from fer_jax.models import registry
 
