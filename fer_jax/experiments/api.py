@@ -106,23 +106,29 @@ class TrainedRun:
         out = files.expand(out)
         manifest.refuse_other_content(out)
         loaded = run.load_run(self.workdir, self.checkpoint)
-        result, config = loaded.result, loaded.config
+        config, result = loaded.config, loaded.result
+        scored = result if result and result.best_epoch == loaded.progress.epoch else None
         if result is None:
             logging.warning(
                 "%s is not finished: what is exported is its %s checkpoint so far", self.workdir, self.checkpoint
+            )
+        elif scored is None:
+            logging.warning(
+                "%s was scored with the weights of epoch %d, those of epoch %d are exported: the card has no scores",
+                *(self.workdir, result.best_epoch, loaded.progress.epoch),
             )
         needs_faces = any(GRAPHS[role].needs_faces for role in formats if role in GRAPHS)
         evaluation, calibration, counts = rundata.to_export(
             config, self.workdir, loaded.label_names, os.fspath(data), needs_faces
         )
-        fitted = (result and result.calibration) or {"temperature": 1.0, "uncertain_below": 0.0}
+        fitted = (scored and scored.calibration) or {"temperature": 1.0, "uncertain_below": 0.0}
         trained = Trained(
             config,
             loaded.variables,
             loaded.label_names,
             training_data_note(config, result),
             license or license_note(config.data.source),
-            result,
+            scored,
             fitted["temperature"],
             fitted["uncertain_below"],
             (result and result.class_counts) or counts,

@@ -1,5 +1,6 @@
 """`fer_jax.train`, `fer_jax.load` and what a run can be asked for, as a user calls them."""
 
+import json
 import pathlib
 import shutil
 import signal
@@ -39,6 +40,18 @@ def test_a_run_is_exported_and_the_bundle_analyses(run, tmp_path, monkeypatch):
     (tmp_path / "mine/notes.txt").write_text("not a bundle", encoding="utf-8")
     with pytest.raises(UserError, match="mine"):
         run.export(tmp_path / "mine")
+
+
+def test_weights_of_another_epoch_than_the_scored_one_have_no_scores(run, tmp_path):
+    other = shutil.copytree(run.workdir, tmp_path / "run")
+    result = run.result.to_json() | {"best_epoch": 1 + run.result.best_epoch}
+    (other / "result.json").write_text(json.dumps(result), encoding="utf-8")
+    exported = fer_jax.load(other).export(tmp_path / "b.bundle", compact="float16")
+    assert exported.bundle.provenance["result"] is None and exported.bundle.temperature == 1
+    assert (
+        "best_epoch"
+        in fer_jax.load(run.workdir).export(tmp_path / "a.bundle", compact="int8").bundle.provenance["result"]
+    )
 
 
 def test_a_finished_run_is_not_trained_again(run):
