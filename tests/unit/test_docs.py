@@ -17,7 +17,7 @@ PAGES = sorted([*REPOSITORY.glob("*.md"), *DOCS.rglob("*.md")])
 SEARCHED = ("faq", "cite", "docker", "own data", "license", "fine-tune", "offline", "gpu", "neutral", "racist")
 SEARCHED += ("batch", "video", "webcam")
 # Figures beside a model's name that have no record: compact bundles of mini_xception, the published weights.
-UNRECORDED = {"export.md": {"67.23", "67.04"}, "results.md": {"65.0"}}
+UNRECORDED = {"export.md": {"62.52", "62.61"}, "results.md": {"65.0"}}
 FIGURE = re.compile(r"(\d+\.\d+)(?: %|(?=\s±\s))")
 
 

@@ -17,7 +17,7 @@ def test_every_model_has_its_figures_size_and_terms():
     first = f"mini_xception_wild (the default)\n  take it   when {zoo.USES['mini_xception_wild']}\n"
     assert paragraphs[0].startswith(first)
     assert "\n  network   mini_xception, 205,031 parameters, weights in float16; 48x48 gray; " in paragraphs[0]
-    assert [one for one in paragraphs if ", before the prior it is served by\n" in one] == paragraphs[:1]
+    assert [one for one in paragraphs if ", before the prior it is served by\n" in one] == paragraphs[:2]
     for paragraph in paragraphs:
         for part in ("score     PublicTest ", "data      ", "license   ", "names     "):
             assert f"\n  {part}" in paragraph, part

@@ -63,13 +63,21 @@ def test_another_model_is_one_more_folder(tmp_path, monkeypatch):
     assert zoo.resolve("vgg") == tmp_path / "vgg"
 
 
-@pytest.mark.parametrize("name", ["mini_xception", "mini_xception_wide"])
-def test_it_scores_what_its_card_says(fer2013_csv, name):
+@pytest.mark.parametrize(
+    ("name", "record"),
+    [
+        ("mini_xception", "box_public_test"),
+        ("mini_xception_wild", "box_wild_public_test"),
+        ("mini_xception_wide", "box_wide_public_test"),
+    ],
+)
+def test_it_scores_what_its_record_says(fer2013_csv, name, record):
     faces, labels, usage = fer2013.parse(fer2013_csv)
     public = usage == "PublicTest"
     names = [result.label for result in Classifier(zoo.HOME / name)(list(faces[public]))]
     found = np.mean(np.array(names) == np.array(FER2013)[labels[public]])
-    said = manifest.read(zoo.HOME / name).provenance["result"]["splits"]["PublicTest"]["accuracy"]
+    said = json.loads((REPOSITORY / f"docs/records/results/{record}.json").read_text(encoding="utf-8"))
+    said = said["splits"]["PublicTest"]["accuracy"]
     assert abs(found - said) <= 3 / 3589  # rounding may turn a tie, and one was scored in bfloat16
 
 
