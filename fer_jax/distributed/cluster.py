@@ -28,7 +28,7 @@ LOOKS = 10  # within HANG_SECONDS, for a process that hangs
 MAX_LOOK_SECONDS = 10.0
 FAREWELL_SECONDS = 5  # to find out after a failure which processes still answer
 EXIT_INTERRUPTED = 130  # shells' code for SIGINT
-STOPPING = "stopping after this chunk of steps; interrupt again to stop at once"
+STOPPING = "stopping after this chunk of steps, the first once it is compiled; interrupt again to stop at once"
 
 
 _boundaries, _barriers = itertools.count(1), itertools.count(1)

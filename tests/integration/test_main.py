@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 # Small enough for seconds: the command is what is tested here, not the network.
-TINY_NET = "--config.model.args={'block_features': (8,)}"
-SMALL = ("--config.epochs=2", "--config.batch_size=56", "--config.data.args.examples=700", TINY_NET)
+TINY_NET = ("--config.model.args={'block_features': (8,)}", "--config.input.size=24")
+SMALL = ("--config.epochs=2", "--config.batch_size=56", "--config.data.args.examples=700", *TINY_NET)
 SMALL += ("--config.eval.tta=('flip',)",)
 
 
@@ -179,7 +179,7 @@ def test_summary_prints_the_network(command):
 def test_cross_validation_scores_every_example_once(command, tmp_path):
     args = ("fer_jax.main", "--config=configs/quickstart.py", "--mode=crossval", f"--workdir={tmp_path / 'cv'}")
     args += ("--config.epochs=1", "--config.batch_size=28", "--config.data.args.examples=140")
-    args += ("--config.data.folds=2", "--config.data.holdout=0.2", TINY_NET)
+    args += ("--config.data.folds=2", "--config.data.holdout=0.2", *TINY_NET)
     command(*args, "--fold=2")
     assert not (tmp_path / "cv" / "result.json").exists()
     command(*args)

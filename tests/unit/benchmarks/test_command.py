@@ -61,6 +61,7 @@ def test_a_profile_is_of_one_dispatch(capsys):
     assert sum(record["shares"].values()) == pytest.approx(1, abs=0.01)
 
 
+@pytest.mark.slow
 def test_seconds_to_the_first_step_and_to_an_accuracy(capsys):
     assert command.main(["startup", *SMALL, "--runs=1", "--config.batch_size=8", "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
