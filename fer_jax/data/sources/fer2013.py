@@ -48,7 +48,7 @@ WHERE_TO_GET_IT = (
     'Recognition Challenge" and give its path as --config.data.path; --config=quickstart needs no data'
 )
 REMEDY = "download FER2013's csv again"
-OTHER_FACES = "other faces are read as files, by config.data.source=folder or list"
+OTHER_FACES = "other faces are read as files: a folder of images for each class, or a list of them"
 
 
 def locate(path: str) -> pathlib.Path:
