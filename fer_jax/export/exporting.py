@@ -17,7 +17,8 @@ from fer_jax.data.sources import synthetic
 from fer_jax.errors import UserError
 from fer_jax.evaluation.evaluator import Evaluator
 from fer_jax.export import comparison, quantize
-from fer_jax.export.trained import Source, Trained
+from fer_jax.export.graph import Source
+from fer_jax.export.trained import Trained
 from fer_jax.faces import cropping
 from fer_jax.models import registry
 

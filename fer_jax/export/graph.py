@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -15,13 +16,11 @@ import numpy as np
 from flax import traverse_util
 from jax import export
 
+from fer_jax.bundle import formats
 from fer_jax.bundle.manifest import Input
 from fer_jax.errors import UserError
 from fer_jax.models import layers
 from fer_jax.preprocess import scaling
-
-if TYPE_CHECKING:
-    from fer_jax.export.trained import Source
 
 # of the layers that can take a scale: what their output is linear in
 _LINEAR = ("kernel", "pointwise_kernel", "bias")
@@ -119,6 +118,30 @@ def _norms(model: nn.Module, variables: Any, images: jax.ShapeDtypeStruct) -> di
     with nn.intercept_methods(watch):
         jax.eval_shape(lambda x: model.apply(variables, x, False), images)
     return norms
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Source of the files that the writers of `bundle.formats` make.
+
+    Attributes:
+      infer: the function, see `inference`.
+      input: its images.
+      metadata: for the file, where its format takes words.
+      folder: of the bundle; what the rows before wrote lies there.
+      faces: uint8 (N, size, size, channels), of the training data, for formats that fit something to them: what is
+        scored later must not set it. None where no format does.
+    """
+
+    infer: Callable[[jax.Array], dict[str, jax.Array]]
+    input: Input
+    metadata: Mapping[str, str]
+    folder: pathlib.Path
+    faces: np.ndarray | None = None
+
+    def file(self, role: str) -> pathlib.Path:
+        """Path of the graph of another row."""
+        return self.folder / formats.FILES[role]
 
 
 def save_stablehlo(path: str | os.PathLike, source: Source) -> None:

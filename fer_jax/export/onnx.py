@@ -10,7 +10,7 @@ import onnx
 import onnxruntime
 
 from fer_jax.export import graph
-from fer_jax.export.trained import Source
+from fer_jax.export.graph import Source
 
 OPSET = 17  # of 2022: read by ONNX Runtime from 1.12 on, and by what is compared with it in browsers and on GPUs
 

@@ -12,7 +12,7 @@ from onnxruntime import quantization
 from onnxruntime.quantization import quant_utils
 
 from fer_jax.export import onnx as onnx_export
-from fer_jax.export.trained import Source
+from fer_jax.export.graph import Source
 
 STORED = ("float16", "int8")  # how `compact` stores weights
 MIN_STORED = 128  # numbers of a constant that is worth a conversion of its own

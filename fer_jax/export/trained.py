@@ -5,17 +5,15 @@ import datetime
 import importlib.metadata
 import json
 import math
-import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from fer_jax import config as configs
 from fer_jax import environment, templates
-from fer_jax.bundle import formats, manifest
+from fer_jax.bundle import manifest
 from fer_jax.data import sources
 from fer_jax.evaluation import evaluator
 from fer_jax.export import graph
@@ -168,27 +166,3 @@ def essentials(result: RunResult | None) -> dict[str, Any] | None:
         "best_epoch": result.best_epoch,
         "splits": {name: {key: split[key] for key in scores} for name, split in result.splits.items()},
     }
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """Source of the files that the writers of `bundle.formats` make.
-
-    Attributes:
-      infer: the function, see `graph.inference`.
-      input: its images.
-      metadata: for the file, where its format takes words.
-      folder: of the bundle; what the rows before wrote lies there.
-      faces: uint8 (N, size, size, channels), of the training data, for formats that fit something to them: what is
-        scored later must not set it. None where no format does.
-    """
-
-    infer: Callable[[jax.Array], dict[str, jax.Array]]
-    input: manifest.Input
-    metadata: Mapping[str, str]
-    folder: pathlib.Path
-    faces: np.ndarray | None = None
-
-    def file(self, role: str) -> pathlib.Path:
-        """Path of the graph of another row."""
-        return self.folder / formats.FILES[role]

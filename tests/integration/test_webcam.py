@@ -365,7 +365,7 @@ def test_the_same_pixels_give_the_same_probabilities_in_training_s_evaluation_an
     from fer_jax.data.sources import synthetic
     from fer_jax.evaluation.evaluator import Evaluator
     from fer_jax.export import graph, onnx
-    from fer_jax.export.trained import Source
+    from fer_jax.export.graph import Source
     from fer_jax.models import registry
 
     config = default.get_config()

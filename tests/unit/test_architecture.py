@@ -1,6 +1,7 @@
 """The packages and their imports: they lead downwards, and no framework is in the serving wing."""
 
 import ast
+import graphlib
 import pathlib
 
 import pytest
@@ -52,6 +53,17 @@ def test_imports_lead_downwards(imported):
         assert imported[room] <= set(FLOORS[:i]), (
             f"{room} imports {imported[room] - set(FLOORS[:i])}, which lie above it"
         )
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    modules = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
+    modules = {name.removesuffix(".__init__"): path for name, path in modules.items()}
+
+    def module_of(name):
+        return name if name in modules else name.rpartition(".")[0]
+
+    imports = {name: {*map(module_of, imports_of(path))} & set(modules) for name, path in modules.items()}
+    graphlib.TopologicalSorter(imports).prepare()  # raises CycleError, with the circle
 
 
 def test_the_serving_wing_imports_no_framework_and_nothing_of_training(imported):

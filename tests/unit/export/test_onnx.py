@@ -12,7 +12,7 @@ from fer_jax.bundle import manifest
 from fer_jax.bundle import runtime as runtimes
 from fer_jax.export import graph
 from fer_jax.export import onnx as onnx_export
-from fer_jax.export.trained import Source
+from fer_jax.export.graph import Source
 from fer_jax.models import registry
 
 
