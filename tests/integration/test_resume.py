@@ -49,6 +49,7 @@ def test_killed_at_twenty_random_moments(runs, whole):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_fer2013_killed_three_times_reaches_the_accuracy_of_an_uninterrupted_run(runs, fer2013_csv):
     def train(workdir):
         return runs.command(
