@@ -25,6 +25,7 @@ from fer_jax.preprocess import scaling
 # of the layers that can take a scale: what their output is linear in
 _LINEAR = ("kernel", "pointwise_kernel", "bias")
 
+SOURCE_FILES = "jax_hlo_source_file_canonicalization_regex"
 Interceptor = Callable[[Callable, tuple, dict, Any], Any]
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -149,7 +150,12 @@ def save_stablehlo(path: str | os.PathLike, source: Source) -> None:
 
     JAX promises to read such a file for six months, which is why a bundle also carries ONNX and the plain weights.
     """
-    exported = export.export(jax.jit(source.infer), platforms=PLATFORMS)(symbolic_images(source.input))
+    kept = jax.config.values[SOURCE_FILES]
+    jax.config.update(SOURCE_FILES, r".*[\\/]")  # a bundle is given away: of source files it holds names, no folders
+    try:
+        exported = export.export(jax.jit(source.infer), platforms=PLATFORMS)(symbolic_images(source.input))
+    finally:
+        jax.config.update(SOURCE_FILES, kept)
     pathlib.Path(path).write_bytes(exported.serialize())
 
 

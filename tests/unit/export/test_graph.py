@@ -9,6 +9,7 @@ from fer_jax.bundle import manifest
 from fer_jax.errors import UserError
 from fer_jax.export import graph
 from fer_jax.models import layers, registry
+from tests.conftest import REPOSITORY
 
 
 def test_it_takes_pixels_and_scales_them(tiny):
@@ -89,6 +90,12 @@ def test_stablehlo_for_batches_of_many_sizes_compile_rarely(exported, tiny, capl
         for batch in (5, 6, 7, 8):
             assert run(tiny.faces.images[:batch])["logits"].shape == (batch, 7)
     assert sum("Finished XLA compilation" in message for message in caplog.messages) == 1
+
+
+def test_stablehlo_names_no_folder_of_the_machine(exported):
+    held = exported.bundle.file("stablehlo").read_bytes()
+    assert b"graph.py" in held and str(REPOSITORY).encode() not in held and b"site-packages/" not in held
+    assert jax.config.values[graph.SOURCE_FILES] is None
 
 
 def test_a_file_of_another_time_and_a_graph_that_calls_other_code_are_refused(tmp_path):
