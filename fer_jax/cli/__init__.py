@@ -189,7 +189,7 @@ def exit_code(error: BaseException) -> int | None:
 
 
 def _remedy(error: BaseException) -> object | None:
-    """What is wrong around this package, and what to do about it; None of what may be a defect."""
+    """The remedy for a fault around this package, for one line; None for what may be a defect."""
     match error:
         case ModuleNotFoundError():
             return errors.missing_extra(error)

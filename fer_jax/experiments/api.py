@@ -106,17 +106,7 @@ class TrainedRun:
         out = files.expand(out)
         manifest.refuse_other_content(out)
         loaded = run.load_run(self.workdir, self.checkpoint)
-        config, result = loaded.config, loaded.result
-        scored = result if result and result.best_epoch == loaded.progress.epoch else None
-        if result is None:
-            logging.warning(
-                "%s is not finished: what is exported is its %s checkpoint so far", self.workdir, self.checkpoint
-            )
-        elif scored is None:
-            logging.warning(
-                "%s was scored with the weights of epoch %d, those of epoch %d are exported: the card has no scores",
-                *(self.workdir, result.best_epoch, loaded.progress.epoch),
-            )
+        config, result, scored = loaded.config, loaded.result, _scored(loaded)
         needs_faces = any(GRAPHS[role].needs_faces for role in formats if role in GRAPHS)
         evaluation, calibration, counts = rundata.to_export(
             config, self.workdir, loaded.label_names, os.fspath(data), needs_faces
@@ -138,6 +128,20 @@ class TrainedRun:
         return exporting.export(
             out, trained, evaluation=evaluation, calibration=calibration, formats=formats, compact=compact
         )
+
+
+def _scored(loaded: run.Run) -> RunResult | None:
+    """The run's result where it is of these weights, else None, with a warning: a card has no scores then."""
+    result, epoch = loaded.result, loaded.progress.epoch
+    if result is None:
+        logging.warning("%s is not finished: what is exported are its weights of epoch %d", loaded.workdir, epoch)
+    elif result.best_epoch != epoch:
+        logging.warning(
+            "%s was scored with the weights of epoch %d, those of epoch %d are exported: the card has no scores",
+            *(loaded.workdir, result.best_epoch, epoch),
+        )
+        return None
+    return result
 
 
 def train(
