@@ -20,7 +20,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from tests import warm
-from tests.conftest import run_python
+from tests.conftest import FAST_COMPILE, run_python
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 TINY = (
@@ -196,7 +196,7 @@ def user_environment(shared):
     """
     cache = shared("user_cache", lambda folder: None)
     plain = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "XLA_"))}
-    plain |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.05"}
+    plain |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.05", "XLA_FLAGS": FAST_COMPILE}
     return plain | {"XDG_CACHE_HOME": str(cache), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
 

@@ -16,14 +16,14 @@ from fer_jax.data.sources import synthetic
 from fer_jax.labels import FER2013
 from fer_jax.models import registry
 from tests import datasets, serving
+from tests.conftest import FAST_COMPILE
 
 jax.config.update("jax_disable_most_optimizations", True)
-if tuple(map(int, jax.__version__.split(".")[:2])) < (0, 12):  # which has one emitter alone
-    # A training step compiles in half the time. XLA reads its flags once; commands that tests run do not get this one.
-    flags = os.environ["XLA_FLAGS"]
-    os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false"
-    jax.devices()
-    os.environ["XLA_FLAGS"] = flags
+# XLA reads its flags once: commands that a test runs do not inherit these.
+flags = os.environ["XLA_FLAGS"]
+os.environ["XLA_FLAGS"] = f"{flags} {FAST_COMPILE}"
+jax.devices()
+os.environ["XLA_FLAGS"] = flags
 
 
 def _variables(model, shape):
