@@ -11,10 +11,11 @@ import io
 import logging
 import os
 import pathlib
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from types import ModuleType
+from types import FrameType, ModuleType
 
 from absl import app, flags
 from absl import logging as absl_logging
@@ -68,6 +69,8 @@ EXIT_INTERRUPTED = 130  # and of one that Ctrl-C ended
 
 def main(command: str = "") -> None:
     """Run a command with the words of the command line, and exit; "" takes the command from the first of them."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     words = sys.argv[1:]
     if not command:
         command, words = (words[0], words[1:]) if words else ("help", [])
@@ -80,6 +83,16 @@ def main(command: str = "") -> None:
             with one_line_errors():
                 module = module_of(command)
             execute(module, [f"fer-jax {command}", *words])
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Python's own answer to Ctrl-C, but within an import: some swallow it, others crash or report another error."""
+    caller = frame
+    while caller:
+        if caller.f_code.co_filename.startswith("<frozen importlib"):
+            os._exit(EXIT_INTERRUPTED)
+        caller = caller.f_back
+    signal.default_int_handler(number, frame)
 
 
 def usage() -> str:

@@ -147,6 +147,7 @@ class VideoFile(Source):
         self._skipped = 0  # frames
         self._first: float | None = None  # time stamps of all streams' packets, in seconds
         self._end = 0.0
+        self._cut = False  # within a picture
 
     @classmethod
     def from_path(cls, path: pathlib.Path, sampling: Sampling = ALL) -> VideoFile:
@@ -214,6 +215,9 @@ class VideoFile(Source):
                 return
             if packet is None:
                 return
+            if self._container.format.name == "gif" and packet.size and not bytes(packet).rstrip(b";").endswith(b"\0"):
+                self._cut = True  # no end of its last block; FFmpeg makes up the rest of the picture without a word
+                return
             index = packet.stream_index
             self._note(packet, units[index] if index < len(units) else 0.0)
             if index != self._stream.index:
@@ -245,6 +249,10 @@ class VideoFile(Source):
             index = ", or its index is at its end, where no pipe and no server without range requests can begin: "
             reason = "" if self._on_disk else f"{index}give the file itself"
             raise UserError(f"{self.name}: no frame can be read: the file is empty, damaged or no video{reason}")
+        if self._cut:
+            raise UserError(
+                f"{self.name}: ends within a picture after {frames} whole ones: the file is truncated, copy it again"
+            )
         if self.still or self._first is None or not self._duration:
             return
         reached = self._end - (0 if self._container.format.name in FROM_ZERO else self._first)

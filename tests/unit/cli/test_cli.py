@@ -255,6 +255,14 @@ def test_an_output_is_tried_before_the_work(tmp_path):
     assert done.stderr == "error: . is a folder, expected a file to write to: give another path\n"
 
 
+def test_an_interrupt_within_an_import_that_would_swallow_it_ends_the_command(tmp_path):
+    swallows = "import os\ntry:\n    os.kill(os.getpid(), 2)\nexcept KeyboardInterrupt:\n    pass\n"
+    (tmp_path / "swallows.py").write_text(swallows, encoding="utf-8")
+    before = f"sys.path.append({str(tmp_path)!r})\nfer_jax.cli.module_of = lambda name: __import__('swallows')"
+    [done] = run_commands("models", before=before)
+    assert (done.returncode, done.stdout, done.stderr) == (cli.EXIT_INTERRUPTED, "", "")
+
+
 def test_a_closed_pipe_ends_quietly(tmp_path):
     script = tmp_path / "tool.py"
     script.write_text(TOOL.format(work="[print('x' * 1000) for _ in range(1000)]"), encoding="utf-8")

@@ -133,6 +133,20 @@ def test_a_file_that_is_cut_off_gives_what_it_has_and_then_says_so(tmp_path):
     read_whole(tmp_path / "nearly.mp4")  # less than a second is missing
 
 
+def test_a_gif_that_is_cut_off_within_a_picture_does_not_show_it(tmp_path):
+    images = list(np.random.default_rng(0).integers(0, 256, (4, 48, 64, 3), np.uint8))
+    path = videos.write(tmp_path / "moving.gif", np.arange(4) / 10, codec="gif", rate=10, images=images)
+    data = path.read_bytes()
+    path.write_bytes(data[:-1])  # the end of the file is missing, and of no picture
+    assert len(read_whole(path)[1]) == 4
+    path.write_bytes(data[: len(data) * 5 // 8])
+    _, frames, error = read(path)
+    assert len(frames) == 2
+    assert "ends within a picture after 2 whole ones: the file is truncated" in error
+    path.write_bytes(data[: len(data) // 8])
+    assert "moving.gif: no frame can be read" in read(path)[2]
+
+
 def test_non_square_pixels_are_made_square(tmp_path):
     _, frames = read_whole(videos.write(tmp_path / "wide.mp4", [0.0, 0.04], pixel_aspect="16/11"))
     assert frames[0].image.shape == (48, round(64 * 16 / 11), 3)
