@@ -24,6 +24,7 @@ from benchmarks.chunk import Chunk
 from benchmarks.waiting import UNTIL_FIRST_STEP
 from fer_jax import labels
 from fer_jax.data.examples import Examples
+from fer_jax.distributed import parallel
 from fer_jax.errors import UserError
 from fer_jax.preprocess import images as image_files
 
@@ -124,7 +125,6 @@ def streamed_over_resident(config: ConfigDict, count: int, seconds: float, runs:
       "ratio" (median) and "runs", "by_processor_time" the same of images a second of the processor, which tells what
       streaming takes of it, and "images_per_s" of each.
     """
-    import jax
 
     rng, size, channels = np.random.default_rng(0), config.input.size, config.input.channels
     with tempfile.TemporaryDirectory() as folder:
@@ -132,7 +132,7 @@ def streamed_over_resident(config: ConfigDict, count: int, seconds: float, runs:
         np.save(path, rng.integers(0, 256, (count, size, size, channels), np.uint8))
         images, numbers = np.asarray(np.load(path, mmap_mode="r")), rng.integers(0, 7, count, np.int32)
         examples = Examples(images, numbers, np.full(count, "Training"), labels.FER2013)
-        chunks = [Chunk(config, examples, jax.local_devices(), name) for name in ("tf", "device")]
+        chunks = [Chunk(config, examples, parallel.devices_for(config.batch_size), name) for name in ("tf", "device")]
         pairs = [[chunk.speed(seconds) for chunk in chunks] for _ in range(runs)]
     ratios = [streamed.images_per_s / resident.images_per_s for streamed, resident in pairs]
     costs = [streamed.images_per_cpu_s / resident.images_per_cpu_s for streamed, resident in pairs]

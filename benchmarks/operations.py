@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 from benchmarks.chunk import Chunk
 from benchmarks.steps import named
 from fer_jax.data.examples import Examples
+from fer_jax.distributed import parallel
 
 # Kernels of NVIDIA's libraries, whose symbols have up to thousands of characters; the first that is found counts.
 LIBRARIES = {
@@ -39,7 +40,7 @@ def profile(config: ConfigDict, examples: Examples) -> dict[str, Any]:
       an operation on some thread or stream), and "shares", {operation: its share of the time of all}, the largest
       first. Operations of the same name are added up; what `fer_jax.ops` isolates has the name of its function.
     """
-    chunk = Chunk(config, examples, jax.local_devices())
+    chunk = Chunk(config, examples, parallel.devices_for(config.batch_size))
     chunk.dispatch()  # the first dispatches are slower
     with tempfile.TemporaryDirectory() as folder:
         with jax.profiler.trace(folder):

@@ -20,6 +20,7 @@ from benchmarks import peaks, records
 from benchmarks.chunk import Chunk, model_flops, program_of
 from fer_jax import labels, ops, recipes
 from fer_jax.data.examples import Examples
+from fer_jax.distributed import parallel
 from fer_jax.errors import UserError
 from fer_jax.training import setup
 
@@ -38,7 +39,7 @@ def named(config: ConfigDict) -> dict[str, Any]:
 def measure(
     config: ConfigDict, examples: Examples, seconds: float, runs: int, measure_peak: bool = False
 ) -> dict[str, Any]:
-    """Training speed on all local devices, the set resident on them, with the config's augmentation.
+    """Training speed on the devices that a run takes, the set resident on them, with the config's augmentation.
 
     Args:
       seconds: least duration of one run, after one dispatch that is not counted.
@@ -52,7 +53,7 @@ def measure(
       program reads and writes, by XLA's cost analysis, which knows no caches); "flops_per_s" and "bytes_per_s" of a
       device; and where its peaks are known or measured, "mfu" and "bandwidth_share" of them.
     """
-    devices = jax.local_devices()
+    devices = parallel.devices_for(config.batch_size)
     start = time.perf_counter()
     chunk = Chunk(config, examples, devices)
     compile_seconds = time.perf_counter() - start

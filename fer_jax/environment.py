@@ -1,6 +1,7 @@
 """Environment of a run: how JAX is set up, the versions of everything, and the command itself."""
 
 import ast
+import contextlib
 import importlib.metadata
 import os
 import pathlib
@@ -11,9 +12,14 @@ import warnings
 
 from fer_jax import files
 
+CPU_DEVICES = 2
+cpu_is_divided = False  # see `divide_cpu`
+
 
 def init() -> None:
     """Set up JAX: call it once, before anything touches a device.
+
+    A CPU is shown as `CPU_DEVICES` devices, see `fer_jax.distributed.parallel.devices_for`.
 
     Compiled programs are kept in the user's cache folder, so that a second run starts at once; JAX's own environment
     variables, such as JAX_COMPILATION_CACHE_DIR, take precedence.
@@ -28,8 +34,21 @@ def init() -> None:
         jax.config.update("jax_compilation_cache_dir", str(files.user_cache() / "compiled"))
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    divide_cpu(CPU_DEVICES if (os.cpu_count() or 1) >= CPU_DEVICES else 1)
     # An entry that a full disk or a kill cut off costs a compilation, and JAX would say so in two lines at every run.
     warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache entry")
+
+
+def divide_cpu(count: int) -> None:
+    """Let JAX show the CPU as so many devices, unless the user says how many, or JAX has started."""
+    global cpu_is_divided
+    import jax
+
+    if "JAX_NUM_CPU_DEVICES" in os.environ or "host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+        return
+    with contextlib.suppress(RuntimeError):
+        jax.config.update("jax_num_cpu_devices", count)
+        cpu_is_divided = count > 1
 
 
 def command() -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 from absl import logging
 
-from fer_jax import files
+from fer_jax import environment, files
 from fer_jax.distributed.launch import Launch
 from fer_jax.errors import Preempted, UserError
 
@@ -57,6 +57,7 @@ def cluster(
     if launch.launcher == "alone":
         _initialize_alone()
     else:
+        environment.divide_cpu(1)
         jax.distributed.initialize(**_initialize_arguments(launch, heartbeat_seconds))
     if jax.process_count() > 1:
         _introduce()

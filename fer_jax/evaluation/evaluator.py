@@ -9,6 +9,7 @@ import numpy as np
 from jax import lax
 from ml_collections import ConfigDict
 
+from fer_jax.distributed import parallel
 from fer_jax.distributed.parallel import AXIS, Parallel
 from fer_jax.preprocess import scaling
 
@@ -29,7 +30,7 @@ class Evaluator:
 
     def __init__(self, model: nn.Module, config: ConfigDict, examples: int, devices: list[jax.Device] | None = None):  # pyright: ignore[reportInvalidTypeForm]
         """`examples` is the size of the split that is evaluated most often: the shape is fitted to it."""
-        devices = jax.devices() if devices is None else devices
+        devices = parallel.devices_for(config.batch_size) if devices is None else devices  # where the weights are
         count = len(devices)
         self._batch = -(-min(FORWARD_BATCHES * config.batch_size, max(examples, 1)) // count) * count
         size = self._batch * config.input.size**2 * config.input.channels

@@ -1,11 +1,13 @@
 """JAX's settings, and the command line as it is shown."""
 
+import os
 import warnings
 
 import jax
 import pytest
 
 from fer_jax import environment
+from tests.conftest import run_python
 
 
 @pytest.mark.parametrize("given", [None, "7"])
@@ -33,6 +35,30 @@ def test_a_damaged_entry_of_the_compilation_cache_is_no_news(monkeypatch):
         warnings.warn("Error reading persistent compilation cache entry for 'jit_step': error: -5", stacklevel=1)
         warnings.warn("other", stacklevel=1)
     assert [str(warning.message) for warning in shown] == ["other"]
+
+
+@pytest.mark.parametrize(
+    ("before", "given", "found"),
+    [
+        ("", {}, "2 True"),
+        ("jax.devices()", {}, "1 False"),
+        ("", {"JAX_NUM_CPU_DEVICES": "3"}, "3 False"),
+        ("", {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}, "4 False"),
+    ],
+)
+def test_a_cpu_is_two_devices_unless_the_user_says_how_many(monkeypatch, before, given, found):
+    for name in ("JAX_NUM_CPU_DEVICES", "XLA_FLAGS"):
+        monkeypatch.delenv(name, raising=False)
+    code = f"""
+import jax, os
+from fer_jax import environment
+os.cpu_count = lambda: 16
+{before}
+environment.init()
+print(jax.device_count(), environment.cpu_is_divided)
+"""
+    done = run_python("-c", code, env=os.environ | given)
+    assert done.stdout == f"{found}\n", done.stderr
 
 
 def test_of_paths_in_a_command_the_names_alone_are_shown():
