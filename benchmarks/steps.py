@@ -51,7 +51,8 @@ def measure(
       "compile_seconds" (less where the compile cache had it); of one step on one device "flops" (of the network in
       plain operations, the numerator of MFU as in Chowdhery et al., "PaLM", 2022) and "bytes" (that the compiled
       program reads and writes, by XLA's cost analysis, which knows no caches); "flops_per_s" and "bytes_per_s" of a
-      device; and where its peaks are known or measured, "mfu" and "bandwidth_share" of them.
+      device; and where its peaks are known or measured, "mfu" and "bandwidth_share" of them. A CPU's devices divide
+      its measured peaks.
     """
     devices = parallel.devices_for(config.batch_size)
     start = time.perf_counter()
@@ -75,6 +76,8 @@ def measure(
     }
     peak = peaks.measure(devices[0]) if measure_peak else peaks.DATA_SHEETS.get(devices[0].device_kind)
     if peak is not None:
+        if devices[0].platform == "cpu":
+            peak = peak._replace(flops=peak.flops / len(devices), bytes=peak.bytes / len(devices))
         record |= {
             "mfu": flops * steps_per_s / peak.flops,
             "bandwidth_share": moved and moved * steps_per_s / peak.bytes,

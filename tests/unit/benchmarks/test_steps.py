@@ -77,6 +77,15 @@ def test_the_peak_of_a_device_is_measured():
     assert 1e6 < peak.flops < 1e15 and 1e6 < peak.bytes < 1e13 and peak.source == "measured"
 
 
+def test_the_devices_of_a_cpu_divide_its_peaks(examples, monkeypatch):
+    monkeypatch.setattr(peaks, "measure", lambda device: peaks.Peak(2e12, 4e10, "measured"))
+    for count in (1, 2):
+        monkeypatch.setattr(steps.parallel, "devices_for", lambda batch, count=count: jax.devices()[:count])
+        record = steps.measure(config_of(), examples, seconds=0, runs=1, measure_peak=True)
+        assert record["mfu"] == pytest.approx(record["flops_per_s"] * count / 2e12)
+        assert record["bandwidth_share"] == pytest.approx(record["bytes_per_s"] * count / 4e10)
+
+
 def test_a_peer_is_measured_in_turns():
     peer = f"""{sys.executable} -c 'print("{{\\"images_per_s\\": 0.5, \\"peer\\": \\"a slow one\\"}}")'"""
     ours = [sys.executable, "-c", """print('{"images_per_s": 2, "images_per_cpu_s": 1}')"""]
