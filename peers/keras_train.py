@@ -83,6 +83,7 @@ def main():
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--seconds", type=float, default=5.0, help="least duration of one measurement")
     parser.add_argument("--runs", type=int, default=2)
+    parser.add_argument("--jit-compile", action="store_true", help="compile the step by XLA")
     flags = parser.parse_args()
 
     build = by_name[flags.model]
@@ -90,7 +91,7 @@ def main():
     inputs = keras.Input(shape)
     model = keras.Model(inputs, layers.Softmax()(build(inputs, classes)))
     assert model.count_params() == parameters, model.count_params()
-    model.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
+    model.compile("adam", "sparse_categorical_crossentropy", jit_compile=flags.jit_compile)
     rng = np.random.default_rng(0)
     x = rng.uniform(-1, 1, (flags.batch, *shape)).astype("f4")
     y = rng.integers(0, classes, flags.batch)
@@ -108,7 +109,7 @@ def main():
     print(
         json.dumps(
             {
-                "peer": f"Keras {keras.__version__} on TensorFlow",
+                "peer": f"Keras {keras.__version__} on TensorFlow" + ", jit_compile" * flags.jit_compile,
                 "model": flags.model,
                 "batch": flags.batch,
                 "images_per_s": float(np.median(runs)),

@@ -161,7 +161,7 @@ def main():
     print(
         json.dumps(
             {
-                "peer": f"PyTorch {torch.__version__}",
+                "peer": f"PyTorch {torch.__version__}" + f", {flags.mode}" * (flags.mode != "eager"),
                 "device": torch.cuda.get_device_name() if cuda else device,
                 "mode": flags.mode,
                 "model": flags.model,

@@ -47,7 +47,11 @@ def charts() -> dict[str, str]:
     """{file name: SVG} of every chart."""
     finetune, labels = _load("finetune.json"), _load("label_check.json")
     default, tables = _load("default_model.json"), _load("tables.json")
-    compared = [one for one in _lines("performance/cpu.jsonl") if one["benchmark"] == "compare"]
+    compared = [
+        one
+        for one in _lines("performance/cpu.jsonl")
+        if one["benchmark"] == "compare" and one["processor"] == "AMD EPYC"
+    ]
     compiled = {one["command"]: one for one in _lines("accelerators/tpu.jsonl")}
     models = {
         row["name"].replace("`", "").replace("mini-Xception, the authors' ", "").split(",")[0]: [
